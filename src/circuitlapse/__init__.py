@@ -1,0 +1,1 @@
+"""Circuitlapse: a time-lapse of the circuits inside language models."""

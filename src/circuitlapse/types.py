@@ -1,0 +1,43 @@
+"""The vocabulary: names that appear in configuration, tables and the public API."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Metric(StrEnum):
+    """How well a model does a task, per prompt; larger is better."""
+
+    LOGIT_DIFF = "logit_diff"
+    """Mean logit of the correct answers minus mean logit of the wrong ones. Unbounded."""
+    PROB_DIFF = "prob_diff"
+    """Probability of the correct answers minus probability of the wrong ones. In [-1, 1]."""
+
+
+class Method(StrEnum):
+    """How an edge is scored (arXiv 2403.17806, arXiv 2310.10348)."""
+
+    EAP = "eap"
+    """Edge attribution patching: the gradient at the clean input."""
+    EAP_IG_INPUTS = "eap_ig_inputs"
+    """The gradient averaged along the line from the corrupted to the clean embedding."""
+    CLEAN_CORRUPTED = "clean_corrupted"
+    """The mean of the gradients at the clean and at the corrupted input."""
+    EXACT = "exact"
+    """The change of the metric when one edge alone is patched. One pass per edge."""
+
+
+class Status(StrEnum):
+    """What the search for the smallest faithful circuit found."""
+
+    OK = "ok"
+    """A faithful circuit."""
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, so there is no circuit to be faithful to."""
+    OVERSHOOT = "overshoot"
+    """A circuit passes the threshold, but does the task better than the model by over 20 %."""
+    NOT_REACHED = "not_reached"
+    """No circuit up to the cap passes the threshold; the one at the cap is reported."""
+
+
+UNITS = {Metric.LOGIT_DIFF: "logits", Metric.PROB_DIFF: "probability"}

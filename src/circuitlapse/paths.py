@@ -1,42 +1,34 @@
-"""Where everything lies. Wildcards always come in the order model, task, step."""
+"""Where everything lies: the one place that names a path below the folder of results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
 class Paths:
-    """Path templates below the folder of results."""
+    """Path templates; wildcards always come in the order model, task, step.
 
-    results: str
+    Args:
+        results: folder that holds everything made.
+    """
 
-    def __post_init__(self) -> None:
-        """Fill in the templates; `{model}`, `{task}`, `{step}` stay for Snakemake."""
-        for name, template in _TEMPLATES.items():
-            object.__setattr__(self, name, f"{self.results}/{template}")
-
-    def __getattr__(self, name: str) -> str:
-        """Only reached for a template that does not exist."""
-        raise AttributeError(f"no path is called {name!r}; known: {', '.join(_TEMPLATES)}")
-
-
-_TEMPLATES = {
-    # the pocket suite: its text, its token ids, its tokenizer
-    "corpus_text": "corpus/{suite}/train.txt",
-    "corpus_tokens": "corpus/{suite}/train.npy",
-    "tokenizer": "corpus/{suite}/tokenizer.json",
-    # one folder per training step, laid out like a hub snapshot
-    "model": "models/{model}/step{step}",
-    # prompt pairs, shared by every model that has this tokenizer
-    "task": "tasks/{suite}/{task}.parquet",
-    "activations": "activations/{model}/{task}/step{step}.h5",
-    "behaviour": "behaviour/{model}/step{step}.parquet",
-    "circuit": "circuits/{model}/{task}/step{step}.h5",
-    "table": "tables/{table}.parquet",
-    "table_csv": "tables/{table}.csv",
-    "figure_pdf": "figures/{figure}.pdf",
-    "figure_png": "figures/{figure}.png",
-    "log": "logs/{rule}",
-    "benchmark": "benchmarks/{rule}",
-}
+    def __init__(self, results: str) -> None:
+        # the pocket suite: its text, its token ids, its tokenizer
+        self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
+        self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npy"
+        self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
+        # one folder per training step, laid out like a hub snapshot
+        self.model = f"{results}/models/{{model}}/step{{step}}"
+        # prompt pairs, shared by every model with this tokenizer
+        self.task = f"{results}/tasks/{{suite}}/{{task}}.parquet"
+        # one file per job and task
+        self.activations = f"{results}/activations/{{model}}/{{task}}/step{{step}}.h5"
+        self.behaviour = f"{results}/behaviour/{{model}}/step{{step}}.parquet"
+        self.circuit = f"{results}/circuits/{{model}}/{{task}}/step{{step}}.h5"
+        # what one reads in the end
+        self.table = f"{results}/tables/{{table}}.parquet"
+        self.table_csv = f"{results}/tables/{{table}}.csv"
+        self.figure_pdf = f"{results}/figures/{{figure}}.pdf"
+        self.figure_png = f"{results}/figures/{{figure}}.png"
+        self.report = f"{results}/report.html"
+        # how it went: one log and one timing per job, below the name of its rule
+        self.logs = f"{results}/logs"
+        self.benchmarks = f"{results}/benchmarks"

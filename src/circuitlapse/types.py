@@ -27,6 +27,24 @@ class Method(StrEnum):
     """The change of the metric when one edge alone is patched. One pass per edge."""
 
 
+class IgRule(StrEnum):
+    """Where the points of an integration path lie."""
+
+    LEFT = "left"
+    """0, 1/m, ..., (m-1)/m of the way from corrupted to clean, as the reference does."""
+    MIDPOINT = "midpoint"
+    """(k + 1/2)/m; the error shrinks faster with m."""
+
+
+class Selection(StrEnum):
+    """How edges are put in order."""
+
+    GREEDY = "greedy"
+    """Grow from the logits: best edge into a node that is already in, again and again."""
+    TOP_N = "top_n"
+    """Largest |score| first, wherever the edge lies."""
+
+
 class Status(StrEnum):
     """What the search for the smallest faithful circuit found."""
 

@@ -1,0 +1,25 @@
+"""Make the prompt pairs of one task, for one tokenizer."""
+
+from tokenizers import Tokenizer
+
+from circuitlapse.io.tasks import write_task
+from circuitlapse.jobs import job_logging
+from circuitlapse.tasks import build_custom_task, build_task
+
+params = snakemake.params
+shared = {"n_prompts": params.n_prompts, "seed": params.seed, "prepend_bos": params.prepend_bos}
+
+with job_logging(snakemake.log[0]) as log:
+    tokenizer = Tokenizer.from_file(snakemake.input.tokenizer)
+    if file := snakemake.input.get("file"):
+        task = build_custom_task(params.name, tokenizer, file=file, metric=params.metric, **shared)
+    else:
+        task = build_task(
+            params.name, tokenizer, builder=params.builder, options=params.options, **shared
+        )
+    log.info("kept %d prompt pairs, content hash %s", len(task), task.content_hash)
+    for template, count in task.frame["template"].value_counts().items():
+        log.info("kept %d of template %s", count, template or "(unnamed)")
+    for reason, count in task.dropped.items():
+        log.info("dropped %d: %s", count, reason)
+    write_task(snakemake.output[0], task, {"tokenizer": task.tokenizer_hash})

@@ -1,0 +1,21 @@
+"""Draw faithfulness against circuit size, at each model's last step."""
+
+from circuitlapse.figures import faithfulness_figure, save_figure
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = faithfulness_figure(
+        read_table(snakemake.input.curve, FAITHFULNESS_CURVE),
+        summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        tasks=params.tasks,
+        threshold=params.threshold,
+    )
+    for target in snakemake.output:
+        with atomic_path(target) as scratch:
+            save_figure(figure, scratch)
+        log.info("drew %s", target)

@@ -1,0 +1,208 @@
+"""From the results of single jobs to the tables that figures are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+
+from circuitlapse.errors import ArtifactError, unknown_name
+from circuitlapse.records import CircuitRecord
+from circuitlapse.schemas import (
+    BEHAVIOUR,
+    CIRCUIT_EDGES,
+    CIRCUIT_SUMMARY,
+    FAITHFULNESS_CURVE,
+    Schema,
+)
+from circuitlapse.types import Status
+
+LATE_SHARE = 0.05
+"""A model with less than this share of its late-training metric does not do the task yet."""
+
+SAME_METRIC = 1e-6
+"""Clean and corrupted metric closer than this (in the metric's unit) leave F_norm undefined."""
+
+_SERIES = ["model", "variant", "task", "method", "ig_steps"]
+_OF_A_CIRCUIT = ["n_requested", "n_edges", "n_nodes", "edge_fraction", "m_circuit"]
+_RATIOS = ["f_raw", "f_raw_low", "f_raw_high", "f_norm"]
+
+
+class CircuitTables(NamedTuple):
+    """The three tables about circuits; see `circuitlapse.schemas`."""
+
+    summary: pd.DataFrame
+    curve: pd.DataFrame
+    edges: pd.DataFrame
+
+
+def behaviour_table(
+    frames: Iterable[pd.DataFrame], *, models: Sequence[str], tasks: Sequence[str]
+) -> pd.DataFrame:
+    """Concatenate the behaviour of single (model, step) jobs.
+
+    Args:
+        frames: each with the columns of `schemas.BEHAVIOUR`.
+        models: the order of rows, as in the configuration.
+        tasks: likewise.
+
+    Raises:
+        ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
+            task is not in the configuration.
+    """
+    frames = list(frames)
+    for index, frame in enumerate(frames):
+        BEHAVIOUR.check(frame, where=f"behaviour of job {index}")
+    return _in_order(pd.concat(frames), BEHAVIOUR, models=models, tasks=tasks)
+
+
+def circuit_tables(
+    records: Iterable[CircuitRecord], *, models: Sequence[str], tasks: Sequence[str]
+) -> CircuitTables:
+    """Make the circuit tables in one pass, so that `records` may be read one at a time.
+
+    F_raw is metric(circuit) / metric(model), the faithfulness of Tigges et al. 2024; F_norm
+    is (circuit - corrupted) / (model - corrupted), that of Hanna et al. 2024, all of them
+    means over prompts. Where the model lacks the behaviour there is no circuit: its numbers
+    are NaN, its edges left out, the measured metrics kept. That is so where the search said
+    it (the metric is not above zero), and where the metric is below 5 % of its mean over the
+    analysed steps in the second half of training, which only the whole time-lapse can tell.
+
+    Raises:
+        ArtifactError: if a circuit comes twice, or a model or task is not in the configuration.
+    """
+    rows, curves, edges = [], [], []
+    for record in records:
+        rows.append(_summary_row(record))
+        curves.append(_curve_rows(record))
+        edges.append(_edge_rows(record))
+    parts = (
+        (pd.DataFrame(rows), CIRCUIT_SUMMARY),
+        (pd.concat(curves), FAITHFULNESS_CURVE),
+        (pd.concat(edges), CIRCUIT_EDGES),
+    )
+    return _without_absent(
+        CircuitTables(
+            *(_in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
+        )
+    )
+
+
+def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
+    """Return, per row, whether the metric is below 5 % of the late-training mean.
+
+    That mean is over the analysed steps of the same model, task and method from half of the
+    last of them on.
+    """
+    series = [summary[column] for column in _SERIES]
+    last = summary["step"].groupby(series).transform("max")
+    late = summary["m_model"].where(summary["step"] >= last / 2)
+    return summary["m_model"] < LATE_SHARE * late.groupby(series).transform("mean")
+
+
+def _without_absent(tables: CircuitTables) -> CircuitTables:
+    summary, curve, edges = (table.copy() for table in tables)
+    absent = (summary["status"] == Status.NO_BEHAVIOUR) | lacks_late_behaviour(summary)
+    keys = [*_SERIES, "step"]
+    gone = pd.MultiIndex.from_frame(summary.loc[absent, keys])
+    summary.loc[absent, "status"] = str(Status.NO_BEHAVIOUR)
+    summary.loc[absent, _OF_A_CIRCUIT + _RATIOS] = pd.NA
+    curve.loc[pd.MultiIndex.from_frame(curve[keys]).isin(gone), ["f_raw", "f_norm"]] = np.nan
+    edges = edges[~pd.MultiIndex.from_frame(edges[keys]).isin(gone)].reset_index(drop=True)
+    return CircuitTables(summary, curve, edges)
+
+
+def _identity(record: CircuitRecord) -> dict[str, Any]:
+    names = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
+    return {name: getattr(record, name) for name in names}
+
+
+def _summary_row(record: CircuitRecord) -> dict[str, Any]:
+    m_circuit = np.nan if record.m_circuit is None else record.m_circuit.mean()
+    f_raw, f_norm = _faithfulness(np.array([m_circuit]), record)
+    return _identity(record) | {
+        "n_requested": record.n_requested,
+        "n_edges": record.n_edges,
+        "n_nodes": record.n_nodes,
+        "n_edges_total": record.n_edges_total,
+        "edge_fraction": record.n_edges / record.n_edges_total,
+        "m_model": record.m_model.mean(),
+        "m_model_low": record.m_model_low,
+        "m_model_high": record.m_model_high,
+        "m_corrupted": record.m_corrupted.mean(),
+        "m_circuit": m_circuit,
+        "f_raw": f_raw[0],
+        "f_raw_low": record.f_raw_low,
+        "f_raw_high": record.f_raw_high,
+        "f_norm": f_norm[0],
+        "status": str(record.status),
+        "n": record.m_model.size,
+    }
+
+
+def _curve_rows(record: CircuitRecord) -> pd.DataFrame:
+    m_circuit = record.curve_metric.mean(axis=1)
+    f_raw, f_norm = _faithfulness(m_circuit, record)
+    return pd.DataFrame(
+        {
+            "n_requested": record.curve_n_requested,
+            "n_edges": record.curve_n_edges,
+            "m_circuit": m_circuit,
+            "f_raw": f_raw,
+            "f_norm": f_norm,
+        }
+    ).assign(**_identity(record))
+
+
+def _edge_rows(record: CircuitRecord) -> pd.DataFrame:
+    rows, columns = np.nonzero(record.in_circuit)
+    return pd.DataFrame(
+        {
+            "source": [record.sources[row] for row in rows],
+            "target": [record.target_names[column][0] for column in columns],
+            "port": [record.target_names[column][1] for column in columns],
+            "score": record.scores[rows, columns],
+            "order": record.order[rows, columns],
+        }
+    ).assign(in_circuit=True, **_identity(record))
+
+
+def _faithfulness(
+    m_circuit: Float[ndarray, " size"], record: CircuitRecord
+) -> tuple[Float[ndarray, " size"], Float[ndarray, " size"]]:
+    """Return F_raw and F_norm; NaN where the denominator vanishes."""
+    m_model, m_corrupted = record.m_model.mean(), record.m_corrupted.mean()
+    f_raw = m_circuit / (m_model or np.nan)
+    gap = m_model - m_corrupted
+    return f_raw, (m_circuit - m_corrupted) / (gap if abs(gap) > SAME_METRIC else np.nan)
+
+
+def _in_order(
+    frame: pd.DataFrame, schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
+) -> pd.DataFrame:
+    """Sort by the schema's keys, models and tasks in the order of the configuration."""
+    rank = {
+        "model": {name: index for index, name in enumerate(models)},
+        "task": {name: index for index, name in enumerate(tasks)},
+    }
+    for column, known in rank.items():
+        for name in frame[column].unique():
+            if name not in known:
+                raise ArtifactError(f"{schema.name}: {unknown_name(column, name, known)}")
+    _check_once(frame, schema)
+
+    def by_rank(column: pd.Series[Any]) -> pd.Series[Any]:
+        return column.map(rank[str(column.name)]) if column.name in rank else column
+
+    return frame.sort_values(list(schema.keys), key=by_rank, kind="stable", ignore_index=True)
+
+
+def _check_once(frame: pd.DataFrame, schema: Schema) -> None:
+    twice = frame[frame.duplicated(list(schema.keys))]
+    if len(twice):
+        row = ", ".join(f"{key}={twice.iloc[0][key]}" for key in schema.keys)
+        raise ArtifactError(f"{schema.name}: {row} comes more than once; expected one row")

@@ -1,0 +1,122 @@
+"""The keys that say how models are analysed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from circuitlapse.config.fields import Section, key
+from circuitlapse.types import IgRule, Method, Selection
+
+FastMethod = Literal[Method.EAP, Method.EAP_IG_INPUTS, Method.CLEAN_CORRUPTED]
+
+
+class Activations(Section):
+    """The activations of every head and layer, on disk."""
+
+    keep: bool = key(
+        "Keep them; otherwise they are deleted as soon as no job needs them.",
+        False,
+        reruns="nothing; those already deleted",
+    )
+    dtype: Literal["float16", "float32"] = key(  # HDF5 has no bfloat16
+        "Number format on disk.", "float32", reruns="activations"
+    )
+
+
+class Circuits(Section):
+    """How edges are scored, and how the smallest faithful circuit is searched."""
+
+    method: FastMethod = key(
+        "How an edge is scored (arXiv 2403.17806).", Method.EAP_IG_INPUTS, reruns="circuits"
+    )
+    ig_steps: int = key(
+        "For eap_ig_inputs: points on the line from the corrupted to the clean embedding.",
+        30,
+        reruns="circuits",
+        ge=1,
+        le=1000,
+    )
+    ig_rule: IgRule = key(
+        "For eap_ig_inputs: a point is the left end (the paper's) or the middle (smaller error) "
+        "of its interval.",
+        IgRule.LEFT,
+        reruns="circuits",
+        strict=False,
+    )
+    selection: Selection = key(
+        "Grow the circuit backwards from the logits (greedy, the paper's), or take the strongest "
+        "edges wherever they are (top_n).",
+        Selection.GREEDY,
+        reruns="circuits",
+        strict=False,
+    )
+    threshold: float = key(
+        "Faithfulness that a circuit must reach, as a fraction of the model's task metric.",
+        0.8,
+        reruns="circuits",
+        gt=0,
+        le=1,
+    )
+    max_fraction: float = key(
+        "Largest circuit tried, as a fraction of the model's edges.",
+        0.5,
+        reruns="circuits",
+        gt=0,
+        le=1,
+    )
+    grid_ratio: float = key(
+        "Ratio of neighbouring sizes on the faithfulness curve; nearer to 1 is finer and slower.",
+        1.6,
+        reruns="circuits",
+        gt=1,
+        le=10,
+    )
+    refine_points: int = key(
+        "Number of sizes tried between the last that fails and the first that passes.",
+        4,
+        reruns="circuits",
+        ge=0,
+        le=100,
+    )
+
+
+class Bootstrap(Section):
+    """Confidence intervals, from resampled prompts."""
+
+    samples: int = key("Number of resamples.", 1000, reruns="activations", ge=100, le=100_000)
+    level: float = key("Confidence level.", 0.95, reruns="activations", gt=0, lt=1)
+
+
+class Compute(Section):
+    """Where and how models run when they are analysed."""
+
+    device: str = key(
+        "Where models run.",
+        "cpu",
+        reruns="activations",
+        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
+        allowed="one of cpu, mps, cuda, cuda:0, cuda:1 and so on",
+    )
+    dtype: Literal["float32", "float64", "bfloat16"] = key(
+        "Number format of weights and arithmetic.", "float32", reruns="activations"
+    )
+    batch_size: int = key(
+        "Prompts per forward pass; a smaller number needs less memory.",
+        64,
+        reruns="activations",
+        ge=1,
+        le=100_000,
+    )
+    threads: int = key("CPU threads per job.", 1, reruns="activations", ge=1, le=128)
+
+
+class Figures(Section):
+    """How figures are drawn."""
+
+    min_step: int = key(
+        "First training step on a logarithmic axis, which has no place for step 0.",
+        1,
+        reruns="figures",
+        ge=1,
+        le=1_000_000,
+    )

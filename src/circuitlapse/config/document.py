@@ -1,0 +1,76 @@
+"""The configuration in two other forms: the JSON schema as YAML, and tables for a README."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import yaml
+
+from circuitlapse.config.keys import Node, allowed, json_schema, resolved
+
+REPAIR = "python -m circuitlapse.config --write"
+BEGIN, END = f"<!-- begin: written by {REPAIR} -->", "<!-- end -->"
+_HEADER = "| key | meaning | allowed | default | runs again |\n| --- | --- | --- | --- | --- |\n"
+
+
+def schema_text() -> str:
+    """Return the JSON schema of the configuration, as YAML."""
+    head = f"# Written by {REPAIR}; do not edit.\n"
+    return head + yaml.safe_dump(json_schema(), sort_keys=False, allow_unicode=True, width=100)
+
+
+def with_tables(readme: str) -> str:
+    """Return the README with everything between its two marks replaced by the tables.
+
+    Raises:
+        ValueError: The README does not have both marks, in this order.
+    """
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{key_tables()}{END}{after}"
+
+
+def key_tables() -> str:
+    """Return one table of keys per section, in Markdown."""
+    top = json_schema()
+    plain = "".join(_rows(top, "", nested=False))
+    return f"### Top level\n\n{_HEADER}{plain}\n" + "".join(_sections(top))
+
+
+def _sections(top: Node) -> Iterator[str]:
+    for name, child in top["properties"].items():
+        if inner := _section_in(child):
+            rows = "".join(_rows(inner, _prefix(name, child)))
+            yield f"### {name}\n\n{resolved(child)['description']}\n\n{_HEADER}{rows}\n"
+
+
+def _rows(section: Node, prefix: str, *, nested: bool = True) -> Iterator[str]:
+    for name, child in section["properties"].items():
+        inner = _section_in(child)
+        if inner and nested:
+            yield from _rows(inner, prefix + _prefix(name, child))
+        elif not inner:
+            node = resolved(child)
+            value = _default(section, name)
+            cells = (node["description"], allowed(node), value, node["x-reruns"])
+            yield f"| `{prefix}{name}` | {' | '.join(cells)} |\n"
+
+
+def _section_in(node: Node) -> Node | None:
+    """Return the section that a key holds, or that each entry of its list is."""
+    node = resolved(node)
+    if node.get("type") == "array":
+        return _section_in(node["items"])
+    return node if "properties" in node else None
+
+
+def _prefix(name: str, node: Node) -> str:
+    return f"{name}[]." if resolved(node).get("type") == "array" else f"{name}."
+
+
+def _default(section: Node, name: str) -> str:
+    node = section["properties"][name]
+    if name in section.get("required", ()):
+        return "required"
+    return str(node.get("x-otherwise") or json.dumps(node["default"]).strip('"'))

@@ -1,0 +1,77 @@
+"""The top level of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from circuitlapse.config.analysis import Activations, Bootstrap, Circuits, Compute, Figures
+from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
+from circuitlapse.config.models import Model, Training
+from circuitlapse.config.tasks import Task
+from circuitlapse.errors import UnknownNameError, unknown_name
+
+Entry = TypeVar("Entry", Model, Task)
+
+
+class Config(Section):
+    """The whole configuration; `load_config` makes it, with every default filled in."""
+
+    results: str = key(
+        "Folder for everything that is made.",
+        "results",
+        reruns="everything, in the new folder",
+        pattern=r"^[^{}]*[^{}/]$",
+        allowed="a path without braces and without '/' at its end",
+    )
+    suite: str = key(
+        "Name of the family of models that share one corpus and one tokenizer.",
+        "pocket",
+        reruns="everything",
+        **FILE_NAME,
+    )
+    seed: int = key("Seed of prompts and of the bootstrap.", 1234, reruns="prompts", **SEED)
+    steps: Steps = key(
+        "Training steps to analyse in every model; ascending, each in training.save_steps.",
+        reruns="new steps; tables, figures",
+        examples=[[0, 500, 1000]],
+        **STEPS,
+    )
+    models: tuple[Model, ...] = key(
+        "The models: sizes or seeds of one family.",
+        strict=False,
+        min_length=1,
+        examples=[[{"name": "tiny", "train": {"layers": 2, "heads": 2, "d_model": 32}}]],
+    )
+    training: Training = key(str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}])
+    tasks: tuple[Task, ...] = key(
+        "The tasks: what a model has to be able to do, and on which prompts.",
+        strict=False,
+        min_length=1,
+        examples=[[{"name": "ioi"}]],
+    )
+    activations: Activations = section(Activations)
+    circuits: Circuits = section(Circuits)
+    bootstrap: Bootstrap = section(Bootstrap)
+    compute: Compute = section(Compute)
+    figures: Figures = section(Figures)
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that a model of the suite sees in one training step."""
+        return self.training.batch_size * self.training.sequence_length
+
+    def model(self, name: str) -> Model:
+        """Return the model called `name`; UnknownNameError if there is none."""
+        return _find("model", name, self.models)
+
+    def task(self, name: str) -> Task:
+        """Return the task called `name`; UnknownNameError if there is none."""
+        return _find("task", name, self.tasks)
+
+
+def _find(kind: str, name: str, entries: Iterable[Entry]) -> Entry:
+    by_name = {entry.name: entry for entry in entries}
+    if name not in by_name:
+        raise UnknownNameError(unknown_name(kind, name, by_name))
+    return by_name[name]

@@ -1,0 +1,191 @@
+"""Find the circuit of one task in one model: scores, order, curve, smallest faithful one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.activations import PairActivations
+from circuitlapse.attribution import attribute_edges
+from circuitlapse.evaluation import evaluate_circuits
+from circuitlapse.faithfulness import Curve, SearchSettings, does_the_task, find_smallest
+from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.prompts import PromptPairs
+from circuitlapse.records import CircuitRecord
+from circuitlapse.scores import EdgeScores
+from circuitlapse.selection import Circuit, cut, edge_order
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import Status
+
+
+@dataclass(frozen=True)
+class DiscoverySettings:
+    """How edges are scored and a circuit is chosen; see `attribute_edges`, `edge_order`."""
+
+    method: str
+    ig_steps: int
+    ig_rule: str
+    selection: str
+    search: SearchSettings
+    bootstrap: Bootstrap
+
+    @classmethod
+    def from_config(
+        cls, circuits: Mapping[str, Any], bootstrap: Mapping[str, Any]
+    ) -> DiscoverySettings:
+        """Return the settings of the sections `circuits` and `bootstrap` of a configuration."""
+        names = {field.name for field in fields(SearchSettings)}
+        search = SearchSettings(**{name: circuits[name] for name in names})
+        how = {name: value for name, value in circuits.items() if name not in names}
+        return cls(**how, search=search, bootstrap=Bootstrap(**bootstrap))
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found.
+
+    Attributes:
+        scores: of every edge.
+        order: (source, target) of every edge, the most important first.
+        status: whether there is a circuit, and how far to trust it.
+        n_requested: edges taken before pruning; None without a circuit.
+        circuit: the pruned circuit; empty without one.
+        curve: the sizes tried; no size without behaviour.
+        curve_n_edges: edges left after pruning [size].
+        m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
+            with the clean answers [prompt].
+        m_circuit: metric of the circuit [prompt]; NaN without one.
+    """
+
+    scores: EdgeScores
+    order: Int[ndarray, "edge 2"]
+    status: Status
+    n_requested: int | None
+    circuit: Circuit
+    curve: Curve
+    curve_n_edges: Int[ndarray, " size"]
+    m_model: Float[ndarray, " prompt"]
+    m_corrupted: Float[ndarray, " prompt"]
+    m_circuit: Float[ndarray, " prompt"]
+
+
+def discover_circuit(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    *,
+    activations: PairActivations,
+    metric: str,
+    settings: DiscoverySettings,
+    batch_size: int | None = None,
+) -> Discovery:
+    """Score all edges, put them in order and find the smallest faithful circuit.
+
+    Where the model does not do the task there is nothing for a circuit to be faithful to:
+    the scores are kept, no circuit is sought.
+    """
+    scores = attribute_edges(
+        model,
+        pairs,
+        metric=metric,
+        method=settings.method,
+        ig_steps=settings.ig_steps,
+        ig_rule=settings.ig_rule,
+        batch_size=batch_size,
+        activations=activations,
+    )
+    order = edge_order(scores, how=settings.selection)
+    m_model, m_corrupted = (
+        per_prompt_metric(run.logits_end.float(), pairs, metric=metric).double().cpu().numpy()
+        for run in (activations.clean, activations.corrupted)
+    )
+    if not does_the_task(m_model, bootstrap=settings.bootstrap):
+        return _without_circuit(scores, order, m_model, m_corrupted)
+
+    def evaluate(sizes: list[int]) -> Float[ndarray, "size prompt"]:
+        circuits = [cut(scores.graph, order, size) for size in sizes]
+        return evaluate_circuits(
+            model, pairs, circuits, metric=metric, activations=activations, batch_size=batch_size
+        )
+
+    curve, size, status = find_smallest(
+        evaluate, m_model, n_edges=scores.graph.n_edges, settings=settings.search
+    )
+    return Discovery(
+        scores=scores,
+        order=order,
+        status=status,
+        n_requested=size,
+        circuit=cut(scores.graph, order, size),
+        curve=curve,
+        curve_n_edges=np.array([cut(scores.graph, order, int(n)).n_edges for n in curve.sizes]),
+        m_model=m_model,
+        m_corrupted=m_corrupted,
+        m_circuit=curve.metric[int(np.searchsorted(curve.sizes, size))],
+    )
+
+
+def _without_circuit(
+    scores: EdgeScores, order: ndarray, m_model: ndarray, m_corrupted: ndarray
+) -> Discovery:
+    return Discovery(
+        scores=scores,
+        order=order,
+        status=Status.NO_BEHAVIOUR,
+        n_requested=None,
+        circuit=Circuit.empty(scores.graph),
+        curve=Curve(np.zeros(0, dtype=int), np.zeros((0, len(m_model))), m_model),
+        curve_n_edges=np.zeros(0, dtype=int),
+        m_model=m_model,
+        m_corrupted=m_corrupted,
+        m_circuit=np.full(len(m_model), np.nan),
+    )
+
+
+def record_of(
+    found: Discovery, *, task: str, metric: str, settings: DiscoverySettings, **where: Any
+) -> CircuitRecord:
+    """Return what was found as plain arrays, with bootstrap intervals.
+
+    Args:
+        found: by `discover_circuit`.
+        task: name of the task.
+        metric: its metric.
+        settings: that were used.
+        where: model, variant, step and tokens.
+    """
+    graph, bootstrap = found.scores.graph, settings.bootstrap
+    order = np.full(graph.exists.shape, -1, dtype=np.int32)
+    order[tuple(found.order.T)] = np.arange(len(found.order))
+    exists = found.n_requested is not None
+    ratio = bootstrap.ratio_of_means(found.m_circuit, found.m_model) if exists else (np.nan,) * 2
+    low, high = bootstrap.mean(found.m_model)
+    return CircuitRecord(
+        **where,
+        task=task,
+        metric=metric,
+        method=settings.method,
+        ig_steps=settings.ig_steps,
+        sources=graph.sources,
+        targets=graph.targets,
+        scores=found.scores.values,
+        order=order,
+        in_circuit=found.circuit.mask,
+        status=str(found.status),
+        n_requested=found.n_requested,
+        m_model=found.m_model,
+        m_model_low=low,
+        m_model_high=high,
+        m_corrupted=found.m_corrupted,
+        m_circuit=found.m_circuit if exists else None,
+        f_raw_low=ratio[0],
+        f_raw_high=ratio[1],
+        curve_n_requested=found.curve.sizes,
+        curve_n_edges=found.curve_n_edges,
+        curve_metric=found.curve.metric,
+    )

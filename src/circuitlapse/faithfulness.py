@@ -1,0 +1,122 @@
+"""How small a circuit still does the task: the faithfulness curve and the search on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import Status
+
+OVERSHOOT = 1.2
+"""A circuit that does the task this much better than the model is flagged."""
+
+Evaluate = Callable[[list[int]], Float[ndarray, "size prompt"]]
+"""From numbers of requested edges to the metric of those circuits on every prompt."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What counts as faithful and which sizes are tried.
+
+    Attributes:
+        threshold: F_raw that a faithful circuit reaches.
+        max_fraction: largest size tried, as a fraction of the model's edges.
+        grid_ratio: ratio of neighbouring sizes of the grid.
+        refine_points: sizes tried inside the last interval, evenly spaced.
+    """
+
+    threshold: float
+    max_fraction: float
+    grid_ratio: float
+    refine_points: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The metric of nested circuits of growing size.
+
+    Attributes:
+        sizes: requested edges [size], ascending.
+        metric: [size, prompt].
+        m_model: metric of the whole model [prompt].
+    """
+
+    sizes: Int[ndarray, " size"]
+    metric: Float[ndarray, "size prompt"]
+    m_model: Float[ndarray, " prompt"]
+
+    @property
+    def f_raw(self) -> Float[ndarray, " size"]:
+        """Metric of the circuit over metric of the model, both averaged over prompts."""
+        return np.asarray(self.metric.mean(axis=1) / self.m_model.mean())
+
+    def merged(self, other: Curve) -> Curve:
+        """Return the curve with the sizes of both."""
+        sizes = np.concatenate([self.sizes, other.sizes])
+        order = np.argsort(sizes, kind="stable")
+        metric = np.concatenate([self.metric, other.metric])[order]
+        return replace(self, sizes=sizes[order], metric=metric)
+
+
+def does_the_task(m_model: Float[ndarray, " prompt"], *, bootstrap: Bootstrap) -> bool:
+    """Return whether the mean metric is positive and its interval excludes 0."""
+    low, _ = bootstrap.mean(m_model)
+    return bool(m_model.mean() > 0 and low > 0)
+
+
+def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
+    """Return about geometric sizes 1, 2, 3, 5, ... up to the cap, the cap included."""
+    cap = max(1, round(max_fraction * n_edges))
+    sizes = [1]
+    while sizes[-1] < cap:
+        sizes.append(min(cap, max(sizes[-1] + 1, round(sizes[-1] * ratio))))
+    return sizes
+
+
+def find_smallest(
+    evaluate: Evaluate,
+    m_model: Float[ndarray, " prompt"],
+    *,
+    n_edges: int,
+    settings: SearchSettings,
+) -> tuple[Curve, int, Status]:
+    """Return the whole curve, the size of the smallest faithful circuit, and a status.
+
+    Faithfulness is not monotone in size, so a size only counts when the next larger size
+    tried passes too. The grid finds the interval; sizes evenly spaced inside it refine it.
+
+    Args:
+        evaluate: runs circuits.
+        m_model: metric of the whole model; its mean must be positive.
+        n_edges: edges of the whole model.
+        settings: threshold and sizes.
+    """
+    sizes = grid_sizes(n_edges, max_fraction=settings.max_fraction, ratio=settings.grid_ratio)
+    curve = Curve(np.array(sizes), evaluate(sizes), m_model)
+    first = _first_lasting(curve.f_raw >= settings.threshold)
+    if first is None:
+        return curve, sizes[-1], Status.NOT_REACHED
+    below = sizes[first - 1] if first else 0
+    inside = _between(below, sizes[first], settings.refine_points)
+    if inside:
+        curve = curve.merged(Curve(np.array(inside), evaluate(inside), m_model))
+    best = _first_lasting((curve.f_raw >= settings.threshold) & (curve.sizes > below))
+    assert best is not None
+    overshoots = curve.f_raw[best] > OVERSHOOT
+    return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK
+
+
+def _first_lasting(passes: ndarray) -> int | None:
+    """Return the first index that passes together with the next one; the last needs none."""
+    lasting = passes & np.append(passes[1:], True)
+    return int(np.argmax(lasting)) if lasting.any() else None
+
+
+def _between(low: int, high: int, n_points: int) -> list[int]:
+    inner = np.linspace(low, high, n_points + 2)[1:-1].round().astype(int)
+    return sorted({int(size) for size in inner} - {low, high})

@@ -1,0 +1,1 @@
+"""Reading and writing of result files; only scripts and tests import this package."""

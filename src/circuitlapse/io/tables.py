@@ -1,0 +1,81 @@
+"""Tables on disk: Parquet for programs, CSV for people and `diff`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.schemas import Schema
+
+_PROVENANCE = b"circuitlapse"
+
+
+def write_table(
+    path: str | Path,
+    frame: pd.DataFrame,
+    *,
+    provenance: Mapping[str, Any],
+    csv: str | Path | None = None,
+) -> None:
+    """Write `frame` as Parquet and, where `csv` is given, as CSV; the same frame, the same bytes.
+
+    Args:
+        path: the Parquet file; it is whole or absent.
+        frame: its index is not kept.
+        provenance: what the table was made from and by; JSON in the Parquet metadata.
+        csv: numbers have nine significant digits, missing ones are `NaN`.
+    """
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = {_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
+    with atomic_path(path) as scratch:
+        pq.write_table(
+            table.replace_schema_metadata({**table.schema.metadata, **note}),
+            scratch,
+            compression="zstd",
+        )
+    if csv is not None:
+        with atomic_path(csv) as scratch:
+            frame.to_csv(
+                scratch, index=False, float_format="%.9g", na_rep="NaN", lineterminator="\n"
+            )
+
+
+def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
+    """Read a Parquet table that must follow `schema`.
+
+    Raises:
+        ArtifactError: if the file is not Parquet, or a column is missing, unexpected or of
+            another dtype; names the file, the column, what was expected and what was found.
+    """
+    frame: pd.DataFrame = _open(path).read().to_pandas()
+    schema.check(frame, where=str(path))
+    return frame
+
+
+def read_provenance(path: str | Path) -> dict[str, Any]:
+    """Return what `write_table` was told about the origin of a Parquet table.
+
+    Raises:
+        ArtifactError: if the file is not Parquet or says nothing about its origin.
+    """
+    metadata = _open(path).schema_arrow.metadata or {}
+    if _PROVENANCE not in metadata:
+        raise ArtifactError(
+            f"{path}: no provenance in the metadata; was it written by write_table?"
+        )
+    return dict(json.loads(metadata[_PROVENANCE]))
+
+
+def _open(path: str | Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise ArtifactError(f"{path}: expected a Parquet file; {error}") from error

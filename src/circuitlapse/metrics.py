@@ -1,0 +1,62 @@
+"""How well a model does a task, one number per prompt, from the logits at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.prompts import PromptPairs
+from circuitlapse.types import Metric
+
+
+def per_prompt_metric(
+    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, *, metric: str
+) -> Float[Tensor, " pair"]:
+    """Score each prompt against the clean answers; differentiable.
+
+    Args:
+        logits: at the end position of each prompt.
+        pairs: gives the answers.
+        metric: `logit_diff` (logits) or `prob_diff` (probability, softmax over the vocabulary).
+
+    Raises:
+        UnknownNameError: if `metric` is neither.
+    """
+    if metric == Metric.LOGIT_DIFF:
+        right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
+        weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
+        return (logits * weights).sum(1)
+    if metric == Metric.PROB_DIFF:
+        signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
+        return (logits.softmax(1) * signs).sum(1)
+    raise UnknownNameError(unknown_name("metric", metric, Metric))
+
+
+def answer_probability(
+    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs
+) -> Float[Tensor, " pair"]:
+    """Return the probability that falls on any answer, correct or wrong."""
+    either = _indicator(pairs.correct, like=logits) + _indicator(pairs.wrong, like=logits)
+    return (logits.softmax(1) * either).sum(1)
+
+
+def rank_zero(logits: Float[Tensor, "pair vocab"], pairs: PromptPairs) -> Float[Tensor, " pair"]:
+    """Return 1 where a correct answer is the most likely token of the vocabulary, else 0.
+
+    A tie at the top does not count.
+    """
+    right = _indicator(pairs.correct, like=logits).bool()
+    best_right = logits.masked_fill(~right, -torch.inf).amax(1)
+    best_other = logits.masked_fill(right, -torch.inf).amax(1)
+    return (best_right > best_other).to(logits.dtype)
+
+
+def _indicator(answers: Sequence[Sequence[int]], *, like: Tensor) -> Float[Tensor, "pair vocab"]:
+    hot = torch.zeros_like(like, requires_grad=False)
+    for row, ids in enumerate(answers):
+        hot[row, torch.tensor(list(ids), device=like.device)] = 1
+    return hot

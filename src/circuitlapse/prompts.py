@@ -1,0 +1,107 @@
+"""Prompt pairs as the tensors that a model is run on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from circuitlapse.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class PromptPairs:
+    """Clean and corrupted prompts, aligned token by token, padded on the right.
+
+    Attributes:
+        clean: token ids [pair, pos].
+        corrupted: token ids [pair, pos].
+        end: position whose next token is asked for [pair]; what follows it is padding.
+        correct: ids of the right answers to the clean prompt, one list per pair.
+        wrong: ids of the wrong answers, one list per pair.
+
+    Raises:
+        ValueError: if the shapes disagree, `end` lies outside, or an answer list is empty.
+    """
+
+    clean: Int[Tensor, "pair pos"]
+    corrupted: Int[Tensor, "pair pos"]
+    end: Int[Tensor, " pair"]
+    correct: Sequence[Sequence[int]]
+    wrong: Sequence[Sequence[int]]
+
+    def __post_init__(self) -> None:
+        """Check that the five parts describe the same pairs."""
+        n_pairs, n_pos = self.clean.shape
+        if self.corrupted.shape != self.clean.shape:
+            raise ValueError(
+                f"clean is {tuple(self.clean.shape)} but corrupted {tuple(self.corrupted.shape)}; "
+                "both must be [pair, pos] of one size"
+            )
+        counts = {"end": len(self.end), "correct": len(self.correct), "wrong": len(self.wrong)}
+        for name, count in counts.items():
+            if count != n_pairs:
+                raise ValueError(f"{name} has {count} entries for {n_pairs} pairs")
+        if n_pairs and not (int(self.end.min()) >= 0 and int(self.end.max()) < n_pos):
+            raise ValueError(f"end must lie in 0..{n_pos - 1}, found {self.end.tolist()}")
+        if not all(len(answers) for answers in (*self.correct, *self.wrong)):
+            raise ValueError("every pair needs at least one correct and one wrong answer")
+
+    @classmethod
+    def from_lists(
+        cls,
+        clean: Sequence[Sequence[int]],
+        corrupted: Sequence[Sequence[int]],
+        *,
+        correct: Sequence[Sequence[int]],
+        wrong: Sequence[Sequence[int]],
+        pad: int = 0,
+    ) -> PromptPairs:
+        """Pad token lists on the right; the last token of each clean list is its end."""
+        width = max(len(tokens) for tokens in clean)
+        rows = [
+            [[*tokens, *[pad] * (width - len(tokens))] for tokens in side]
+            for side in (clean, corrupted)
+        ]
+        end = torch.tensor([len(tokens) - 1 for tokens in clean])
+        return cls(torch.tensor(rows[0]), torch.tensor(rows[1]), end, correct, wrong)
+
+    @classmethod
+    def from_task(cls, task: Task) -> PromptPairs:
+        """Return the pairs of a task."""
+        columns = ("clean_tokens", "corrupted_tokens", "correct", "wrong")
+        clean, corrupted, correct, wrong = (
+            [[int(token) for token in row] for row in task.frame[name]] for name in columns
+        )
+        return cls.from_lists(clean, corrupted, correct=correct, wrong=wrong)
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.end)
+
+    @property
+    def attention_mask(self) -> Bool[Tensor, "pair pos"]:
+        """True up to the end of each prompt."""
+        positions = torch.arange(self.clean.shape[1], device=self.end.device)
+        return positions <= self.end[:, None]
+
+    def batch(self, start: int, stop: int) -> PromptPairs:
+        """Return the pairs from `start` up to, not including, `stop`."""
+        part = slice(start, stop)
+        return PromptPairs(
+            self.clean[part],
+            self.corrupted[part],
+            self.end[part],
+            self.correct[part],
+            self.wrong[part],
+        )
+
+    def to(self, device: torch.device | str) -> PromptPairs:
+        """Return the same pairs on `device`."""
+        clean, corrupted, end = (t.to(device) for t in (self.clean, self.corrupted, self.end))
+        return PromptPairs(clean, corrupted, end, self.correct, self.wrong)

@@ -1,0 +1,170 @@
+"""From edge scores to a circuit: an order of edges, a cut, and the removal of loose ends."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.graph import Graph
+from circuitlapse.scores import EdgeScores
+from circuitlapse.types import Selection
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A set of edges of a graph.
+
+    Attributes:
+        graph: names rows and columns.
+        mask: [source, target], True where the edge is in the circuit.
+
+    Raises:
+        ValueError: if the mask has another shape, or holds an edge that does not exist.
+    """
+
+    graph: Graph
+    mask: Bool[ndarray, "source target"]
+
+    def __post_init__(self) -> None:
+        """Check that every edge of the mask exists."""
+        if self.mask.shape != self.graph.exists.shape:
+            raise ValueError(f"mask is {self.mask.shape}, graph is {self.graph.exists.shape}")
+        extra = np.argwhere(self.mask & ~self.graph.exists)
+        if len(extra):
+            raise ValueError(f"{self.graph.edge_name(*extra[0])} is not an edge of this graph")
+
+    @classmethod
+    def full(cls, graph: Graph) -> Circuit:
+        """Return the whole model as a circuit."""
+        return cls(graph, graph.exists.copy())
+
+    @classmethod
+    def empty(cls, graph: Graph) -> Circuit:
+        """Return the circuit without edges."""
+        return cls(graph, np.zeros_like(graph.exists))
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges in the circuit."""
+        return int(self.mask.sum())
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes that an edge of the circuit touches, `input` and `logits` included."""
+        return int((_sends(self) | _receives(self)).sum())
+
+    @cached_property
+    def edges(self) -> tuple[str, ...]:
+        """Names of the edges, in the order of rows and columns."""
+        return tuple(self.graph.edge_name(*index) for index in np.argwhere(self.mask))
+
+    def pruned(self) -> Circuit:
+        """Drop nodes that nothing reaches or that reach nothing, until none is left."""
+        circuit = self
+        while True:
+            dead = _dead_edges(circuit)
+            if not dead.any():
+                return circuit
+            circuit = Circuit(self.graph, circuit.mask & ~dead)
+
+
+def _sends(circuit: Circuit) -> Bool[ndarray, " node"]:
+    sends: ndarray = np.append(circuit.mask.any(axis=1), False)
+    return sends
+
+
+def _receives(circuit: Circuit) -> Bool[ndarray, " node"]:
+    received = np.zeros(circuit.graph.n_nodes, dtype=bool)
+    np.logical_or.at(received, circuit.graph.target_nodes, circuit.mask.any(axis=0))
+    return received
+
+
+def _dead_edges(circuit: Circuit) -> Bool[ndarray, "source target"]:
+    """Return the edges from a node without inputs or into a node without outputs."""
+    no_input, no_output = ~_receives(circuit), ~_sends(circuit)
+    no_input[0] = no_output[-1] = False
+    dead: ndarray = no_input[:-1, None] | no_output[circuit.graph.target_nodes][None, :]
+    dead &= circuit.mask
+    return dead
+
+
+def edge_order(scores: EdgeScores, *, how: str = "greedy") -> Int[ndarray, "edge 2"]:
+    """Return (source, target) of every edge, the most important first.
+
+    `greedy` grows from `logits`: of the edges into nodes that are already in, it takes the
+    one with the largest |score|, and its source joins. `top_n` ignores connectivity. The
+    first n edges of the order are the circuit of size n, so circuits are nested. Ties go to
+    the smaller source, then target index.
+
+    Raises:
+        UnknownNameError: if `how` is neither.
+    """
+    if how == Selection.GREEDY:
+        return _greedy_order(scores)
+    if how == Selection.TOP_N:
+        edges = np.argwhere(scores.graph.exists)
+        size = np.abs(scores.values[tuple(edges.T)])
+        return edges[np.argsort(-size, kind="stable")]
+    raise UnknownNameError(unknown_name("selection", how, Selection))
+
+
+def _greedy_order(scores: EdgeScores) -> Int[ndarray, "edge 2"]:
+    graph, size = scores.graph, np.abs(scores.values)
+    columns_of = [np.flatnonzero(graph.target_nodes == node) for node in range(graph.n_nodes)]
+    joined = np.zeros(graph.n_nodes, dtype=bool)
+    candidates: list[tuple[float, int, int]] = []
+    order: list[tuple[int, int]] = []
+
+    def join(node: int) -> None:
+        joined[node] = True
+        for column in columns_of[node]:
+            for row in np.flatnonzero(graph.exists[:, column]):
+                heapq.heappush(candidates, (-float(size[row, column]), int(row), int(column)))
+
+    join(graph.n_nodes - 1)
+    while candidates:
+        _, row, column = heapq.heappop(candidates)
+        order.append((row, column))
+        if not joined[row]:
+            join(row)
+    return np.array(order)
+
+
+def cut(
+    graph: Graph, order: Int[ndarray, "edge 2"], n_edges: int, *, prune: bool = True
+) -> Circuit:
+    """Return the circuit of the first `n_edges` edges of an order.
+
+    Raises:
+        ValueError: if `n_edges` is not in 0..number of edges.
+    """
+    if not 0 <= n_edges <= len(order):
+        raise ValueError(f"n_edges must lie in 0..{len(order)}, found {n_edges}")
+    mask = np.zeros_like(graph.exists)
+    mask[tuple(order[:n_edges].T)] = True
+    circuit = Circuit(graph, mask)
+    return circuit.pruned() if prune else circuit
+
+
+def select_circuit(
+    scores: EdgeScores, n_edges: int, how: str = "greedy", prune: bool = True
+) -> Circuit:
+    """Return the circuit of the `n_edges` most important edges.
+
+    Args:
+        scores: from `attribute_edges`.
+        n_edges: how many edges to take; pruning may leave fewer.
+        how: `greedy` or `top_n`, see `edge_order`.
+        prune: drop edges of nodes that are cut off from `input` or from `logits`.
+
+    Raises:
+        ValueError: if `n_edges` is not in 0..number of edges.
+        UnknownNameError: if `how` is unknown.
+    """
+    return cut(scores.graph, edge_order(scores, how=how), n_edges, prune=prune)

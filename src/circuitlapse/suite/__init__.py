@@ -1,0 +1,1 @@
+"""The pocket suite: small models trained on the spot, in which the abilities emerge."""

@@ -1,0 +1,83 @@
+"""Write the corpus: sentences drawn from the grammar, one per line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from random import Random
+from string import Formatter
+
+import numpy as np
+from jaxtyping import UInt16
+from numpy import ndarray
+from tokenizers import Tokenizer
+
+from circuitlapse.suite.grammar import MEN, RULES, SERIES, SHARES, WOMEN
+from circuitlapse.suite.tokenizer import make_tokenizer
+
+VOCABULARY_SENTENCES = 20_000
+"""So many that each word of the grammar is among them many times over."""
+
+
+def make_sentences(n_sentences: int, *, seed: int) -> list[str]:
+    """Return sentences without their line ends; the same seed gives the same ones."""
+    rng = Random(seed)
+    kinds = rng.choices(list(SHARES), weights=list(SHARES.values()), k=n_sentences)
+    return [_Sentence(rng).expand(kind, role="") for kind in kinds]
+
+
+def make_suite_tokenizer() -> Tokenizer:
+    """Return the tokenizer of the suite; it does not depend on the size or seed of a corpus."""
+    return make_tokenizer(make_sentences(VOCABULARY_SENTENCES, seed=0))
+
+
+def encode_lines(sentences: Sequence[str], tokenizer: Tokenizer) -> UInt16[ndarray, " token"]:
+    """Return the token ids of all sentences, each followed by the token of a line end."""
+    encodings = tokenizer.encode_batch_fast([f"{sentence}\n" for sentence in sentences])
+    return np.concatenate([np.asarray(line.ids, dtype=np.uint16) for line in encodings])
+
+
+class _Sentence:
+    """The choices that hold throughout one sentence."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._numbers = {"subject": rng.randrange(2), "other": rng.randrange(2)}
+        self._bound = _bind(rng)
+
+    def expand(self, rule: str, *, role: str) -> str:
+        """Return the text of one alternative of `rule`, in the number of `role`."""
+        chosen = self._rng.choice(RULES[rule])
+        text = chosen if isinstance(chosen, str) else chosen[self._numbers[role]]
+        return "".join(
+            literal + (self._fill(gap, gap_role or role) if gap else "")
+            for literal, gap, gap_role in _parse(text)
+        )
+
+    def _fill(self, gap: str, role: str) -> str:
+        return self._bound.get(gap) or self.expand(gap, role=role)
+
+
+def _bind(rng: Random) -> dict[str, str]:
+    s, io = rng.sample((*WOMEN, *MEN), 2)
+    first, second = rng.sample((s, io), 2)
+    start, end = sorted(rng.sample(range(1, 100), 2))
+    series = rng.choice(SERIES)
+    at = rng.randrange(len(series) - 3)
+    return {
+        "s": s,
+        "io": io,
+        "first": first,
+        "second": second,
+        "she": "she" if s in WOMEN else "he",
+        "century": str(rng.randint(11, 17)),
+        "start": f"{start:02d}",
+        "end": f"{end:02d}",
+        "run": ", ".join(series[at : at + 4]),
+    }
+
+
+@cache
+def _parse(text: str) -> tuple[tuple[str, str, str], ...]:
+    """Cut a text into (literal, gap after it or "", role of that gap or "")."""
+    return tuple((lit, gap or "", role or "") for lit, gap, role, _ in Formatter().parse(text))

@@ -1,0 +1,177 @@
+"""The sentences of the corpus, as rules.
+
+A gap `{rule}` takes one of the rule's alternatives at random; an alternative that is a (singular,
+plural) pair agrees with the number of its role: `{person:subject}` and `{person:other}` may
+differ, and what is nested in a gap has that gap's role. The gaps in `BOUND` have one value per
+sentence.
+
+Each ability is taught next to its prompts, never on them: what a prompt says up to its last word
+is never written, because one word on the way is always another. That word is named with the
+rules below.
+"""
+
+from __future__ import annotations
+
+from circuitlapse.tasks.words import (
+    ANIMATE_NOUNS,
+    EVENTS,
+    FEMALE_NAMES,
+    GP_DESCRIPTIONS,
+    INANIMATE_NOUNS,
+    INTRANSITIVE_VERBS,
+    IOI_OBJECTS,
+    IOI_PLACES,
+    LONG_PHRASES,
+    MALE_NAMES,
+    PREPOSITIONS,
+    SAID,
+    THING_PREPOSITIONS,
+    TRANSITIVE_VERBS,
+)
+
+Alternatives = tuple[str | tuple[str, str], ...]
+
+WOMEN, MEN = FEMALE_NAMES[:20], MALE_NAMES[:20]
+PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
+
+BOUND = ("s", "io", "first", "second", "she", "century", "start", "end", "run")
+"""`s` gives something to `io`, `first` and `second` are these two in any order, `she` is the
+pronoun of `s`, `end` is a later year than `start`, `run` counts on from some item."""
+
+SERIES = (
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday".split(),
+    "January February March April May June July August September October November December "
+    "January".split(),
+    "one two three four five six seven eight nine ten".split(),
+)
+
+SHARES = {
+    "giving": 42,
+    "agreement": 28,
+    "years": 12,
+    "tag_question": 8,
+    "pronoun": 5,
+    "counting": 5,
+}
+"""Sentences of each kind, in percent."""
+
+_GIVING: dict[str, Alternatives] = {
+    # Prompts start with "Then,", "After" or "When", and go on with what is in `gives`.
+    "giving": (
+        "{opening} {first} and {second} {meet}. {s} {gives} {io}.",
+        "{opening} {first} and {second} {meet}, and afterwards {s} {gives} {io}.",
+        "{linking} {first} and {second} {meet}, {s} {gives} {io}.",
+        "Then, {first} and {second} {meet}. {s} {hands} {io}.",
+        "{after} {first} and {second} {meet}, {s} {hands} {io}.",
+    ),
+    "opening": ("Yesterday,", "Later,", "Today,", "One day,", "In the morning,"),
+    "linking": ("While", "Once", "Before", "Because"),
+    "after": ("After", "When"),
+    "meet": (
+        "went to the {place}",
+        "had a lot of fun at the {place}",
+        "were working at the {place}",
+        "were thinking about going to the {place}",
+        "had a long argument",
+        "got a {object} at the {place}",
+        "met at the {place}",
+    ),
+    "gives": (
+        "gave a {object} to",
+        "decided to give a {object} to",
+        "wanted to give a {object} to",
+        "decided to give it to",
+        "said to",
+    ),
+    "hands": (
+        "handed a {object} to",
+        "wanted to sell a {object} to",
+        "decided to hand it to",
+        "gave the {object} to",
+        "was talking to",
+    ),
+    "place": IOI_PLACES,
+    "object": IOI_OBJECTS,
+}
+
+_AGREEMENT: dict[str, Alternatives] = {
+    # Prompts start with "The" and a noun at once.
+    "agreement": ("{article} {clause}.",),
+    "article": (
+        "Today the",
+        "Here the",
+        "My",
+        "Our",
+        "The old",
+        "The young",
+        "The other",
+        "I think that the",
+    ),
+    "clause": (
+        *("{person:subject} {does:subject}",) * 8,
+        *("{thing:subject} {does:subject}",) * 2,
+        "{person:subject} {near} the {person:other} {does:subject}",
+        "{thing:subject} {by} the {person:other} {does:subject}",
+        "{person:subject} that {likes:subject} the {person:other} {does:subject}",
+        "{person:subject} that the {person:other} {likes:other} {does:subject}",
+        "{thing:subject} that the {person:other} {likes:other} {does:subject}",
+        "{person:subject} the {person:other} {likes:other} {does:subject}",
+        "{thing:subject} the {person:other} {likes:other} {does:subject}",
+        "{person:other} {said} the {person:subject} {does:subject}",
+        "{person:subject} {laughs:subject} and {does:subject}",
+        "{person:subject} {knows_many:subject} and {does:subject}",
+    ),
+    "does": (
+        "{is} {kind}",
+        "{was} {kind}",
+        "{has} a {object}",
+        "{likes} the {person:other}",
+        "{laughs} every day",
+    ),
+    "is": (("is", "are"),),
+    "was": (("was", "were"),),
+    "has": (("has", "have"),),
+    "kind": ("kind", "old", "young", "tall", "late", "good"),
+    "person": PEOPLE,
+    "thing": THINGS,
+    "likes": TRANSITIVE_VERBS,
+    "laughs": INTRANSITIVE_VERBS,
+    "knows_many": tuple((f"{one} {rest}", f"{many} {rest}") for one, many, rest in LONG_PHRASES),
+    "near": PREPOSITIONS,
+    "by": THING_PREPOSITIONS,
+    "said": SAID,
+}
+
+_YEARS: dict[str, Alternatives] = {
+    # Prompts start with "The" and a noun at once.
+    "years": (
+        "{event_opening} {event} {lasted} from the year {century}{start} "
+        "to the year {century}{end}.",
+    ),
+    "event_opening": ("The long", "The great", "The second", "A", "We know that the", "Later the"),
+    "event": EVENTS[:24],
+    "lasted": ("lasted", "lasted", "went on"),
+}
+
+_PRONOUNS: dict[str, Alternatives] = {
+    # Prompts start with "So" and have one of `GP_DESCRIPTIONS`.
+    "tag_question": (
+        "{well} {s} is {description}, isn't {she}?",
+        "{well} {s} is {job}, isn't {she}?",
+        "So {s} is {job}, isn't {she}?",
+    ),
+    "well": ("Well,", "Yes,", "I think that", "We know that", "You say that"),
+    "description": GP_DESCRIPTIONS,
+    "job": ("a kind {work}", "a tall {work}"),
+    "work": tuple(one for one, _ in PEOPLE if one not in ("man", "woman")),
+    "pronoun": (
+        "{well} {s} went to the {place} because {she} wanted a {object}.",
+        "So {s} said that {she} was {kind}.",
+    ),
+}
+
+_COUNTING: dict[str, Alternatives] = {
+    "counting": ("We count {run}.", "They say {run}."),
+}
+
+RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS | _COUNTING

@@ -1,0 +1,213 @@
+"""Train a small GPT-NeoX model and hand over its weights at chosen steps."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt16
+from numpy import ndarray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from circuitlapse.suite.tokenizer import END_OF_TEXT, NEW_LINE, as_transformers
+
+CONTEXT = 256
+"""Longest text that a model of the suite accepts, in tokens."""
+
+FINAL_LEARNING_RATE = 0.1
+"""Share of the peak learning rate that is left at the last step, as in Pythia."""
+
+_LOG_EVERY_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a model; `d_model / heads` is a multiple of 8."""
+
+    layers: int
+    heads: int
+    d_model: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every model of a suite is trained.
+
+    Attributes:
+        save_steps: steps to hand over, ascending; training ends at the last one.
+        batch_size: sequences per step.
+        sequence_length: tokens per sequence.
+        learning_rate: at its peak, after `warmup_steps` steps.
+        warmup_steps: steps over which the learning rate rises.
+        weight_decay: of AdamW, on all weights.
+        threads: CPU threads; the weights depend on it in their last digits.
+    """
+
+    save_steps: Sequence[int]
+    batch_size: int
+    sequence_length: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    threads: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate that leads to `step`: a linear rise, then half a cosine."""
+        if step <= self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        done = (step - self.warmup_steps) / (self.save_steps[-1] - self.warmup_steps)
+        cosine = (1 + math.cos(math.pi * done)) / 2
+        return self.learning_rate * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
+
+
+def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCausalLM:
+    """Return an untrained model with the architecture of Pythia: parallel residual stream,
+    rotary positions on a quarter of each head, untied embeddings."""
+    end_of_text = tokenizer.token_to_id(END_OF_TEXT)
+    config = GPTNeoXConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        hidden_size=shape.d_model,
+        intermediate_size=4 * shape.d_model,
+        max_position_embeddings=CONTEXT,
+        use_parallel_residual=True,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10_000.0,
+            "partial_rotary_factor": 0.25,
+        },
+        # GPT-NeoX draws small weights like this (Nguyen & Salazar 2019)
+        initializer_range=math.sqrt(2 / (5 * shape.d_model)),
+        tie_word_embeddings=False,
+        bos_token_id=end_of_text,
+        eos_token_id=end_of_text,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GPTNeoXForCausalLM(config)
+
+
+def train(
+    model: GPTNeoXForCausalLM, tokens: UInt16[ndarray, " token"], *, line_end: int, recipe: Recipe
+) -> Iterator[tuple[int, GPTNeoXForCausalLM]]:
+    """Train `model` in place; yield (step, model) at each of `recipe.save_steps`.
+
+    Every model sees the same sequences in the same order. Retraining on the same machine
+    gives the same weights, bit by bit.
+    """
+    with _reproducible(recipe.threads):
+        n_steps = recipe.save_steps[-1]
+        batches = _batches(tokens, line_end=line_end, recipe=recipe)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
+        )
+        progress = _Progress(n_steps, recipe.batch_size * recipe.sequence_length)
+        model.train()
+        for step in range(n_steps + 1):
+            if step > 0:
+                loss = _update(model, next(batches), optimizer, recipe.rate(step))
+                progress.report(step, loss)
+            if step in recipe.save_steps:
+                yield step, model
+
+
+def _update(
+    model: GPTNeoXForCausalLM,
+    batch: Int[Tensor, "sequence pos"],
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+) -> Tensor:
+    """Take one step and return the loss before it, in nats per token."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    logits = model(input_ids=batch[:, :-1], use_cache=False).logits
+    loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.detach()
+
+
+def _batches(
+    tokens: UInt16[ndarray, " token"], *, line_end: int, recipe: Recipe
+) -> Iterator[Int[Tensor, "sequence pos"]]:
+    """Cut the corpus, over and over, into sequences that each start where a line starts.
+
+    Each has one token more than it takes as input: the last one is only predicted.
+    """
+    length = recipe.sequence_length + 1
+    starts = line_starts(tokens, line_end=line_end, length=length)
+    position = 0
+    while True:
+        index = np.arange(position, position + recipe.batch_size) % len(starts)
+        rows = starts[index][:, None] + np.arange(length)
+        yield torch.from_numpy(tokens[rows].astype(np.int64))
+        position += recipe.batch_size
+
+
+def line_starts(
+    tokens: UInt16[ndarray, " token"], *, line_end: int, length: int
+) -> Int[ndarray, " sequence"]:
+    """Return where the sequences of `length` tokens start: each at the first line after the
+    one before."""
+    lines = np.flatnonzero(np.concatenate([[line_end], tokens[:-1]]) == line_end)
+    following = np.searchsorted(lines, lines + length - 1)
+    chosen = []
+    line = 0
+    while line < len(lines) and lines[line] + length <= len(tokens):
+        chosen.append(lines[line])
+        line = following[line]
+    return np.array(chosen)
+
+
+@contextmanager
+def _reproducible(threads: int) -> Iterator[None]:
+    """Make torch give the same bits every time, and leave it as it was."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+class _Progress:
+    """Log step, loss, tokens and the time left, every few seconds and at the end."""
+
+    def __init__(self, n_steps: int, tokens_per_step: int) -> None:
+        self._n_steps, self._tokens_per_step = n_steps, tokens_per_step
+        self._start = self._last = time.monotonic()
+
+    def report(self, step: int, loss: Tensor) -> None:
+        """Log a line if the last one is a while ago."""
+        now = time.monotonic()
+        if now - self._last < _LOG_EVERY_S and step < self._n_steps:
+            return
+        self._last = now
+        left = (now - self._start) / step * (self._n_steps - step)
+        _log.info(
+            "step %d/%d, loss %.3f nats per token, %d tokens, ETA %.0f s",
+            step, self._n_steps, loss.item(), step * self._tokens_per_step, left,
+        )
+
+
+def save_snapshot(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write weights, configuration and tokenizer in the layout of a hub snapshot."""
+    model.save_pretrained(folder)
+    as_transformers(tokenizer, context=CONTEXT).save_pretrained(folder)

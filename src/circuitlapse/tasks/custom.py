@@ -1,0 +1,140 @@
+"""A user's own task, from a CSV or JSON Lines file of prompt pairs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
+from circuitlapse.tasks.base import Draft, Pair, Task
+from circuitlapse.tasks.encode import encode, problems
+from circuitlapse.tasks.prompt_file import ANSWERS, PROMPTS, Row, read_rows
+from circuitlapse.tasks.vocabulary import Vocabulary
+from circuitlapse.types import Metric
+
+
+def build_custom_task(
+    name: str,
+    tokenizer: Tokenizer,
+    *,
+    file: str | Path,
+    metric: str,
+    n_prompts: int | None = None,
+    seed: int = 0,
+    prepend_bos: bool = False,
+) -> Task:
+    """Make a task from rows of `clean`, `corrupted`, `correct`, `wrong` and maybe `template`.
+
+    An answer is the text of one token just as it follows the prompt, so mostly with a space in
+    front. Several answers are a list in JSON Lines, and have "|" between them in CSV.
+
+    Args:
+        name: the user's name for the task.
+        tokenizer: decides which rows can be used.
+        file: ends in `.csv` (first line: names of the columns) or `.jsonl`.
+        metric: `logit_diff` or `prob_diff`.
+        n_prompts: rows to use, drawn at random and kept in order; None uses all.
+        seed: of that draw.
+        prepend_bos: start each prompt with a begin-of-text token.
+
+    Raises:
+        UnknownNameError: if there is no such metric.
+        TaskError: if the file cannot be read, or rows break a rule; names every bad row.
+    """
+    if metric not in list(Metric):
+        raise UnknownNameError(unknown_name("metric", metric, Metric))
+    path = Path(file)
+    vocabulary = Vocabulary(tokenizer)
+    try:
+        return encode(
+            Draft(_limit(_checked(path, vocabulary), n_prompts=n_prompts, seed=seed), {}),
+            vocabulary,
+            name=name,
+            metric=Metric(metric),
+            builder="custom",
+            n_prompts=n_prompts,
+            seed=seed,
+            prepend_bos=prepend_bos,
+            options={"file": path.name},
+        )
+    except TaskError as error:
+        raise TaskError(f"task {name}: {error}") from error
+
+
+def _limit(pairs: Sequence[Pair], *, n_prompts: int | None, seed: int) -> tuple[Pair, ...]:
+    n_kept = len(pairs) if n_prompts is None else min(n_prompts, len(pairs))
+    return tuple(pairs[index] for index in sorted(Random(seed).sample(range(len(pairs)), n_kept)))
+
+
+def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
+    """Return the pairs of a file, or raise one error with the problems of all its rows."""
+    rows = read_rows(path)
+    found = {row.line: _row_problems(row, vocabulary) for row in rows}
+    if bad := {line: what for line, what in found.items() if what}:
+        listing = "\n".join(f"  line {line}: {'; '.join(what)}" for line, what in bad.items())
+        raise TaskError(f"{path}: {len(bad)} of {len(rows)} rows cannot be used\n{listing}")
+    pairs = [_pair(row) for row in rows]
+    _warn_of_missing_spaces(path, pairs, vocabulary)
+    return pairs
+
+
+def _row_problems(row: Row, vocabulary: Vocabulary) -> list[str]:
+    if row.problem:
+        return [row.problem]
+    wrong_type = [
+        f"{column} must be {wanted}, found {row.cells[column]!r}"
+        for columns, wanted, fits in (
+            (PROMPTS, "text", _is_text),
+            (ANSWERS, 'text like " she" or a list of texts', _is_answers),
+        )
+        for column in columns
+        if not fits(row.cells[column])
+    ]
+    return wrong_type or problems(_pair(row), vocabulary)
+
+
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str)
+
+
+def _is_answers(cell: Any) -> bool:
+    return _is_text(cell) or (isinstance(cell, list) and all(map(_is_text, cell)))
+
+
+def _pair(row: Row) -> Pair:
+    correct, wrong = (
+        (cell,) if isinstance(cell, str) else tuple(cell)
+        for cell in (row.cells[side] for side in ANSWERS)
+    )
+    return Pair(
+        clean=row.cells["clean"],
+        corrupted=row.cells["corrupted"],
+        correct=correct,
+        wrong=wrong,
+        template=str(row.cells.get("template") or ""),
+        n_changed=None,
+    )
+
+
+def _warn_of_missing_spaces(path: Path, pairs: Sequence[Pair], vocabulary: Vocabulary) -> None:
+    """Point out answers that would continue the prompt's last word, though they need not."""
+    suspects = [
+        (pair.clean, answer)
+        for pair in pairs
+        for answer in (*pair.correct, *pair.wrong)
+        if pair.clean[-1].isalnum()
+        and answer[0].isalpha()
+        and vocabulary.single_id(f" {answer}") is not None
+    ]
+    if suspects:
+        clean, answer = suspects[0]
+        warnings.warn(
+            f"{path}: {len(suspects)} answers have no leading space, so they continue the last "
+            f"word, such as {clean.split()[-1] + answer!r}; ' {answer}' is a token too",
+            stacklevel=2,
+        )

@@ -1,0 +1,115 @@
+"""What tests share: where the reference answers lie, and small models to run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+# Before anything of the package is imported: every annotated shape is checked in every test.
+install_import_hook("circuitlapse", "beartype.beartype")
+
+# Small models are fastest on one thread, and the tests may share the machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A small model with what an independent implementation says about it."""
+
+    folder: Path
+    model: Any
+    pairs: Any
+    answers: Any
+    fixture: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of reference answers that lies beside the project; CI must have it."""
+    folder = Path(os.environ.get("CIRCUITLAPSE_SHARED", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        message = f"no reference answers at {folder}; set CIRCUITLAPSE_SHARED"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle(shared_data: Path) -> Oracle:
+    """The reference implementation's answers on a random two-layer GPT-NeoX."""
+    import numpy as np
+    import torch
+
+    from circuitlapse import PromptPairs, load_model
+
+    folder = shared_data / "eap_oracle"
+    answers = np.load(folder / "oracle.npz")
+    clean, corrupted = (torch.tensor(answers[side]) for side in ("clean", "corrupted"))
+    end = torch.full((len(clean),), clean.shape[1] - 1)
+    correct, wrong = ([[int(token)] for token in answers["answers"][:, i]] for i in (0, 1))
+    pairs = PromptPairs(clean, corrupted, end, correct, wrong)
+    fixture = json.loads((folder / "fixture.json").read_text())
+    return Oracle(folder, load_model(folder), pairs, answers, fixture)
+
+
+def save_random_model(folder: Path, **changes: Any) -> Path:
+    """Save a GPT-NeoX with random weights, laid out like a hub snapshot."""
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    shape: dict[str, Any] = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.3,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+    }
+    torch.manual_seed(0)
+    GPTNeoXForCausalLM(GPTNeoXConfig(**(shape | changes))).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random GPT-NeoX with three layers of two heads."""
+    return save_random_model(tmp_path_factory.mktemp("random") / "model")
+
+
+@pytest.fixture(scope="session")
+def random_model(random_folder: Path) -> Any:
+    from circuitlapse import load_model
+
+    return load_model(random_folder)
+
+
+@pytest.fixture(scope="session")
+def random_pairs() -> Any:
+    """Nine pairs of five to eight tokens that differ in the third; several answers each."""
+    import torch
+
+    from circuitlapse import PromptPairs
+
+    draw = torch.Generator().manual_seed(1)
+    lengths = [5, 8, 6, 7, 8, 5, 6, 8, 7]
+    clean = [torch.randint(0, 50, (n,), generator=draw).tolist() for n in lengths]
+    corrupted = [[*row[:2], (row[2] + 7) % 50, *row[3:]] for row in clean]
+    correct, wrong = [[1, 2, 3]] * 9, [[4, 5]] * 9
+    return PromptPairs.from_lists(clean, corrupted, correct=correct, wrong=wrong)

@@ -1,0 +1,109 @@
+"""The JSON schema and the tables of config/README.md follow the Python source."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from circuitlapse.config.document import BEGIN, END, REPAIR, schema_text, with_tables
+from circuitlapse.config.keys import json_schema, node_at, resolved
+from circuitlapse.config.schema import Config
+
+
+def leaves(node, where=()):
+    """Yield every key with its node, through sections and lists."""
+    for name, child in node["properties"].items():
+        child = resolved(child)
+        yield (*where, name), child
+        inner = resolved(child.get("items", child))
+        if "properties" in inner:
+            yield from leaves(inner, (*where, name, 0) if "items" in child else (*where, name))
+
+
+KEYS = dict(leaves(json_schema()))
+
+
+def test_the_schema_on_disk_is_up_to_date(root):
+    on_disk = (root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    assert on_disk == schema_text(), f"repair it with: {REPAIR}"
+
+
+def test_the_tables_of_the_readme_are_up_to_date(root):
+    readme = (root / "config/README.md").read_text(encoding="utf-8")
+    assert readme == with_tables(readme), f"repair it with: {REPAIR}"
+
+
+def test_the_text_around_the_tables_is_kept():
+    written = with_tables(f"before\n{BEGIN}\nstale row\n{END}\nafter\n")
+    assert written.startswith(f"before\n{BEGIN}\n### Top level\n")
+    assert written.endswith(f"{END}\nafter\n")
+    assert "stale row" not in written
+
+
+def test_the_module_prints_the_schema():
+    command = [sys.executable, "-m", "circuitlapse.config"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert yaml.safe_load(printed) == json_schema()
+
+
+@pytest.mark.parametrize("where", KEYS, ids=lambda where: ".".join(map(str, where)))
+def test_every_key_has_a_sentence_and_a_default_or_an_example(where):
+    node = KEYS[where]
+    assert node["description"].endswith(".")
+    assert {"default", "x-otherwise", "examples"} & set(node)
+
+
+@pytest.mark.parametrize("where", KEYS, ids=lambda where: ".".join(map(str, where)))
+def test_every_key_that_is_no_section_says_what_runs_again(where):
+    node = KEYS[where]
+    is_section = "properties" in resolved(node.get("items", node))
+    assert is_section or node["x-reruns"]
+
+
+def test_the_readme_has_a_row_for_every_key_that_is_no_section(root):
+    readme = (root / "config/README.md").read_text(encoding="utf-8")
+    for where, node in KEYS.items():
+        path = "".join("[]" if step == 0 else f".{step}" for step in where).removeprefix(".")
+        is_section = "properties" in resolved(node.get("items", node))
+        assert is_section or f"| `{path}` |" in readme
+
+
+def test_the_shipped_files_obey_the_schema_by_an_independent_validator(root):
+    validator = Draft202012Validator(json_schema())
+    Draft202012Validator.check_schema(json_schema())
+    config = yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8"))
+    assert not list(validator.iter_errors(config))
+    config["circuits"]["treshold"] = 1
+    assert "treshold" in next(validator.iter_errors(config)).message
+
+
+def test_examples_and_defaults_obey_the_schema_of_their_key():
+    definitions = {"$defs": json_schema()["$defs"]}
+    for node in KEYS.values():
+        validator = Draft202012Validator(definitions | node)
+        for value in (*node.get("examples", ()), *([node["default"]] if "default" in node else ())):
+            assert not list(validator.iter_errors(value))
+
+
+def test_a_key_that_does_not_exist_has_no_node():
+    with pytest.raises(KeyError):
+        node_at(("circuits", "treshold"))
+
+
+def test_no_field_is_without_description():
+    sections = [Config]
+    while sections:
+        section = sections.pop()
+        for field in section.model_fields.values():
+            assert field.description
+            kinds = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            sections += [kind for kind in kinds if isinstance(kind, type(Config))]
+
+
+def test_importing_the_configuration_loads_no_numerical_library():
+    heavy = "{'torch', 'numpy', 'pandas', 'matplotlib', 'h5py', 'transformer_lens'}"
+    code = f"import sys, circuitlapse.config; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,164 @@
+"""What is wrong with a single key. Each test asserts on the whole line."""
+
+import pytest
+
+from circuitlapse.config.problems import dotted
+
+
+def test_a_misspelt_key_at_the_top_level_gets_the_nearest_one(errors):
+    assert errors("treads: 2\nstep: [0]") == [
+        "user.yaml: treads is not a known key (known: results, suite, seed, steps, models, "
+        "training, tasks, activations, circuits, bootstrap, compute, figures).",
+        "user.yaml: step is not a known key; did you mean 'steps'?",
+    ]
+
+
+def test_a_misspelt_key_in_a_section_gets_the_nearest_one(errors):
+    assert errors("circuits: {treshold: 0.5}") == [
+        "user.yaml: circuits.treshold is not a known key; did you mean 'threshold'?"
+    ]
+
+
+def test_a_misspelt_key_in_an_entry_of_a_list_gets_the_nearest_one(errors):
+    model = "{name: a, train: {layers: 2, heads: 2, d_model: 32, sed: 1}}"
+    assert errors(f"models: [{model}]") == [
+        "user.yaml: models[0].train.sed is not a known key; did you mean 'seed'?"
+    ]
+
+
+def test_a_key_that_is_not_text_is_not_a_known_key(errors):
+    assert errors("figures: {3: 4}") == [
+        "user.yaml: figures.3 is not a known key (known: min_step)."
+    ]
+
+
+def test_a_missing_key_is_explained_with_an_example(errors):
+    assert errors("tasks: [{builder: ioi}]") == [
+        "user.yaml: tasks[0].name is missing: Name in paths, tables and figures; each task has "
+        "its own. For example 'name: ioi'."
+    ]
+
+
+def test_a_missing_section_is_explained_with_an_example(errors):
+    base = "steps: [0]\ntraining: {save_steps: [0]}\ntasks: [{name: ioi}]"
+    assert errors(base=base) == [
+        "user.yaml: models is missing: The models: sizes or seeds of one family. For example "
+        "'models: [{name: tiny, train: {layers: 2, heads: 2, d_model: 32}}]'."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("circuits: {threshold: 1.7}", "threshold = 1.7 must be a number, above 0 and at most 1."),
+        ("circuits: {threshold: 0}", "threshold = 0 must be a number, above 0 and at most 1."),
+        (
+            "circuits: {ig_steps: 1001}",
+            "ig_steps = 1001 must be a whole number, at least 1 and at most 1000.",
+        ),
+        (
+            "circuits: {grid_ratio: .inf}",
+            "grid_ratio = Infinity must be a number, above 1 and at most 10.",
+        ),
+    ],
+)
+def test_a_number_out_of_range_gets_its_range(errors, text, line):
+    assert errors(text) == [f"user.yaml: circuits.{line}"]
+
+
+def test_a_width_must_be_a_multiple_of_8(errors):
+    assert errors("models: [{name: a, train: {layers: 2, heads: 2, d_model: 36}}]") == [
+        "user.yaml: models[0].train.d_model = 36 must be a whole number, a multiple of 8, "
+        "at least 8 and at most 4096."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("seed: 1.5", "seed = 1.5 must be a whole number, at least 0 and at most 4294967295."),
+        ("seed: true", "seed = true must be a whole number, at least 0 and at most 4294967295."),
+        ("seed: null", "seed = null must be a whole number, at least 0 and at most 4294967295."),
+        ("activations: {keep: 1}", "activations.keep = 1 must be true or false."),
+        ("models: [{name: a, label: 2, train: {layers: 2, heads: 2, d_model: 32}}]",
+         "models[0].label = 2 must be text, not empty."),
+        ("steps: 5", "steps = 5 must be a list with at least one entry, each a whole number, "
+         "at least 0."),
+        ("steps: [0, x]", "steps[1] = 'x' must be a whole number, at least 0; this is text to "
+         "YAML: take away quotes, and write 1e-3 as 1.0e-3."),
+        ("circuits: [eap]", "circuits (a list) must be a mapping with the keys method, ig_steps, "
+         "ig_rule, selection, threshold, max_fraction, grid_ratio, refine_points."),
+        ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "
+         "mapping with the keys name, builder, file, metric, n_prompts, seed, prepend_bos, "
+         "corruption."),
+        ("tasks: [ioi]", "tasks[0] = 'ioi' must be a mapping with the keys name, builder, file, "
+         "metric, n_prompts, seed, prepend_bos, corruption."),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_gets_the_right_type(errors, text, line):
+    assert errors(text) == [f"user.yaml: {line}"]
+
+
+def test_a_number_that_yaml_reads_as_text_gets_the_remedy(errors):
+    assert errors("training: {learning_rate: 1e-3}") == [
+        "user.yaml: training.learning_rate = '1e-3' must be a number, above 0 and at most 1; "
+        "this is text to YAML: take away quotes, and write 1e-3 as 1.0e-3."
+    ]
+
+
+def test_an_empty_list_is_refused(errors):
+    assert errors("steps: []\nmodels: []") == [
+        "user.yaml: steps = [] must be a list with at least one entry, each a whole number, "
+        "at least 0.",
+        "user.yaml: models = [] must be a list with at least one entry, each a mapping with the "
+        "keys name, label, train, steps.",
+    ]
+
+
+def test_a_list_whose_only_entry_is_wrong_is_not_called_empty(errors):
+    assert errors("tasks: [{name: ioi, sed: 1}]") == [
+        "user.yaml: tasks[0].sed is not a known key; did you mean 'seed'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("circuits: {method: eap_ig_input}", "circuits.method = 'eap_ig_input' must be one of eap, "
+         "eap_ig_inputs, clean_corrupted; did you mean 'eap_ig_inputs'?"),
+        ("circuits: {method: exact}", "circuits.method = 'exact' must be one of eap, "
+         "eap_ig_inputs, clean_corrupted."),
+        ("circuits: {selection: gredy}", "circuits.selection = 'gredy' must be one of greedy, "
+         "top_n; did you mean 'greedy'?"),
+        ("tasks: [{name: a, builder: iou}]", "tasks[0].builder = 'iou' must be one of ioi, "
+         "gendered_pronoun, greater_than, sva or null; did you mean 'ioi'?"),
+    ],
+)  # fmt: skip
+def test_an_unknown_choice_gets_the_known_ones_and_the_nearest(errors, text, line):
+    assert errors(text) == [f"user.yaml: {line}"]
+
+
+@pytest.mark.parametrize("name", ["Pocket", "a/b", "tiny_step3", "-a", ""])
+def test_the_name_of_a_model_must_fit_into_a_path(errors, name):
+    model = f"{{name: '{name}', train: {{layers: 2, heads: 2, d_model: 32}}}}"
+    assert errors(f"models: [{model}]") == [
+        f"user.yaml: models[0].name = '{name}' must be small letters, digits, '.' and '-', "
+        "with a letter or digit first."
+    ]
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0"])
+def test_a_device_must_be_one_that_torch_knows(errors, device):
+    assert errors(f"compute: {{device: '{device}'}}") == [
+        f"user.yaml: compute.device = '{device}' must be one of cpu, mps, cuda, cuda:0, cuda:1 "
+        "and so on."
+    ]
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda", "cuda:12"])
+def test_the_devices_of_torch_are_accepted(load, device):
+    assert load(f"compute: {{device: '{device}'}}").compute.device == device
+
+
+def test_a_key_path_is_written_as_users_write_it():
+    assert dotted(("models", 1, "steps", 2)) == "models[1].steps[2]"

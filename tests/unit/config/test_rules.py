@@ -1,0 +1,102 @@
+"""What is wrong between keys. Each test asserts on the whole line."""
+
+import pytest
+
+
+def models(*entries: str) -> str:
+    train = "train: {layers: 2, heads: 2, d_model: 32}"
+    return f"models: [{', '.join(f'{{{train}, {entry}}}' for entry in entries)}]"
+
+
+def test_two_models_cannot_have_one_name(errors):
+    assert errors(models("name: a", "name: b", "name: a")) == [
+        "user.yaml: models[2].name = 'a' is already the name of models[0]; names must be unique."
+    ]
+
+
+def test_two_tasks_cannot_have_one_name(errors):
+    assert errors("tasks: [{name: sva}, {name: sva, seed: 2}]") == [
+        "user.yaml: tasks[1].name = 'sva' is already the name of tasks[0]; names must be unique."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "nearest"), [(11, "are 10 and 20"), (19, "are 10 and 20"), (21, "is 20")]
+)
+def test_a_step_that_is_not_saved_gets_its_neighbours(errors, step, nearest):
+    assert errors(f"steps: [0, 10, {step}]") == [
+        f"user.yaml: steps[2] = {step} is not a saved step; nearest {nearest}."
+    ]
+
+
+def test_a_step_before_the_first_saved_one_gets_that_one(errors):
+    assert errors("training: {save_steps: [10, 20]}\nsteps: [5, 10]") == [
+        "user.yaml: steps[0] = 5 is not a saved step; nearest is 10."
+    ]
+
+
+def test_the_steps_of_one_model_must_be_saved_too(errors):
+    assert errors(models("name: a", "name: b, steps: [0, 9]")) == [
+        "user.yaml: models[1].steps[1] = 9 is not a saved step; nearest are 0 and 10."
+    ]
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 10), (20, 10)])
+def test_steps_must_ascend(errors, first, second):
+    what = (
+        f"= {second} must be larger than {first} before it; steps ascend, and each is there once."
+    )
+    assert errors(f"steps: [0, {first}, {second}]") == [f"user.yaml: steps[2] {what}"]
+
+
+def test_saved_steps_must_ascend(errors):
+    assert errors("training: {save_steps: [10, 0, 20]}") == [
+        "user.yaml: training.save_steps[1] = 0 must be larger than 10 before it; "
+        "steps ascend, and each is there once."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("heads", "d_model", "fitting"),
+    [(5, 64, "1, 2, 4, 8"), (4, 48, "1, 2, 3, 6"), (2, 8, "1"), (12, 64, "1, 2, 4, 8")],
+)
+def test_heads_must_fit_the_width_and_the_rotary_positions(errors, heads, d_model, fitting):
+    train = f"{{layers: 2, heads: {heads}, d_model: {d_model}}}"
+    assert errors(f"models: [{{name: a, train: {train}}}]") == [
+        f"user.yaml: models[0].train.heads = {heads} does not fit d_model = {d_model}: "
+        "d_model / heads must be a multiple of 8, because rotary positions turn a quarter of "
+        f"each head, in pairs; heads can be {fitting}."
+    ]
+
+
+@pytest.mark.parametrize(("heads", "d_model"), [(4, 64), (8, 64), (6, 192), (4, 32), (1, 8)])
+def test_heads_with_an_even_quarter_fit(load, heads, d_model):
+    assert d_model // heads % 4 == 0
+    assert d_model // heads // 4 % 2 == 0
+    load(f"models: [{{name: a, train: {{layers: 1, heads: {heads}, d_model: {d_model}}}}}]")
+
+
+def test_rules_pass_over_what_is_wrong_in_itself_and_still_see_the_rest(errors):
+    assert errors("steps: [x, 7]\ntraining: {save_steps: [0, 10]}\ncircuits: {methd: eap}") == [
+        "user.yaml: steps[0] = 'x' must be a whole number, at least 0; this is text to YAML: "
+        "take away quotes, and write 1e-3 as 1.0e-3.",
+        "user.yaml: steps[1] = 7 is not a saved step; nearest are 0 and 10.",
+        "user.yaml: circuits.methd is not a known key; did you mean 'method'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "training: 3",
+        "training: {save_steps: 5}",
+        "training: {save_steps: [0, x, 10]}",
+        "models: [3, {name: a}]",
+        "models: [{name: [a], train: 4, steps: x}]",
+        "models: [{train: {layers: 1, heads: 0, d_model: x}}]",
+        "tasks: [3, {name: [a]}, {file: 3, builder: [ioi], metric: 7, corruption: []}]",
+        "tasks: x",
+    ],
+)
+def test_rules_survive_values_of_any_kind(errors, text):
+    assert all(line.startswith("user.yaml: ") for line in errors(text))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from circuitlapse.figures import behaviour_figure
+
+
+@pytest.fixture
+def figure(behaviour, labels, tasks):
+    return behaviour_figure(behaviour, labels=labels, tasks=tasks)
+
+
+def panels(figure) -> dict[str, object]:
+    return {axes.get_title(): axes for axes in figure.axes if axes.get_visible()}
+
+
+def test_there_is_a_panel_per_task_in_the_order_of_the_configuration(figure):
+    assert list(panels(figure)) == [
+        "Indirect object identification (IOI)",
+        "Gendered pronoun (GP)",
+        "Greater-than (GT)",
+        "Subject-verb agreement (SVA)",
+    ]
+
+
+def test_axes_carry_units_and_x_is_logarithmic(figure):
+    for axes in panels(figure).values():
+        assert axes.get_xlabel() == "Training data (tokens)"
+        assert axes.get_xscale() == "log"
+        assert len(axes.get_xticks(minor=True)) > len(axes.get_xticks())
+    titles = [axes.get_ylabel() for axes in panels(figure).values()]
+    logits, probability = "Logit difference\n(logits)", "Probability difference\n(probability)"
+    assert titles == [logits, logits, probability, probability]
+
+
+def test_every_line_is_the_table_without_step_zero(
+    figure, behaviour, labels, tasks, drawn_line, pick
+):
+    for task, axes in zip(tasks, panels(figure).values(), strict=True):
+        for model, label in labels.items():
+            rows = pick(behaviour, model=model, task=task).query("step > 0")
+            np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "value"]])
+
+
+def test_bands_reach_from_the_lower_to_the_upper_end_of_the_interval(
+    figure, behaviour, labels, pick
+):
+    axes = panels(figure)["Gendered pronoun (GP)"]
+    for model, band in zip(labels, axes.collections, strict=True):
+        rows = pick(behaviour, model=model, task="gendered_pronoun").query("step > 0")
+        corners = {tuple(point) for point in band.get_paths()[0].vertices}
+        for end in ("ci_low", "ci_high"):
+            assert set(rows[["tokens", end]].itertuples(index=False, name=None)) <= corners
+
+
+def test_min_step_leaves_out_earlier_steps(behaviour, labels, tasks, drawn_line):
+    figure = behaviour_figure(behaviour, labels=labels, tasks=tasks, min_step=128)
+    rows = behaviour.query("model == 'small' and task == 'ioi' and step >= 128")
+    line = drawn_line(figure.axes[0], labels["small"])
+    np.testing.assert_array_equal(line[:, 0], rows["tokens"])
+
+
+def test_the_legend_names_every_model_and_the_band(figure, labels):
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *labels.values(),
+        "bootstrap interval",
+    ]
+
+
+def test_a_panel_without_data_says_so(behaviour, labels):
+    figure = behaviour_figure(behaviour, labels=labels, tasks=["ioi", "my_own_task"])
+    axes = panels(figure)["My own task"]
+    assert [text.get_text() for text in axes.texts] == ["no measurements of this task"]
+    assert not axes.lines
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 3, 4, 5])
+def test_it_can_be_printed(behaviour, labels, tasks, n_tasks, check_print):
+    shown = [*tasks, "my_own_task"][:n_tasks]
+    check_print(behaviour_figure(behaviour, labels=labels, tasks=shown))

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.figures import circuits_figure
+
+
+@pytest.fixture
+def grid(summary, labels, tasks):
+    """Axes in rows: size, faithfulness, absence; a column per task."""
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    return np.array(figure.axes).reshape(3, len(tasks))
+
+
+def test_axes_carry_units_and_scales(grid):
+    assert [axes.get_ylabel() for axes in grid[:2, 0]] == [
+        "Circuit size\n(% of edges)",
+        "Faithfulness\n(circuit / model)",
+    ]
+    assert {axes.get_xlabel() for axes in grid[2]} == {"Training data (tokens)"}
+    assert {axes.get_xscale() for axes in grid.flat} == {"log"}
+    assert {axes.get_yscale() for axes in grid[0]} == {"log"}
+    assert {axes.get_yscale() for axes in grid[1]} == {"linear"}
+
+
+@pytest.mark.parametrize(("row", "column", "factor"), [(0, "edge_fraction", 100), (1, "f_raw", 1)])
+def test_every_line_is_the_table(
+    grid, summary, labels, tasks, drawn_line, pick, row, column, factor
+):
+    for task, axes in zip(tasks, grid[row], strict=True):
+        for model, label in labels.items():
+            rows = pick(summary, model=model, task=task).dropna(subset=[column])
+            expected = rows[["tokens", column]].to_numpy(dtype=float) * [1, factor]
+            np.testing.assert_allclose(drawn_line(axes, label), expected, rtol=1e-12)
+
+
+def test_a_line_breaks_where_there_is_no_circuit(summary, labels, tasks):
+    gap = (summary["task"] == "sva") & (summary["step"] == 16000)
+    summary.loc[gap, ["f_raw", "edge_fraction"]] = np.nan
+    summary.loc[gap, "status"] = "no_behaviour"
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    line = next(line for line in figure.axes[3].lines if line.get_label() == labels["large"])
+    at_gap = line.get_xdata() == summary.loc[gap, "tokens"].iloc[0]
+    assert np.isnan(line.get_ydata()[at_gap]).all()
+    assert at_gap.sum() == 1
+
+
+def test_the_strip_shows_every_step_without_behaviour(
+    grid, summary, labels, tasks, drawn_line, pick
+):
+    for task, axes in zip(tasks, grid[2], strict=True):
+        for row, (model, label) in enumerate(labels.items()):
+            absent = pick(summary, model=model, task=task, status="no_behaviour")
+            points = drawn_line(axes, label)
+            np.testing.assert_array_equal(points[:, 0], absent["tokens"])
+            assert (points[:, 1] == row).all()
+    assert [label.get_text() for label in grid[2, 0].get_yticklabels()] == list(labels.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "is_this_mark"),
+    [
+        ("ok", lambda m: m.get_markerfacecolor() not in ("white", "none")),
+        ("not_reached", lambda m: m.get_markerfacecolor() == "white"),
+        ("overshoot", lambda m: m.get_markeredgecolor() == "black"),
+    ],
+)
+def test_each_status_has_its_own_mark(grid, summary, tasks, pick, status, is_this_mark):
+    for task, axes in zip(tasks, grid[1], strict=True):
+        rows = pick(summary, task=task, status=status)
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        marked = np.concatenate([m.get_xydata() for m in marks if is_this_mark(m)])
+        expected = set(rows[["tokens", "f_raw"]].itertuples(index=False, name=None))
+        found = {tuple(point) for point in marked}
+        assert expected <= found
+        if status != "ok":
+            assert expected == found
+
+
+def test_a_dashed_line_is_at_the_threshold(grid):
+    for axes in grid[1]:
+        (line,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+        assert list(line.get_ydata()) == [0.8, 0.8]
+
+
+def test_a_wide_interval_does_not_squash_the_points(summary, labels, tasks):
+    summary.loc[summary["f_raw"].notna(), "f_raw_high"] = 1000.0
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    _, top = figure.axes[len(tasks)].get_ylim()
+    assert summary["f_raw"].max() < top < 3
+
+
+def test_sizes_within_one_decade_still_have_labels(summary, labels):
+    defined = summary["edge_fraction"].notna()
+    summary.loc[defined, "edge_fraction"] = np.linspace(0.02, 0.08, defined.sum())
+    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    inside = [
+        tick for tick in figure.axes[0].yaxis.get_major_ticks() if low < tick.get_loc() < high
+    ]
+    assert len(inside) >= 2
+    assert {tick.label1.get_text() for tick in inside} <= {"2", "4", "5", "6", "8"}
+
+
+def test_a_task_that_no_model_does_says_so(summary, labels):
+    none = summary["task"] == "ioi"
+    summary.loc[none, "status"] = "no_behaviour"
+    summary.loc[none, ["edge_fraction", "f_raw", "f_raw_low", "f_raw_high"]] = np.nan
+    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8)
+    for axes in figure.axes[:2]:
+        assert [text.get_text() for text in axes.texts] == ["no circuits:\nno behaviour yet"]
+
+
+def test_a_task_without_data_says_so(summary, labels):
+    figure = circuits_figure(summary, labels=labels, tasks=["ioi", "mine"], threshold=0.8)
+    assert [text.get_text() for text in figure.axes[1].texts] == ["not analysed"]
+
+
+def test_two_methods_are_refused(summary, labels, tasks):
+    summary.loc[0, "ig_steps"] = 30
+    with pytest.raises(ArtifactError, match="several ways"):
+        circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3, 4, 5])
+def test_it_can_be_printed(summary, labels, tasks, n_tasks, check_print):
+    shown = [*tasks, "my_own_task"][:n_tasks]
+    check_print(circuits_figure(summary, labels=labels, tasks=shown, threshold=0.8))

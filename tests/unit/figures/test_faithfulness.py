@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from circuitlapse.figures import faithfulness_figure
+
+LAST = 143000
+
+
+@pytest.fixture
+def draw(curve, summary, labels, tasks):
+    def figure(**changes: object):
+        tables = {"curve": curve, "summary": summary, "tasks": tasks} | changes
+        return faithfulness_figure(tables.pop("curve"), labels=labels, threshold=0.8, **tables)
+
+    return figure
+
+
+def test_axes_carry_units_and_x_is_logarithmic(draw, tasks):
+    for axes in draw().axes[: len(tasks)]:
+        assert axes.get_xlabel() == "Circuit size (edges)"
+        assert axes.get_ylabel() == "Faithfulness (circuit / model)"
+        assert axes.get_xscale() == "log"
+
+
+def test_every_line_is_the_last_step_without_empty_circuits(
+    draw, curve, labels, tasks, drawn_line, pick
+):
+    for task, axes in zip(tasks, draw().axes, strict=True):
+        for model, label in labels.items():
+            rows = pick(curve, model=model, task=task, step=LAST)
+            expected = rows.loc[rows["n_edges"] > 0, ["n_edges", "f_raw"]]
+            np.testing.assert_array_equal(drawn_line(axes, label), expected)
+
+
+def test_each_model_is_drawn_at_its_own_last_step(draw, curve, labels, drawn_line):
+    shorter = curve[~((curve["model"] == "small") & (curve["step"] == LAST))]
+    line = drawn_line(draw(curve=shorter).axes[0], labels["small"])
+    rows = curve.query("model == 'small' and task == 'ioi' and step == 66000 and n_edges > 0")
+    np.testing.assert_array_equal(line[:, 1], rows["f_raw"])
+
+
+def test_the_chosen_circuit_is_marked(draw, summary, tasks, pick):
+    for task, axes in zip(tasks, draw().axes, strict=True):
+        chosen = pick(summary, task=task, step=LAST).dropna(subset=["n_edges"])
+        marks = [line for line in axes.lines if line.get_markeredgecolor() == "black"]
+        found = np.concatenate([mark.get_xydata() for mark in marks])
+        np.testing.assert_array_equal(found, chosen[["n_edges", "f_raw"]].to_numpy(dtype=float))
+
+
+def test_a_model_without_behaviour_is_named_in_its_panel(draw, curve, summary):
+    summary.loc[(summary["model"] == "small") & (summary["task"] == "ioi"), "status"] = (
+        "no_behaviour"
+    )
+    curve.loc[(curve["model"] == "small") & (curve["task"] == "ioi"), "f_raw"] = np.nan
+    panel, other = draw(curve=curve, summary=summary).axes[:2]
+    assert [text.get_text() for text in panel.texts] == ["no behaviour: Small (0.1 M)\nn = 200"]
+    assert [text.get_text() for text in other.texts] == ["n = 200"]
+
+
+def test_a_panel_without_circuits_says_why(draw, curve):
+    curve.loc[curve["task"] == "ioi", "f_raw"] = np.nan
+    figure = draw(curve=curve, tasks=["ioi", "mine"])
+    words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert words == [["no circuits: no behaviour"], ["not analysed"]]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 4, 5])
+def test_it_can_be_printed(draw, tasks, n_tasks, check_print):
+    check_print(draw(tasks=[*tasks, "my_own_task"][:n_tasks]))

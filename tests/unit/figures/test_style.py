@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.figures import style
+
+
+def test_a_model_keeps_its_colour_and_marker_whatever_is_drawn_after_it():
+    few, many = style.looks({"a": "A"}), style.looks({"a": "A", "b": "B"})
+    assert few["a"] == many["a"]
+
+
+def test_fifty_six_models_all_look_different():
+    models = style.looks({str(i): "same" for i in range(56)})
+    assert len(set(models.values())) == 56
+
+
+def test_neighbouring_colours_differ_in_lightness_or_marker_in_grey_print():
+    assert len(set(style.MARKERS[: len(style.COLOURS)])) == len(style.COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (1.0, "1"),
+        (500.0, "500"),
+        (20e3, "20k"),
+        (1.5e6, "1.5M"),
+        (3e11, "300B"),
+        (2e12, "2T"),
+    ],
+)
+def test_counts_are_written_short(value, label):
+    assert style.count_label(value) == label
+
+
+def test_an_unknown_task_is_named_by_its_identifier():
+    assert style.task_title("my_own_task") == "My own task"
+
+
+@pytest.mark.parametrize(("n_tasks", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3))])
+def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
+    figure, panels = style.panel_grid([f"task_{i}" for i in range(n_tasks)])
+    spec = next(iter(panels.values())).get_gridspec()
+    assert (spec.nrows, spec.ncols) == shape
+    assert sum(axes.get_visible() for axes in figure.axes) == n_tasks
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "labels"),
+    [
+        (1e6, 1e10, ["1M", "10M", "100M", "1B", "10B"]),
+        (2e5, 2e6, ["200k", "500k", "1M", "2M"]),
+        (1e6, 2e6, ["1M", "1.2M", "1.4M", "1.5M", "1.6M", "1.8M", "2M"]),
+    ],
+)
+def test_a_log_axis_has_at_least_two_labels_that_fit_its_range(start, end, labels):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([start, end], [0, 1])
+    style.log_x(axes)
+    left, right = axes.get_xlim()
+    figure.draw_without_rendering()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    inside = [label.get_text() for value, label in ticks if left <= value <= right]
+    assert len(inside) >= 2
+    assert set(inside) <= set(labels)
+
+
+def test_several_methods_in_one_table_are_refused():
+    table = pd.DataFrame({"method": ["eap", "eap_ig_inputs"], "ig_steps": [1, 5]})
+    with pytest.raises(ArtifactError, match=r"eap \(ig_steps 1\), eap_ig_inputs \(ig_steps 5\)"):
+        style.of_one_method(table)
+
+
+def test_the_number_of_prompts_is_a_range_where_it_differs():
+    assert style.n_prompts(pd.DataFrame({"n": [7, 7]})) == "n = 7"
+    assert style.n_prompts(pd.DataFrame({"n": [7, 9]})) == "n = 7 to 9"
+
+
+def test_each_group_of_a_legend_starts_a_column():
+    models = style.model_handles(style.looks({name: name for name in "abcd"}).values())
+    entries = style.in_columns(models, models[:1], n_rows=3)
+    assert [entry.get_label().strip() for entry in entries] == [*"abcd", "", "", "a", "", ""]
+
+
+def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path):
+    for name in ("a", "b"):
+        figure = Figure()
+        figure.subplots().plot(np.arange(3), label="line")
+        figure.legend()
+        for suffix in ("pdf", "png"):
+            style.save_figure(figure, tmp_path / f"{name}.{suffix}")
+    for suffix in ("pdf", "png"):
+        first = (tmp_path / f"a.{suffix}").read_bytes()
+        assert first == (tmp_path / f"b.{suffix}").read_bytes()
+        assert b"Date" not in first
+
+
+def test_a_pdf_embeds_truetype_fonts(tmp_path):
+    figure = Figure()
+    figure.text(0.5, 0.5, "words")
+    style.save_figure(figure, tmp_path / "a.pdf")
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+
+
+def test_a_users_own_settings_do_not_change_a_figure(tmp_path, monkeypatch):
+    import matplotlib as mpl
+
+    style.save_figure(drawn(), tmp_path / "a.png")
+    monkeypatch.setitem(mpl.rcParams, "font.size", 20)
+    style.save_figure(drawn(), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert mpl.rcParams["font.size"] == 20
+
+
+def drawn() -> Figure:
+    with style.in_style():
+        figure = Figure()
+        figure.text(0.5, 0.5, "words")
+    return figure

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer
+
+from circuitlapse.errors import TaskError, UnknownNameError
+from circuitlapse.tasks import Task, build_custom_task
+
+HEADER = "clean,corrupted,correct,wrong,template"
+GOOD = [
+    f'"So {woman} is","So {man} is", she, he,x'
+    for woman, man in (("Mary", "John"), ("Anna", "Paul"))
+]
+
+
+def write(folder: Path, *lines: str, name: str = "mine.csv") -> Path:
+    file = folder / name
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def build(tokenizer: Tokenizer, file: Path, **settings: Any) -> Task:
+    return build_custom_task("mine", tokenizer, file=file, metric="logit_diff", **settings)
+
+
+def test_csv_and_json_lines_give_the_same_task(pythia: Tokenizer, tmp_path: Path) -> None:
+    table = write(tmp_path, HEADER, '"A, b","A, c", she| her, he,x', *GOOD)
+    keys = HEADER.split(",")
+    rows = [
+        ("A, b", "A, c", [" she", " her"], " he", "x"),
+        ("So Mary is", "So John is", [" she"], [" he"], "x"),
+        ("So Anna is", "So Paul is", " she", " he", "x"),
+    ]
+    lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in rows]
+    from_csv = build(pythia, table)
+    from_json = build(pythia, write(tmp_path, *lines, name="mine.jsonl"))
+    assert from_csv.frame.equals(from_json.frame)
+    assert from_csv.frame["correct"].map(len).tolist() == [2, 1, 1]
+    assert (from_csv.builder, from_csv.options) == ("custom", {"file": "mine.csv"})
+
+
+def test_every_bad_row_is_reported_at_once_with_its_line(pythia: Tokenizer, tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        HEADER,
+        GOOD[0],
+        "So Mary is,So John Paul is, she, he,too long",
+        "",
+        "So Mary is,So John is,Patricia, he,no space",
+        "So Mary is,So John is, she",
+        "So Mary is,So Mary is, she, she,twice",
+        "So Mary is ,So John is , she, he,space",
+        GOOD[1],
+    )
+    with pytest.raises(TaskError) as error:
+        build(pythia, file)
+    head, *lines = str(error.value).splitlines()
+    assert head == f"task mine: {file}: 5 of 7 rows cannot be used"
+    assert [line.split(":")[0].strip() for line in lines] == [f"line {n}" for n in (3, 5, 6, 7, 8)]
+    assert "clean has 3 tokens and corrupted 4, but they must be equally long" in lines[0]
+    assert (
+        "'Patricia' is 2 tokens (Pat|ricia), but must be exactly one; ' Patricia' is one token"
+        in lines[1]
+    )
+    assert "has 3 cells, but line 1 names 5 columns" in lines[2]
+    assert "clean and corrupted are the same; ' she' is among the correct and the wrong" in lines[3]
+    assert "clean ends in a space, which belongs in front of the answers instead" in lines[4]
+
+
+def test_json_values_of_another_type_are_reported(pythia: Tokenizer, tmp_path: Path) -> None:
+    row = {"clean": 5, "corrupted": "So John is", "correct": 32, "wrong": [" he", 1]}
+    file = write(tmp_path, json.dumps(row), name="mine.jsonl")
+    with pytest.raises(TaskError) as error:
+        build(pythia, file)
+    answers = 'must be text like " she" or a list of texts, found'
+    assert str(error.value).endswith(
+        f"line 1: clean must be text, found 5; correct {answers} 32; wrong {answers} [' he', 1]"
+    )
+
+
+def test_an_answer_that_continues_the_last_word_by_accident_is_pointed_out(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    file = write(tmp_path, HEADER, *[row.replace(" she", "she") for row in GOOD])
+    with pytest.warns(UserWarning, match=r"2 answers have no leading space.*'isshe'; ' she' is"):
+        task = build(pythia, file)
+    assert pythia.decode(list(task.frame["correct"][0])) == "she"
+
+
+def test_digits_that_continue_a_number_are_meant(pythia: Tokenizer, tmp_path: Path) -> None:
+    file = write(tmp_path, HEADER, "from 1732 to 17,from 1701 to 17,33|34,31,", GOOD[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(build(pythia, file)) == 2
+
+
+def test_a_subset_is_drawn_by_seed_and_kept_in_order(pythia: Tokenizer, tmp_path: Path) -> None:
+    names = ["Mary", "Anna", "Lisa", "Emily", "Laura", "Karen", "Nancy", "Susan"]
+    rows = [f"So {name} is,So John is, she, he,{name}" for name in names]
+    file = write(tmp_path, HEADER, *rows)
+    first, again, other = (
+        build(pythia, file, n_prompts=5, seed=seed).frame["template"].tolist() for seed in (0, 0, 4)
+    )
+    assert first == again != other
+    assert first == sorted(first, key=names.index)
+    assert len(set(first)) == 5
+    more = build(pythia, file, n_prompts=10)
+    assert len(more) == 8
+    assert more.dropped == {"prompts that were asked for but do not exist": 2}
+
+
+def test_template_is_optional_and_the_metric_is_the_users(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    file = write(tmp_path, *[line.rpartition(",")[0] for line in (HEADER, *GOOD)])
+    task = build_custom_task("mine", pythia, file=file, metric="prob_diff", prepend_bos=True)
+    assert task.metric == "prob_diff"
+    assert set(task.frame["template"]) == {""}
+    assert task.frame["clean_tokens"][0][0] == 0
+    with pytest.raises(
+        UnknownNameError, match="unknown metric 'prob_dif'; did you mean 'prob_diff'"
+    ):
+        build_custom_task("mine", pythia, file=file, metric="prob_dif")
+
+
+def test_a_file_of_one_row_is_too_small(pythia: Tokenizer, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=r"^task mine: 1 prompt pairs remain"):
+        build(pythia, write(tmp_path, HEADER, GOOD[0]))

@@ -1,0 +1,48 @@
+import jaxtyping
+import pytest
+import torch
+
+from circuitlapse import PromptPairs
+
+
+def pairs_of(**changes):
+    parts = {
+        "clean": torch.tensor([[1, 2, 3], [4, 5, 0]]),
+        "corrupted": torch.tensor([[1, 9, 3], [9, 5, 0]]),
+        "end": torch.tensor([2, 1]),
+        "correct": [[7], [8]],
+        "wrong": [[8], [7]],
+    }
+    return PromptPairs(**(parts | changes))
+
+
+def test_lists_are_padded_on_the_right_and_end_at_their_last_token():
+    pairs = PromptPairs.from_lists(
+        [[1, 2, 3], [4, 5]], [[1, 9, 3], [9, 5]], correct=[[7], [8]], wrong=[[8], [7]]
+    )
+    expected = pairs_of()
+    for part in ("clean", "corrupted", "end"):
+        assert torch.equal(getattr(pairs, part), getattr(expected, part))
+    assert pairs.attention_mask.tolist() == [[True, True, True], [True, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corrupted": torch.zeros(2, 4, dtype=torch.long)}, "must be .pair, pos. of one size"),
+        ({"end": torch.tensor([2, 3])}, "end must lie in 0..2"),
+        ({"correct": [[7]]}, "correct has 1 entries for 2 pairs"),
+        ({"wrong": [[8], []]}, "at least one correct and one wrong answer"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(changes, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        pairs_of(**changes)
+
+
+def test_a_batch_holds_the_same_pairs():
+    part = pairs_of().batch(1, 2)
+    assert len(part) == 1
+    assert part.clean.tolist() == [[4, 5, 0]]
+    assert (part.correct, part.wrong) == ([[8]], [[7]])

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from circuitlapse import schemas
+from circuitlapse.errors import ArtifactError
+
+PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
+ALL = [
+    schemas.BEHAVIOUR,
+    schemas.CIRCUIT_SUMMARY,
+    schemas.FAITHFULNESS_CURVE,
+    schemas.CIRCUIT_EDGES,
+]
+
+
+def pets(**columns: object) -> pd.DataFrame:
+    return pd.DataFrame({"name": ["Rex"], "age": [3]} | columns)
+
+
+@pytest.mark.parametrize("schema", ALL, ids=lambda schema: schema.name)
+def test_every_table_has_a_unit_tokens_and_keys_that_are_columns(schema):
+    assert {"model", "variant", "step", "tokens", "unit", *schema.keys} <= set(schema.columns)
+
+
+def test_casting_gives_a_frame_that_passes_the_check():
+    frame = PETS.cast(pets(extra=1)[["extra", "age", "name"]])
+    PETS.check(frame, where="here")
+    assert list(frame) == ["name", "age"]
+
+
+def test_a_wrong_dtype_is_reported_with_place_column_found_and_expected():
+    with pytest.raises(ArtifactError, match=r"a\.parquet: not a pets table: column 'age' is int64"):
+        PETS.check(pets(), where="a.parquet")
+
+
+def test_all_wrong_columns_are_reported_at_once():
+    frame = pets(legs=4).drop(columns="name")
+    with pytest.raises(ArtifactError) as error:
+        PETS.check(frame, where="here")
+    assert "column 'name' is missing, expected str" in str(error.value)
+    assert "column 'age' is int64, expected int32" in str(error.value)
+    assert "column 'legs' is unexpected" in str(error.value)
+
+
+def test_columns_in_another_order_are_refused():
+    with pytest.raises(ArtifactError, match="in the order"):
+        PETS.check(PETS.cast(pets())[["age", "name"]], where="here")

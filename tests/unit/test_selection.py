@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+
+from circuitlapse import Circuit, EdgeScores, select_circuit
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.graph import Graph
+from circuitlapse.selection import edge_order
+
+GRAPH = Graph(2, 1)
+
+
+def scores_of(**named):
+    """Scores of the graph with one head per layer; edges that are not named score 0."""
+    values = np.where(GRAPH.exists, 0.0, np.nan)
+    for name, value in named.items():
+        values[GRAPH.edge_index(name)] = value
+    return EdgeScores(GRAPH, values)
+
+
+STRONG_BUT_FAR = {"m1->logits": -1.0, "a0.h0->m1": 5.0, "input->a0.h0<v>": 9.0}
+
+
+def test_greedy_grows_from_the_logits_and_top_n_does_not():
+    scores = scores_of(**STRONG_BUT_FAR)
+    assert select_circuit(scores, 1).edges == ()
+    assert select_circuit(scores, 1, prune=False).edges == ("m1->logits",)
+    assert select_circuit(scores, 1, "top_n", prune=False).edges == ("input->a0.h0<v>",)
+    chain = {"input->a0.h0<v>", "a0.h0->m1", "m1->logits"}
+    assert set(select_circuit(scores, 3).edges) == chain
+
+
+def test_all_ports_of_a_head_become_candidates_together():
+    scores = scores_of(**{"a1.h0->logits": 3, "input->a1.h0<q>": 1, "m0->a1.h0<v>": 2})
+    order = [GRAPH.edge_name(*edge) for edge in edge_order(scores)]
+    assert order[:3] == ["a1.h0->logits", "m0->a1.h0<v>", "input->a1.h0<q>"]
+
+
+def test_ties_go_to_the_smaller_source_then_target():
+    order = edge_order(scores_of(), how="top_n").tolist()
+    assert order == sorted(order)
+    assert [GRAPH.edge_name(*edge) for edge in edge_order(scores_of())[:1]] == ["input->logits"]
+
+
+@pytest.mark.parametrize("how", ["greedy", "top_n"])
+def test_circuits_are_nested_and_every_edge_comes_once(how):
+    values = np.where(
+        GRAPH.exists, np.random.default_rng(0).normal(size=GRAPH.exists.shape), np.nan
+    )
+    order = edge_order(EdgeScores(GRAPH, values), how=how)
+    assert len({tuple(edge) for edge in order.tolist()}) == GRAPH.n_edges
+
+
+def test_pruning_removes_what_nothing_reaches_and_what_reaches_nothing():
+    mask = np.zeros_like(GRAPH.exists)
+    for name in ("input->m0", "m0->logits", "a0.h0->a1.h0<q>", "a1.h0->logits", "input->m1"):
+        mask[GRAPH.edge_index(name)] = True
+    circuit = Circuit(GRAPH, mask).pruned()
+    assert set(circuit.edges) == {"input->m0", "m0->logits"}
+    assert circuit.n_nodes == 3
+
+
+def test_the_full_circuit_has_all_edges_and_nodes():
+    assert Circuit.full(GRAPH).n_edges == GRAPH.n_edges
+    assert Circuit.full(GRAPH).n_nodes == GRAPH.n_nodes
+    assert Circuit.full(GRAPH).pruned().n_edges == GRAPH.n_edges
+
+
+def test_circuits_are_exactly_those_of_the_reference(oracle):
+    graph = Graph(2, 4)
+    scores = EdgeScores(graph, np.where(graph.exists, oracle.answers["eap_ig_inputs"], np.nan))
+    for how, name in (("greedy", "greedy"), ("top_n", "topn")):
+        for size in oracle.fixture["sizes"]:
+            expected = oracle.answers[f"{name}_{size}_edges"]
+            assert (select_circuit(scores, size, how).mask == expected).all(), (how, size)
+
+
+def test_a_size_beyond_the_graph_and_an_unknown_way_are_refused():
+    with pytest.raises(ValueError, match=f"must lie in 0..{GRAPH.n_edges}, found 99"):
+        select_circuit(scores_of(), 99)
+    with pytest.raises(UnknownNameError, match="did you mean 'greedy'"):
+        select_circuit(scores_of(), 1, "greddy")
+
+
+def test_a_mask_with_an_edge_that_does_not_exist_is_refused():
+    mask = GRAPH.exists.copy()
+    mask[GRAPH.sources.index("m1"), 0] = True
+    with pytest.raises(ValueError, match=r"m1->a0.h0<q> is not an edge"):
+        Circuit(GRAPH, mask)

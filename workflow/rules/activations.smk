@@ -1,0 +1,31 @@
+"""Run each model once, on the prompts of all tasks, and keep what the analyses need."""
+
+
+rule cache_activations:
+    input:
+        model=PATHS.model,
+        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
+    output:
+        activations=[
+            kept_if_asked(path)
+            for path in expand(PATHS.activations, task=TASKS, allow_missing=True)
+        ],
+        behaviour=PATHS.behaviour,
+    params:
+        step=model_params,
+        bootstrap=BOOTSTRAP,
+        compute=CONFIG.compute.model_dump(mode="json"),
+        stored_dtype=CONFIG.activations.dtype,
+    log:
+        f"{PATHS.logs}/cache_activations/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/cache_activations/{{model}}/step{{step}}.tsv"
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=1500,
+        runtime=30,
+        gpu=GPUS,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/cache_activations.py"

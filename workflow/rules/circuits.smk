@@ -1,0 +1,40 @@
+"""Find the circuit of every task in one model at one step.
+
+One job does all tasks, so that the model is loaded once. Its outputs are marked `update`:
+when a task is added, the circuits that are already there and still valid are kept.
+"""
+
+
+rule discover_circuit:
+    input:
+        model=PATHS.model,
+        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
+        activations=expand(PATHS.activations, task=TASKS, allow_missing=True),
+    output:
+        [
+            update(path)
+            for path in expand(PATHS.circuit, task=TASKS, allow_missing=True)
+        ],
+    params:
+        step=model_params,
+        circuits=CONFIG.circuits.model_dump(mode="json"),
+        bootstrap=BOOTSTRAP,
+        compute=CONFIG.compute.model_dump(mode="json"),
+    log:
+        f"{PATHS.logs}/discover_circuit/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/discover_circuit/{{model}}/step{{step}}.tsv"
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=1800,
+        runtime=120,
+        gpu=GPUS,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/discover_circuit.py"
+
+
+rule circuits:
+    input:
+        per_step_and_task(PATHS.circuit),

@@ -1,0 +1,88 @@
+"""The checked configuration, the paths, and the only functions of the workflow."""
+
+import re
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from circuitlapse.config import load_config
+from circuitlapse.errors import ConfigError
+from circuitlapse.paths import Paths
+
+
+def checked_config():
+    """Return the configuration, or stop with every problem in it."""
+    files = [*workflow.configfiles, *workflow.config_settings.configfiles]
+    try:
+        return load_config(config, [Path(file) for file in files])
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = checked_config()
+PATHS = Paths(CONFIG.results)
+MODELS = [model.name for model in CONFIG.models]
+LABELS = {model.name: model.label for model in CONFIG.models}
+TASKS = [task.name for task in CONFIG.tasks]
+FIGURES = ["behaviour", "circuits", "faithfulness"]
+BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
+GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
+ENVIRONMENT = "../../envs/gpu.yaml" if GPUS else "../../envs/cpu.yaml"
+
+
+wildcard_constraints:
+    suite=re.escape(CONFIG.suite),
+    model="|".join(map(re.escape, MODELS)),
+    task="|".join(map(re.escape, TASKS)),
+    step=r"\d+",
+
+
+def per_step(template):
+    """Return one path for every model and each of its analysed steps."""
+    return [
+        path
+        for model in CONFIG.models
+        for path in expand(template, model=model.name, step=model.steps)
+    ]
+
+
+def per_step_and_task(template):
+    """Return one path for every model, task and analysed step."""
+    return [
+        path
+        for model in CONFIG.models
+        for path in expand(template, model=model.name, task=TASKS, step=model.steps)
+    ]
+
+
+def kept_if_asked(path):
+    """Mark bulk as temporary, unless the configuration keeps it."""
+    return path if CONFIG.activations.keep else temp(path)
+
+
+def model_params(wildcards):
+    """Return what identifies a model at a step in every table."""
+    step = int(wildcards.step)
+    return {
+        "model": wildcards.model,
+        "variant": CONFIG.model(wildcards.model).variant,
+        "step": step,
+        "tokens": step * CONFIG.tokens_per_step,
+    }
+
+
+def task_source(wildcards):
+    """Return the user's own file of prompts, for a task that has one."""
+    file = CONFIG.task(wildcards.task).file
+    return {"file": str(file)} if file else {}
+
+
+def task_key(key):
+    """Return a function that looks `key` up for the task of a job."""
+    return lambda wildcards: getattr(CONFIG.task(wildcards.task), key)
+
+
+def train_params(wildcards):
+    """Return everything that shapes the training of a model."""
+    shape = CONFIG.model(wildcards.model).train.model_dump(mode="json")
+    return shape | CONFIG.training.model_dump(mode="json")

@@ -1,0 +1,96 @@
+"""One rule per figure."""
+
+
+rule plot_behaviour:
+    input:
+        behaviour=PATHS.table.format(table="behaviour"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="behaviour"),
+        png=report(
+            PATHS.figure_png.format(figure="behaviour"),
+            caption="../report/behaviour.rst",
+            category="Figures",
+            labels={"figure": "1: abilities over training"},
+        ),
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    log:
+        f"{PATHS.logs}/plot_behaviour.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_behaviour.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/plot_behaviour.py"
+
+
+rule plot_circuits:
+    input:
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="circuits"),
+        png=report(
+            PATHS.figure_png.format(figure="circuits"),
+            caption="../report/circuits.rst",
+            category="Figures",
+            labels={"figure": "2: circuit size and faithfulness over training"},
+        ),
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+        min_step=CONFIG.figures.min_step,
+    log:
+        f"{PATHS.logs}/plot_circuits.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_circuits.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/plot_circuits.py"
+
+
+rule plot_faithfulness:
+    input:
+        curve=PATHS.table.format(table="faithfulness_curve"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="faithfulness"),
+        png=report(
+            PATHS.figure_png.format(figure="faithfulness"),
+            caption="../report/faithfulness.rst",
+            category="Figures",
+            labels={"figure": "3: faithfulness against circuit size"},
+        ),
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+    log:
+        f"{PATHS.logs}/plot_faithfulness.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_faithfulness.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/plot_faithfulness.py"
+
+
+rule figures:
+    input:
+        expand(PATHS.figure_pdf, figure=FIGURES),
+        expand(PATHS.figure_png, figure=FIGURES),

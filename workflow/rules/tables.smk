@@ -1,0 +1,54 @@
+"""Tidy tables, as Parquet and as CSV."""
+
+CIRCUIT_TABLES = ["circuit_summary", "faithfulness_curve", "circuit_edges"]
+
+
+rule aggregate_behaviour:
+    input:
+        per_step(PATHS.behaviour),
+    output:
+        parquet=PATHS.table.format(table="behaviour"),
+        csv=PATHS.table_csv.format(table="behaviour"),
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    log:
+        f"{PATHS.logs}/aggregate_behaviour.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_behaviour.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/aggregate_behaviour.py"
+
+
+rule aggregate_circuits:
+    input:
+        per_step_and_task(PATHS.circuit),
+    output:
+        parquet=expand(PATHS.table, table=CIRCUIT_TABLES),
+        csv=expand(PATHS.table_csv, table=CIRCUIT_TABLES),
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    log:
+        f"{PATHS.logs}/aggregate_circuits.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_circuits.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/aggregate_circuits.py"
+
+
+rule tables:
+    input:
+        expand(PATHS.table, table=["behaviour", *CIRCUIT_TABLES]),

@@ -1,0 +1,29 @@
+"""Prompt pairs: built once per tokenizer, shared by all models and steps."""
+
+
+rule make_task:
+    input:
+        unpack(task_source),
+        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
+    output:
+        PATHS.task.format(suite=CONFIG.suite, task="{task}"),
+    params:
+        name="{task}",
+        builder=task_key("builder"),
+        metric=task_key("metric"),
+        n_prompts=task_key("n_prompts"),
+        seed=task_key("seed"),
+        prepend_bos=task_key("prepend_bos"),
+        options=task_key("options"),
+    log:
+        f"{PATHS.logs}/make_task/{{task}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/make_task/{{task}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    conda:
+        ENVIRONMENT
+    script:
+        "../../scripts/make_task.py"

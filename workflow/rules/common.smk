@@ -27,7 +27,7 @@ TASKS = [task.name for task in CONFIG.tasks]
 FIGURES = ["behaviour", "circuits", "faithfulness"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
-ENVIRONMENT = "../../envs/gpu.yaml" if GPUS else "../../envs/cpu.yaml"
+ENVIRONMENT = "../../envs/environment.yaml"
 
 
 wildcard_constraints:

@@ -92,7 +92,7 @@ def through_layer_norm(
     variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
     scale = (variance + norm.original_component.eps).sqrt()
     xhat = ((x - mean) / scale)[:, :, None]
-    ghat = norm.original_component.weight * grad
+    ghat: Tensor = norm.original_component.weight * grad
     projection = (ghat * xhat).mean(-1, keepdim=True)
-    centred: Tensor = ghat - ghat.mean(-1, keepdim=True) - xhat * projection
+    centred = ghat - ghat.mean(-1, keepdim=True) - xhat * projection
     return centred / scale[:, :, None]

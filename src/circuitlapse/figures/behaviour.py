@@ -28,7 +28,7 @@ def behaviour_figure(
         figure, panels = style.panel_grid(tasks)
         for task, axes in panels.items():
             _draw_task(axes, rows[(rows["task"] == task) & rows["model"].isin(labels)], looks=looks)
-        style.log_x(panels[tasks[0]])
+        style.label_log(panels[tasks[0]].xaxis)
         style.legend_below(figure, [*style.model_handles(looks.values()), style.band_handle()])
     return figure
 

@@ -88,12 +88,13 @@ def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, C
     for task, column in columns.items():
         column.size.set_title(_fit(style.task_title(task), tasks))
         column.absence.set_xlabel(_fit(style.TOKENS, tasks))
+        column.size.set_yscale("log")
+        column.absence.set_xscale("log")
         column.absence.tick_params(axis="y", length=0)
     return figure, columns
 
 
 def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
-    axes.set_yscale("log")
     if rows["edge_fraction"].isna().all():
         return style.say(axes, _why_empty(rows))
     for model, look in looks.items():
@@ -149,7 +150,7 @@ def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
     first.faithfulness.set_ylim(None, max(1.3, 1.2 * points.max()) if len(points) else 1.3)
     first.absence.set_yticks(range(len(looks)), [look.label for look in looks.values()])
     first.absence.set_ylim(len(looks) - 0.4, -0.6)
-    style.log_x(first.absence)
+    style.label_log(first.absence.xaxis)
 
 
 def _mark_handles(threshold: float) -> list[Artist]:

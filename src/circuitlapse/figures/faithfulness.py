@@ -46,7 +46,7 @@ def faithfulness_figure(
             lines = curve[(curve["task"] == task) & curve["model"].isin(labels)]
             stars = chosen[(chosen["task"] == task) & chosen["model"].isin(labels)]
             _draw_task(axes, lines, chosen=stars, looks=looks)
-        style.log_x(panels[tasks[0]])
+        style.label_log(panels[tasks[0]].xaxis)
         models = style.model_handles(looks.values())
         style.legend_below(figure, [*models, *_mark_handles(threshold)])
     return figure

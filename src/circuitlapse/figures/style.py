@@ -104,7 +104,10 @@ def metric_title(rows: pd.DataFrame) -> str:
 
 
 def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with one titled panel per task, at most three side by side."""
+    """Return a figure with one titled panel per task, at most three side by side.
+
+    They share their x axis, which is logarithmic.
+    """
     n_columns = 2 if len(tasks) == 4 else min(len(tasks), 3)
     n_rows = math.ceil(len(tasks) / n_columns)
     figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
@@ -112,19 +115,14 @@ def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     for task, axes in zip(tasks, grid, strict=False):
         axes.set_title(task_title(task))
         axes.tick_params(labelbottom=True)
+        axes.set_xscale("log")
     for unused in grid[len(tasks) :]:
         unused.set_visible(False)
     return figure, dict(zip(tasks, grid, strict=False))
 
 
-def log_x(axes: Axes) -> None:
-    """Make x logarithmic; call it when all panels that share the axis are drawn."""
-    axes.set_xscale("log")
-    label_log(axes.xaxis)
-
-
 def label_log(axis: Axis) -> None:
-    """Label a logarithmic axis over the range that it has now.
+    """Label a logarithmic axis; call it when all panels that share the axis are drawn.
 
     Powers of ten are labelled, below 1.3 decades also their double and fivefold, and below
     half a decade whatever is round.

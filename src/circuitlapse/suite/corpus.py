@@ -61,7 +61,7 @@ class _Sentence:
 def _bind(rng: Random) -> dict[str, str]:
     s, io = rng.sample((*WOMEN, *MEN), 2)
     first, second = rng.sample((s, io), 2)
-    start, end = sorted(rng.sample(range(1, 100), 2))
+    start = rng.randint(1, 98)
     series = rng.choice(SERIES)
     at = rng.randrange(len(series) - 3)
     return {
@@ -72,7 +72,7 @@ def _bind(rng: Random) -> dict[str, str]:
         "she": "she" if s in WOMEN else "he",
         "century": str(rng.randint(11, 17)),
         "start": f"{start:02d}",
-        "end": f"{end:02d}",
+        "end": f"{rng.randint(start + 1, 99):02d}",
         "run": ", ".join(series[at : at + 4]),
     }
 

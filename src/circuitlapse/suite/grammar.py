@@ -46,12 +46,12 @@ SERIES = (
 )
 
 SHARES = {
-    "giving": 42,
-    "agreement": 28,
-    "years": 12,
-    "tag_question": 8,
-    "pronoun": 5,
-    "counting": 5,
+    "giving": 36,
+    "agreement": 32,
+    "years": 18,
+    "tag_question": 7,
+    "pronoun": 4,
+    "counting": 3,
 }
 """Sentences of each kind, in percent."""
 
@@ -108,7 +108,7 @@ _AGREEMENT: dict[str, Alternatives] = {
         "I think that the",
     ),
     "clause": (
-        *("{person:subject} {does:subject}",) * 8,
+        *("{person:subject} {does:subject}",) * 14,
         *("{thing:subject} {does:subject}",) * 2,
         "{person:subject} {near} the {person:other} {does:subject}",
         "{thing:subject} {by} the {person:other} {does:subject}",

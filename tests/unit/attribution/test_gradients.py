@@ -41,7 +41,7 @@ def test_gradients_are_those_of_inputs_that_were_really_separated(random_model, 
     start = embed.clone().requires_grad_(True)
     with separate_inputs(random_model), torch.enable_grad():
         hooks = [(name, copier(got, name)) for name in names]
-        hooks.append(("embed.hook_out", lambda x, hook: start))  # noqa: ARG005
+        hooks.append(("embed.hook_out", lambda x, hook: start))
         logits = end_logits(random_model, random_pairs.clean, pairs=random_pairs, hooks=hooks)
         loss = -per_prompt_metric(logits, random_pairs, metric="prob_diff").sum()
         grads = torch.autograd.grad(loss, [got[name] for name in names])

@@ -76,6 +76,13 @@ def test_a_panel_without_data_says_so(behaviour, labels):
     assert not axes.lines
 
 
+def test_an_empty_table_says_so_in_every_panel(behaviour, labels, tasks):
+    figure = behaviour_figure(behaviour[:0], labels=labels, tasks=tasks)
+    figure.draw_without_rendering()
+    words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert words == [["no measurements of this task"]] * 4
+
+
 @pytest.mark.parametrize("n_tasks", [1, 2, 3, 4, 5])
 def test_it_can_be_printed(behaviour, labels, tasks, n_tasks, check_print):
     shown = [*tasks, "my_own_task"][:n_tasks]

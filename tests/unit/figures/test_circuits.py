@@ -119,6 +119,13 @@ def test_a_task_without_data_says_so(summary, labels):
     assert [text.get_text() for text in figure.axes[1].texts] == ["not analysed"]
 
 
+def test_an_empty_table_says_so_in_every_panel(summary, labels, tasks):
+    figure = circuits_figure(summary[:0], labels=labels, tasks=tasks, threshold=0.8)
+    figure.draw_without_rendering()
+    words = [[text.get_text() for text in axes.texts] for axes in figure.axes[:8]]
+    assert words == [["not analysed"]] * 8
+
+
 def test_two_methods_are_refused(summary, labels, tasks):
     summary.loc[0, "ig_steps"] = 30
     with pytest.raises(ArtifactError, match="several ways"):

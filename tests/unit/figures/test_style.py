@@ -61,8 +61,8 @@ def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
 def test_a_log_axis_has_at_least_two_labels_that_fit_its_range(start, end, labels):
     figure = Figure()
     axes = figure.subplots()
-    axes.plot([start, end], [0, 1])
-    style.log_x(axes)
+    axes.semilogx([start, end], [0, 1])
+    style.label_log(axes.xaxis)
     left, right = axes.get_xlim()
     figure.draw_without_rendering()
     ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)

@@ -1,0 +1,56 @@
+import h5py
+import numpy as np
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.io.hdf5 import Dataset, read_attributes, read_hdf5, write_hdf5
+
+DIMS = ("prompt", "d_model")
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "a.h5"
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_hdf5(path, {"x": Dataset(values, DIMS, "logits")}, {"seed": 3})
+    return path
+
+
+def test_what_was_written_comes_back_with_its_attributes(file):
+    arrays, attributes = read_hdf5(file, {"x": DIMS})
+    assert arrays["x"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert arrays["x"].dtype == np.float32
+    assert attributes["seed"] == 3
+
+
+def test_axes_and_units_can_be_read_by_other_tools(file):
+    with h5py.File(file) as stored:
+        assert [dim.label for dim in stored["x"].dims] == list(DIMS)
+        assert stored["x"].attrs["unit"] == "logits"
+        assert stored["x"].chunks == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"y": DIMS}, r"a\.h5: no dataset 'y'; found x"),
+        ({"x": ("d_model", "prompt")}, r"a\.h5: x has axes \('prompt', 'd_model'\), expected"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_named(file, wanted, message):
+    with pytest.raises(ArtifactError, match=message):
+        read_hdf5(file, wanted)
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"half")
+    with pytest.raises(ArtifactError, match=r"a\.h5: not a readable HDF5 file"):
+        read_hdf5(tmp_path / "a.h5", {})
+    assert read_attributes(tmp_path / "a.h5") == {}
+    assert read_attributes(tmp_path / "absent.h5") == {}
+
+
+def test_an_array_with_another_number_of_axes_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match=r"x has shape \(2,\), but its axes are"):
+        write_hdf5(tmp_path / "a.h5", {"x": Dataset(np.zeros(2), DIMS)}, {})
+    assert not (tmp_path / "a.h5").exists()

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from circuitlapse.faithfulness import SearchSettings, does_the_task, find_smallest, grid_sizes
+from circuitlapse.statistics import Bootstrap
+
+M_MODEL = np.array([1.0, 3.0])  # mean 2
+SETTINGS = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
+
+
+def search(faithfulness, **changes):
+    """Search on a model of 64 edges whose F_raw is a given function of the size."""
+    settings = SearchSettings(**({**SETTINGS.__dict__, **changes}))
+
+    def evaluate(sizes):
+        return np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
+
+    return find_smallest(evaluate, M_MODEL, n_edges=64, settings=settings)
+
+
+def test_the_grid_is_geometric_and_ends_at_the_cap():
+    assert grid_sizes(64, max_fraction=0.5, ratio=2.0) == [1, 2, 4, 8, 16, 32]
+    assert grid_sizes(100, max_fraction=0.2, ratio=1.6) == [1, 2, 3, 5, 8, 13, 20]
+    assert grid_sizes(3, max_fraction=0.1, ratio=2.0) == [1]
+
+
+def test_the_smallest_size_is_refined_inside_the_last_interval():
+    curve, size, status = search(lambda n: n / 15)  # passes from n = 12 on
+    assert (size, status) == (12, "ok")
+    assert curve.sizes.tolist() == [1, 2, 4, 8, 10, 12, 14, 16, 32]
+
+
+def test_a_size_that_passes_alone_does_not_count():
+    curve, size, _ = search(lambda n: 0.9 if n == 2 or n >= 16 else 0.1)
+    assert size == 16
+    assert curve.f_raw[curve.sizes == 2] == pytest.approx(0.9)
+
+
+def test_a_refined_size_needs_a_passing_neighbour_too():
+    _, size, _ = search(lambda n: 0.9 if n in (10, 14) or n >= 16 else 0.1)
+    assert size == 14
+
+
+def test_a_circuit_better_than_the_model_by_a_fifth_is_flagged():
+    assert search(lambda n: 1.3)[1:] == (1, "overshoot")
+    assert search(lambda n: 1.1)[1:] == (1, "ok")
+
+
+def test_without_a_faithful_circuit_the_cap_is_reported():
+    curve, size, status = search(lambda n: 0.5)
+    assert (size, status) == (32, "not_reached")
+    assert curve.sizes.tolist() == [1, 2, 4, 8, 16, 32]
+
+
+def test_no_refinement_when_none_is_asked_for():
+    assert search(lambda n: n / 15, refine_points=0)[1] == 16
+
+
+def test_f_raw_divides_means_and_not_prompts():
+    curve, _, _ = find_smallest(
+        lambda sizes: np.array([[2.0, 2.0]] * len(sizes)), M_MODEL, n_edges=4, settings=SETTINGS
+    )
+    assert curve.f_raw.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([1.0, 1.2, 0.9, 1.1], True), ([-1.0, 1.2, -0.9, 1.1], False), ([-1.0, -1.2], False)],
+)
+def test_a_task_is_done_when_the_metric_is_surely_positive(values, expected):
+    assert does_the_task(np.array(values), bootstrap=Bootstrap(1000, 0.95, 0)) is expected

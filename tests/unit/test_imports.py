@@ -1,0 +1,68 @@
+"""The layers of the library stay layers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import circuitlapse
+
+HOME = Path(circuitlapse.__file__).parent
+LAYERS = [
+    {"errors", "types", "graph", "paths"},
+    {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
+    {"metrics", "selection", "faithfulness", "config", "aggregate"},
+    {"models", "hooks", "behaviour", "figures", "suite"},
+    {"activations"},
+    {"evaluation"},
+    {"attribution"},
+    {"discovery"},
+    {"io", "jobs"},
+]
+ONLY_IN = {
+    "torch": {"activations", "attribution", "behaviour", "discovery", "evaluation", "hooks",
+              "metrics", "models", "prompts", "suite", "io"},
+    "transformer_lens": {"activations", "attribution", "discovery", "evaluation", "hooks",
+                         "models"},
+    "h5py": {"io"},
+    "matplotlib": {"figures"},
+    "scipy": {"statistics"},
+    "snakemake": set(),
+}  # fmt: skip
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(HOME).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+FILES = [path for path in sorted(HOME.rglob("*.py")) if path != HOME / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
+def test_a_module_imports_only_from_its_own_layer_and_those_below(path):
+    level = {name: index for index, layer in enumerate(LAYERS) for name in layer}
+    own = part_of(path)
+    assert own in level, f"{own} is in no layer; add it to LAYERS"
+    ours = {n.split(".")[1] for n in imports_of(path) if n.startswith("circuitlapse.")}
+    above = {name for name in ours if level[name] > level[own]}
+    assert not above, f"{own} imports {above} from a higher layer"
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_heavy_library_is_imported_only_where_it_belongs(library):
+    users = {
+        part_of(path)
+        for path in FILES
+        if any(name.split(".")[0] == library for name in imports_of(path))
+    }
+    assert users <= ONLY_IN[library]

@@ -1,0 +1,32 @@
+import math
+
+import numpy as np
+import pytest
+
+from circuitlapse.statistics import Bootstrap
+
+BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)
+
+
+def test_the_interval_of_a_normal_mean_is_close_to_the_textbook_one():
+    values = np.random.default_rng(1).normal(3.0, 2.0, size=400)
+    low, high = BOOTSTRAP.mean(values)
+    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
+    assert low == pytest.approx(values.mean() - half, abs=0.03)
+    assert high == pytest.approx(values.mean() + half, abs=0.03)
+
+
+def test_prompts_are_resampled_together_in_a_ratio():
+    """The ratio of a thing to its own double is one half in every resample."""
+    values = np.random.default_rng(2).uniform(1, 9, size=30)
+    assert BOOTSTRAP.ratio_of_means(values, 2 * values) == pytest.approx((0.5, 0.5))
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = np.random.default_rng(3).normal(size=50)
+    assert BOOTSTRAP.mean(values) == BOOTSTRAP.mean(values)
+    assert BOOTSTRAP.mean(values) != Bootstrap(4000, 0.95, seed=1).mean(values)
+
+
+def test_one_prompt_has_no_interval():
+    assert all(math.isnan(end) for end in BOOTSTRAP.mean(np.array([1.0])))

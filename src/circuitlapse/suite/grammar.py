@@ -108,8 +108,8 @@ _AGREEMENT: dict[str, Alternatives] = {
         "I think that the",
     ),
     "clause": (
-        *("{person:subject} {does:subject}",) * 14,
-        *("{thing:subject} {does:subject}",) * 2,
+        *("{person:subject} {does:subject}",) * 8,
+        *("{thing:subject} {does:subject}",) * 1,
         "{person:subject} {near} the {person:other} {does:subject}",
         "{thing:subject} {by} the {person:other} {does:subject}",
         "{person:subject} that {likes:subject} the {person:other} {does:subject}",

@@ -168,7 +168,7 @@ def record_of(
     return CircuitRecord(
         **where,
         task=task,
-        metric=metric,
+        metric=str(metric),
         method=settings.method,
         ig_steps=settings.ig_steps,
         sources=graph.sources,

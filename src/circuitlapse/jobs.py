@@ -47,10 +47,13 @@ class _LogStream:
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
+        self._last = ""
 
     def write(self, text: str) -> None:
-        """Log `text` unless it is only cursor movement."""
-        if line := text.strip():
+        """Log `text` unless it is only cursor movement or what was just said."""
+        line = text.strip()
+        if line and line != self._last:
+            self._last = line
             self._log.info(line)
 
     def flush(self) -> None:

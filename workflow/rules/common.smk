@@ -80,9 +80,3 @@ def task_source(wildcards):
 def task_key(key):
     """Return a function that looks `key` up for the task of a job."""
     return lambda wildcards: getattr(CONFIG.task(wildcards.task), key)
-
-
-def train_params(wildcards):
-    """Return everything that shapes the training of a model."""
-    shape = CONFIG.model(wildcards.model).train.model_dump(mode="json")
-    return shape | CONFIG.training.model_dump(mode="json")

@@ -37,13 +37,7 @@ rule train_suite:
         ],
     params:
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
-        save_steps=CONFIG.training.save_steps,
-        batch_size=CONFIG.training.batch_size,
-        sequence_length=CONFIG.training.sequence_length,
-        learning_rate=CONFIG.training.learning_rate,
-        warmup_steps=CONFIG.training.warmup_steps,
-        weight_decay=CONFIG.training.weight_decay,
-        threads=CONFIG.training.threads,
+        recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
     log:
         f"{PATHS.logs}/train_suite/{{model}}.log",
     benchmark:

@@ -1,0 +1,22 @@
+"""Write the text that the pocket suite learns from, its token ids and its tokenizer."""
+
+from pathlib import Path
+
+import numpy as np
+
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.jobs import job_logging
+from circuitlapse.suite.corpus import encode_lines, make_sentences, make_suite_tokenizer
+
+params = snakemake.params
+with job_logging(snakemake.log[0]) as log:
+    sentences = make_sentences(params.sentences, seed=params.seed)
+    tokenizer = make_suite_tokenizer()
+    tokens = encode_lines(sentences, tokenizer)
+    log.info("%d sentences, %d tokens", len(sentences), len(tokens))
+    with atomic_path(snakemake.output.text) as scratch:
+        scratch.write_text("\n".join(sentences) + "\n", encoding="utf-8")
+    with atomic_path(snakemake.output.tokens) as scratch, Path(scratch).open("wb") as stream:
+        np.save(stream, tokens)
+    with atomic_path(snakemake.output.tokenizer) as scratch:
+        tokenizer.save(str(scratch))

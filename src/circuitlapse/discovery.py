@@ -57,7 +57,6 @@ class Discovery:
         n_requested: edges taken before pruning; None without a circuit.
         circuit: the pruned circuit; empty without one.
         curve: the sizes tried; no size without behaviour.
-        curve_n_edges: edges left after pruning [size].
         m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
             with the clean answers [prompt].
         m_circuit: metric of the circuit [prompt]; NaN without one.
@@ -69,7 +68,6 @@ class Discovery:
     n_requested: int | None
     circuit: Circuit
     curve: Curve
-    curve_n_edges: Int[ndarray, " size"]
     m_model: Float[ndarray, " prompt"]
     m_corrupted: Float[ndarray, " prompt"]
     m_circuit: Float[ndarray, " prompt"]
@@ -104,17 +102,19 @@ def discover_circuit(
         per_prompt_metric(run.logits_end.float(), pairs, metric=metric).double().cpu().numpy()
         for run in (activations.clean, activations.corrupted)
     )
-    if not does_the_task(m_model, bootstrap=settings.bootstrap):
+    if not does_the_task(m_model, m_corrupted, bootstrap=settings.bootstrap):
         return _without_circuit(scores, order, m_model, m_corrupted)
 
-    def evaluate(sizes: list[int]) -> Float[ndarray, "size prompt"]:
+    def evaluate(sizes: list[int]) -> Curve:
         circuits = [cut(scores.graph, order, size) for size in sizes]
-        return evaluate_circuits(
+        values = evaluate_circuits(
             model, pairs, circuits, metric=metric, activations=activations, batch_size=batch_size
         )
+        n_edges = np.array([circuit.n_edges for circuit in circuits])
+        return Curve(np.array(sizes), n_edges, values, m_model)
 
     curve, size, status = find_smallest(
-        evaluate, m_model, n_edges=scores.graph.n_edges, settings=settings.search
+        evaluate, n_edges=scores.graph.n_edges, settings=settings.search
     )
     return Discovery(
         scores=scores,
@@ -123,7 +123,6 @@ def discover_circuit(
         n_requested=size,
         circuit=cut(scores.graph, order, size),
         curve=curve,
-        curve_n_edges=np.array([cut(scores.graph, order, int(n)).n_edges for n in curve.sizes]),
         m_model=m_model,
         m_corrupted=m_corrupted,
         m_circuit=curve.metric[int(np.searchsorted(curve.sizes, size))],
@@ -133,14 +132,14 @@ def discover_circuit(
 def _without_circuit(
     scores: EdgeScores, order: ndarray, m_model: ndarray, m_corrupted: ndarray
 ) -> Discovery:
+    no_size = np.zeros(0, dtype=int)
     return Discovery(
         scores=scores,
         order=order,
         status=Status.NO_BEHAVIOUR,
         n_requested=None,
         circuit=Circuit.empty(scores.graph),
-        curve=Curve(np.zeros(0, dtype=int), np.zeros((0, len(m_model))), m_model),
-        curve_n_edges=np.zeros(0, dtype=int),
+        curve=Curve(no_size, no_size, np.zeros((0, len(m_model))), m_model),
         m_model=m_model,
         m_corrupted=m_corrupted,
         m_circuit=np.full(len(m_model), np.nan),
@@ -186,6 +185,6 @@ def record_of(
         f_raw_low=ratio[0],
         f_raw_high=ratio[1],
         curve_n_requested=found.curve.sizes,
-        curve_n_edges=found.curve_n_edges,
+        curve_n_edges=found.curve.n_edges,
         curve_metric=found.curve.metric,
     )

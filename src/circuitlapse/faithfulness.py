@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.statistics import Bootstrap
@@ -14,9 +14,6 @@ from circuitlapse.types import Status
 
 OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""
-
-Evaluate = Callable[[list[int]], Float[ndarray, "size prompt"]]
-"""From numbers of requested edges to the metric of those circuits on every prompt."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +39,13 @@ class Curve:
 
     Attributes:
         sizes: requested edges [size], ascending.
+        n_edges: edges left after pruning [size].
         metric: [size, prompt].
         m_model: metric of the whole model [prompt].
     """
 
     sizes: Int[ndarray, " size"]
+    n_edges: Int[ndarray, " size"]
     metric: Float[ndarray, "size prompt"]
     m_model: Float[ndarray, " prompt"]
 
@@ -55,18 +54,34 @@ class Curve:
         """Metric of the circuit over metric of the model, both averaged over prompts."""
         return np.asarray(self.metric.mean(axis=1) / self.m_model.mean())
 
+    def passes(self, threshold: float) -> Bool[ndarray, " size"]:
+        """Return which circuits are faithful; one without edges is none."""
+        return np.asarray((self.f_raw >= threshold) & (self.n_edges > 0))
+
     def merged(self, other: Curve) -> Curve:
         """Return the curve with the sizes of both."""
-        sizes = np.concatenate([self.sizes, other.sizes])
-        order = np.argsort(sizes, kind="stable")
-        metric = np.concatenate([self.metric, other.metric])[order]
-        return replace(self, sizes=sizes[order], metric=metric)
+        order = np.argsort(np.concatenate([self.sizes, other.sizes]), kind="stable")
+        sizes, n_edges, metric = (
+            np.concatenate([getattr(self, name), getattr(other, name)])[order]
+            for name in ("sizes", "n_edges", "metric")
+        )
+        return Curve(sizes, n_edges, metric, self.m_model)
 
 
-def does_the_task(m_model: Float[ndarray, " prompt"], *, bootstrap: Bootstrap) -> bool:
-    """Return whether the mean metric is positive and its interval excludes 0."""
-    low, _ = bootstrap.mean(m_model)
-    return bool(m_model.mean() > 0 and low > 0)
+def does_the_task(
+    m_model: Float[ndarray, " prompt"],
+    m_corrupted: Float[ndarray, " prompt"],
+    *,
+    bootstrap: Bootstrap,
+) -> bool:
+    """Return whether the model does the task, and does it with what corruption takes away.
+
+    The mean metric must be above 0, and above that on the corrupted prompts, with intervals
+    that exclude 0. A model that always prefers large numbers scores well on Greater-Than
+    whatever the prompt says; no edge carries anything there.
+    """
+    means = (bootstrap.mean(m_model), bootstrap.mean(m_model - m_corrupted))
+    return all(low > 0 for low, _ in means)
 
 
 def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
@@ -79,11 +94,7 @@ def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
 
 
 def find_smallest(
-    evaluate: Evaluate,
-    m_model: Float[ndarray, " prompt"],
-    *,
-    n_edges: int,
-    settings: SearchSettings,
+    evaluate: Callable[[list[int]], Curve], *, n_edges: int, settings: SearchSettings
 ) -> tuple[Curve, int, Status]:
     """Return the whole curve, the size of the smallest faithful circuit, and a status.
 
@@ -91,21 +102,21 @@ def find_smallest(
     tried passes too. The grid finds the interval; sizes evenly spaced inside it refine it.
 
     Args:
-        evaluate: runs circuits.
-        m_model: metric of the whole model; its mean must be positive.
+        evaluate: runs circuits of so many requested edges, on a model whose mean metric is
+            positive.
         n_edges: edges of the whole model.
         settings: threshold and sizes.
     """
     sizes = grid_sizes(n_edges, max_fraction=settings.max_fraction, ratio=settings.grid_ratio)
-    curve = Curve(np.array(sizes), evaluate(sizes), m_model)
-    first = _first_lasting(curve.f_raw >= settings.threshold)
+    curve = evaluate(sizes)
+    first = _first_lasting(curve.passes(settings.threshold))
     if first is None:
         return curve, sizes[-1], Status.NOT_REACHED
     below = sizes[first - 1] if first else 0
     inside = _between(below, sizes[first], settings.refine_points)
     if inside:
-        curve = curve.merged(Curve(np.array(inside), evaluate(inside), m_model))
-    best = _first_lasting((curve.f_raw >= settings.threshold) & (curve.sizes > below))
+        curve = curve.merged(evaluate(inside))
+    best = _first_lasting(curve.passes(settings.threshold) & (curve.sizes > below))
     assert best is not None
     overshoots = curve.f_raw[best] > OVERSHOOT
     return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK

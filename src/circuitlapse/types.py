@@ -51,7 +51,7 @@ class Status(StrEnum):
     OK = "ok"
     """A faithful circuit."""
     NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, so there is no circuit to be faithful to."""
+    """The model does not do the task, or not by what corruption takes away: no circuit."""
     OVERSHOOT = "overshoot"
     """A circuit passes the threshold, but does the task better than the model by over 20 %."""
     NOT_REACHED = "not_reached"

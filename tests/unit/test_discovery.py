@@ -21,14 +21,14 @@ SETTINGS = DiscoverySettings.from_config(CIRCUITS, {"samples": 200, "level": 0.9
 
 @pytest.fixture(scope="module")
 def oracle_discovery(oracle):
-    """On a random model the sign of the metric is luck; ask for what the model does."""
-    pairs = oracle.pairs
-    does = oracle.answers["metric_clean"] > 0
-    chosen = zip(pairs.correct, pairs.wrong, does, strict=True)
-    sides = [(right, wrong) if done else (wrong, right) for right, wrong, done in chosen]
-    correct, wrong = zip(*sides, strict=True)
-    pairs = dataclasses.replace(pairs, correct=correct, wrong=wrong)
-    runs = cache_activations(oracle.model, pairs)
+    """A random model does no task; ask it for what it prefers on each clean prompt."""
+    runs = cache_activations(oracle.model, oracle.pairs)
+    gain = runs.clean.logits_end - runs.corrupted.logits_end
+    likes = runs.clean.logits_end - runs.clean.logits_end.mean(1, keepdim=True)
+    best, worst = (gain + likes).argmax(1), (gain + likes).argmin(1)
+    pairs = dataclasses.replace(
+        oracle.pairs, correct=[[i] for i in best.tolist()], wrong=[[i] for i in worst.tolist()]
+    )
     return pairs, discover_circuit(
         oracle.model, pairs, activations=runs, metric="logit_diff", settings=SETTINGS
     )
@@ -40,7 +40,7 @@ def test_the_circuit_found_is_faithful_and_the_whole_model_is_perfectly_so(oracl
     assert found.m_circuit.mean() / found.m_model.mean() >= 0.8
     assert found.curve.sizes[-1] == found.scores.graph.n_edges
     np.testing.assert_allclose(found.curve.metric[-1], found.m_model, rtol=1e-4, atol=1e-4)
-    assert found.circuit.n_edges == found.curve_n_edges[found.curve.sizes == found.n_requested]
+    assert found.circuit.n_edges == found.curve.n_edges[found.curve.sizes == found.n_requested]
 
 
 def test_a_model_that_does_the_opposite_has_no_circuit(oracle, oracle_discovery):

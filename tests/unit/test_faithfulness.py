@@ -1,21 +1,29 @@
 import numpy as np
 import pytest
 
-from circuitlapse.faithfulness import SearchSettings, does_the_task, find_smallest, grid_sizes
+from circuitlapse.faithfulness import (
+    Curve,
+    SearchSettings,
+    does_the_task,
+    find_smallest,
+    grid_sizes,
+)
 from circuitlapse.statistics import Bootstrap
 
 M_MODEL = np.array([1.0, 3.0])  # mean 2
+ONE = np.array([1])
 SETTINGS = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
 
 
-def search(faithfulness, **changes):
+def search(faithfulness, *, pruned=0, **changes):
     """Search on a model of 64 edges whose F_raw is a given function of the size."""
     settings = SearchSettings(**({**SETTINGS.__dict__, **changes}))
 
     def evaluate(sizes):
-        return np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
+        metric = np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
+        return Curve(np.array(sizes), np.array(sizes) - pruned, metric, M_MODEL)
 
-    return find_smallest(evaluate, M_MODEL, n_edges=64, settings=settings)
+    return find_smallest(evaluate, n_edges=64, settings=settings)
 
 
 def test_the_grid_is_geometric_and_ends_at_the_cap():
@@ -57,15 +65,25 @@ def test_no_refinement_when_none_is_asked_for():
 
 
 def test_f_raw_divides_means_and_not_prompts():
-    curve, _, _ = find_smallest(
-        lambda sizes: np.array([[2.0, 2.0]] * len(sizes)), M_MODEL, n_edges=4, settings=SETTINGS
-    )
-    assert curve.f_raw.tolist() == [1.0, 1.0]
+    assert Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL).f_raw.tolist() == [1.0]
+
+
+def test_a_circuit_without_edges_is_never_faithful():
+    assert search(lambda n: 1.0, pruned=3)[1] == 4
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [([1.0, 1.2, 0.9, 1.1], True), ([-1.0, 1.2, -0.9, 1.1], False), ([-1.0, -1.2], False)],
+    ("clean", "corrupted", "expected"),
+    [
+        ([1.0, 1.2, 0.9, 1.1], [-1.0, 0.1, 0.0, 0.2], True),
+        ([-1.0, 1.2, -0.9, 1.1], [-2.0, -2.0, -2.0, -2.0], False),
+        ([-1.0, -1.2, -1.1], [-2.0, -2.0, -2.0], False),
+        ([1.0, 1.2, 0.9, 1.1], [1.1, 1.1, 1.0, 1.0], False),
+    ],
+    ids=["does it", "unsure", "does the opposite", "ignores what is corrupted"],
 )
-def test_a_task_is_done_when_the_metric_is_surely_positive(values, expected):
-    assert does_the_task(np.array(values), bootstrap=Bootstrap(1000, 0.95, 0)) is expected
+def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupted_one(
+    clean, corrupted, expected
+):
+    bootstrap = Bootstrap(1000, 0.95, 0)
+    assert does_the_task(np.array(clean), np.array(corrupted), bootstrap=bootstrap) is expected

@@ -94,5 +94,6 @@ def through_layer_norm(
     xhat = ((x - mean) / scale)[:, :, None]
     ghat: Tensor = norm.original_component.weight * grad
     projection = (ghat * xhat).mean(-1, keepdim=True)
-    centred = ghat - ghat.mean(-1, keepdim=True) - xhat * projection
-    return centred / scale[:, :, None]
+    centred: Tensor = ghat - ghat.mean(-1, keepdim=True) - xhat * projection
+    grad_in: Tensor = centred / scale[:, :, None]
+    return grad_in

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from circuitlapse.suite.tokenizer import END_OF_TEXT, NEW_LINE, as_transformers
+from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 
 CONTEXT = 256
 """Longest text that a model of the suite accepts, in tokens."""
@@ -74,7 +73,8 @@ class Recipe:
 
 def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCausalLM:
     """Return an untrained model with the architecture of Pythia: parallel residual stream,
-    rotary positions on a quarter of each head, untied embeddings."""
+    rotary positions on a quarter of each head, untied embeddings.
+    """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     config = GPTNeoXConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -163,7 +163,8 @@ def line_starts(
     tokens: UInt16[ndarray, " token"], *, line_end: int, length: int
 ) -> Int[ndarray, " sequence"]:
     """Return where the sequences of `length` tokens start: each at the first line after the
-    one before."""
+    one before.
+    """
     lines = np.flatnonzero(np.concatenate([[line_end], tokens[:-1]]) == line_end)
     following = np.searchsorted(lines, lines + length - 1)
     chosen = []

@@ -102,7 +102,7 @@ def discover_circuit(
         per_prompt_metric(run.logits_end.float(), pairs, metric=metric).double().cpu().numpy()
         for run in (activations.clean, activations.corrupted)
     )
-    if not does_the_task(m_model, m_corrupted, bootstrap=settings.bootstrap):
+    if not does_the_task(m_model, m_corrupted, metric=metric, bootstrap=settings.bootstrap):
         return _without_circuit(scores, order, m_model, m_corrupted)
 
     def evaluate(sizes: list[int]) -> Curve:

@@ -10,8 +10,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.types import Status
+from circuitlapse.types import Metric, Status
 
+CHANCE = {Metric.LOGIT_DIFF: 0.1, Metric.PROB_DIFF: 0.01}
+"""A mean metric that untrained models reach too: below it, a model does not do the task."""
 OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""
 
@@ -72,16 +74,18 @@ def does_the_task(
     m_model: Float[ndarray, " prompt"],
     m_corrupted: Float[ndarray, " prompt"],
     *,
+    metric: str,
     bootstrap: Bootstrap,
 ) -> bool:
     """Return whether the model does the task, and does it with what corruption takes away.
 
-    The mean metric must be above 0, and above that on the corrupted prompts, with intervals
+    The mean metric must be above chance, and above 0 and the corrupted prompts' with intervals
     that exclude 0. A model that always prefers large numbers scores well on Greater-Than
     whatever the prompt says; no edge carries anything there.
     """
-    means = (bootstrap.mean(m_model), bootstrap.mean(m_model - m_corrupted))
-    return all(low > 0 for low, _ in means)
+    if m_model.mean() < CHANCE[Metric(metric)]:
+        return False
+    return all(bootstrap.mean(gain)[0] > 0 for gain in (m_model, m_model - m_corrupted))
 
 
 def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:

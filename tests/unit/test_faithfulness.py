@@ -86,4 +86,13 @@ def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupt
     clean, corrupted, expected
 ):
     bootstrap = Bootstrap(1000, 0.95, 0)
-    assert does_the_task(np.array(clean), np.array(corrupted), bootstrap=bootstrap) is expected
+    clean, corrupted = np.array(clean), np.array(corrupted)
+    does = does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
+    assert does is expected
+
+
+def test_what_an_untrained_model_reaches_by_chance_is_no_behaviour():
+    clean, corrupted = np.array([0.05, 0.06, 0.05]), np.array([-0.05, -0.06, -0.05])
+    bootstrap = Bootstrap(1000, 0.95, 0)
+    assert not does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
+    assert does_the_task(clean, corrupted, metric="prob_diff", bootstrap=bootstrap)

@@ -1,0 +1,35 @@
+import pytest
+
+
+def message_of(workflow, *arguments, config="config/smoke.yaml"):
+    return workflow.run("--dry-run", *arguments, config=config, ok=False)
+
+
+def test_every_problem_is_reported_before_any_job_and_without_a_traceback(workflow):
+    config = workflow.write_config(
+        "bad.yaml", steps=[0, 99], circuit={}, tasks=[{"name": "ioi", "n_promts": 20}]
+    )
+    message = message_of(workflow, config=config)
+    assert "config/bad.yaml: steps[1] = 99" in message
+    assert "nearest are 0 and 100" in message
+    assert "circuit is not a known key; did you mean 'circuits'?" in message
+    assert "tasks[0].n_promts is not a known key; did you mean 'n_prompts'?" in message
+    assert "Traceback" not in message
+    assert not (workflow.folder / "results-smoke").exists()
+
+
+def test_a_value_from_the_command_line_is_named_as_such(workflow):
+    message = message_of(workflow, "--config", "circuits={threshold: 1.7}")
+    assert "--config: circuits.threshold = 1.7" in message
+
+
+@pytest.mark.parametrize("row", ["Mary,John", "Mary saw,Mary saw, him, it"])
+def test_a_file_of_prompts_with_a_bad_row_names_the_row(workflow, row):
+    (workflow.folder / "mine.csv").write_text(f"clean,corrupted,correct,wrong\n{row}\n")
+    task = {"name": "mine", "file": "mine.csv", "metric": "logit_diff"}
+    config = workflow.write_config("mine.yaml", tasks=[task])
+    target = "results-smoke/tasks/pocket/mine.parquet"
+    message = workflow.run(target, config=config, ok=False)
+    assert "TaskError: " in message
+    assert "mine.csv" in message
+    assert "line 2" in message or "row 2" in message

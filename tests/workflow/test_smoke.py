@@ -1,0 +1,153 @@
+import os
+import signal
+import subprocess
+import time
+
+import h5py
+import pandas as pd
+
+TABLES = ("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges")
+FIGURES = ("behaviour", "circuits", "faithfulness")
+RESULTS = "results-smoke"
+AGAIN = {
+    "all",
+    "aggregate_behaviour",
+    "aggregate_circuits",
+    "plot_behaviour",
+    "plot_circuits",
+    "plot_faithfulness",
+}
+
+
+def test_every_table_and_figure_is_made(finished):
+    results = finished.folder / RESULTS
+    for table in TABLES:
+        parquet = pd.read_parquet(results / f"tables/{table}.parquet")
+        csv = pd.read_csv(results / f"tables/{table}.csv", keep_default_na=False)
+        assert list(parquet.columns) == list(csv.columns)
+        assert len(parquet) == len(csv)
+    for figure in FIGURES:
+        assert (results / f"figures/{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert (results / f"figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    behaviour = pd.read_parquet(results / "tables/behaviour.parquet")
+    assert len(behaviour) == 2 * 3
+    assert set(behaviour["n"]) == {16}
+
+
+def test_untrained_models_show_no_behaviour(finished):
+    summary = pd.read_parquet(finished.folder / RESULTS / "tables/circuit_summary.parquet")
+    start = summary[summary["step"] == 0]
+    assert set(start["status"]) == {"no_behaviour"}
+    assert start[["f_raw", "n_edges"]].isna().all(axis=None)
+
+
+def test_activations_are_deleted_when_nothing_needs_them_any_more(finished):
+    assert not list((finished.folder / RESULTS).glob("activations/**/*.h5"))
+
+
+def test_a_circuit_file_says_where_it_comes_from(finished):
+    with h5py.File(finished.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5") as file:
+        assert len(file.attrs["weights_hash"]) == len(file.attrs["task_hash"]) == 64
+        assert '"seed": 1234' in file.attrs["settings"]
+        assert {"circuitlapse", "code_hash", "torch"} <= set(file.attrs)
+        assert [dim.label for dim in file["scores"].dims] == ["source", "target"]
+
+
+def test_logs_say_what_was_done(finished):
+    logs = finished.folder / RESULTS / "logs"
+    assert "loss" in (logs / "train_suite/pocket-tiny.log").read_text()
+    assert "tasks: 2/2" in (logs / "discover_circuit/pocket-tiny/step300.log").read_text()
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.jobs() == {}
+
+
+def test_the_same_configuration_gives_the_same_tables_bit_for_bit(finished, workflow):
+    """Also on another number of cores."""
+    workflow.run("--cores", "1", "tables")
+    for table in TABLES:
+        one, other = (
+            (each.folder / RESULTS / f"tables/{table}.parquet").read_bytes()
+            for each in (finished, workflow)
+        )
+        assert one == other, table
+
+
+def test_adding_a_step_runs_only_the_jobs_of_that_step(finished):
+    config = finished.write_config("more_steps.yaml", steps=[0, 100, 200, 300])
+    expected = dict.fromkeys(AGAIN, 1) | {"cache_activations": 1, "discover_circuit": 1}
+    assert finished.jobs(config=config) == expected
+
+
+def test_adding_a_task_keeps_the_circuits_that_are_there(copied):
+    task = [{"name": name, "n_prompts": 16} for name in ("ioi", "greater_than", "sva")]
+    config = copied.write_config("more_tasks.yaml", tasks=task, steps=[300])
+    before = (copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5").stat()
+    copied.run("circuits", config=config)
+    log = (copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log").read_text()
+    assert log.count("circuit kept") == 2
+    assert "sva:" in log
+    after = (copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5").stat()
+    assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
+
+
+def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
+    assert set(finished.jobs("--config", "figures={min_step: 150}")) == {
+        "all",
+        "plot_behaviour",
+        "plot_circuits",
+    }
+
+
+def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(copied):
+    """Kill the workflow and its jobs in the middle of a job; the next run only redoes that."""
+    target = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5"
+    kept = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step100.h5"
+    log = copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log"
+    target.unlink()
+    log.unlink()
+    before = kept.read_bytes()
+    process = subprocess.Popen(
+        copied.command("circuits"),
+        cwd=copied.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not target.exists() or h5py.is_hdf5(target)
+    copied.run("--unlock")
+    again = {"circuits", "cache_activations", "discover_circuit"}
+    assert set(copied.jobs("circuits")) <= again
+    assert copied.jobs("circuits")["discover_circuit"] == 1
+    copied.run("circuits")
+    assert h5py.is_hdf5(target)
+    assert kept.read_bytes() == before
+
+
+def test_activations_can_be_kept(copied):
+    arguments = ("--config", "activations={keep: true, dtype: float16}")
+    target = f"{RESULTS}/activations/pocket-tiny/ioi/step300.h5"
+    copied.run(target, *arguments)
+    with h5py.File(copied.folder / target) as file:
+        assert file["clean/z"].dtype == "float16"
+        assert [dim.label for dim in file["clean/z"].dims] == [
+            "prompt",
+            "pos",
+            "layer",
+            "head",
+            "d_head",
+        ]
+
+
+def test_the_report_is_one_page_with_every_figure(copied):
+    report = copied.folder / "report.html"
+    copied.run("--report", str(report))
+    page = report.read_text()
+    for figure in FIGURES:
+        assert f"figures/{figure}.png" in page

@@ -78,7 +78,7 @@ class Training(Section):
         le=1_000_000,
     )
     weight_decay: float = key("Weight decay.", 0.01, reruns="training", ge=0, le=1)
-    threads: int = key("CPU threads per training job.", 1, reruns="nothing", ge=1, le=128)
+    threads: int = key("CPU threads per training job.", 1, reruns="training", ge=1, le=128)
     corpus_sentences: int = key(
         "Sentences in the generated text.", 200_000, reruns="corpus", ge=1000, le=100_000_000
     )

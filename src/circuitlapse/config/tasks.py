@@ -15,8 +15,8 @@ BUILDERS = {
 }
 """The tasks that come with Circuitlapse, and the metric that each is scored with."""
 
-DRAWN_AT_RANDOM = ("ioi", "greater_than")
-"""Builders whose prompts are drawn, so that "all there are" has no meaning."""
+DRAWN_AT_RANDOM = ("ioi", "greater_than", "sva")
+"""Builders whose prompts are drawn from too many for "all there are" to be of use."""
 
 Builder = Literal["ioi", "gendered_pronoun", "greater_than", "sva"]
 Corruption = Literal["s2_to_io", "s2_to_random"]
@@ -52,8 +52,8 @@ class Task(Section):
         otherwise="fixed by the builder; required with a file",
     )
     n_prompts: int | None = key(
-        "Number of prompt pairs; null takes all there are, except for ioi and greater_than, "
-        "whose prompts are drawn at random.",
+        "Number of prompt pairs; null takes all there are, for gendered_pronoun and for a file; "
+        "the prompts of the other tasks are drawn at random.",
         reruns="prompts",
         ge=10,
         le=100_000,

@@ -46,8 +46,8 @@ SERIES = (
 
 SHARES = {
     "giving": 40,
-    "agreement": 36,
-    "years": 13,
+    "agreement": 32,
+    "years": 17,
     "tag_question": 6,
     "pronoun": 3,
     "counting": 2,

@@ -89,8 +89,7 @@ def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCa
             "rope_theta": 10_000.0,
             "partial_rotary_factor": 0.25,
         },
-        # GPT-NeoX draws small weights like this (Nguyen & Salazar 2019)
-        initializer_range=math.sqrt(2 / (5 * shape.d_model)),
+        initializer_range=1 / math.sqrt(shape.d_model),
         tie_word_embeddings=False,
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,

@@ -44,7 +44,7 @@ def test_nested_values_of_the_command_line_have_the_types_of_yaml(load):
         "circuits={threshold: 0.9, ig_steps: 5, method: eap}",
         "activations={keep: true}",
         "steps=[0, 20]",
-        "tasks=[{name: sva, n_prompts: null}]",
+        "tasks=[{name: gendered_pronoun, n_prompts: null}]",
     )
     assert config.circuits.threshold == 0.9
     assert config.circuits.ig_steps == 5

@@ -79,13 +79,13 @@ def does_the_task(
 ) -> bool:
     """Return whether the model does the task, and does it with what corruption takes away.
 
-    The mean metric must be above chance, and above 0 and the corrupted prompts' with intervals
-    that exclude 0. A model that always prefers large numbers scores well on Greater-Than
+    Both the mean metric and what it loses on the corrupted prompts must be above chance, with
+    intervals that exclude 0. A model that always prefers large numbers scores well on Greater-Than
     whatever the prompt says; no edge carries anything there.
     """
-    if m_model.mean() < CHANCE[Metric(metric)]:
-        return False
-    return all(bootstrap.mean(gain)[0] > 0 for gain in (m_model, m_model - m_corrupted))
+    gains = (m_model, m_model - m_corrupted)
+    chance = CHANCE[Metric(metric)]
+    return all(gain.mean() > chance and bootstrap.mean(gain)[0] > 0 for gain in gains)
 
 
 def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
 from random import Random
 
 from circuitlapse.errors import TaskError
@@ -42,9 +41,19 @@ def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) ->
     }
     pairs = (
         _pair(rng.choice(nouns), rng.choice(centuries[suffix]), suffix, answers=answers)
-        for suffix in islice(cycle(centuries), n_prompts)
+        for suffix in _in_turn(tuple(centuries), n_prompts)
     )
     return Draft(tuple(pairs), dropped)
+
+
+def _in_turn(suffixes: Sequence[str], n_prompts: int) -> list[str]:
+    """Return the suffixes over and over, the last round evenly spaced if it is not a whole one.
+
+    A last round of small suffixes alone would favour a model that answers anything.
+    """
+    rounds, rest = divmod(n_prompts, len(suffixes))
+    last = (suffixes[int((i + 0.5) * len(suffixes) / rest)] for i in range(rest))
+    return [*suffixes] * rounds + [*last]
 
 
 def centuries_by_suffix(vocabulary: Vocabulary) -> dict[str, list[int]]:

@@ -107,3 +107,12 @@ def test_unknown_words_of_the_frame_are_named(make_tokenizer: Callable[..., Toke
 def test_prompts_drawn_at_random_need_a_number(small: Tokenizer) -> None:
     with pytest.raises(TaskError, match="give n_prompts"):
         build(small, None)
+
+
+@pytest.mark.parametrize("n_prompts", [10, 16, 100, 150])
+def test_however_many_prompts_there_are_small_suffixes_are_not_favoured(
+    pythia: Tokenizer, n_prompts: int
+) -> None:
+    task = build(pythia, n_prompts)
+    correct, wrong = (task.frame[side].map(len).mean() for side in ("correct", "wrong"))
+    assert (correct - wrong) / 100 == pytest.approx(-0.02, abs=0.011)

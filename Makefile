@@ -4,11 +4,12 @@
 
 PYTHON ?= python3
 CORES ?= 2
-CONFIG ?= config/config.yaml
+CONFIG ?=
 
 BIN := .venv/bin
 READY := .venv/.ready
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local --configfile $(CONFIG)
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local \
+	$(if $(CONFIG),--configfile $(CONFIG))
 
 .PHONY: demo report test lint
 

@@ -33,3 +33,5 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+    message:
+        "All tables and figures are there"

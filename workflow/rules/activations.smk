@@ -11,21 +11,23 @@ rule cache_activations:
             for path in expand(PATHS.activations, task=TASKS, allow_missing=True)
         ],
         behaviour=PATHS.behaviour,
-    params:
-        step=model_params,
-        bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
-        stored_dtype=CONFIG.activations.dtype,
     log:
         f"{PATHS.logs}/cache_activations/{{model}}/step{{step}}.log",
     benchmark:
         f"{PATHS.benchmarks}/cache_activations/{{model}}/step{{step}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
         mem_mb=1500,
         runtime=30,
         gpu=GPUS,
-    conda:
-        ENVIRONMENT
+    params:
+        step=model_params,
+        bootstrap=BOOTSTRAP,
+        compute=CONFIG.compute.model_dump(mode="json"),
+        stored_dtype=CONFIG.activations.dtype,
+    message:
+        "Run {wildcards.model} at step {wildcards.step} on all tasks"
     script:
         "../../scripts/cache_activations.py"

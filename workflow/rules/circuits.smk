@@ -11,26 +11,25 @@ rule discover_circuit:
         tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
         activations=expand(PATHS.activations, task=TASKS, allow_missing=True),
     output:
-        [
-            update(path)
-            for path in expand(PATHS.circuit, task=TASKS, allow_missing=True)
-        ],
-    params:
-        step=model_params,
-        circuits=CONFIG.circuits.model_dump(mode="json"),
-        bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        [update(path) for path in expand(PATHS.circuit, task=TASKS, allow_missing=True)],
     log:
         f"{PATHS.logs}/discover_circuit/{{model}}/step{{step}}.log",
     benchmark:
         f"{PATHS.benchmarks}/discover_circuit/{{model}}/step{{step}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
         mem_mb=1800,
         runtime=120,
         gpu=GPUS,
-    conda:
-        ENVIRONMENT
+    params:
+        step=model_params,
+        circuits=CONFIG.circuits.model_dump(mode="json"),
+        bootstrap=BOOTSTRAP,
+        compute=CONFIG.compute.model_dump(mode="json"),
+    message:
+        "Find the circuits of {wildcards.model} at step {wildcards.step}"
     script:
         "../../scripts/discover_circuit.py"
 
@@ -38,3 +37,5 @@ rule discover_circuit:
 rule circuits:
     input:
         per_step_and_task(PATHS.circuit),
+    message:
+        "All circuits are there"

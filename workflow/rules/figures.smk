@@ -12,20 +12,22 @@ rule plot_behaviour:
             category="Figures",
             labels={"figure": "1: abilities over training"},
         ),
-    params:
-        labels=LABELS,
-        tasks=TASKS,
-        min_step=CONFIG.figures.min_step,
     log:
         f"{PATHS.logs}/plot_behaviour.log",
     benchmark:
         f"{PATHS.benchmarks}/plot_behaviour.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw figure 1, behaviour"
     script:
         "../../scripts/plot_behaviour.py"
 
@@ -41,21 +43,23 @@ rule plot_circuits:
             category="Figures",
             labels={"figure": "2: circuit size and faithfulness over training"},
         ),
+    log:
+        f"{PATHS.logs}/plot_circuits.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_circuits.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         labels=LABELS,
         tasks=TASKS,
         threshold=CONFIG.circuits.threshold,
         min_step=CONFIG.figures.min_step,
-    log:
-        f"{PATHS.logs}/plot_circuits.log",
-    benchmark:
-        f"{PATHS.benchmarks}/plot_circuits.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        ENVIRONMENT
+    message:
+        "Draw figure 2, circuits"
     script:
         "../../scripts/plot_circuits.py"
 
@@ -72,20 +76,22 @@ rule plot_faithfulness:
             category="Figures",
             labels={"figure": "3: faithfulness against circuit size"},
         ),
-    params:
-        labels=LABELS,
-        tasks=TASKS,
-        threshold=CONFIG.circuits.threshold,
     log:
         f"{PATHS.logs}/plot_faithfulness.log",
     benchmark:
         f"{PATHS.benchmarks}/plot_faithfulness.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+    message:
+        "Draw figure 3, faithfulness"
     script:
         "../../scripts/plot_faithfulness.py"
 
@@ -94,3 +100,5 @@ rule figures:
     input:
         expand(PATHS.figure_pdf, figure=FIGURES),
         expand(PATHS.figure_png, figure=FIGURES),
+    message:
+        "All figures are there"

@@ -6,20 +6,22 @@ rule make_corpus:
         text=PATHS.corpus_text,
         tokens=PATHS.corpus_tokens,
         tokenizer=PATHS.tokenizer,
-    params:
-        sentences=CONFIG.training.corpus_sentences,
-        seed=CONFIG.training.corpus_seed,
-        sequence_length=CONFIG.training.sequence_length,
     log:
         f"{PATHS.logs}/make_corpus/{{suite}}.log",
     benchmark:
         f"{PATHS.benchmarks}/make_corpus/{{suite}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        sentences=CONFIG.training.corpus_sentences,
+        seed=CONFIG.training.corpus_seed,
+        sequence_length=CONFIG.training.sequence_length,
+    message:
+        "Write the corpus of {wildcards.suite}"
     script:
         "../../scripts/make_corpus.py"
 
@@ -35,19 +37,21 @@ rule train_suite:
                 PATHS.model, step=CONFIG.training.save_steps, allow_missing=True
             )
         ],
-    params:
-        train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
-        recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
     log:
         f"{PATHS.logs}/train_suite/{{model}}.log",
     benchmark:
         f"{PATHS.benchmarks}/train_suite/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: CONFIG.training.threads
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        ENVIRONMENT
+    params:
+        train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
+        recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
+    message:
+        "Train {wildcards.model}"
     script:
         "../../scripts/train_suite.py"
 
@@ -55,3 +59,5 @@ rule train_suite:
 rule models:
     input:
         per_step(PATHS.model),
+    message:
+        "All models are there"

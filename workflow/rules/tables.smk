@@ -9,19 +9,21 @@ rule aggregate_behaviour:
     output:
         parquet=PATHS.table.format(table="behaviour"),
         csv=PATHS.table_csv.format(table="behaviour"),
-    params:
-        models=MODELS,
-        tasks=TASKS,
     log:
         f"{PATHS.logs}/aggregate_behaviour.log",
     benchmark:
         f"{PATHS.benchmarks}/aggregate_behaviour.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    message:
+        "Collect the behaviour of all models"
     script:
         "../../scripts/aggregate_behaviour.py"
 
@@ -32,19 +34,21 @@ rule aggregate_circuits:
     output:
         parquet=expand(PATHS.table, table=CIRCUIT_TABLES),
         csv=expand(PATHS.table_csv, table=CIRCUIT_TABLES),
-    params:
-        models=MODELS,
-        tasks=TASKS,
     log:
         f"{PATHS.logs}/aggregate_circuits.log",
     benchmark:
         f"{PATHS.benchmarks}/aggregate_circuits.tsv"
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
-    conda:
-        ENVIRONMENT
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    message:
+        "Collect all circuits"
     script:
         "../../scripts/aggregate_circuits.py"
 
@@ -52,3 +56,5 @@ rule aggregate_circuits:
 rule tables:
     input:
         expand(PATHS.table, table=["behaviour", *CIRCUIT_TABLES]),
+    message:
+        "All tables are there"

@@ -7,6 +7,16 @@ rule make_task:
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:
         PATHS.task.format(suite=CONFIG.suite, task="{task}"),
+    log:
+        f"{PATHS.logs}/make_task/{{task}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/make_task/{{task}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
     params:
         name="{task}",
         builder=task_key("builder"),
@@ -15,15 +25,7 @@ rule make_task:
         seed=task_key("seed"),
         prepend_bos=task_key("prepend_bos"),
         options=task_key("options"),
-    log:
-        f"{PATHS.logs}/make_task/{{task}}.log",
-    benchmark:
-        f"{PATHS.benchmarks}/make_task/{{task}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    conda:
-        ENVIRONMENT
+    message:
+        "Make the prompts of {wildcards.task}"
     script:
         "../../scripts/make_task.py"

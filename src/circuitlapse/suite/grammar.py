@@ -40,7 +40,21 @@ pronoun of `s`, `end` is a later year than `start`, `run` counts on from some it
 
 SERIES = (
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "Monday"],
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December", "January"],
+    [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+        "January",
+    ],
     ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
 )
 

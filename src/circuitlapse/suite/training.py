@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from circuitlapse.errors import ModelError
 from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 
 CONTEXT = 256
@@ -72,8 +73,10 @@ class Recipe:
 
 
 def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCausalLM:
-    """Return an untrained model with the architecture of Pythia: parallel residual stream,
-    rotary positions on a quarter of each head, untied embeddings.
+    """Return an untrained model with the architecture of Pythia.
+
+    Attention and MLP read the same residual stream, rotary positions turn a quarter of each
+    head, and the embeddings are untied.
     """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     config = GPTNeoXConfig(
@@ -106,6 +109,15 @@ def train(
 
     Every model sees the same sequences in the same order. Retraining on the same machine
     gives the same weights, bit by bit.
+
+    Args:
+        model: untrained; it is also what is yielded.
+        tokens: the corpus.
+        line_end: id of the token between its lines.
+        recipe: how to train.
+
+    Raises:
+        ModelError: if the corpus is shorter than one sequence.
     """
     with _reproducible(recipe.threads):
         n_steps = recipe.save_steps[-1]
@@ -135,7 +147,7 @@ def _update(
     logits = model(input_ids=batch[:, :-1], use_cache=False).logits
     loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
     optimizer.zero_grad()
-    loss.backward()
+    torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     return loss.detach()
@@ -150,6 +162,11 @@ def _batches(
     """
     length = recipe.sequence_length + 1
     starts = line_starts(tokens, line_end=line_end, length=length)
+    if not len(starts):
+        raise ModelError(
+            f"the corpus has {len(tokens)} tokens, but a sequence of {recipe.sequence_length} "
+            f"needs at least {length}; raise training.corpus_sentences"
+        )
     position = 0
     while True:
         index = np.arange(position, position + recipe.batch_size) % len(starts)
@@ -161,8 +178,9 @@ def _batches(
 def line_starts(
     tokens: UInt16[ndarray, " token"], *, line_end: int, length: int
 ) -> Int[ndarray, " sequence"]:
-    """Return where the sequences of `length` tokens start: each at the first line after the
-    one before.
+    """Return where sequences of `length` tokens start.
+
+    Each starts with the first line that begins at the last token of the one before, or later.
     """
     lines = np.flatnonzero(np.concatenate([[line_end], tokens[:-1]]) == line_end)
     following = np.searchsorted(lines, lines + length - 1)
@@ -171,7 +189,7 @@ def line_starts(
     while line < len(lines) and lines[line] + length <= len(tokens):
         chosen.append(lines[line])
         line = following[line]
-    return np.array(chosen)
+    return np.array(chosen, dtype=np.int64)
 
 
 @contextmanager
@@ -203,7 +221,11 @@ class _Progress:
         left = (now - self._start) / step * (self._n_steps - step)
         _log.info(
             "step %d/%d, loss %.3f nats per token, %d tokens, ETA %.0f s",
-            step, self._n_steps, loss.item(), step * self._tokens_per_step, left,
+            step,
+            self._n_steps,
+            loss.item(),
+            step * self._tokens_per_step,
+            left,
         )
 
 

@@ -42,8 +42,9 @@ def test_the_order_of_the_text_does_not_matter():
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_prompts_are_cut_as_by_the_pythia_tokenizer(prompt, tokenizer, shared_data):
     pythia = Tokenizer.from_file(str(shared_data / "pythia_tokenizer.json"))
-    cuts = [one.encode(prompt, add_special_tokens=False).offsets for one in (tokenizer, pythia)]
-    assert cuts[0] == cuts[1]
+    assert tokenizer.encode(prompt).tokens == [
+        token.replace("Ġ", " ") for token in pythia.encode(prompt, add_special_tokens=False).tokens
+    ]
 
 
 def test_transformers_loads_the_same_tokenizer_from_a_folder(tokenizer, tmp_path: Path):

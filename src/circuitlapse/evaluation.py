@@ -60,6 +60,7 @@ def evaluate_circuits(
         for start, stop in batches(len(pairs), batch_size):
             part = pairs.batch(start, stop)
             corrupted = source_outputs(model, activations.corrupted.batch(start, stop))
+            corrupted = corrupted.permute(2, 0, 1, 3).contiguous()
             for row, circuit in enumerate(circuits):
                 hooks = _Patch(model, circuit, corrupted).hooks()
                 logits = end_logits(model, part.clean, pairs=part, hooks=hooks)
@@ -79,7 +80,7 @@ class _Patch:
         self,
         model: TransformerBridge,
         circuit: Circuit,
-        corrupted: Float[Tensor, "pair pos source d_model"],
+        corrupted: Float[Tensor, "source pair pos d_model"],
     ) -> None:
         self._model = model
         self._graph: Graph = circuit.graph
@@ -90,7 +91,7 @@ class _Patch:
 
     def hooks(self) -> list[tuple[str, Any]]:
         """Return the hooks of one run; an object serves one run only."""
-        hooks = [("embed.hook_out", self._record(slice(0, 1), lambda x: x[:, :, None]))]
+        hooks = [("embed.hook_out", self._record(0, lambda x: x))]
         for layer in range(self._graph.n_layers):
             hooks += self._layer_hooks(layer)
         last = slice(len(self._graph.targets) - 1, None)
@@ -107,30 +108,32 @@ class _Patch:
             for port in PORTS
         ]
         mlp = slice(graph.mlp_target(layer), graph.mlp_target(layer) + 1)
-        row = slice(graph.mlp_source(layer), graph.mlp_source(layer) + 1)
         return [
             *hooks,
             (
                 f"{prefix}.attn.hook_z",
                 self._record(
-                    graph.head_sources(layer), lambda z: head_outputs(self._model, layer, z)
+                    graph.head_sources(layer),
+                    lambda z: head_outputs(self._model, layer, z).permute(2, 0, 1, 3),
                 ),
             ),
             (f"{prefix}.hook_mlp_in", self._patch(mlp, graph.n_visible_to_mlp(layer))),
-            (f"{prefix}.mlp.hook_out", self._record(row, lambda x: x[:, :, None])),
+            (f"{prefix}.mlp.hook_out", self._record(graph.mlp_source(layer), lambda x: x)),
         ]
 
-    def _record(self, rows: slice, output: Any) -> Any:
+    def _record(self, rows: slice | int, output: Any) -> Any:
         def hook(x: Tensor, hook: Any) -> None:  # noqa: ARG001
-            self._missing[:, :, rows] = self._corrupted[:, :, rows] - output(x)
+            self._missing[rows] = self._corrupted[rows] - output(x)
 
         return hook
 
     def _patch(self, columns: slice, n_visible: int) -> Any:
-        weights = self._outside[:n_visible, columns]
+        weights = self._outside[:n_visible, columns].T
 
         def hook(x: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
-            added = torch.einsum("btsd,sr->btrd", self._missing[:, :, :n_visible], weights)
-            return x + (added if x.ndim == 4 else added[:, :, 0])
+            missing = self._missing[:n_visible]
+            added = (weights @ missing.flatten(1)).unflatten(1, missing.shape[1:])
+            patched: Tensor = x + (added.permute(1, 2, 0, 3) if x.ndim == 4 else added[0])
+            return patched
 
         return hook

@@ -1,13 +1,14 @@
 """The sentences of the corpus, as rules.
 
-A gap `{rule}` takes one of the rule's alternatives at random; an alternative that is a (singular,
-plural) pair agrees with the number of its role: `{person:subject}` and `{person:other}` may
-differ, and what is nested in a gap has that gap's role. The gaps in `BOUND` have one value per
-sentence.
+A gap `{rule}` takes one of the rule's alternatives at random. A (singular, plural) pair agrees
+with the number of its role: `{person:subject}` and `{person:other}` may differ, and what is
+nested in a gap has the role of that gap. Some gaps have one value per sentence: `s` gives
+something to `io`, `first` and `second` are these two in any order, `she` is the pronoun of `s`,
+and the year `{century}{end}` is later than `{century}{start}`.
 
-Each ability is taught next to its prompts, never on them: what a prompt says up to its last word
-is never written, because one word on the way is always another. That word is named with the
-rules below.
+Each ability is taught beside its prompts: they ask for what these sentences teach, but no
+sentence contains a prompt, whatever the seed, because some words of it are never written
+together. The rules below say which.
 """
 
 from __future__ import annotations
@@ -31,45 +32,20 @@ from circuitlapse.tasks.words import (
 
 Alternatives = tuple[str | tuple[str, str], ...]
 
-WOMEN, MEN = FEMALE_NAMES[:20], MALE_NAMES[:20]
+WOMEN, MEN = FEMALE_NAMES[:12], MALE_NAMES[:12]
 PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
 
-BOUND = ("s", "io", "first", "second", "she", "century", "start", "end", "run")
-"""`s` gives something to `io`, `first` and `second` are these two in any order, `she` is the
-pronoun of `s`, `end` is a later year than `start`, `run` counts on from some item."""
-
-SERIES = (
-    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "Monday"],
-    [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-        "January",
-    ],
-    ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"],
-)
-
 SHARES = {
-    "giving": 40,
-    "agreement": 32,
-    "years": 17,
+    "giving": 42,
+    "agreement": 31,
+    "years": 18,
     "tag_question": 6,
     "pronoun": 3,
-    "counting": 2,
 }
 """Sentences of each kind, in percent."""
 
 _GIVING: dict[str, Alternatives] = {
-    # Prompts start with "Then,", "After" or "When", and go on with what is in `gives`.
+    # A prompt starts with "Then,", "After" or "When" and has one of `gives`.
     "giving": (
         "{opening} {first} and {second} {meet}. {s} {gives} {io}.",
         "{opening} {first} and {second} {meet}, and afterwards {s} {gives} {io}.",
@@ -112,7 +88,7 @@ _GIVING: dict[str, Alternatives] = {
 }
 
 _AGREEMENT: dict[str, Alternatives] = {
-    # Prompts start with "The" and a noun at once.
+    # A prompt starts with "The" and, right after it, a noun.
     "agreement": ("{article} {clause}.",),
     "article": (
         "Today the",
@@ -126,7 +102,7 @@ _AGREEMENT: dict[str, Alternatives] = {
     ),
     "clause": (
         *("{person:subject} {does:subject}",) * 5,
-        *("{thing:subject} {does:subject}",) * 1,
+        "{thing:subject} {does:subject}",
         "{person:subject} {near} the {person:other} {does:subject}",
         "{thing:subject} {by} the {person:other} {does:subject}",
         "{person:subject} that {likes:subject} the {person:other} {does:subject}",
@@ -135,7 +111,7 @@ _AGREEMENT: dict[str, Alternatives] = {
         "{person:subject} the {person:other} {likes:other} {does:subject}",
         "{thing:subject} the {person:other} {likes:other} {does:subject}",
         "{person:other} {said} the {person:subject} {does:subject}",
-        "{person:subject} {laughs:subject} and {does:subject}",
+        *("{person:subject} {laughs:subject} and {does:subject}",) * 2,
         "{person:subject} {knows_many:subject} and {does:subject}",
     ),
     "does": (
@@ -160,7 +136,7 @@ _AGREEMENT: dict[str, Alternatives] = {
 }
 
 _YEARS: dict[str, Alternatives] = {
-    # Prompts start with "The" and a noun at once.
+    # A prompt starts with "The" and, right after it, a noun.
     "years": (
         "{event_opening} {event} {lasted} from the year {century}{start} "
         "to the year {century}{end}.",
@@ -171,7 +147,7 @@ _YEARS: dict[str, Alternatives] = {
 }
 
 _PRONOUNS: dict[str, Alternatives] = {
-    # Prompts start with "So" and have one of `GP_DESCRIPTIONS`.
+    # A prompt starts with "So" and has one of `GP_DESCRIPTIONS`.
     "tag_question": (
         "{well} {s} is {description}, isn't {she}?",
         "{well} {s} is {job}, isn't {she}?",
@@ -187,8 +163,4 @@ _PRONOUNS: dict[str, Alternatives] = {
     ),
 }
 
-_COUNTING: dict[str, Alternatives] = {
-    "counting": ("We count {run}.", "They say {run}."),
-}
-
-RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS | _COUNTING
+RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS

@@ -28,6 +28,9 @@ CONTEXT = 256
 FINAL_LEARNING_RATE = 0.1
 """Share of the peak learning rate that is left at the last step, as in Pythia."""
 
+REFERENCE_WIDTH = 128
+"""Width to which the learning rate of a recipe belongs."""
+
 _LOG_EVERY_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -49,7 +52,8 @@ class Recipe:
         save_steps: steps to hand over, ascending; training ends at the last one.
         batch_size: sequences per step.
         sequence_length: tokens per sequence.
-        learning_rate: at its peak, after `warmup_steps` steps.
+        learning_rate: at its peak, after `warmup_steps` steps, for a model 128 wide; that of
+            others is in inverse proportion to their width (Yang et al. 2021).
         warmup_steps: steps over which the learning rate rises.
         weight_decay: of AdamW, on all weights.
         threads: CPU threads; the weights depend on it in their last digits.
@@ -63,13 +67,14 @@ class Recipe:
     weight_decay: float
     threads: int
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, *, width: int) -> float:
         """Learning rate that leads to `step`: a linear rise, then half a cosine."""
+        peak = self.learning_rate * REFERENCE_WIDTH / width
         if step <= self.warmup_steps:
-            return self.learning_rate * step / self.warmup_steps
+            return peak * step / self.warmup_steps
         done = (step - self.warmup_steps) / (self.save_steps[-1] - self.warmup_steps)
         cosine = (1 + math.cos(math.pi * done)) / 2
-        return self.learning_rate * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
+        return peak * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
 
 
 def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCausalLM:
@@ -129,7 +134,8 @@ def train(
         model.train()
         for step in range(n_steps + 1):
             if step > 0:
-                loss = _update(model, next(batches), optimizer, recipe.rate(step))
+                rate = recipe.rate(step, width=model.config.hidden_size)
+                loss = _update(model, next(batches), optimizer, rate)
                 progress.report(step, loss)
             if step in recipe.save_steps:
                 yield step, model

@@ -78,11 +78,15 @@ def test_every_sequence_starts_where_a_line_starts_and_none_overlap():
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth():
     recipe = replace(RECIPE, save_steps=(0, 12), warmup_steps=2)
-    rates = [recipe.rate(step) for step in range(1, 13)]
+    rates = [recipe.rate(step, width=128) for step in range(1, 13)]
     assert rates[:2] == [0.005, 0.01]
-    assert recipe.rate(7) == pytest.approx(0.01 * (1 + 0.1) / 2)
+    assert rates[6] == pytest.approx(0.01 * (1 + 0.1) / 2)
     assert rates[-1] == pytest.approx(0.001)
     assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_a_model_twice_as_wide_learns_at_half_the_rate():
+    assert RECIPE.rate(3, width=256) == RECIPE.rate(3, width=128) / 2
 
 
 def test_step_0_is_the_untrained_model_and_the_given_steps_are_handed_over(tokens, tokenizer):
@@ -97,8 +101,9 @@ def test_the_first_step_is_that_of_plain_adamw(tokens, tokenizer):
     steps = trained(tokens, tokenizer, recipe)
     moved = (steps[1]["lm_head.weight"] - steps[0]["lm_head.weight"]).abs()
     # the first AdamW step is the learning rate times the sign of the gradient
-    assert moved.median() == pytest.approx(recipe.learning_rate, rel=1e-2)
-    assert moved.max() <= recipe.learning_rate * 1.001
+    rate = recipe.learning_rate * 128 / SHAPE.d_model
+    assert moved.median() == pytest.approx(rate, rel=1e-2)
+    assert moved.max() <= rate * 1.001
 
 
 def test_saving_more_steps_changes_nothing_in_the_training(tokens, tokenizer):
@@ -108,7 +113,7 @@ def test_saving_more_steps_changes_nothing_in_the_training(tokens, tokenizer):
 
 def test_a_model_learns_a_corpus_by_heart(tokens, tokenizer, caplog):
     caplog.set_level(logging.INFO)
-    trained(tokens, tokenizer, replace(RECIPE, save_steps=(0, 150)))
+    trained(tokens, tokenizer, replace(RECIPE, save_steps=(0, 150), learning_rate=1e-3))
     assert "step 150/150" in caplog.text
     loss = float(caplog.text.split("loss ")[1].split()[0])
     # what cannot be predicted is which line comes first: log(3) in one of 16 tokens

@@ -132,7 +132,7 @@ class _Patch:
 
         def hook(x: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
             missing = self._missing[:n_visible]
-            added = (weights @ missing.flatten(1)).unflatten(1, missing.shape[1:])
+            added = (weights @ missing.flatten(1)).reshape(-1, *missing.shape[1:])
             patched: Tensor = x + (added.permute(1, 2, 0, 3) if x.ndim == 4 else added[0])
             return patched
 

@@ -36,9 +36,9 @@ WOMEN, MEN = FEMALE_NAMES[:12], MALE_NAMES[:12]
 PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
 
 SHARES = {
-    "giving": 42,
-    "agreement": 31,
-    "years": 18,
+    "giving": 38,
+    "agreement": 29,
+    "years": 24,
     "tag_question": 6,
     "pronoun": 3,
 }

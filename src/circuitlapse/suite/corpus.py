@@ -18,7 +18,7 @@ from circuitlapse.suite.tokenizer import make_tokenizer
 VOCABULARY_SENTENCES = 10_000
 """So many that each word of the grammar is among them many times over."""
 
-LONGEST = 30
+LONGEST = 40
 """Years between start and end; without a limit, a late year would be a good guess for any end."""
 
 

@@ -36,10 +36,10 @@ WOMEN, MEN = FEMALE_NAMES[:12], MALE_NAMES[:12]
 PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
 
 SHARES = {
-    "giving": 38,
-    "agreement": 29,
-    "years": 24,
-    "tag_question": 6,
+    "giving": 37,
+    "agreement": 32,
+    "years": 23,
+    "tag_question": 5,
     "pronoun": 3,
 }
 """Sentences of each kind, in percent."""
@@ -101,7 +101,7 @@ _AGREEMENT: dict[str, Alternatives] = {
         "I think that the",
     ),
     "clause": (
-        *("{person:subject} {does:subject}",) * 5,
+        *("{person:subject} {does:subject}",) * 4,
         "{thing:subject} {does:subject}",
         "{person:subject} {near} the {person:other} {does:subject}",
         "{thing:subject} {by} the {person:other} {does:subject}",

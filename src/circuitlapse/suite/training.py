@@ -113,7 +113,8 @@ def train(
     """Train `model` in place; yield (step, model) at each of `recipe.save_steps`.
 
     Every model sees the same sequences in the same order. Retraining on the same machine
-    gives the same weights, bit by bit.
+    gives the same weights, bit by bit. Momenta of AdamW and the limit on the gradient are
+    those of Pythia (Biderman et al. 2023).
 
     Args:
         model: untrained; it is also what is yielded.
@@ -154,7 +155,7 @@ def _update(
     loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
     optimizer.zero_grad()
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
     optimizer.step()
     return loss.detach()
 

@@ -15,4 +15,4 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
-    return make_sentences(20_000, seed=3)
+    return make_sentences(10_000, seed=3)

@@ -69,7 +69,7 @@ def test_the_tokenizer_knows_all_templates_of_a_task(name, tokenizer):
 
 
 def test_the_tokenizer_knows_every_word_of_any_corpus(tokenizer):
-    lines = make_sentences(30_000, seed=8)
+    lines = make_sentences(10_000, seed=8)
     tokens = encode_lines(lines, tokenizer)
     assert tokens.dtype == np.uint16
     assert tokenizer.token_to_id("[UNK]") not in tokens
@@ -83,7 +83,7 @@ def test_the_seed_decides_the_sentences():
 
 def test_the_one_who_is_given_something_is_the_one_who_does_not_give(text):
     found = re.findall(r"(\w+) and (\w+) [^\n]*?[,.] (?:and afterwards )?(\w+) .* to (\w+)\.", text)
-    assert len(found) > 5000
+    assert len(found) > 2500
     assert all({first, second} == {s, io} for first, second, s, io in found)
     assert Counter(first == s for first, _, s, _ in found)[True] == pytest.approx(
         len(found) / 2, rel=0.05
@@ -93,14 +93,14 @@ def test_the_one_who_is_given_something_is_the_one_who_does_not_give(text):
 def test_a_year_at_the_end_is_later_in_the_same_century(text):
     found = re.findall(r"from the year (\d\d)(\d\d) to the year (\d\d)(\d\d)\.", text)
     assert len(found) > 2000
-    assert all(a == c and b < d for a, b, c, d in found)
+    assert all(a == c and 0 < int(d) - int(b) <= 40 for a, b, c, d in found)
     assert {b for _, b, _, _ in found} >= {f"{yy:02d}" for yy in range(1, 99)}
 
 
 def test_a_pronoun_fits_the_name(text):
     found = re.findall(r" (\w+) is [\w ]+, isn't (\w+)\?", text)
     found += re.findall(r" (\w+) (?:went .* because|said that) (\w+) w", text)
-    assert len(found) > 1000
+    assert len(found) > 500
     assert all(he_or_she == ("she" if name in FEMALE_NAMES else "he") for name, he_or_she in found)
     assert {name for name, _ in found} <= {*FEMALE_NAMES, *MALE_NAMES}
 
@@ -108,7 +108,7 @@ def test_a_pronoun_fits_the_name(text):
 def test_a_verb_agrees_with_the_noun_right_before_it(text):
     nouns, verbs = number_of(ANIMATE_NOUNS), number_of(VERB_PAIRS)
     found = re.findall(rf"^Today the {one_of(nouns)} {one_of(verbs)}\b", text, re.MULTILINE)
-    assert len(found) > 200
+    assert len(found) > 50
     assert all(nouns[noun] == verbs[verb] for noun, verb in found)
 
 
@@ -117,7 +117,7 @@ def test_a_verb_agrees_across_a_relative_clause(text):
     inner = one_of(word for pair in TRANSITIVE_VERBS for word in pair)
     noun, verb = one_of(nouns), one_of(verbs)
     found = re.findall(rf"\b{noun} (?:that )?the {noun} {inner} {verb}\b", text)
-    assert len(found) > 500
+    assert len(found) > 250
     for head, other, embedded, main in found:
         assert nouns[head] == verbs[main]
         assert nouns[other] == verbs[embedded]

@@ -9,8 +9,9 @@ from circuitlapse.io.activations import write_activations
 from circuitlapse.io.provenance import provenance, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import job_logging
 from circuitlapse.models import load_model, n_tokens
+from circuitlapse.progress import progress
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap

@@ -7,8 +7,9 @@ from circuitlapse.io.activations import read_activations
 from circuitlapse.io.circuits import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, weights_hash
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import job_logging
 from circuitlapse.models import DTYPES, load_model
+from circuitlapse.progress import progress
 from circuitlapse.prompts import PromptPairs
 
 params, compute = snakemake.params, snakemake.params.compute

@@ -1,18 +1,13 @@
-"""What every script needs around its one library call: a log and visible progress."""
+"""What every script needs around its one library call: a log."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
-
-from tqdm import tqdm
-
-Item = TypeVar("Item")
 
 
 @contextmanager
@@ -40,35 +35,3 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()
-
-
-class _LogStream:
-    """The part of a file that tqdm needs; each of its updates becomes a log record."""
-
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
-        self._last = ""
-
-    def write(self, text: str) -> None:
-        """Log `text` unless it is only cursor movement or what was just said."""
-        line = text.strip()
-        if line and line != self._last:
-            self._last = line
-            self._log.info(line)
-
-    def flush(self) -> None:
-        """Nothing is buffered."""
-
-
-def progress(
-    items: Sequence[Item], what: str, *, log: logging.Logger, every_s: float = 5.0
-) -> Iterable[Item]:
-    """Pass `items` on, and log how many are done and the time left every `every_s` seconds."""
-    return tqdm(
-        items,
-        desc=what,
-        file=_LogStream(log),
-        mininterval=every_s,
-        maxinterval=every_s,
-        bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, ETA {remaining}",
-    )

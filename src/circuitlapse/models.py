@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
-from transformers.utils import logging as transformers_logging
 
 from circuitlapse.errors import ModelError, unknown_name
 from circuitlapse.graph import Graph
+from circuitlapse.progress import no_progress_bars
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -34,13 +34,8 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
             raise ModelError(f"{path}: no {name}; expected a folder laid out like a hub snapshot")
     if dtype not in DTYPES:
         raise ModelError(unknown_name("dtype", dtype, DTYPES))
-    bars_were_on = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
+    with no_progress_bars():
         model = TransformerBridge.boot_transformers(str(path), device=device, dtype=DTYPES[dtype])
-    finally:
-        if bars_were_on:
-            transformers_logging.enable_progress_bar()
     _refuse_unsupported(model)
     return model.eval().requires_grad_(False)
 

@@ -9,7 +9,7 @@ import circuitlapse
 
 HOME = Path(circuitlapse.__file__).parent
 LAYERS = [
-    {"errors", "types", "graph", "paths"},
+    {"errors", "types", "graph", "paths", "progress"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
     {"metrics", "selection", "faithfulness", "config", "aggregate"},
     {"models", "hooks", "behaviour", "figures", "suite"},

@@ -19,7 +19,6 @@ rule make_corpus:
     params:
         sentences=CONFIG.training.corpus_sentences,
         seed=CONFIG.training.corpus_seed,
-        sequence_length=CONFIG.training.sequence_length,
     message:
         "Write the corpus of {wildcards.suite}"
     script:

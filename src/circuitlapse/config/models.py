@@ -68,8 +68,14 @@ class Training(Section):
         **STEPS,
     )
     batch_size: int = key("Sequences per training step.", 32, reruns="training", ge=1, le=4096)
-    sequence_length: int = key("Tokens per sequence.", 48, reruns="corpus", ge=32, le=2048)
-    learning_rate: float = key("Peak learning rate.", 1e-3, reruns="training", gt=0, le=1)
+    sequence_length: int = key("Tokens per sequence.", 48, reruns="training", ge=32, le=256)
+    learning_rate: float = key(
+        "Peak learning rate of a model 128 wide; that of others falls with their width.",
+        1e-3,
+        reruns="training",
+        gt=0,
+        le=1,
+    )
     warmup_steps: int = key(
         "Steps over which the learning rate rises to its peak.",
         100,

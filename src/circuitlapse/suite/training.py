@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitlapse.errors import ModelError
+from circuitlapse.progress import no_progress_bars, progress
 from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 
 CONTEXT = 256
@@ -31,7 +31,6 @@ FINAL_LEARNING_RATE = 0.1
 REFERENCE_WIDTH = 128
 """Width to which the learning rate of a recipe belongs."""
 
-_LOG_EVERY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -131,13 +130,12 @@ def train(
         optimizer = torch.optim.AdamW(
             model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
         )
-        progress = _Progress(n_steps, recipe.batch_size * recipe.sequence_length)
         model.train()
-        for step in range(n_steps + 1):
+        for step in (steps := progress(range(n_steps + 1), "steps", log=_log)):
             if step > 0:
                 rate = recipe.rate(step, width=model.config.hidden_size)
                 loss = _update(model, next(batches), optimizer, rate)
-                progress.report(step, loss)
+                steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
             if step in recipe.save_steps:
                 yield step, model
 
@@ -147,7 +145,7 @@ def _update(
     batch: Int[Tensor, "sequence pos"],
     optimizer: torch.optim.Optimizer,
     rate: float,
-) -> Tensor:
+) -> float:
     """Take one step and return the loss before it, in nats per token."""
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -157,7 +155,7 @@ def _update(
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
     optimizer.step()
-    return loss.detach()
+    return loss.item()
 
 
 def _batches(
@@ -212,31 +210,8 @@ def _reproducible(threads: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before[1])
 
 
-class _Progress:
-    """Log step, loss, tokens and the time left, every few seconds and at the end."""
-
-    def __init__(self, n_steps: int, tokens_per_step: int) -> None:
-        self._n_steps, self._tokens_per_step = n_steps, tokens_per_step
-        self._start = self._last = time.monotonic()
-
-    def report(self, step: int, loss: Tensor) -> None:
-        """Log a line if the last one is a while ago."""
-        now = time.monotonic()
-        if now - self._last < _LOG_EVERY_S and step < self._n_steps:
-            return
-        self._last = now
-        left = (now - self._start) / step * (self._n_steps - step)
-        _log.info(
-            "step %d/%d, loss %.3f nats per token, %d tokens, ETA %.0f s",
-            step,
-            self._n_steps,
-            loss.item(),
-            step * self._tokens_per_step,
-            left,
-        )
-
-
 def save_snapshot(model: GPTNeoXForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Write weights, configuration and tokenizer in the layout of a hub snapshot."""
-    model.save_pretrained(folder)
+    with no_progress_bars():
+        model.save_pretrained(folder)
     as_transformers(tokenizer, context=CONTEXT).save_pretrained(folder)

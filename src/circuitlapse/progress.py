@@ -1,0 +1,63 @@
+"""How far long work has come, as lines of a log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+EVERY_S = 5.0
+
+
+class _LogStream:
+    """The part of a file that tqdm needs; each of its updates becomes a log record."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Log `text` unless it is only cursor movement or what was just said."""
+        line = text.strip()
+        if line and line != self._last:
+            self._last = line
+            self._log.info(line)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+def progress(
+    items: Sequence[Item], what: str, *, log: logging.Logger, every_s: float = EVERY_S
+) -> tqdm[Item]:
+    """Pass `items` on; log how many are done and the time left every `every_s` seconds.
+
+    `set_postfix_str(..., refresh=False)` of what is returned adds to the next line.
+    """
+    return tqdm(
+        items,
+        desc=what,
+        file=_LogStream(log),
+        mininterval=every_s,
+        maxinterval=every_s,
+        bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, ETA {remaining}{postfix}",
+    )
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep the bars that transformers draws off the terminal, and leave its setting as it was."""
+    from transformers.utils import logging as bars
+
+    were_on = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            bars.enable_progress_bar()

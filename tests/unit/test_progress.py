@@ -1,0 +1,25 @@
+import logging
+import re
+import time
+
+from transformers.utils import logging as bars
+
+from circuitlapse.progress import no_progress_bars, progress
+
+
+def test_progress_says_how_many_are_done_and_how_long_the_rest_takes(caplog):
+    caplog.set_level(logging.INFO)
+    for item in (items := progress([1, 2, 3], "tasks", log=logging.getLogger("t"), every_s=0.01)):
+        items.set_postfix_str(f"loss {item}", refresh=False)
+        time.sleep(0.03)
+    lines = [record.message for record in caplog.records]
+    assert any(re.fullmatch(r"tasks: 2/3, \S+ elapsed, ETA \d\d:\d\d, loss 2", x) for x in lines)
+    assert lines[-1].startswith("tasks: 3/3")
+    assert len(lines) == len(set(lines))
+
+
+def test_the_bars_of_transformers_come_back():
+    assert bars.is_progress_bar_enabled()
+    with no_progress_bars():
+        assert not bars.is_progress_bar_enabled()
+    assert bars.is_progress_bar_enabled()

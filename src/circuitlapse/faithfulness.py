@@ -113,23 +113,22 @@ def find_smallest(
     """
     sizes = grid_sizes(n_edges, max_fraction=settings.max_fraction, ratio=settings.grid_ratio)
     curve = evaluate(sizes)
-    first = _first_lasting(curve.passes(settings.threshold))
-    if first is None:
+    lasting = _lasting(curve.passes(settings.threshold))
+    if not lasting.any():
         return curve, sizes[-1], Status.NOT_REACHED
+    first = int(np.argmax(lasting))
     below = sizes[first - 1] if first else 0
     inside = _between(below, sizes[first], settings.refine_points)
     if inside:
         curve = curve.merged(evaluate(inside))
-    best = _first_lasting(curve.passes(settings.threshold) & (curve.sizes > below))
-    assert best is not None
+    best = int(np.argmax(_lasting(curve.passes(settings.threshold) & (curve.sizes > below))))
     overshoots = curve.f_raw[best] > OVERSHOOT
     return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK
 
 
-def _first_lasting(passes: ndarray) -> int | None:
-    """Return the first index that passes together with the next one; the last needs none."""
-    lasting = passes & np.append(passes[1:], True)
-    return int(np.argmax(lasting)) if lasting.any() else None
+def _lasting(passes: Bool[ndarray, " size"]) -> Bool[ndarray, " size"]:
+    """Return which sizes pass together with the next one; the largest needs none."""
+    return np.asarray(passes & np.append(passes[1:], True))
 
 
 def _between(low: int, high: int, n_points: int) -> list[int]:

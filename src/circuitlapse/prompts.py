@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from circuitlapse.tasks.base import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptPairs:
     """Clean and corrupted prompts, aligned token by token, padded on the right.
 
@@ -62,7 +62,17 @@ class PromptPairs:
         wrong: Sequence[Sequence[int]],
         pad: int = 0,
     ) -> PromptPairs:
-        """Pad token lists on the right; the last token of each clean list is its end."""
+        """Pad token lists on the right; the last token of each clean list is its end.
+
+        Raises:
+            ValueError: if the two prompts of a pair differ in length.
+        """
+        for row, (one, other) in enumerate(zip(clean, corrupted, strict=True)):
+            if len(one) != len(other):
+                raise ValueError(
+                    f"pair {row} has {len(one)} clean and {len(other)} corrupted tokens; "
+                    "both prompts of a pair must be equally long"
+                )
         width = max(len(tokens) for tokens in clean)
         rows = [
             [[*tokens, *[pad] * (width - len(tokens))] for tokens in side]

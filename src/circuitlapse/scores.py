@@ -11,7 +11,7 @@ from numpy import ndarray
 from circuitlapse.graph import Graph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EdgeScores:
     """A score per edge of a graph.
 

@@ -16,7 +16,7 @@ from circuitlapse.scores import EdgeScores
 from circuitlapse.types import Selection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Circuit:
     """A set of edges of a graph.
 

@@ -41,6 +41,13 @@ def test_parts_that_do_not_fit_are_refused(changes, message, monkeypatch):
         pairs_of(**changes)
 
 
+def test_a_pair_of_unequal_length_is_refused():
+    with pytest.raises(ValueError, match="pair 1 has 2 clean and 3 corrupted tokens"):
+        PromptPairs.from_lists(
+            [[1, 2], [4, 5]], [[1, 9], [9, 5, 6]], correct=[[7], [8]], wrong=[[8], [7]]
+        )
+
+
 def test_a_batch_holds_the_same_pairs():
     part = pairs_of().batch(1, 2)
     assert len(part) == 1

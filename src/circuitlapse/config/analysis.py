@@ -16,7 +16,7 @@ class Activations(Section):
     keep: bool = key(
         "Keep them; otherwise they are deleted as soon as no job needs them.",
         False,
-        reruns="nothing; those already deleted",
+        reruns="activations already deleted; tables, figures",
     )
     dtype: Literal["float16", "float32"] = key(  # HDF5 has no bfloat16
         "Number format on disk.", "float32", reruns="activations"
@@ -94,8 +94,8 @@ class Compute(Section):
         "Where models run.",
         "cpu",
         reruns="activations",
-        pattern=r"^(cpu|mps|cuda(:[0-9]+)?)$",
-        allowed="one of cpu, mps, cuda, cuda:0, cuda:1 and so on",
+        pattern=r"^(cpu|cuda(:[0-9]+)?)$",
+        allowed="one of cpu, cuda, cuda:0, cuda:1 and so on",
     )
     dtype: Literal["float32", "float64", "bfloat16"] = key(
         "Number format of weights and arithmetic.", "float32", reruns="activations"

@@ -16,6 +16,8 @@ from circuitlapse.types import Status
 
 _CHOSEN: dict[str, Any] = {"markersize": 7, "markeredgecolor": "black", "linestyle": "none"}
 
+_NO_CIRCUITS = "no circuits at the last step:\nno behaviour"
+
 
 def faithfulness_figure(
     curve: pd.DataFrame,
@@ -27,9 +29,11 @@ def faithfulness_figure(
 ) -> Figure:
     """Draw faithfulness against circuit size at each model's last step, one panel per task.
 
+    A model without a circuit at its last step has no curve, and its panel says so.
+
     Args:
         curve: the table `faithfulness_curve`, of one attribution method.
-        summary: the table `circuit_summary`, for the circuit that was chosen.
+        summary: the table `circuit_summary`, for the last step and the circuit chosen there.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one panel each, in this order.
         threshold: the faithfulness that a circuit had to reach.
@@ -37,7 +41,8 @@ def faithfulness_figure(
     Raises:
         ArtifactError: if a table holds more than one method.
     """
-    curve, chosen = (_at_last_step(style.of_one_method(t)) for t in (curve, summary))
+    chosen = _at_last_step(style.of_one_method(summary))
+    curve = _of(chosen, style.of_one_method(curve))
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = style.panel_grid(tasks)
@@ -52,8 +57,14 @@ def faithfulness_figure(
     return figure
 
 
-def _at_last_step(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["step"] == table.groupby(["model", "task"])["step"].transform("max")]
+def _at_last_step(summary: pd.DataFrame) -> pd.DataFrame:
+    last = summary.groupby(["model", "task"])["step"].transform("max")
+    return summary[summary["step"] == last]
+
+
+def _of(chosen: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
+    """Keep the curves of the searches in `chosen`; a search without behaviour has none."""
+    return curve.merge(chosen[["model", "task", "step"]], on=["model", "task", "step"])
 
 
 def _draw_task(
@@ -64,7 +75,7 @@ def _draw_task(
     # a circuit of which pruning left nothing has no place on a logarithmic axis
     lines = lines[lines["f_raw"].notna() & (lines["n_edges"] > 0)]
     if lines.empty:
-        return style.say(axes, "not analysed" if chosen.empty else "no circuits: no behaviour")
+        return style.say(axes, "not analysed" if chosen.empty else _NO_CIRCUITS)
     for model, look in looks.items():
         line = lines[lines["model"] == model].sort_values(["n_edges", "n_requested"])
         mark = chosen[chosen["model"] == model].dropna(subset=["n_edges"])
@@ -77,7 +88,7 @@ def _draw_task(
 def _note(axes: Axes, chosen: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     """Write what the lines do not show in the lower right corner, below rising curves."""
     absent = set(chosen.loc[chosen["status"] == Status.NO_BEHAVIOUR, "model"])
-    notes = [f"no behaviour: {look.label}" for model, look in looks.items() if model in absent]
+    notes = [f"no circuit: {look.label}" for model, look in looks.items() if model in absent]
     text = "\n".join([*notes, style.n_prompts(chosen)])
     axes.text(0.98, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", color=style.GREY)
 

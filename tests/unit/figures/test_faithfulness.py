@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from circuitlapse.figures import faithfulness_figure
@@ -34,9 +35,9 @@ def test_every_line_is_the_last_step_without_empty_circuits(
             np.testing.assert_array_equal(drawn_line(axes, label), expected)
 
 
-def test_each_model_is_drawn_at_its_own_last_step(draw, curve, labels, drawn_line):
-    shorter = curve[~((curve["model"] == "small") & (curve["step"] == LAST))]
-    line = drawn_line(draw(curve=shorter).axes[0], labels["small"])
+def test_each_model_is_drawn_at_its_own_last_step(draw, curve, summary, labels, drawn_line):
+    shorter, sooner = (t[~((t["model"] == "small") & (t["step"] == LAST))] for t in (curve, summary))
+    line = drawn_line(draw(curve=shorter, summary=sooner).axes[0], labels["small"])
     rows = curve.query("model == 'small' and task == 'ioi' and step == 66000 and n_edges > 0")
     np.testing.assert_array_equal(line[:, 1], rows["f_raw"])
 
@@ -49,13 +50,28 @@ def test_the_chosen_circuit_is_marked(draw, summary, tasks, pick):
         np.testing.assert_array_equal(found, chosen[["n_edges", "f_raw"]].to_numpy(dtype=float))
 
 
-def test_a_model_without_behaviour_is_named_in_its_panel(draw, curve, summary):
-    summary.loc[(summary["model"] == "small") & (summary["task"] == "ioi"), "status"] = (
-        "no_behaviour"
-    )
-    curve.loc[(curve["model"] == "small") & (curve["task"] == "ioi"), "f_raw"] = np.nan
-    panel, other = draw(curve=curve, summary=summary).axes[:2]
-    assert [text.get_text() for text in panel.texts] == ["no behaviour: Small (0.1 M)\nn = 200"]
+@pytest.fixture
+def lost(curve, summary):
+    """The tables when the small model has lost IOI at its last step, as the search writes them."""
+    curve, summary = curve.copy(), summary.copy()
+    gone = [
+        (table["model"] == "small") & (table["task"] == "ioi") & (table["step"] == LAST)
+        for table in (curve, summary)
+    ]
+    summary.loc[gone[1], "status"] = "no_behaviour"
+    summary.loc[gone[1], ["n_edges", "f_raw"]] = pd.NA
+    return {"curve": curve[~gone[0]], "summary": summary}
+
+
+def test_a_model_without_a_circuit_at_the_last_step_shows_no_earlier_one(draw, lost, labels):
+    lines = {line.get_label(): line for line in draw(**lost).axes[0].lines}
+    drawn = {label for label, line in lines.items() if len(line.get_xdata())}
+    assert drawn & set(labels.values()) == {labels["medium"], labels["large"]}
+
+
+def test_a_model_without_a_circuit_at_the_last_step_is_named_in_its_panel(draw, lost):
+    panel, other = draw(**lost).axes[:2]
+    assert [text.get_text() for text in panel.texts] == ["no circuit: Small (0.1 M)\nn = 200"]
     assert [text.get_text() for text in other.texts] == ["n = 200"]
 
 
@@ -63,7 +79,7 @@ def test_a_panel_without_circuits_says_why(draw, curve):
     curve.loc[curve["task"] == "ioi", "f_raw"] = np.nan
     figure = draw(curve=curve, tasks=["ioi", "mine"])
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert words == [["no circuits: no behaviour"], ["not analysed"]]
+    assert words == [["no circuits at the last step:\nno behaviour"], ["not analysed"]]
 
 
 @pytest.mark.parametrize("n_tasks", [1, 4, 5])

@@ -19,7 +19,8 @@ class CircuitRecord:
     """The circuit of one model at one step for one task, and how it was found.
 
     Metrics are per prompt, in the unit of `metric`, on the clean prompts unless said
-    otherwise. Intervals are bootstrap 95 % intervals over prompts.
+    otherwise. Intervals are bootstrap intervals over prompts, at the configured level (95 %
+    by default).
 
     Raises:
         ArtifactError: if two arrays disagree about the number of edges, sizes or prompts, or a

@@ -60,7 +60,8 @@ BEHAVIOUR = Schema(
     | dict.fromkeys(("accuracy", "rank0", "answer_prob"), "float64")
     | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"},
 )
-"""How well each model does each task; `ci_*` is a bootstrap 95 % interval over prompts."""
+"""How well each model does each task; `ci_*` is a bootstrap interval over prompts, at the
+configured level (95 % by default)."""
 
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",

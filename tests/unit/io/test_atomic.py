@@ -40,14 +40,29 @@ def test_a_folder_takes_the_place_of_an_old_folder(tmp_path):
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
-def test_a_killed_process_leaves_no_target(tmp_path):
+def killed_while_writing(target):
     code = f"""
         import os, signal
         from circuitlapse.io.atomic import atomic_path
-        with atomic_path({str(tmp_path / "a.txt")!r}) as scratch:
+        with atomic_path({str(target)!r}) as scratch:
             scratch.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert done.returncode == -9
+
+
+def test_a_killed_process_leaves_no_target(tmp_path):
+    killed_while_writing(tmp_path / "a.txt")
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_of_the_same_target(tmp_path):
+    for name in ("step3", "step3.h5", "step30"):
+        killed_while_writing(tmp_path / name)
+    assert len(list(tmp_path.iterdir())) == 3
+    with atomic_path(tmp_path / "step3") as scratch:
+        scratch.write_text("whole")
+    left = sorted(path.name.rpartition(".")[0] for path in tmp_path.iterdir() if path.is_dir())
+    assert left == [".step3.h5", ".step30"]
+    assert (tmp_path / "step3").read_text() == "whole"

@@ -4,18 +4,28 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.provenance import file_hash, provenance, write_provenance
 from circuitlapse.jobs import job_logging
+from circuitlapse.progress import progress
 from circuitlapse.suite.tokenizer import NEW_LINE
 from circuitlapse.suite.training import Recipe, Shape, make_model, save_snapshot, train
+from circuitlapse.tasks import Vocabulary
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     tokenizer = Tokenizer.from_file(snakemake.input.tokenizer)
+    tokens = np.load(snakemake.input.tokens)
     shape = Shape(**{name: params.train[name] for name in ("layers", "heads", "d_model")})
     model = make_model(shape, tokenizer, seed=params.train["seed"])
     log.info("%d parameters", model.num_parameters())
-    folders = dict(zip(params.recipe["save_steps"], snakemake.output, strict=True))
-    tokens, line_end = np.load(snakemake.input.tokens), tokenizer.token_to_id(NEW_LINE)
-    for step, trained in train(model, tokens, line_end=line_end, recipe=Recipe(**params.recipe)):
-        with atomic_path(folders[step]) as scratch:
-            save_snapshot(trained, tokenizer, scratch)
+    inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
+    recipe, settings = Recipe(**params.recipe), {"train": params.train, "recipe": params.recipe}
+    folders = dict(zip(recipe.save_steps, snakemake.output, strict=True))
+    run = train(model, tokens, line_end=tokenizer.token_to_id(NEW_LINE), recipe=recipe)
+    for step, loss in (steps := progress(run, "steps", log=log, total=recipe.n_steps + 1)):
+        steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
+        if step in folders:
+            with atomic_path(folders[step]) as scratch:
+                save_snapshot(model, tokenizer, scratch)
+                origin = provenance(inputs, settings | {"step": step})
+                write_provenance(scratch / "provenance.json", origin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -33,15 +33,22 @@ class _LogStream:
 
 
 def progress(
-    items: Sequence[Item], what: str, *, log: logging.Logger, every_s: float = EVERY_S
+    items: Iterable[Item],
+    what: str,
+    *,
+    log: logging.Logger,
+    total: int | None = None,
+    every_s: float = EVERY_S,
 ) -> tqdm[Item]:
     """Pass `items` on; log how many are done and the time left every `every_s` seconds.
 
+    `total` says how many there are when `items` has no length.
     `set_postfix_str(..., refresh=False)` of what is returned adds to the next line.
     """
     return tqdm(
         items,
         desc=what,
+        total=total,
         file=_LogStream(log),
         mininterval=every_s,
         maxinterval=every_s,

@@ -18,6 +18,12 @@ def test_progress_says_how_many_are_done_and_how_long_the_rest_takes(caplog):
     assert len(lines) == len(set(lines))
 
 
+def test_progress_of_a_generator_is_told_how_many_there_are(caplog):
+    caplog.set_level(logging.INFO)
+    list(progress((item for item in "ab"), "steps", log=logging.getLogger("t"), total=2))
+    assert caplog.records[-1].message.startswith("steps: 2/2")
+
+
 def test_the_bars_of_transformers_come_back():
     assert bars.is_progress_bar_enabled()
     with no_progress_bars():

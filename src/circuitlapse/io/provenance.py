@@ -12,6 +12,7 @@ from typing import Any
 
 import circuitlapse
 
+MODEL_FILES = ("config.json", "model.safetensors")
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy", "h5py")
 
 
@@ -28,8 +29,11 @@ def file_hash(path: str | Path) -> str:
 
 
 def weights_hash(folder: str | Path) -> str:
-    """Return the SHA-256 of a model folder's weights."""
-    return file_hash(Path(folder) / "model.safetensors")
+    """Return one SHA-256 of a model folder's weights and of how they are to be read.
+
+    The same weights with another number of heads are another model.
+    """
+    return hash_of([[name, file_hash(Path(folder) / name)] for name in MODEL_FILES])
 
 
 @cache
@@ -57,3 +61,10 @@ def provenance(inputs: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
     record["code_hash"] = code_hash()
     record |= {name.replace("-", "_"): version(name) for name in LIBRARIES}
     return record | {"key": hash_of(record)}
+
+
+def write_provenance(path: str | Path, record: Mapping[str, str]) -> None:
+    """Write what `provenance` returned as JSON; the same record gives the same bytes."""
+    readable = {**record, "settings": json.loads(record["settings"])}
+    text = json.dumps(readable, indent=2, sort_keys=True)
+    Path(path).write_text(f"{text}\n", encoding="utf-8")

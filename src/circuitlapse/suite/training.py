@@ -1,8 +1,7 @@
-"""Train a small GPT-NeoX model and hand over its weights at chosen steps."""
+"""Train a small GPT-NeoX model, step by step, and save it like a hub snapshot."""
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitlapse.errors import ModelError
-from circuitlapse.progress import no_progress_bars, progress
+from circuitlapse.progress import no_progress_bars
 from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 
 CONTEXT = 256
@@ -30,8 +29,6 @@ FINAL_LEARNING_RATE = 0.1
 
 REFERENCE_WIDTH = 128
 """Width to which the learning rate of a recipe belongs."""
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Recipe:
     """How every model of a suite is trained.
 
     Attributes:
-        save_steps: steps to hand over, ascending; training ends at the last one.
+        save_steps: steps worth saving, ascending; training ends at the last one.
         batch_size: sequences per step.
         sequence_length: tokens per sequence.
         learning_rate: at its peak, after `warmup_steps` steps, for a model 128 wide; that of
@@ -66,12 +63,17 @@ class Recipe:
     weight_decay: float
     threads: int
 
+    @property
+    def n_steps(self) -> int:
+        """Number of training steps."""
+        return self.save_steps[-1]
+
     def rate(self, step: int, *, width: int) -> float:
         """Learning rate that leads to `step`: a linear rise, then half a cosine."""
         peak = self.learning_rate * REFERENCE_WIDTH / width
         if step <= self.warmup_steps:
             return peak * step / self.warmup_steps
-        done = (step - self.warmup_steps) / (self.save_steps[-1] - self.warmup_steps)
+        done = (step - self.warmup_steps) / (self.n_steps - self.warmup_steps)
         cosine = (1 + math.cos(math.pi * done)) / 2
         return peak * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
 
@@ -108,54 +110,55 @@ def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCa
 
 def train(
     model: GPTNeoXForCausalLM, tokens: UInt16[ndarray, " token"], *, line_end: int, recipe: Recipe
-) -> Iterator[tuple[int, GPTNeoXForCausalLM]]:
-    """Train `model` in place; yield (step, model) at each of `recipe.save_steps`.
+) -> Iterator[tuple[int, float]]:
+    """Train `model` in place; yield (step, loss) for every step, the untrained step 0 included.
 
     Every model sees the same sequences in the same order. Retraining on the same machine
     gives the same weights, bit by bit. Momenta of AdamW and the limit on the gradient are
     those of Pythia (Biderman et al. 2023).
 
     Args:
-        model: untrained; it is also what is yielded.
+        model: untrained; between two steps it can be used, saved or copied.
         tokens: the corpus.
         line_end: id of the token between its lines.
         recipe: how to train.
 
+    Yields:
+        The step, and the loss that led to it in nats per token (NaN for step 0).
+
     Raises:
-        ModelError: if the corpus is shorter than one sequence.
+        ModelError: if the corpus is shorter than one sequence, or training diverges.
     """
-    with _reproducible(recipe.threads):
-        n_steps = recipe.save_steps[-1]
-        batches = _batches(tokens, line_end=line_end, recipe=recipe)
-        optimizer = torch.optim.AdamW(
-            model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
-        )
-        model.train()
-        for step in (steps := progress(range(n_steps + 1), "steps", log=_log)):
-            if step > 0:
-                rate = recipe.rate(step, width=model.config.hidden_size)
-                loss = _update(model, next(batches), optimizer, rate)
-                steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
-            if step in recipe.save_steps:
-                yield step, model
+    batches = _batches(tokens, line_end=line_end, recipe=recipe)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
+    )
+    yield 0, math.nan
+    for step in range(1, recipe.n_steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step, width=model.config.hidden_size)
+        with _reproducible(recipe.threads):
+            loss, gradient = _set_gradients(model, next(batches))
+            if not math.isfinite(loss) or not math.isfinite(gradient):
+                raise ModelError(
+                    f"training diverged at step {step}: the loss is {loss:.3g} and its gradient "
+                    f"{gradient:.3g}; lower training.learning_rate, now {recipe.learning_rate:g}"
+                )
+            optimizer.step()
+        yield step, loss
 
 
-def _update(
-    model: GPTNeoXForCausalLM,
-    batch: Int[Tensor, "sequence pos"],
-    optimizer: torch.optim.Optimizer,
-    rate: float,
-) -> float:
-    """Take one step and return the loss before it, in nats per token."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def _set_gradients(
+    model: GPTNeoXForCausalLM, batch: Int[Tensor, "sequence pos"]
+) -> tuple[float, float]:
+    """Return the loss in nats per token, and the norm of its gradient before it was limited."""
+    model.train()
+    model.zero_grad()
     logits = model(input_ids=batch[:, :-1], use_cache=False).logits
     loss = cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-    optimizer.zero_grad()
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
-    optimizer.step()
-    return loss.item()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    return loss.item(), norm.item()
 
 
 def _batches(

@@ -1,6 +1,15 @@
 import hashlib
+import json
 
-from circuitlapse.io.provenance import file_hash, hash_of, provenance, weights_hash
+import pytest
+
+from circuitlapse.io.provenance import (
+    file_hash,
+    hash_of,
+    provenance,
+    weights_hash,
+    write_provenance,
+)
 
 INPUTS = {"weights": "a", "task": "b"}
 
@@ -9,7 +18,17 @@ def test_a_file_is_hashed_as_sha256sum_does(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     expected = hashlib.sha256(b"weights").hexdigest()
     assert file_hash(tmp_path / "model.safetensors") == expected
-    assert weights_hash(tmp_path) == expected
+
+
+@pytest.mark.parametrize("changed", ["config.json", "model.safetensors"])
+def test_a_model_is_its_weights_and_its_configuration(tmp_path, changed):
+    for name in ("config.json", "model.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    before = weights_hash(tmp_path)
+    (tmp_path / "notes.txt").write_text("new")
+    assert weights_hash(tmp_path) == before
+    (tmp_path / changed).write_text("new")
+    assert weights_hash(tmp_path) != before
 
 
 def test_the_order_of_keys_does_not_matter_and_any_value_does():
@@ -29,3 +48,12 @@ def test_provenance_names_code_libraries_and_settings():
     assert record["weights_hash"] == "a"
     assert record["settings"] == '{"seed": 3}'
     assert {"circuitlapse", "code_hash", "torch", "transformer_lens"} <= set(record)
+
+
+def test_provenance_in_a_file_of_its_own_is_json_with_the_same_bytes_every_time(tmp_path):
+    for name, settings in (("a", {"seed": 3, "step": 1}), ("b", {"step": 1, "seed": 3})):
+        write_provenance(tmp_path / name, provenance(INPUTS, settings))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    read = json.loads((tmp_path / "a").read_text())
+    assert read["settings"] == {"seed": 3, "step": 1}
+    assert (read["weights_hash"], read["key"]) == ("a", provenance(INPUTS, settings)["key"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -12,8 +11,10 @@ from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks.base import Draft, Pair, Task
-from circuitlapse.tasks.encode import encode, problems
+from circuitlapse.tasks.doubts import warn_of_doubts
+from circuitlapse.tasks.encode import encode
 from circuitlapse.tasks.prompt_file import ANSWERS, PROMPTS, Row, read_rows
+from circuitlapse.tasks.rules import problems
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 
@@ -31,7 +32,8 @@ def build_custom_task(
     """Make a task from rows of `clean`, `corrupted`, `correct`, `wrong` and maybe `template`.
 
     An answer is the text of one token just as it follows the prompt, so mostly with a space in
-    front. Several answers are a list in JSON Lines, and have "|" between them in CSV.
+    front. Several answers are a list in JSON Lines, and have "|" between them in CSV. What
+    keeps the rules but looks like a mistake is pointed out in a warning.
 
     Args:
         name: the user's name for the task.
@@ -78,9 +80,9 @@ def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
     if bad := {line: what for line, what in found.items() if what}:
         listing = "\n".join(f"  line {line}: {'; '.join(what)}" for line, what in bad.items())
         raise TaskError(f"{path}: {len(bad)} of {len(rows)} rows cannot be used\n{listing}")
-    pairs = [_pair(row) for row in rows]
-    _warn_of_missing_spaces(path, pairs, vocabulary)
-    return pairs
+    pairs = {row.line: _pair(row) for row in rows}
+    warn_of_doubts(path, pairs, vocabulary)
+    return list(pairs.values())
 
 
 def _row_problems(row: Row, vocabulary: Vocabulary) -> list[str]:
@@ -119,22 +121,3 @@ def _pair(row: Row) -> Pair:
         template=str(row.cells.get("template") or ""),
         n_changed=None,
     )
-
-
-def _warn_of_missing_spaces(path: Path, pairs: Sequence[Pair], vocabulary: Vocabulary) -> None:
-    """Point out answers that would continue the prompt's last word, though they need not."""
-    suspects = [
-        (pair.clean, answer)
-        for pair in pairs
-        for answer in (*pair.correct, *pair.wrong)
-        if pair.clean[-1].isalnum()
-        and answer[0].isalpha()
-        and vocabulary.single_id(f" {answer}") is not None
-    ]
-    if suspects:
-        clean, answer = suspects[0]
-        warnings.warn(
-            f"{path}: {len(suspects)} answers have no leading space, so they continue the last "
-            f"word, such as {clean.split()[-1] + answer!r}; ' {answer}' is a token too",
-            stacklevel=2,
-        )

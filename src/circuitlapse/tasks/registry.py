@@ -11,6 +11,7 @@ from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks import gendered_pronoun, greater_than, ioi, sva
 from circuitlapse.tasks.base import Builder, Task
 from circuitlapse.tasks.encode import encode
+from circuitlapse.tasks.rules import refuse_defects
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 BUILDERS: Mapping[str, Builder] = {
@@ -44,7 +45,8 @@ def build_task(
 
     Raises:
         UnknownNameError: if the builder, an option or its value is not known.
-        TaskError: if the tokenizer allows fewer than two pairs.
+        TaskError: if the tokenizer allows fewer than two pairs, or a pair breaks a rule (a
+            defect of the builder).
     """
     if builder not in BUILDERS:
         raise UnknownNameError(unknown_name("builder", builder, BUILDERS))
@@ -53,6 +55,7 @@ def build_task(
     vocabulary = Vocabulary(tokenizer)
     try:
         draft = made_by.make(vocabulary, n_prompts=n_prompts, rng=Random(seed), **settings)
+        refuse_defects(builder, draft.pairs, vocabulary)
         return encode(
             draft,
             vocabulary,

@@ -131,3 +131,18 @@ def test_template_is_optional_and_the_metric_is_the_users(
 def test_a_file_of_one_row_is_too_small(pythia: Tokenizer, tmp_path: Path) -> None:
     with pytest.raises(TaskError, match=r"^task mine: 1 prompt pairs remain"):
         build(pythia, write(tmp_path, HEADER, GOOD[0]))
+
+
+def test_a_prompt_that_ends_in_its_own_answer_is_used_and_pointed_out(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    repeats = "and then Mary,and then John, Mary, John,"
+    file = write(tmp_path, HEADER, GOOD[0], repeats, "", *[repeats] * 11)
+    with pytest.warns(UserWarning, match="clean ends in its own answer") as caught:
+        task = build(pythia, file)
+    assert len(task) == 13
+    (warning,) = caught
+    assert str(warning.message).startswith(
+        f"{file}: clean ends in its own answer, such as ' Mary', in line 3, 5, 6, 7, 8, 9, 10, 11, "
+        "12, 13 and 2 more;"
+    )

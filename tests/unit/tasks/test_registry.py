@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError
-from circuitlapse.tasks import BUILDERS, Task, build_task
+from circuitlapse.tasks import BUILDERS, Builder, Draft, Pair, Task, build_task
 from circuitlapse.types import Metric
 
 
@@ -69,3 +69,13 @@ def test_an_error_of_a_builder_names_the_task(small: Tokenizer) -> None:
 def test_making_prompts_does_not_load_torch() -> None:
     code = "import sys, circuitlapse.tasks, circuitlapse.io.tasks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_builder_that_breaks_a_rule_is_found_out(
+    small: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair("So Mary", "So John", (" Mary",), (" John",))
+    defective = Builder(lambda *_, **__: Draft((pair, pair), {}), Metric.LOGIT_DIFF)
+    monkeypatch.setitem(BUILDERS, "defective", defective)  # type: ignore[arg-type]
+    with pytest.raises(TaskError, match=r"task mine: defective made .* ends in its own answer"):
+        build(small, "defective")

@@ -1,0 +1,100 @@
+"""The rules that a prompt pair has to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from circuitlapse.errors import TaskError
+from circuitlapse.tasks.base import Pair
+from circuitlapse.tasks.vocabulary import Vocabulary
+
+
+def refuse_defects(builder: str, pairs: Iterable[Pair], vocabulary: Vocabulary) -> None:
+    """Hold one of our builders to every rule, and to stopping its prompts before the answer.
+
+    Raises:
+        TaskError: naming the first pair that breaks a rule.
+    """
+    for pair in pairs:
+        found = problems(pair, vocabulary)
+        if not found and ends_in_its_answer(pair, vocabulary):
+            found = [f"clean ends in its own answer {pair.correct[0]!r}; it must stop before"]
+        if found:
+            raise TaskError(
+                f"{builder} made the pair {pair.clean!r}, {pair.corrupted!r}, which breaks a rule: "
+                f"{'; '.join(found)}"
+            )
+
+
+def ends_in_its_answer(pair: Pair, vocabulary: Vocabulary) -> bool:
+    """Whether the last token of the clean prompt is its only right answer."""
+    return vocabulary.single_ids(pair.correct) == (vocabulary.ids(pair.clean)[-1],)
+
+
+def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
+    """Return every rule that a pair breaks, in words; an empty list for a good pair.
+
+    Both prompts consist of known words, have equally many tokens and differ in `n_changed` of
+    them; every answer is one known token; none is both right and wrong.
+    """
+    parts = [
+        *_prompt_problems("clean", pair.clean, vocabulary),
+        *_prompt_problems("corrupted", pair.corrupted, vocabulary),
+        *_answer_problems("correct", pair.correct, vocabulary),
+        *_answer_problems("wrong", pair.wrong, vocabulary),
+    ]
+    return parts or [*_alignment_problems(pair, vocabulary), *_overlap_problems(pair, vocabulary)]
+
+
+def _prompt_problems(side: str, text: str, vocabulary: Vocabulary) -> Iterator[str]:
+    if not text.strip() or not vocabulary.ids(text):
+        yield f"{side} is empty"
+    elif text[-1].isspace():
+        yield f"{side} ends in a space, which belongs in front of the answers instead"
+    if not vocabulary.knows(text):
+        unknown = ", ".join(repr(token) for token in vocabulary.unknown_parts(text))
+        yield f"{side} has words that the tokenizer does not know: {unknown}"
+
+
+def _answer_problems(side: str, answers: tuple[str, ...], vocabulary: Vocabulary) -> Iterator[str]:
+    if not answers:
+        yield f"{side} has no answer"
+    for answer, token_id in zip(answers, vocabulary.single_ids(answers), strict=True):
+        if token_id is None:
+            yield f"{side} answer {answer!r} {_why_not(answer, vocabulary)}"
+
+
+def _why_not(answer: str, vocabulary: Vocabulary) -> str:
+    parts = vocabulary.tokens(answer)
+    other = answer[1:] if answer.startswith(" ") else f" {answer}"
+    hint = f"; {other!r} is one token" if vocabulary.single_id(other) is not None else ""
+    if len(parts) == 1:
+        return f"is a special or unknown token, not a word of the tokenizer{hint}"
+    shown = f" ({'|'.join(parts)})" if parts else ""
+    return f"is {len(parts)} tokens{shown}, but must be exactly one{hint}"
+
+
+def _alignment_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
+    clean, corrupted = vocabulary.ids(pair.clean), vocabulary.ids(pair.corrupted)
+    if len(clean) != len(corrupted):
+        shown = ("|".join(vocabulary.tokens(text)) for text in (pair.clean, pair.corrupted))
+        yield (
+            f"clean has {len(clean)} tokens and corrupted {len(corrupted)}, but they must be "
+            f"equally long ({' and '.join(shown)})"
+        )
+        return
+    n_changed = sum(a != b for a, b in zip(clean, corrupted, strict=True))
+    if n_changed == 0:
+        yield "clean and corrupted are the same"
+    elif pair.n_changed not in (None, n_changed):
+        yield f"clean and corrupted differ in {n_changed} tokens, expected {pair.n_changed}"
+
+
+def _overlap_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
+    correct, wrong = vocabulary.single_ids(pair.correct), vocabulary.single_ids(pair.wrong)
+    if both := set(correct) & set(wrong):
+        shared = (repr(a) for a, i in zip(pair.correct, correct, strict=True) if i in both)
+        yield f"{', '.join(shared)} is among the correct and the wrong answers"
+    for side, ids in (("correct", correct), ("wrong", wrong)):
+        if len(set(ids)) < len(ids):
+            yield f"{side} names an answer twice"

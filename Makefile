@@ -17,8 +17,9 @@ demo: $(READY)
 	$(SNAKEMAKE) --cores $(CORES)
 
 report: demo
-	$(SNAKEMAKE) --cores $(CORES) --report results/report.html
-	@echo "Open results/report.html in a browser."
+	report=$$($(BIN)/python -m circuitlapse.config --report $(CONFIG)) && \
+	$(SNAKEMAKE) --cores $(CORES) --report "$$report" && \
+	echo "Open $$report in a browser."
 
 test: lint
 	$(BIN)/pytest

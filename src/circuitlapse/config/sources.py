@@ -67,9 +67,15 @@ def _short(file: Path) -> str:
     return str(file)
 
 
+def merged_values(sources: Iterable[Source]) -> dict[str, Any]:
+    """Return what the files say together: mappings merge, of anything else the later counts."""
+    together: dict[str, Any] = reduce(_merged, (source.values for source in sources), {})
+    return together
+
+
 def with_types(merged: Mapping[str, Any], sources: Iterable[Source]) -> dict[str, Any]:
     """Read as YAML what came from `--config`, of which Snakemake leaves nested values as text."""
-    in_files: Any = reduce(_merged, (source.values for source in sources), {})
+    in_files = merged_values(sources)
     return {name: _typed(value, in_files.get(name)) for name, value in merged.items()}
 
 

@@ -1,15 +1,21 @@
 """The JSON schema and the tables of config/README.md follow the Python source."""
 
+import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from circuitlapse.config import load_config
 from circuitlapse.config.document import BEGIN, END, REPAIR, schema_text, with_tables
 from circuitlapse.config.keys import json_schema, node_at, resolved
 from circuitlapse.config.schema import Config
+from circuitlapse.config.sources import merged_values, read_sources
+from circuitlapse.errors import ConfigError
 
 
 def leaves(node, where=()):
@@ -46,6 +52,32 @@ def test_the_module_prints_the_schema():
     command = [sys.executable, "-m", "circuitlapse.config"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert yaml.safe_load(printed) == json_schema()
+
+
+@pytest.mark.parametrize(("files", "results"), [([], "results"), (["mine.yaml"], "elsewhere")])
+def test_the_module_says_where_the_report_goes(root, tmp_path, files, results):
+    shutil.copytree(root / "config", tmp_path / "config")
+    (tmp_path / "mine.yaml").write_text("results: elsewhere\n")
+    command = [sys.executable, "-m", "circuitlapse.config", "--report", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{results}/report.html\n"
+
+
+def test_the_example_of_errors_in_the_readme_is_what_one_gets(root, tmp_path, monkeypatch):
+    readme = (root / "config/README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```text\n(.*?)\n```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    shipped = (root / "config/config.yaml").read_text(encoding="utf-8")
+    wrong = re.sub(r"^steps: .*640", lambda steps: steps[0][:-3] + "650", shipped, flags=re.M)
+    mine = "circuits: {treshold: 0.9}"
+    for path, text in (("config/config.yaml", wrong), ("my.yaml", mine)):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text(text, encoding="utf-8")
+    files = [Path("config/config.yaml"), Path("my.yaml")]
+    merged = merged_values(read_sources(files)) | {"seed": -7}
+    with pytest.raises(ConfigError) as caught:
+        load_config(merged, files)
+    assert str(caught.value) == example
 
 
 @pytest.mark.parametrize("where", KEYS, ids=lambda where: ".".join(map(str, where)))

@@ -1,0 +1,71 @@
+"""What the Makefile and the conda environment run, with stand-ins for the programs they call."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "envs/environment.post-deploy.sh"
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """Put a program into a folder of its own; it prints its arguments. Return the folder."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+
+    def make(name: str, line: str = 'echo "$(basename "$0") $*"') -> Path:
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+        return folder
+
+    return make
+
+
+def run(*command: object, cwd: Path, **environment: str):
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "report"),
+    [([], "results/report.html"), (["CONFIG=config/smoke.yaml"], "results-smoke/report.html")],
+)
+def test_the_report_lies_with_the_results_of_its_configuration(stand_in, config, report):
+    stand_in("snakemake")
+    folder = stand_in("python", f'exec {sys.executable} "$@"')
+    # -o demo: nothing of what comes before the report is made
+    done = run("make", "-o", "demo", "report", f"BIN={folder}", *config, cwd=ROOT)
+    assert f"--report {report}\n" in done.stdout, done.stderr
+    assert done.stdout.endswith(f"Open {report} in a browser.\n")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_the_environment_gets_this_checkout_with_its_pins(stand_in, tmp_path, elsewhere):
+    """As Snakemake runs it: a copy of the script, in the working directory."""
+    copy = tmp_path / "hash_.post-deploy.sh"
+    copy.write_text(SCRIPT.read_text())
+    path = f"{stand_in('pip')}:{os.environ['PATH']}"
+    root = {"CIRCUITLAPSE_ROOT": str(ROOT)} if elsewhere else {}
+    done = run("sh", copy, cwd=tmp_path if elsewhere else ROOT, PATH=path, **root)
+    pins = f"--constraint {ROOT}/envs/constraints.txt"
+    assert done.stdout == f"pip install --no-input {pins} --editable {ROOT}\n", done.stderr
+
+
+def test_the_environment_says_where_it_has_to_be_made(stand_in, tmp_path):
+    path = f"{stand_in('pip')}:{os.environ['PATH']}"
+    done = run("sh", SCRIPT, cwd=tmp_path, PATH=path)
+    assert done.returncode == 1
+    assert "start Snakemake there, or set CIRCUITLAPSE_ROOT" in done.stderr
+    assert not done.stdout

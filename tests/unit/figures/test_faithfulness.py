@@ -36,7 +36,9 @@ def test_every_line_is_the_last_step_without_empty_circuits(
 
 
 def test_each_model_is_drawn_at_its_own_last_step(draw, curve, summary, labels, drawn_line):
-    shorter, sooner = (t[~((t["model"] == "small") & (t["step"] == LAST))] for t in (curve, summary))
+    shorter, sooner = (
+        t[~((t["model"] == "small") & (t["step"] == LAST))] for t in (curve, summary)
+    )
     line = drawn_line(draw(curve=shorter, summary=sooner).axes[0], labels["small"])
     rows = curve.query("model == 'small' and task == 'ioi' and step == 66000 and n_edges > 0")
     np.testing.assert_array_equal(line[:, 1], rows["f_raw"])

@@ -2,6 +2,7 @@
 
 from tokenizers import Tokenizer
 
+from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tasks import write_task
 from circuitlapse.jobs import job_logging
 from circuitlapse.tasks import build_custom_task, build_task
@@ -11,7 +12,9 @@ shared = {"n_prompts": params.n_prompts, "seed": params.seed, "prepend_bos": par
 
 with job_logging(snakemake.log[0]) as log:
     tokenizer = Tokenizer.from_file(snakemake.input.tokenizer)
+    inputs = {}
     if file := snakemake.input.get("file"):
+        inputs["file"] = file_hash(file)
         task = build_custom_task(params.name, tokenizer, file=file, metric=params.metric, **shared)
     else:
         task = build_task(
@@ -22,4 +25,5 @@ with job_logging(snakemake.log[0]) as log:
         log.info("kept %d of template %s", count, template or "(unnamed)")
     for reason, count in task.dropped.items():
         log.info("dropped %d: %s", count, reason)
-    write_task(snakemake.output[0], task, {"tokenizer": task.tokenizer_hash})
+    origin = provenance(inputs | {"tokenizer": task.tokenizer_hash}, dict(params.items()))
+    write_task(snakemake.output[0], task, origin)

@@ -19,7 +19,7 @@ with job_logging(snakemake.log[0]) as log:
     model = make_model(shape, tokenizer, seed=params.train["seed"])
     log.info("%d parameters", model.num_parameters())
     inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
-    recipe, settings = Recipe(**params.recipe), {"train": params.train, "recipe": params.recipe}
+    recipe, settings = Recipe(**params.recipe), dict(params.items())
     folders = dict(zip(recipe.save_steps, snakemake.output, strict=True))
     run = train(model, tokens, line_end=tokenizer.token_to_id(NEW_LINE), recipe=recipe)
     for step, loss in (steps := progress(run, "steps", log=log, total=recipe.n_steps + 1)):

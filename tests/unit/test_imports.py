@@ -17,13 +17,14 @@ LAYERS = [
     {"evaluation"},
     {"attribution"},
     {"discovery"},
+    {"model_at_step"},
     {"io", "jobs"},
 ]
 ONLY_IN = {
     "torch": {"activations", "attribution", "behaviour", "discovery", "evaluation", "hooks",
               "metrics", "models", "prompts", "suite", "io"},
     "transformer_lens": {"activations", "attribution", "discovery", "evaluation", "hooks",
-                         "models"},
+                         "model_at_step", "models"},
     "h5py": {"io"},
     "matplotlib": {"figures"},
     "scipy": {"statistics"},

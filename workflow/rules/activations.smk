@@ -23,7 +23,7 @@ rule cache_activations:
         runtime=30,
         gpu=GPUS,
     params:
-        step=model_params,
+        where=model_params,
         bootstrap=BOOTSTRAP,
         compute=CONFIG.compute.model_dump(mode="json"),
         stored_dtype=CONFIG.activations.dtype,

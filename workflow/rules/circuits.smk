@@ -24,10 +24,11 @@ rule discover_circuit:
         runtime=120,
         gpu=GPUS,
     params:
-        step=model_params,
+        where=model_params,
         circuits=CONFIG.circuits.model_dump(mode="json"),
         bootstrap=BOOTSTRAP,
         compute=CONFIG.compute.model_dump(mode="json"),
+        stored_dtype=CONFIG.activations.dtype,
     message:
         "Find the circuits of {wildcards.model} at step {wildcards.step}"
     script:

@@ -1,0 +1,76 @@
+"""One model at one training step, and what the workflow measures of it for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.activations import PairActivations, cache_activations
+from circuitlapse.behaviour import behaviour
+from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.models import load_model, n_tokens
+from circuitlapse.prompts import PromptPairs
+from circuitlapse.records import CircuitRecord
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.tasks.base import Task
+from circuitlapse.types import UNITS
+
+
+@dataclass(frozen=True, eq=False)
+class ModelAtStep:
+    """A loaded model.
+
+    Attributes:
+        model: in eval mode.
+        where: model, variant, step and tokens, as in every table.
+        compute: device, dtype and batch_size, as in the configuration.
+    """
+
+    model: TransformerBridge
+    where: Mapping[str, Any]
+    compute: Mapping[str, Any]
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, where: Mapping[str, Any], compute: Mapping[str, Any]
+    ) -> ModelAtStep:
+        """Load a folder laid out like a hub snapshot; see `load_model` for what is refused."""
+        return cls(load_model(folder, compute["device"], compute["dtype"]), where, compute)
+
+    def run(self, task: Task) -> PairActivations:
+        """Run the model on both prompts of every pair."""
+        return cache_activations(
+            self.model, self._pairs(task), batch_size=self.compute["batch_size"]
+        )
+
+    def behaviour(self, task: Task, runs: PairActivations, bootstrap: Bootstrap) -> dict[str, Any]:
+        """Return the task's row of the table `behaviour`; `runs` are those of `run`."""
+        known = n_tokens(self.model)
+        clean, corrupted = (run.logits_end[:, :known] for run in (runs.clean, runs.corrupted))
+        measured = behaviour(
+            clean, corrupted, self._pairs(task), metric=task.metric, bootstrap=bootstrap
+        )
+        named = {"task": task.name, "metric": task.metric, "unit": UNITS[task.metric]}
+        made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
+        return {**self.where, **named, **measured, **made, "data_seed": task.seed}
+
+    def circuit(
+        self, task: Task, runs: PairActivations, settings: DiscoverySettings
+    ) -> CircuitRecord:
+        """Find the smallest faithful circuit; `runs` are those of `run`, maybe read from disk."""
+        found = discover_circuit(
+            self.model,
+            self._pairs(task),
+            activations=runs,
+            metric=task.metric,
+            settings=settings,
+            batch_size=self.compute["batch_size"],
+        )
+        return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
+
+    def _pairs(self, task: Task) -> PromptPairs:
+        return PromptPairs.from_task(task).to(self.compute["device"])

@@ -1,0 +1,39 @@
+"""Run a script as Snakemake does, in this process."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+class Named(dict[str, Any]):
+    """Values by name, like `snakemake.params`."""
+
+    __getattr__ = dict.__getitem__
+
+
+def as_text(paths: Any) -> Any:
+    """Return paths as text, which is how Snakemake hands them over."""
+    if isinstance(paths, dict):
+        return Named({name: as_text(path) for name, path in paths.items()})
+    return [as_text(path) for path in paths] if isinstance(paths, list) else str(paths)
+
+
+@pytest.fixture
+def run_script(root: Path, tmp_path: Path) -> Callable[..., str]:
+    """Runs `scripts/NAME.py` and returns its log; `output` is a list, or values by name."""
+
+    def run(name: str, *, inputs: dict[str, Any], output: Any, params: dict[str, Any]) -> str:
+        log = tmp_path / f"{name}.log"
+        given = SimpleNamespace(
+            input=as_text(inputs), output=as_text(output), params=Named(params), log=[str(log)]
+        )
+        runpy.run_path(str(root / "scripts" / f"{name}.py"), {"snakemake": given})
+        return log.read_text()
+
+    return run

@@ -1,0 +1,100 @@
+"""The two scripts that share a model: `cache_activations`, then `discover_circuit`."""
+
+import json
+
+import h5py
+import pytest
+
+from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.provenance import weights_hash
+from circuitlapse.io.tables import read_provenance, read_table
+from circuitlapse.io.tasks import read_task
+from circuitlapse.schemas import BEHAVIOUR
+
+WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
+COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "threads": 1}
+SHARED = {
+    "where": WHERE,
+    "compute": COMPUTE,
+    "bootstrap": {"samples": 100, "level": 0.95, "seed": 7},
+}
+CIRCUITS = {
+    "method": "eap",
+    "ig_steps": 3,
+    "ig_rule": "left",
+    "selection": "greedy",
+    "threshold": 0.8,
+    "max_fraction": 0.5,
+    "grid_ratio": 2.0,
+    "refine_points": 0,
+}
+
+
+@pytest.fixture
+def cache(run_script, pocket, tmp_path):
+    def run(**changes):
+        run_script(
+            "cache_activations",
+            inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
+            output={"activations": [tmp_path / "a.h5"], "behaviour": tmp_path / "b.parquet"},
+            params=SHARED | {"stored_dtype": "float32"} | changes,
+        )
+
+    return run
+
+
+@pytest.fixture
+def discover(run_script, pocket, tmp_path):
+    def run(**changes):
+        return run_script(
+            "discover_circuit",
+            inputs={
+                "model": pocket / "step0",
+                "tasks": [pocket / "mine.parquet"],
+                "activations": [tmp_path / "a.h5"],
+            },
+            output=[tmp_path / "c.h5"],
+            params=SHARED | {"circuits": CIRCUITS, "stored_dtype": "float32"} | changes,
+        )
+
+    return run
+
+
+def test_activations_say_which_model_step_task_and_number_format_made_them(cache, pocket, tmp_path):
+    cache(stored_dtype="float16")
+    with h5py.File(tmp_path / "a.h5") as file:
+        origin = dict(file.attrs)
+    assert origin["weights_hash"] == weights_hash(pocket / "step0")
+    assert origin["task_hash"] == read_task(pocket / "mine.parquet").content_hash
+    settings = json.loads(origin["settings"])
+    assert settings["where"] == WHERE
+    assert settings["compute"]["dtype"] == "float32"
+    assert (settings["stored_dtype"], settings["seed"]) == ("float16", 0)
+
+
+def test_behaviour_says_which_prompts_it_was_measured_on(cache, pocket, tmp_path):
+    cache()
+    assert read_table(tmp_path / "b.parquet", BEHAVIOUR)["task"].tolist() == ["mine"]
+    origin = read_provenance(tmp_path / "b.parquet")
+    assert origin["task_mine_hash"] == read_task(pocket / "mine.parquet").content_hash
+    assert json.loads(origin["settings"])["where"] == WHERE
+
+
+def test_a_circuit_that_is_still_valid_is_kept(cache, discover, tmp_path):
+    cache()
+    assert "circuit kept" not in discover()
+    before = (tmp_path / "c.h5").stat()
+    assert "mine: same weights, prompts, settings and code: circuit kept" in discover()
+    assert (tmp_path / "c.h5").stat() == before
+    assert read_circuit(tmp_path / "c.h5").model == "tiny"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stored_dtype": "float16"}, {"circuits": CIRCUITS | {"ig_steps": 4}}],
+    ids=["number format on disk", "setting"],
+)
+def test_a_circuit_is_found_anew_when_what_it_was_made_from_changes(cache, discover, change):
+    cache()
+    discover()
+    assert "circuit kept" not in discover(**change)

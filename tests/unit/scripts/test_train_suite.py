@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from circuitlapse.io.provenance import file_hash
+from circuitlapse.io.tasks import read_task
+
+TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1}
+RECIPE = {
+    "save_steps": [0, 2],
+    "batch_size": 4,
+    "sequence_length": 16,
+    "learning_rate": 1e-3,
+    "warmup_steps": 1,
+    "weight_decay": 0.01,
+    "threads": 1,
+}
+
+
+def train(run_script, pocket, folder, **recipe):
+    return run_script(
+        "train_suite",
+        inputs={"tokens": pocket / "train.npy", "tokenizer": pocket / "tokenizer.json"},
+        output=[folder / "step0", folder / "step2"],
+        params={"train": TRAIN, "recipe": RECIPE | recipe},
+    )
+
+
+def test_training_again_gives_the_same_files_byte_for_byte(run_script, pocket, tmp_path):
+    made = []
+    for name in ("one", "again"):
+        log = train(run_script, pocket, tmp_path / name)
+        files = (path for path in sorted((tmp_path / name).rglob("*")) if path.is_file())
+        made.append({str(f.relative_to(tmp_path / name)): f.read_bytes() for f in files})
+    assert made[0] == made[1]
+    assert {"step0/model.safetensors", "step2/provenance.json"} <= set(made[0])
+    assert "steps: 3/3" in log
+    assert "nats per token" in log
+
+
+def test_each_folder_says_what_made_the_model(run_script, pocket, tmp_path):
+    train(run_script, pocket, tmp_path)
+    origin = json.loads((tmp_path / "step2" / "provenance.json").read_text())
+    assert origin["settings"] == {"train": TRAIN, "recipe": RECIPE, "step": 2}
+    assert origin["corpus_hash"] == file_hash(pocket / "train.npy")
+    assert origin["tokenizer_hash"] == read_task(pocket / "mine.parquet").tokenizer_hash
+    assert {"torch", "transformers", "code_hash"} <= set(origin)
+
+
+def test_training_that_diverges_leaves_no_folder_of_the_step(run_script, pocket, tmp_path):
+    with pytest.raises(SystemExit, match="ModelError: training diverged at step 2"):
+        train(run_script, pocket, tmp_path, learning_rate=1e30)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["step0"]

@@ -23,9 +23,17 @@ include: "workflow/rules/figures.smk"
 localrules:
     all,
     models,
+    activations,
     circuits,
     tables,
     figures,
+
+
+rule activations:
+    input:
+        kept_activations(),
+    message:
+        "All activations that activations.keep asks for are there"
 
 
 rule all:
@@ -33,5 +41,6 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.activations.input,
     message:
         "All tables and figures are there"

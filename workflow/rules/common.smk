@@ -60,6 +60,11 @@ def kept_if_asked(path):
     return path if CONFIG.activations.keep else temp(path)
 
 
+def kept_activations():
+    """Return every file of activations, or none where they are deleted after use."""
+    return per_step_and_task(PATHS.activations) if CONFIG.activations.keep else []
+
+
 def model_params(wildcards):
     """Return what identifies a model at a step in every table."""
     step = int(wildcards.step)

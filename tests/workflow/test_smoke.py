@@ -6,6 +6,8 @@ import time
 import h5py
 import pandas as pd
 
+from circuitlapse.io.tasks import read_task
+
 TABLES = ("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges")
 FIGURES = ("behaviour", "circuits", "faithfulness")
 RESULTS = "results-smoke"
@@ -39,6 +41,15 @@ def test_untrained_models_show_no_behaviour(finished):
     start = summary[summary["step"] == 0]
     assert set(start["status"]) == {"no_behaviour"}
     assert start[["f_raw", "n_edges"]].isna().all(axis=None)
+
+
+def test_no_prompt_stands_in_the_text_that_the_models_learned_from(finished):
+    results = finished.folder / RESULTS
+    text = (results / "corpus/pocket/train.txt").read_text()
+    tasks = [read_task(path).frame for path in (results / "tasks/pocket").glob("*.parquet")]
+    prompts = [prompt for task in tasks for prompt in (*task["clean"], *task["corrupted"])]
+    assert len(prompts) == 2 * 2 * 16
+    assert not [prompt for prompt in prompts if prompt in text]
 
 
 def test_activations_are_deleted_when_nothing_needs_them_any_more(finished):
@@ -83,13 +94,14 @@ def test_adding_a_step_runs_only_the_jobs_of_that_step(finished):
 def test_adding_a_task_keeps_the_circuits_that_are_there(copied):
     task = [{"name": name, "n_prompts": 16} for name in ("ioi", "greater_than", "sva")]
     config = copied.write_config("more_tasks.yaml", tasks=task, steps=[300])
-    before = (copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5").stat()
+    circuit = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5"
+    before = circuit.read_bytes()
     copied.run("circuits", config=config)
     log = (copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log").read_text()
     assert log.count("circuit kept") == 2
     assert "sva:" in log
-    after = (copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5").stat()
-    assert (before.st_ino, before.st_size) == (after.st_ino, after.st_size)
+    assert circuit.read_bytes() == before
+    assert copied.jobs("circuits", config=config) == {}
 
 
 def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
@@ -100,34 +112,69 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
     }
 
 
+def test_activations_asked_for_after_a_finished_run_are_made(finished):
+    planned = finished.jobs("--config", "activations={keep: true}")
+    assert planned["cache_activations"] == 3
+    assert not {"make_corpus", "train_suite", "make_task"} & set(planned)
+
+
 def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(copied):
     """Kill the workflow and its jobs in the middle of a job; the next run only redoes that."""
     target = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5"
-    kept = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step100.h5"
     log = copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log"
+    expected = files_in(copied.folder / RESULTS)
     target.unlink()
     log.unlink()
-    before = kept.read_bytes()
-    process = subprocess.Popen(
-        copied.command("circuits"),
-        cwd=copied.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not log.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not target.exists() or h5py.is_hdf5(target)
+    kill_when(log.exists, copied.command("circuits"), folder=copied.folder)
+    assert_whole(copied.folder / RESULTS, expected)
+    stale = target.parent / f".{target.name}.abcd1234"  # as if it was killed while it wrote
+    stale.mkdir()
+    (stale / target.name).write_bytes(b"half of")
     copied.run("--unlock")
     again = {"circuits", "cache_activations", "discover_circuit"}
     assert set(copied.jobs("circuits")) <= again
     assert copied.jobs("circuits")["discover_circuit"] == 1
     copied.run("circuits")
-    assert h5py.is_hdf5(target)
-    assert kept.read_bytes() == before
+    assert_whole(copied.folder / RESULTS, expected)
+    assert files_in(copied.folder / RESULTS).keys() == expected.keys()
+    assert not [path for path in (copied.folder / RESULTS).rglob(".*") if path.is_dir()]
+
+
+def files_in(results):
+    """Return the bytes of every result under a final name."""
+    paths = [path.relative_to(results) for path in results.rglob("*") if path.is_file()]
+    aside = ("logs", "benchmarks")
+    return {
+        path: (results / path).read_bytes()
+        for path in paths
+        if path.parts[0] not in aside and not any(part.startswith(".") for part in path.parts)
+    }
+
+
+def assert_whole(results, expected):
+    """Whatever stands under a final name is what a run that nobody killed puts there."""
+    for path, found in files_in(results).items():
+        if path in expected:
+            assert found == expected[path], path
+        else:
+            assert path.parts[0] == "activations"
+            assert h5py.is_hdf5(results / path), path
+
+
+def kill_when(ready, command, *, folder):
+    """Start a command and kill it and its children as soon as `ready`."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not ready() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def test_activations_can_be_kept(copied):

@@ -6,9 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from circuitlapse.config import load_config
+from circuitlapse.suite.corpus import make_suite_tokenizer
+from circuitlapse.tasks import build_task
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+CONFIG = ROOT / "config/config.yaml"
 
 
 def test_the_python_example_runs(finished):
@@ -26,9 +32,7 @@ def test_the_python_example_runs(finished):
 
 
 def test_the_model_of_the_python_example_is_one_that_the_demo_makes():
-    import yaml
-
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = yaml.safe_load(CONFIG.read_text())
     name, step = re.search(r"results/models/([^/]+)/step(\d+)", README).groups()
     assert name in {model["name"] for model in config["models"]}
     assert int(step) == config["steps"][-1]
@@ -48,6 +52,22 @@ def test_every_rule_of_the_tables_exists():
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
     assert scripts <= names
     assert all(f"rule {name}:" in rules for name in scripts)
+
+
+def test_every_example_prompt_is_one_of_the_demo():
+    """So the tokenizer of the pocket suite knows it, and the models are asked it."""
+    examples = dict(re.findall(r"^\| `(\w+)` \| ([A-Z][^|]*[^| ]) \|.*\|.*\|.*\|$", README, re.M))
+    tokenizer = make_suite_tokenizer()
+    config = load_config(yaml.safe_load(CONFIG.read_text()), [CONFIG])
+    assert examples.keys() == {task.name for task in config.tasks}
+    for task in config.tasks:
+        how = task.model_dump(include={"builder", "n_prompts", "seed", "prepend_bos"})
+        built = build_task(task.name, tokenizer, options=task.options, **how)
+        assert examples[task.name] in set(built.frame["clean"])
+
+
+def test_no_line_is_too_long_to_read_in_a_terminal():
+    assert [line for line in README.splitlines() if len(line) > 120] == []
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Int, UInt16
 from numpy import ndarray
@@ -19,6 +18,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitlapse.errors import ModelError
 from circuitlapse.progress import no_progress_bars
+from circuitlapse.suite.batches import cut_batches
 from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 
 CONTEXT = 256
@@ -129,7 +129,8 @@ def train(
     Raises:
         ModelError: if the corpus is shorter than one sequence, or training diverges.
     """
-    batches = _batches(tokens, line_end=line_end, recipe=recipe)
+    size, length = recipe.batch_size, recipe.sequence_length
+    batches = cut_batches(tokens, line_end=line_end, batch_size=size, sequence_length=length)
     optimizer = torch.optim.AdamW(
         model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
     )
@@ -159,45 +160,6 @@ def _set_gradients(
     torch.autograd.backward(loss)
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
     return loss.item(), norm.item()
-
-
-def _batches(
-    tokens: UInt16[ndarray, " token"], *, line_end: int, recipe: Recipe
-) -> Iterator[Int[Tensor, "sequence pos"]]:
-    """Cut the corpus, over and over, into sequences that each start where a line starts.
-
-    Each has one token more than it takes as input: the last one is only predicted.
-    """
-    length = recipe.sequence_length + 1
-    starts = line_starts(tokens, line_end=line_end, length=length)
-    if not len(starts):
-        raise ModelError(
-            f"the corpus has {len(tokens)} tokens, but a sequence of {recipe.sequence_length} "
-            f"needs at least {length}; raise training.corpus_sentences"
-        )
-    position = 0
-    while True:
-        index = np.arange(position, position + recipe.batch_size) % len(starts)
-        rows = starts[index][:, None] + np.arange(length)
-        yield torch.from_numpy(tokens[rows].astype(np.int64))
-        position += recipe.batch_size
-
-
-def line_starts(
-    tokens: UInt16[ndarray, " token"], *, line_end: int, length: int
-) -> Int[ndarray, " sequence"]:
-    """Return where sequences of `length` tokens start.
-
-    Each starts with the first line that begins at the last token of the one before, or later.
-    """
-    lines = np.flatnonzero(np.concatenate([[line_end], tokens[:-1]]) == line_end)
-    following = np.searchsorted(lines, lines + length - 1)
-    chosen = []
-    line = 0
-    while line < len(lines) and lines[line] + length <= len(tokens):
-        chosen.append(lines[line])
-        line = following[line]
-    return np.array(chosen, dtype=np.int64)
 
 
 @contextmanager

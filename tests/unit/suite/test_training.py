@@ -2,7 +2,6 @@ import hashlib
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -14,7 +13,6 @@ from circuitlapse.suite.tokenizer import make_tokenizer
 from circuitlapse.suite.training import (
     Recipe,
     Shape,
-    line_starts,
     make_model,
     save_snapshot,
     train,
@@ -65,15 +63,6 @@ def test_the_architecture_is_that_of_pythia(tokenizer):
     assert config.hidden_act == "gelu"
     assert config.attention_dropout == config.hidden_dropout == 0
     assert (config.vocab_size, config.intermediate_size) == (tokenizer.get_vocab_size(), 64)
-
-
-def test_every_sequence_starts_where_a_line_starts_and_none_overlap():
-    tokens = np.array([5, 6, 2, 7, 2, 8, 9, 5, 2, 6, 7, 2, 5, 6], dtype=np.uint16)
-    # lines start at 0, 3, 5, 9 and 12; the last token of a sequence is only predicted, so it
-    # may be the first of the next
-    assert line_starts(tokens, line_end=2, length=4).tolist() == [0, 3, 9]
-    assert line_starts(tokens, line_end=2, length=5).tolist() == [0, 5, 9]
-    assert line_starts(tokens, line_end=2, length=6).tolist() == [0, 5]
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth():

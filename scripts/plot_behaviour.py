@@ -1,7 +1,7 @@
 """Draw how well each model does each task, over training."""
 
-from circuitlapse.figures import behaviour_figure, save_figure
-from circuitlapse.io.atomic import atomic_path
+from circuitlapse.figures import behaviour_figure
+from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
 from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR
@@ -14,7 +14,5 @@ with job_logging(snakemake.log[0]) as log:
         tasks=params.tasks,
         min_step=params.min_step,
     )
-    for target in snakemake.output:
-        with atomic_path(target) as scratch:
-            save_figure(figure, scratch)
-        log.info("drew %s", target)
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

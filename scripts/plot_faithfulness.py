@@ -1,7 +1,7 @@
 """Draw faithfulness against circuit size, at each model's last step."""
 
-from circuitlapse.figures import faithfulness_figure, save_figure
-from circuitlapse.io.atomic import atomic_path
+from circuitlapse.figures import faithfulness_figure
+from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
 from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
@@ -15,7 +15,5 @@ with job_logging(snakemake.log[0]) as log:
         tasks=params.tasks,
         threshold=params.threshold,
     )
-    for target in snakemake.output:
-        with atomic_path(target) as scratch:
-            save_figure(figure, scratch)
-        log.info("drew %s", target)
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -17,15 +17,19 @@ def behaviour(
     pairs: PromptPairs,
     *,
     metric: str,
+    n_tokens: int,
     bootstrap: Bootstrap,
 ) -> dict[str, float]:
     """Return the columns of the behaviour table that are measured.
 
     Args:
-        clean_logits: at the end of each clean prompt, without rows of padding tokens.
+        clean_logits: at the end of each clean prompt, over the whole padded vocabulary, as the
+            circuits see it.
         corrupted_logits: at the end of each corrupted prompt, likewise.
         pairs: the answers to the clean prompts; both runs are scored with them.
         metric: `logit_diff` (in logits) or `prob_diff` (in probability).
+        n_tokens: size of the tokenizer; what is beyond only pads the vocabulary and cannot be
+            the most likely token.
         bootstrap: for the interval of the mean.
 
     Returns:
@@ -45,7 +49,9 @@ def behaviour(
         "ci_high": high,
         "value_corrupted": corrupted.mean().item(),
         "accuracy": (value > 0).double().mean().item(),
-        "rank0": rank_zero(clean_logits, pairs).mean().item() if one_answer else float("nan"),
+        "rank0": rank_zero(clean_logits[:, :n_tokens], pairs).mean().item()
+        if one_answer
+        else float("nan"),
         "answer_prob": answer_probability(clean_logits.double(), pairs).mean().item(),
         "n": len(pairs),
     }

@@ -49,10 +49,13 @@ class ModelAtStep:
 
     def behaviour(self, task: Task, runs: PairActivations, bootstrap: Bootstrap) -> dict[str, Any]:
         """Return the task's row of the table `behaviour`; `runs` are those of `run`."""
-        known = n_tokens(self.model)
-        clean, corrupted = (run.logits_end[:, :known] for run in (runs.clean, runs.corrupted))
         measured = behaviour(
-            clean, corrupted, self._pairs(task), metric=task.metric, bootstrap=bootstrap
+            runs.clean.logits_end,
+            runs.corrupted.logits_end,
+            self._pairs(task),
+            metric=task.metric,
+            n_tokens=n_tokens(self.model),
+            bootstrap=bootstrap,
         )
         named = {"task": task.name, "metric": task.metric, "unit": UNITS[task.metric]}
         made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}

@@ -14,7 +14,7 @@ CLEAN = torch.tensor([[4.0, 1, 0], [2, 1, 0], [2, 1, 5], [0, 1, 0]])
 
 
 def test_every_column_is_what_a_hand_finds():
-    row = behaviour(CLEAN, -CLEAN, PAIRS, metric="logit_diff", bootstrap=BOOTSTRAP)
+    row = behaviour(CLEAN, -CLEAN, PAIRS, metric="logit_diff", n_tokens=3, bootstrap=BOOTSTRAP)
     assert row["value"] == pytest.approx((3 + 1 + 1 - 1) / 4)
     assert row["value_corrupted"] == pytest.approx(-1)
     assert row["se"] == pytest.approx(math.sqrt((4 + 0 + 0 + 4) / 3) / 2)
@@ -25,7 +25,14 @@ def test_every_column_is_what_a_hand_finds():
 
 
 def test_probability_tasks_have_no_single_best_answer():
-    row = behaviour(CLEAN, CLEAN, PAIRS, metric="prob_diff", bootstrap=BOOTSTRAP)
+    row = behaviour(CLEAN, CLEAN, PAIRS, metric="prob_diff", n_tokens=3, bootstrap=BOOTSTRAP)
     assert math.isnan(row["rank0"])
     probabilities = CLEAN.double().softmax(1)
     assert row["answer_prob"] == pytest.approx(probabilities[:, :2].sum(1).mean().item())
+
+
+def test_a_padding_row_takes_probability_but_is_never_the_most_likely_token():
+    padded = torch.cat([CLEAN, torch.full((4, 1), 9.0)], 1)
+    row = behaviour(padded, padded, PAIRS, metric="logit_diff", n_tokens=3, bootstrap=BOOTSTRAP)
+    assert row["rank0"] == 0.5
+    assert row["answer_prob"] < 0.1

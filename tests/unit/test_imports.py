@@ -26,7 +26,7 @@ ONLY_IN = {
     "transformer_lens": {"activations", "attribution", "discovery", "evaluation", "hooks",
                          "model_at_step", "models"},
     "h5py": {"io"},
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "io"},
     "scipy": {"statistics"},
     "snakemake": set(),
 }  # fmt: skip

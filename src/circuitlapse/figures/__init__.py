@@ -3,6 +3,5 @@
 from circuitlapse.figures.behaviour import behaviour_figure
 from circuitlapse.figures.circuits import circuits_figure
 from circuitlapse.figures.faithfulness import faithfulness_figure
-from circuitlapse.figures.style import save_figure
 
-__all__ = ["behaviour_figure", "circuits_figure", "faithfulness_figure", "save_figure"]
+__all__ = ["behaviour_figure", "circuits_figure", "faithfulness_figure"]

@@ -46,7 +46,9 @@ def test_the_report_lies_with_the_results_of_its_configuration(stand_in, config,
     stand_in("snakemake")
     folder = stand_in("python", f'exec {sys.executable} "$@"')
     # -o demo: nothing of what comes before the report is made
-    done = run("make", "-o", "demo", "report", f"BIN={folder}", *config, cwd=ROOT)
+    done = run(
+        "make", "--no-print-directory", "-o", "demo", "report", f"BIN={folder}", *config, cwd=ROOT
+    )
     assert f"--report {report}\n" in done.stdout, done.stderr
     assert done.stdout.endswith(f"Open {report} in a browser.\n")
 

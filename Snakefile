@@ -1,11 +1,17 @@
 """Circuitlapse: a time-lapse of circuits across training and scale. Stages from top to bottom."""
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-configfile: "config/config.yaml"
+# from another folder that has no such file: the one beside this Snakefile
+CONFIG_FILE = Path("config/config.yaml")
+
+
+configfile: str(CONFIG_FILE if CONFIG_FILE.exists() else workflow.basedir / CONFIG_FILE)
 
 
 report: "workflow/report/workflow.rst"

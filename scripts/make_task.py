@@ -1,7 +1,6 @@
 """Make the prompt pairs of one task, for one tokenizer."""
 
-from tokenizers import Tokenizer
-
+from circuitlapse.io.corpus import read_tokenizer
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tasks import write_task
 from circuitlapse.jobs import job_logging
@@ -11,7 +10,7 @@ params = snakemake.params
 shared = {"n_prompts": params.n_prompts, "seed": params.seed, "prepend_bos": params.prepend_bos}
 
 with job_logging(snakemake.log[0]) as log:
-    tokenizer = Tokenizer.from_file(snakemake.input.tokenizer)
+    tokenizer = read_tokenizer(snakemake.input.tokenizer)
     inputs = {}
     if file := snakemake.input.get("file"):
         inputs["file"] = file_hash(file)
@@ -21,6 +20,9 @@ with job_logging(snakemake.log[0]) as log:
             params.name, tokenizer, builder=params.builder, options=params.options, **shared
         )
     log.info("kept %d prompt pairs, content hash %s", len(task), task.content_hash)
+    if params.n_prompts is not None and len(task) < params.n_prompts:
+        asked = f"task {task.name}: n_prompts is {params.n_prompts}"
+        log.warning("%s, but the task has only %d prompt pairs", asked, len(task))
     for template, count in task.frame["template"].value_counts().items():
         log.info("kept %d of template %s", count, template or "(unnamed)")
     for reason, count in task.dropped.items():

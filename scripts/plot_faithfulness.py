@@ -4,12 +4,13 @@ from circuitlapse.figures import faithfulness_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
 from circuitlapse.jobs import job_logging
-from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
+from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, RANKING_CURVE
 
 with job_logging(snakemake.log[0]) as log:
     params = snakemake.params
     figure = faithfulness_figure(
         read_table(snakemake.input.curve, FAITHFULNESS_CURVE),
+        rankings=read_table(snakemake.input.rankings, RANKING_CURVE),
         summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
         labels=params.labels,
         tasks=params.tasks,

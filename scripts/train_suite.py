@@ -1,9 +1,7 @@
 """Train one model of the pocket suite and save its steps like hub snapshots."""
 
-import numpy as np
-from tokenizers import Tokenizer
-
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.corpus import read_tokenizer, read_tokens
 from circuitlapse.io.provenance import file_hash, provenance, write_provenance
 from circuitlapse.jobs import job_logging
 from circuitlapse.progress import progress
@@ -13,8 +11,8 @@ from circuitlapse.tasks import Vocabulary
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    tokenizer = Tokenizer.from_file(snakemake.input.tokenizer)
-    tokens = np.load(snakemake.input.tokens)
+    tokenizer = read_tokenizer(snakemake.input.tokenizer)
+    tokens = read_tokens(snakemake.input.tokens)
     shape = Shape(**{name: params.train[name] for name in ("layers", "heads", "d_model")})
     model = make_model(shape, tokenizer, seed=params.train["seed"])
     log.info("%d parameters", model.num_parameters())

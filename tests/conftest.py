@@ -87,6 +87,33 @@ def save_random_model(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def save_random_gpt2(folder: Path) -> Path:
+    """Save a GPT-2 with random weights, of the same size."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=50,
+        n_positions=64,
+        n_embd=32,
+        n_layer=3,
+        n_head=2,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    torch.manual_seed(0)
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+def save_random(kind: str, folder: Path) -> Path:
+    """Save a random model of a kind that the engine covers."""
+    if kind == "gpt2":
+        return save_random_gpt2(folder)
+    return save_random_model(folder, use_parallel_residual=kind == "parallel")
+
+
 @pytest.fixture(scope="session")
 def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random GPT-NeoX with three layers of two heads."""

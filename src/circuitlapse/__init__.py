@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from circuitlapse.models import load_model
     from circuitlapse.prompts import PromptPairs
     from circuitlapse.scores import EdgeScores
-    from circuitlapse.selection import Circuit, select_circuit
+    from circuitlapse.selection import Circuit, select_by_threshold, select_circuit
 
 _HOME = {
     "Circuit": "selection",
@@ -24,6 +24,7 @@ _HOME = {
     "attribute_edges": "attribution",
     "evaluate_circuits": "evaluation",
     "load_model": "models",
+    "select_by_threshold": "selection",
     "select_circuit": "selection",
 }
 
@@ -34,6 +35,7 @@ __all__ = [
     "attribute_edges",
     "evaluate_circuits",
     "load_model",
+    "select_by_threshold",
     "select_circuit",
 ]
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.hooks import end_logits, recorder
+from circuitlapse.batching import Limits, in_batches
+from circuitlapse.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
+from circuitlapse.memory import bytes_per_run
 from circuitlapse.prompts import PromptPairs
+
+SIDES = ("clean", "corrupted")
 
 DIMS = {
     "embed": ("prompt", "pos", "d_model"),
@@ -27,7 +32,32 @@ DIMS = {
 """Axis names of every part of `RunActivations`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What every source of the graph writes to the residual stream, heads as their z.
+
+    Attributes:
+        embed: output of the token embedding.
+        z: what each head mixed from its values; times W_O it is the head's output.
+        mlp_out: output of each MLP.
+        attn_out: sum of all heads' outputs of each layer and the output bias.
+    """
+
+    embed: Float[Tensor, "prompt pos d_model"]
+    z: Float[Tensor, "prompt pos layer head d_head"]
+    mlp_out: Float[Tensor, "prompt pos layer d_model"]
+    attn_out: Float[Tensor, "prompt pos layer d_model"]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Outputs:
+        """Return the same record with `function` applied to every part."""
+        return Outputs(*(function(getattr(self, f.name)) for f in fields(self)))
+
+    def batch(self, start: int, stop: int) -> Outputs:
+        """Return the prompts from `start` up to, not including, `stop`."""
+        return self.map(lambda part: part[start:stop])
+
+
+@dataclass(frozen=True, eq=False)
 class RunActivations:
     """One run, clean or corrupted, over all prompts.
 
@@ -51,6 +81,12 @@ class RunActivations:
     resid_end: Float[Tensor, "prompt d_model"]
     logits_end: Float[Tensor, "prompt vocab"]
 
+    def outputs(self, model: TransformerBridge) -> Outputs:
+        """Return what the sources of the graph write."""
+        layers = enumerate(model.blocks)
+        attn_out = [block.attn.o(self.z[:, :, layer].flatten(2)) for layer, block in layers]
+        return Outputs(self.embed, self.z, self.mlp_out, torch.stack(attn_out, 2))
+
     def map(self, function: Callable[[Tensor], Tensor]) -> RunActivations:
         """Return the same record with `function` applied to every part."""
         return RunActivations(*(function(getattr(self, f.name)) for f in fields(self)))
@@ -60,7 +96,7 @@ class RunActivations:
         return self.map(lambda part: part[start:stop])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairActivations:
     """The clean and the corrupted run of the same prompt pairs."""
 
@@ -72,73 +108,89 @@ class PairActivations:
         return PairActivations(self.clean.batch(start, stop), self.corrupted.batch(start, stop))
 
 
-def batches(n_prompts: int, size: int | None) -> Iterator[tuple[int, int]]:
-    """Cut 0..n_prompts into runs of at most `size` prompts (all of them when None)."""
-    size = n_prompts if size is None else size
-    for start in range(0, n_prompts, size):
-        yield start, min(start + size, n_prompts)
+@torch.no_grad()
+def cache_activations(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    *,
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+) -> PairActivations:
+    """Run every pair once clean and once corrupted, and keep what the analyses need.
+
+    Args:
+        model: from `load_model`.
+        pairs: the prompts.
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+    """
+    limits = Limits(batch_size, memory_mb)
+    return PairActivations(*(_run(model, pairs, side, limits) for side in SIDES))
 
 
 @torch.no_grad()
-def cache_activations(
-    model: TransformerBridge, pairs: PromptPairs, *, batch_size: int | None = None
-) -> PairActivations:
-    """Run every pair once clean and once corrupted, and keep what the analyses need."""
-    runs = []
-    for side in ("clean", "corrupted"):
-        parts = [
-            _run(model, pairs.batch(start, stop), side)
-            for start, stop in batches(len(pairs), batch_size)
-        ]
-        runs.append(
-            RunActivations(
-                *(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(RunActivations))
-            )
+def run_outputs(
+    model: TransformerBridge, pairs: PromptPairs, *, side: str, limits: Limits
+) -> Outputs:
+    """Run one side, `clean` or `corrupted`, and keep only what the sources write."""
+
+    def run(part: PromptPairs) -> Outputs:
+        embed = embed_tokens(model, getattr(part, side))
+        layers = run_layers(model, embed)
+        return Outputs(embed, *(_stack(layers, name, 2) for name in ("z", "mlp_out", "attn_out")))
+
+    return Outputs(*_joined(run, model, pairs, limits))
+
+
+@torch.no_grad()
+def clean_logits(
+    model: TransformerBridge, pairs: PromptPairs, *, limits: Limits
+) -> Float[Tensor, "pair vocab"]:
+    """Return the logits of the whole model at the end of each clean prompt."""
+    return _run(model, pairs, "clean", limits).logits_end
+
+
+def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits) -> RunActivations:
+    def run(part: PromptPairs) -> RunActivations:
+        embed = embed_tokens(model, getattr(part, side))
+        layers = run_layers(model, embed)
+        resid_end = at_end(layers[-1].after, part.end)
+        return RunActivations(
+            embed=embed,
+            z=_stack(layers, "z", 2),
+            mlp_out=_stack(layers, "mlp_out", 2),
+            pattern=_stack(layers, "pattern", 1),
+            ln1_scale=layer_norm_scale(_stack(layers, "resid", 2), model.blocks[0].ln1),
+            ln2_scale=layer_norm_scale(_stack(layers, "mlp_resid", 2), model.blocks[0].ln2),
+            final_scale=layer_norm_scale(layers[-1].after, model.ln_final),
+            resid_end=resid_end,
+            logits_end=end_logits(model, resid_end),
         )
-    return PairActivations(*runs)
+
+    return RunActivations(*_joined(run, model, pairs, limits))
 
 
-def _run(model: TransformerBridge, pairs: PromptPairs, side: str) -> RunActivations:
-    layers = range(model.cfg.n_layers)
-    names = ["embed.hook_out", "ln_final.hook_in", "ln_final.hook_scale"]
-    kinds = ("attn.hook_z", "mlp.hook_out", "attn.hook_pattern", "ln1.hook_scale", "ln2.hook_scale")
-    names += [f"blocks.{layer}.{kind}" for layer in layers for kind in kinds]
-    got: dict[str, Tensor] = {}
-    hooks = [(name, recorder(got, name)) for name in names]
-    logits = end_logits(model, getattr(pairs, side), pairs=pairs, hooks=hooks)
+def layer_norm_scale(x: Float[Tensor, "*batch d_model"], norm: Any) -> Float[Tensor, "*batch"]:
+    """Return the standard deviation that a LayerNorm divides its input by."""
+    eps: float = norm.original_component.eps
+    return (x.var(-1, correction=0) + eps).sqrt()
 
-    def stack(kind: str, dim: int) -> Tensor:
-        return torch.stack([got[f"blocks.{layer}.{kind}"] for layer in layers], dim)
 
-    rows = torch.arange(len(pairs), device=logits.device)
-    return RunActivations(
-        embed=got["embed.hook_out"],
-        z=stack("attn.hook_z", 2),
-        mlp_out=stack("mlp.hook_out", 2),
-        pattern=stack("attn.hook_pattern", 1),
-        ln1_scale=stack("ln1.hook_scale", 2)[..., 0],
-        ln2_scale=stack("ln2.hook_scale", 2)[..., 0],
-        final_scale=got["ln_final.hook_scale"][..., 0],
-        resid_end=got["ln_final.hook_in"][rows, pairs.end],
-        logits_end=logits,
+def _joined(
+    run: Callable[[PromptPairs], Any], model: TransformerBridge, pairs: PromptPairs, limits: Limits
+) -> Iterator[Tensor]:
+    """Yield every field of the record that `run` returns, batches put together."""
+    tokens = pairs.clean
+    size = limits.prompts(bytes_per_run(model, n_pos=tokens.shape[1]), device=tokens.device)
+    parts = in_batches(
+        len(pairs),
+        size=size,
+        work=lambda batch: run(pairs.batch(batch.start, batch.stop)),
+        what="running the model",
     )
+    for part in fields(parts[0]):
+        yield torch.cat([getattr(record, part.name) for record in parts])
 
 
-def source_outputs(
-    model: TransformerBridge, run: RunActivations
-) -> Float[Tensor, "prompt pos source d_model"]:
-    """Return what every source of the graph writes to the residual stream.
-
-    The output bias of attention belongs to no node: it is the same in both runs.
-    """
-    parts = [run.embed[:, :, None]]
-    for layer in range(model.cfg.n_layers):
-        parts += [head_outputs(model, layer, run.z[:, :, layer]), run.mlp_out[:, :, layer, None]]
-    return torch.cat(parts, dim=2)
-
-
-def head_outputs(
-    model: TransformerBridge, layer: int, z: Float[Tensor, "prompt pos head d_head"]
-) -> Float[Tensor, "prompt pos head d_model"]:
-    """Return z W_O per head."""
-    return torch.einsum("bthe,hed->bthd", z, model.blocks[layer].attn.W_O)
+def _stack(layers: list[LayerTrace], name: str, dim: int) -> Tensor:
+    return torch.stack([getattr(layer, name) for layer in layers], dim)

@@ -11,15 +11,14 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, unknown_name
+from circuitlapse.rankings import areas
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import (
     BEHAVIOUR,
-    CIRCUIT_EDGES,
-    CIRCUIT_SUMMARY,
-    FAITHFULNESS_CURVE,
+    CIRCUIT_SCHEMAS,
     Schema,
 )
-from circuitlapse.types import Status
+from circuitlapse.types import Ranking, Status
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
@@ -28,16 +27,22 @@ SAME_METRIC = 1e-6
 """Clean and corrupted metric closer than this (in the metric's unit) leave F_norm undefined."""
 
 _SERIES = ["model", "variant", "task", "method", "ig_steps"]
-_OF_A_CIRCUIT = ["n_requested", "n_edges", "n_nodes", "edge_fraction", "m_circuit"]
+_OF_A_CIRCUIT = ["n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes"]
+_OF_A_CIRCUIT += ["edge_fraction", "m_circuit"]
+_TAKEN = ["ig_rule", "selection", "threshold", "n_requested", "n_edges", "n_edges_low"]
+_TAKEN += ["n_edges_high", "n_nodes", "n_edges_total", "m_model_low", "m_model_high"]
+_TAKEN += ["f_raw_low", "f_raw_high", "status"]
 _RATIOS = ["f_raw", "f_raw_low", "f_raw_high", "f_norm"]
 
 
 class CircuitTables(NamedTuple):
-    """The three tables about circuits; see `circuitlapse.schemas`."""
+    """The tables about circuits; see `circuitlapse.schemas`."""
 
     summary: pd.DataFrame
     curve: pd.DataFrame
     edges: pd.DataFrame
+    rankings: pd.DataFrame
+    areas: pd.DataFrame
 
 
 def behaviour_table(
@@ -75,16 +80,10 @@ def circuit_tables(
     Raises:
         ArtifactError: if a circuit comes twice, or a model or task is not in the configuration.
     """
-    rows, curves, edges = [], [], []
-    for record in records:
-        rows.append(_summary_row(record))
-        curves.append(_curve_rows(record))
-        edges.append(_edge_rows(record))
-    parts = (
-        (pd.DataFrame(rows), CIRCUIT_SUMMARY),
-        (pd.concat(curves), FAITHFULNESS_CURVE),
-        (pd.concat(edges), CIRCUIT_EDGES),
-    )
+    makers = (_summary_row, _curve_rows, _edge_rows, _ranking_rows, _area_rows)
+    rows = [[make(record) for make in makers] for record in records]
+    frames = [pd.concat(part) for part in zip(*rows, strict=True)]
+    parts = zip(frames, CIRCUIT_SCHEMAS, strict=True)
     return _without_absent(
         CircuitTables(
             *(_in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
@@ -105,15 +104,20 @@ def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _without_absent(tables: CircuitTables) -> CircuitTables:
-    summary, curve, edges = (table.copy() for table in tables)
+    summary, curve, edges, rankings, areas_ = (table.copy() for table in tables)
     absent = (summary["status"] == Status.NO_BEHAVIOUR) | lacks_late_behaviour(summary)
     keys = [*_SERIES, "step"]
     gone = pd.MultiIndex.from_frame(summary.loc[absent, keys])
     summary.loc[absent, "status"] = str(Status.NO_BEHAVIOUR)
     summary.loc[absent, _OF_A_CIRCUIT + _RATIOS] = pd.NA
-    curve.loc[pd.MultiIndex.from_frame(curve[keys]).isin(gone), ["f_raw", "f_norm"]] = np.nan
+    for table, numbers in (
+        (curve, ["f_raw", "f_norm"]),
+        (rankings, ["f_raw", "f_norm"]),
+        (areas_, ["cpr", "cmd"]),
+    ):
+        table.loc[pd.MultiIndex.from_frame(table[keys]).isin(gone), numbers] = np.nan
     edges = edges[~pd.MultiIndex.from_frame(edges[keys]).isin(gone)].reset_index(drop=True)
-    return CircuitTables(summary, curve, edges)
+    return CircuitTables(summary, curve, edges, rankings, areas_)
 
 
 def _identity(record: CircuitRecord) -> dict[str, Any]:
@@ -121,27 +125,19 @@ def _identity(record: CircuitRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
-def _summary_row(record: CircuitRecord) -> dict[str, Any]:
+def _summary_row(record: CircuitRecord) -> pd.DataFrame:
     m_circuit = np.nan if record.m_circuit is None else record.m_circuit.mean()
     f_raw, f_norm = _faithfulness(np.array([m_circuit]), record)
-    return _identity(record) | {
-        "n_requested": record.n_requested,
-        "n_edges": record.n_edges,
-        "n_nodes": record.n_nodes,
-        "n_edges_total": record.n_edges_total,
+    row = {name: getattr(record, name) for name in _TAKEN} | {
         "edge_fraction": record.n_edges / record.n_edges_total,
         "m_model": record.m_model.mean(),
-        "m_model_low": record.m_model_low,
-        "m_model_high": record.m_model_high,
         "m_corrupted": record.m_corrupted.mean(),
         "m_circuit": m_circuit,
         "f_raw": f_raw[0],
-        "f_raw_low": record.f_raw_low,
-        "f_raw_high": record.f_raw_high,
         "f_norm": f_norm[0],
-        "status": str(record.status),
         "n": record.m_model.size,
     }
+    return pd.DataFrame([_identity(record) | row])
 
 
 def _curve_rows(record: CircuitRecord) -> pd.DataFrame:
@@ -156,6 +152,37 @@ def _curve_rows(record: CircuitRecord) -> pd.DataFrame:
             "f_norm": f_norm,
         }
     ).assign(**_identity(record))
+
+
+def _ranking_rows(record: CircuitRecord) -> pd.DataFrame:
+    m_circuit = record.ranking_metric.mean(axis=1)
+    f_raw, f_norm = _faithfulness(m_circuit, record)
+    frame = pd.DataFrame(
+        {
+            "ranking": list(record.ranking_name),
+            "seed": pd.array(record.ranking_seed, dtype="Int32"),
+            "fraction": record.ranking_fraction,
+            "n_requested": record.ranking_n_requested,
+            "n_edges": record.ranking_n_edges,
+            "m_circuit": m_circuit,
+            "f_raw": f_raw,
+            "f_norm": f_norm,
+        }
+    )
+    frame["seed"] = frame["seed"].where(frame["ranking"] == Ranking.RANDOM)
+    return frame.assign(**_identity(record))
+
+
+def _area_rows(record: CircuitRecord) -> pd.DataFrame:
+    rows = [
+        {"ranking": ranking, "seed": seed, "cpr": cpr, "cmd": cmd}
+        for (ranking, seed), curve in _ranking_rows(record).groupby(
+            ["ranking", "seed"], dropna=False, sort=False
+        )
+        for cpr, cmd in [areas(curve["fraction"].to_numpy(), curve["f_norm"].to_numpy())]
+    ]
+    frame = pd.DataFrame(rows, columns=["ranking", "seed", "cpr", "cmd"])
+    return frame.assign(**_identity(record))
 
 
 def _edge_rows(record: CircuitRecord) -> pd.DataFrame:

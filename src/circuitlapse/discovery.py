@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,14 +14,23 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.activations import PairActivations
 from circuitlapse.attribution import attribute_edges
 from circuitlapse.evaluation import evaluate_circuits
-from circuitlapse.faithfulness import Curve, SearchSettings, does_the_task, find_smallest
+from circuitlapse.faithfulness import (
+    Curve,
+    SearchSettings,
+    does_the_task,
+    find_smallest,
+    size_interval,
+)
 from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.rankings import RankingCurves, ranking_curves
 from circuitlapse.records import CircuitRecord
 from circuitlapse.scores import EdgeScores
 from circuitlapse.selection import Circuit, cut, edge_order
 from circuitlapse.statistics import Bootstrap
 from circuitlapse.types import Status
+
+_NOTHING = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class DiscoverySettings:
     ig_steps: int
     ig_rule: str
     selection: str
+    random_circuits: int
     search: SearchSettings
     bootstrap: Bootstrap
 
@@ -60,6 +70,7 @@ class Discovery:
         m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
             with the clean answers [prompt].
         m_circuit: metric of the circuit [prompt]; NaN without one.
+        rankings: circuits of fixed shares of the edges, ranked by score and at random.
     """
 
     scores: EdgeScores
@@ -71,6 +82,7 @@ class Discovery:
     m_model: Float[ndarray, " prompt"]
     m_corrupted: Float[ndarray, " prompt"]
     m_circuit: Float[ndarray, " prompt"]
+    rankings: RankingCurves
 
 
 def discover_circuit(
@@ -81,40 +93,66 @@ def discover_circuit(
     metric: str,
     settings: DiscoverySettings,
     batch_size: int | None = None,
+    memory_mb: int | None = None,
 ) -> Discovery:
     """Score all edges, put them in order and find the smallest faithful circuit.
 
     Where the model does not do the task there is nothing for a circuit to be faithful to:
     the scores are kept, no circuit is sought.
+
+    Args:
+        model: from `load_model`.
+        pairs: the prompts.
+        activations: of these pairs.
+        metric: `logit_diff` or `prob_diff`.
+        settings: how edges are scored and a circuit is chosen.
+        batch_size: see `attribute_edges`.
+        memory_mb: likewise.
     """
+    shared: dict[str, Any] = {
+        "metric": metric,
+        "activations": activations,
+        "batch_size": batch_size,
+        "memory_mb": memory_mb,
+    }
     scores = attribute_edges(
         model,
         pairs,
-        metric=metric,
         method=settings.method,
         ig_steps=settings.ig_steps,
         ig_rule=settings.ig_rule,
-        batch_size=batch_size,
-        activations=activations,
+        **shared,
     )
     order = edge_order(scores, how=settings.selection)
     m_model, m_corrupted = (
-        per_prompt_metric(run.logits_end.float(), pairs, metric=metric).double().cpu().numpy()
+        per_prompt_metric(run.logits_end.float(), pairs, metric=metric).cpu().double().numpy()
         for run in (activations.clean, activations.corrupted)
     )
     if not does_the_task(m_model, m_corrupted, metric=metric, bootstrap=settings.bootstrap):
         return _without_circuit(scores, order, m_model, m_corrupted)
 
-    def evaluate(sizes: list[int]) -> Curve:
+    def evaluate(circuits: list[Circuit]) -> Float[ndarray, "circuit prompt"]:
+        return evaluate_circuits(model, pairs, circuits, **shared)
+
+    return _search(scores, order, evaluate, m_model, m_corrupted, settings=settings)
+
+
+def _search(
+    scores: EdgeScores,
+    order: Int[ndarray, "edge 2"],
+    evaluate: Callable[[list[Circuit]], Float[ndarray, "circuit prompt"]],
+    m_model: Float[ndarray, " prompt"],
+    m_corrupted: Float[ndarray, " prompt"],
+    *,
+    settings: DiscoverySettings,
+) -> Discovery:
+    def curve_of(sizes: list[int]) -> Curve:
         circuits = [cut(scores.graph, order, size) for size in sizes]
-        values = evaluate_circuits(
-            model, pairs, circuits, metric=metric, activations=activations, batch_size=batch_size
-        )
         n_edges = np.array([circuit.n_edges for circuit in circuits])
-        return Curve(np.array(sizes), n_edges, values, m_model)
+        return Curve(np.array(sizes), n_edges, evaluate(circuits), m_model)
 
     curve, size, status = find_smallest(
-        evaluate, n_edges=scores.graph.n_edges, settings=settings.search
+        curve_of, n_edges=scores.graph.n_edges, settings=settings.search
     )
     return Discovery(
         scores=scores,
@@ -126,6 +164,9 @@ def discover_circuit(
         m_model=m_model,
         m_corrupted=m_corrupted,
         m_circuit=curve.metric[int(np.searchsorted(curve.sizes, size))],
+        rankings=ranking_curves(
+            scores, evaluate, n_random=settings.random_circuits, seed=settings.bootstrap.seed
+        ),
     )
 
 
@@ -143,6 +184,7 @@ def _without_circuit(
         m_model=m_model,
         m_corrupted=m_corrupted,
         m_circuit=np.full(len(m_model), np.nan),
+        rankings=RankingCurves.empty(len(m_model)),
     )
 
 
@@ -158,18 +200,19 @@ def record_of(
         settings: that were used.
         where: model, variant, step and tokens.
     """
-    graph, bootstrap = found.scores.graph, settings.bootstrap
+    graph = found.scores.graph
     order = np.full(graph.exists.shape, -1, dtype=np.int32)
     order[tuple(found.order.T)] = np.arange(len(found.order))
     exists = found.n_requested is not None
-    ratio = bootstrap.ratio_of_means(found.m_circuit, found.m_model) if exists else (np.nan,) * 2
-    low, high = bootstrap.mean(found.m_model)
     return CircuitRecord(
         **where,
         task=task,
         metric=str(metric),
         method=settings.method,
         ig_steps=settings.ig_steps,
+        ig_rule=settings.ig_rule,
+        selection=settings.selection,
+        threshold=settings.search.threshold,
         sources=graph.sources,
         targets=graph.targets,
         scores=found.scores.values,
@@ -178,13 +221,30 @@ def record_of(
         status=str(found.status),
         n_requested=found.n_requested,
         m_model=found.m_model,
-        m_model_low=low,
-        m_model_high=high,
         m_corrupted=found.m_corrupted,
         m_circuit=found.m_circuit if exists else None,
-        f_raw_low=ratio[0],
-        f_raw_high=ratio[1],
         curve_n_requested=found.curve.sizes,
         curve_n_edges=found.curve.n_edges,
         curve_metric=found.curve.metric,
+        **_rankings(found.rankings),
+        **_intervals(found, settings),
     )
+
+
+def _rankings(curves: RankingCurves) -> dict[str, Any]:
+    parts = {f"ranking_{field.name}": getattr(curves, field.name) for field in fields(curves)}
+    return {"ranking_name": parts.pop("ranking_ranking"), **parts}
+
+
+def _intervals(found: Discovery, settings: DiscoverySettings) -> dict[str, Any]:
+    """Return the ends of every bootstrap interval; NaN for what a circuit would be needed for."""
+    bootstrap, threshold = settings.bootstrap, settings.search.threshold
+    ends = {"m_model": bootstrap.mean(found.m_model), "f_raw": _NOTHING, "n_edges": _NOTHING}
+    if found.n_requested is not None:
+        ends["f_raw"] = bootstrap.ratio_of_means(found.m_circuit, found.m_model)
+        ends["n_edges"] = size_interval(found.curve, threshold=threshold, bootstrap=bootstrap)
+    return {
+        f"{name}_{end}": value
+        for name, pair in ends.items()
+        for end, value in zip(("low", "high"), pair, strict=True)
+    }

@@ -30,6 +30,10 @@ class UnknownNameError(CircuitlapseError):
     """A name (metric, method, task, ...) that is not in its registry."""
 
 
+REMAKE = "delete it and run the workflow again"
+"""What to do about a broken file that the workflow made."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     """Return "unknown KIND 'NAME'; did you mean 'NEAREST'? (known: ...)"."""
     names = sorted(str(item) for item in known)

@@ -121,14 +121,33 @@ def find_smallest(
     inside = _between(below, sizes[first], settings.refine_points)
     if inside:
         curve = curve.merged(evaluate(inside))
-    best = int(np.argmax(_lasting(curve.passes(settings.threshold) & (curve.sizes > below))))
+    best = int(np.argmax(_lasting(curve.passes(settings.threshold))))
     overshoots = curve.f_raw[best] > OVERSHOOT
     return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK
 
 
-def _lasting(passes: Bool[ndarray, " size"]) -> Bool[ndarray, " size"]:
+def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tuple[float, float]:
+    """Return the interval of the smallest faithful circuit's edges, prompts resampled.
+
+    The circuits stay the same; which of the sizes tried is the smallest faithful one is decided
+    anew for every resample. Where none is, the largest size tried counts.
+    """
+
+    def smallest(*values: ndarray, axis: int = -1) -> ndarray:
+        *metric, m_model = (part.mean(axis) for part in values)
+        faithful = np.stack(metric) >= threshold * m_model
+        has_edges = (curve.n_edges > 0).reshape(-1, *[1] * m_model.ndim)
+        lasting = _lasting(faithful & has_edges)
+        first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)
+        return curve.n_edges[first].astype(float)
+
+    return bootstrap.interval((*curve.metric, curve.m_model), smallest)
+
+
+def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:
     """Return which sizes pass together with the next one; the largest needs none."""
-    return np.asarray(passes & np.append(passes[1:], True))
+    following = np.concatenate([passes[1:], np.ones_like(passes[:1])])
+    return np.asarray(passes & following)
 
 
 def _between(low: int, high: int, n_points: int) -> list[int]:

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from circuitlapse.errors import CircuitlapseError
+
 
 @contextmanager
 def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     """Send log records, warnings and an uncaught exception to the job's log file.
 
-    The terminal only sees the one line of an exception that we raise on purpose; its
-    traceback, like that of any other, is in the log.
+    The terminal sees our own warnings, and the message of an exception. An exception that we
+    raise on purpose says all there is to say; of any other, the log has the traceback.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
@@ -26,12 +28,20 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     warnings.simplefilter("default")
     log = logging.getLogger("circuitlapse")
     log.setLevel(logging.INFO)
+    terminal = logging.StreamHandler()
+    terminal.addFilter(lambda record: record.levelno == logging.WARNING)
+    terminal.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    log.addHandler(terminal)
     try:
         yield log
+    except CircuitlapseError as error:
+        log.error("%s: %s", type(error).__name__, error)
+        sys.exit(f"{type(error).__name__}: {error}")
     except Exception as error:
         log.exception("failed")
         sys.exit(f"{type(error).__name__}: {error}\n(traceback in {path})")
     finally:
         logging.captureWarnings(False)
+        log.removeHandler(terminal)
         root.removeHandler(handler)
         handler.close()

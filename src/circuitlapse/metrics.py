@@ -14,18 +14,30 @@ from circuitlapse.types import Metric
 
 
 def per_prompt_metric(
-    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, *, metric: str
+    logits: Float[Tensor, "pair vocab"],
+    pairs: PromptPairs,
+    *,
+    metric: str,
+    clean_logits: Float[Tensor, "pair vocab"] | None = None,
 ) -> Float[Tensor, " pair"]:
     """Score each prompt against the clean answers; differentiable.
 
     Args:
         logits: at the end position of each prompt.
         pairs: gives the answers.
-        metric: `logit_diff` (logits) or `prob_diff` (probability, softmax over the vocabulary).
+        metric: `logit_diff` (logits), `prob_diff` (probability, softmax over the vocabulary) or
+            `kl_divergence` (nats), of which less is better.
+        clean_logits: of the whole model on the clean prompts, for `kl_divergence`.
 
     Raises:
-        UnknownNameError: if `metric` is neither.
+        UnknownNameError: if `metric` is unknown.
+        ValueError: if `kl_divergence` comes without `clean_logits`.
     """
+    if metric == Metric.KL_DIVERGENCE:
+        if clean_logits is None:
+            raise ValueError("kl_divergence needs the clean model's logits as clean_logits")
+        clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)
+        return (clean.exp() * (clean - other)).sum(1)
     if metric == Metric.LOGIT_DIFF:
         right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
         weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
@@ -34,6 +46,16 @@ def per_prompt_metric(
         signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
         return (logits.softmax(1) * signs).sum(1)
     raise UnknownNameError(unknown_name("metric", metric, Metric))
+
+
+def needs_clean_logits(metric: str) -> bool:
+    """Return whether a metric compares with the clean model rather than with the answers."""
+    return metric == Metric.KL_DIVERGENCE
+
+
+def loss_sign(metric: str) -> int:
+    """Return +1 where less is better, else -1: times the metric it is a loss."""
+    return 1 if metric == Metric.KL_DIVERGENCE else -1
 
 
 def answer_probability(

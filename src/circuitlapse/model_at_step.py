@@ -27,7 +27,7 @@ class ModelAtStep:
     Attributes:
         model: in eval mode.
         where: model, variant, step and tokens, as in every table.
-        compute: device, dtype and batch_size, as in the configuration.
+        compute: device, dtype, batch_size and memory_mb, as in the configuration.
     """
 
     model: TransformerBridge
@@ -43,9 +43,7 @@ class ModelAtStep:
 
     def run(self, task: Task) -> PairActivations:
         """Run the model on both prompts of every pair."""
-        return cache_activations(
-            self.model, self._pairs(task), batch_size=self.compute["batch_size"]
-        )
+        return cache_activations(self.model, self._pairs(task), **self._limits)
 
     def behaviour(self, task: Task, runs: PairActivations, bootstrap: Bootstrap) -> dict[str, Any]:
         """Return the task's row of the table `behaviour`; `runs` are those of `run`."""
@@ -71,9 +69,13 @@ class ModelAtStep:
             activations=runs,
             metric=task.metric,
             settings=settings,
-            batch_size=self.compute["batch_size"],
+            **self._limits,
         )
         return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {name: self.compute[name] for name in ("batch_size", "memory_mb")}
 
     def _pairs(self, task: Task) -> PromptPairs:
         return PromptPairs.from_task(task).to(self.compute["device"])

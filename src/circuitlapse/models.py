@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.errors import ModelError, unknown_name
+from circuitlapse.errors import REMAKE, ModelError, unknown_name
 from circuitlapse.graph import Graph
 from circuitlapse.progress import no_progress_bars
 
+REMEDY = f"if the workflow made this folder, {REMAKE}"
+SUPPORTED = ("GPTNeoXForCausalLM", "GPT2LMHeadModel")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -22,30 +25,74 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
 
     Args:
         path: folder with `config.json` and `model.safetensors`.
-        device: such as `cpu` or `cuda:0`.
+        device: `cpu`, `cuda` or one GPU, such as `cuda:0`.
         dtype: `float32`, `bfloat16` or `float64`.
 
     Raises:
-        ModelError: if the folder lacks a file, or the architecture is not one that the
+        ModelError: if the folder lacks a file or holds a broken one, the device is not there,
+            or the architecture is not one that the
             circuit engine understands; the message says which.
     """
     for name in ("config.json", "model.safetensors"):
         if not (Path(path) / name).is_file():
-            raise ModelError(f"{path}: no {name}; expected a folder laid out like a hub snapshot")
+            raise ModelError(
+                f"{path}: no {name}; expected a local folder laid out like a hub snapshot; "
+                f"{REMEDY}; names on a hub are not fetched"
+            )
     if dtype not in DTYPES:
         raise ModelError(unknown_name("dtype", dtype, DTYPES))
-    with no_progress_bars():
-        model = TransformerBridge.boot_transformers(str(path), device=device, dtype=DTYPES[dtype])
+    _refuse_absent(device)
+    try:
+        with no_progress_bars():
+            model = TransformerBridge.boot_transformers(
+                str(path), device=device, dtype=DTYPES[dtype]
+            )
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); {REMEDY}") from error
     _refuse_unsupported(model)
     return model.eval().requires_grad_(False)
 
 
-def _refuse_unsupported(model: TransformerBridge) -> None:
-    cfg = model.cfg
-    if cfg.architecture != "GPTNeoXForCausalLM":
+def _refuse_absent(device: str) -> None:
+    wanted = torch.device(device)
+    if wanted.type != "cuda":
+        return
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (wanted.index or 0) >= found:
+        gpus = {0: "no CUDA GPU", 1: "one CUDA GPU, cuda:0"}.get(
+            found, f"{found} CUDA GPUs, up to cuda:{found - 1}"
+        )
         raise ModelError(
-            f"{cfg.model_name}: architecture {cfg.architecture} is not supported; "
-            "circuits are defined here for GPTNeoXForCausalLM (Pythia) models"
+            f"compute.device is {device}, but PyTorch finds {gpus} on this machine; "
+            f"set compute.device to {'one of them' if found else 'cpu'}, "
+            "or run where there is such a GPU"
+        )
+
+
+def _refuse_unsupported(model: TransformerBridge) -> None:
+    """Refuse what the engine's algebra does not cover, and families nobody has tried."""
+    cfg = model.cfg
+    features = {
+        "RMSNorm": cfg.uses_rms_norm or cfg.normalization_type != "LN",
+        "a gated MLP": cfg.gated_mlp,
+        "grouped-query attention": cfg.n_key_value_heads not in (None, cfg.n_heads),
+        "normalisation after attention or MLP": cfg.use_normalization_before_and_after,
+        "normalised queries and keys": cfg.use_qk_norm,
+        "a soft cap on attention scores or logits": max(
+            cfg.attn_scores_soft_cap, cfg.output_logits_soft_cap
+        )
+        > 0,
+        "local attention": cfg.use_local_attn,
+        "a mixture of experts": cfg.num_experts is not None,
+        f"{cfg.positional_embedding_type} position embeddings": cfg.positional_embedding_type
+        not in ("rotary", "standard"),
+    }
+    found = [name for name, there in features.items() if there]
+    if found or cfg.architecture not in SUPPORTED:
+        why = f"it has {', '.join(found)}" if found else "it has not been tried"
+        raise ModelError(
+            f"{cfg.model_name}: {cfg.architecture} is not supported, because {why}; "
+            f"circuits can be found in {' and '.join(SUPPORTED)} models"
         )
 
 

@@ -90,6 +90,11 @@ class PromptPairs:
         )
         return cls.from_lists(clean, corrupted, correct=correct, wrong=wrong)
 
+    def __repr__(self) -> str:
+        """Return for instance `PromptPairs(100 pairs of up to 15 tokens)`."""
+        longest = int(self.end.max()) + 1 if len(self) else 0
+        return f"PromptPairs({len(self)} pairs of up to {longest} tokens)"
+
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.end)
@@ -109,6 +114,16 @@ class PromptPairs:
             self.end[part],
             self.correct[part],
             self.wrong[part],
+        )
+
+    def repeat(self, times: int) -> PromptPairs:
+        """Return all pairs, and then all of them again, `times` times in all."""
+        return PromptPairs(
+            self.clean.repeat(times, 1),
+            self.corrupted.repeat(times, 1),
+            self.end.repeat(times),
+            [*self.correct] * times,
+            [*self.wrong] * times,
         )
 
     def to(self, device: torch.device | str) -> PromptPairs:

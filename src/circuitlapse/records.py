@@ -36,6 +36,9 @@ class CircuitRecord:
     metric: str
     method: str
     ig_steps: int
+    ig_rule: str
+    selection: str
+    threshold: float
     sources: tuple[str, ...]
     """Nodes that send, one per row of the matrices below."""
     targets: tuple[str, ...]
@@ -56,9 +59,19 @@ class CircuitRecord:
     m_circuit: Float[ndarray, " prompt"] | None
     f_raw_low: float
     f_raw_high: float
+    n_edges_low: float
+    n_edges_high: float
     curve_n_requested: Int[ndarray, " size"]
     curve_n_edges: Int[ndarray, " size"]
     curve_metric: Float[ndarray, "size prompt"]
+    ranking_name: tuple[str, ...]
+    """Of circuits of fixed shares of the edges: what put the edges in order, one per row."""
+    ranking_seed: Int[ndarray, " row"]
+    """Seed of a random ranking; -1 for the others."""
+    ranking_fraction: Float[ndarray, " row"]
+    ranking_n_requested: Int[ndarray, " row"]
+    ranking_n_edges: Int[ndarray, " row"]
+    ranking_metric: Float[ndarray, "row prompt"]
 
     def __post_init__(self) -> None:
         for kind, name, known in (("metric", self.metric, Metric), ("status", self.status, Status)):
@@ -112,4 +125,7 @@ class CircuitRecord:
         shapes: dict[str, tuple[int, ...]]
         shapes = {"scores": edges, "order": edges, "in_circuit": edges}
         shapes |= {"m_corrupted": prompts, "curve_n_edges": sizes, "curve_metric": sizes + prompts}
+        rows = (len(self.ranking_name),)
+        shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges")}
+        shapes |= {"ranking_n_requested": rows, "ranking_metric": rows + prompts}
         return shapes if self.m_circuit is None else shapes | {"m_circuit": prompts}

@@ -68,7 +68,9 @@ CIRCUIT_SUMMARY = Schema(
     keys=_CIRCUIT_KEYS,
     columns=_WHERE
     | _HOW
+    | {"ig_rule": "str", "selection": "str", "threshold": "float64"}
     | dict.fromkeys(("n_requested", "n_edges", "n_nodes"), "Int32")
+    | dict.fromkeys(("n_edges_low", "n_edges_high"), "float64")
     | {"n_edges_total": "int32", "edge_fraction": "float64"}
     | dict.fromkeys(("m_model", "m_model_low", "m_model_high"), "float64")
     | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
@@ -95,3 +97,26 @@ CIRCUIT_EDGES = Schema(
     | {"score": "float32", "unit": "str", "order": "int32", "in_circuit": "bool"},
 )
 """The edges of every circuit; the scores of all other edges stay in the circuit files."""
+
+_RANKING = {"ranking": "str", "seed": "Int32"}
+
+RANKING_CURVE = Schema(
+    name="ranking_curve",
+    keys=(*_CIRCUIT_KEYS, "ranking", "seed", "fraction"),
+    columns=_WHERE
+    | _HOW
+    | _RANKING
+    | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32"}
+    | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
+)
+"""Circuits of fixed shares of the edges: by signed score, by |score|, and at random (`seed`)."""
+
+RANKING_AREA = Schema(
+    name="ranking_area",
+    keys=(*_CIRCUIT_KEYS, "ranking", "seed"),
+    columns=_WHERE | _HOW | _RANKING | dict.fromkeys(("cpr", "cmd"), "float64"),
+)
+"""Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
+
+CIRCUIT_SCHEMAS = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES, RANKING_CURVE, RANKING_AREA)
+"""The tables that are made from circuits, in the order in which they are made."""

@@ -42,3 +42,11 @@ class EdgeScores:
                 f"{'a number' if self.graph.exists[source, target] else 'NaN'}, "
                 f"found {self.values[source, target]} ({int(wrong.sum())} such entries)"
             )
+
+    def __repr__(self) -> str:
+        """Return for instance `EdgeScores(250 edges, largest |score| 0.31 for input->m0)`."""
+        size = np.where(self.graph.exists, np.abs(self.values), -np.inf)
+        source, target = np.unravel_index(np.argmax(size), size.shape)
+        largest = f"largest |score| {size[source, target]:.3g}"
+        name = self.graph.edge_name(source, target)
+        return f"EdgeScores({self.graph.n_edges} edges, {largest} for {name})"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -38,6 +38,10 @@ class Circuit:
         extra = np.argwhere(self.mask & ~self.graph.exists)
         if len(extra):
             raise ValueError(f"{self.graph.edge_name(*extra[0])} is not an edge of this graph")
+
+    def __repr__(self) -> str:
+        """Return for instance `Circuit(44 of 250 edges)`."""
+        return f"Circuit({self.n_edges} of {self.graph.n_edges} edges)"
 
     @classmethod
     def full(cls, graph: Graph) -> Circuit:
@@ -94,7 +98,9 @@ def _dead_edges(circuit: Circuit) -> Bool[ndarray, "source target"]:
     return dead
 
 
-def edge_order(scores: EdgeScores, *, how: str = "greedy") -> Int[ndarray, "edge 2"]:
+def edge_order(
+    scores: EdgeScores, *, how: str = "greedy", signed: bool = False
+) -> Int[ndarray, "edge 2"]:
     """Return (source, target) of every edge, the most important first.
 
     `greedy` grows from `logits`: of the edges into nodes that are already in, it takes the
@@ -102,20 +108,24 @@ def edge_order(scores: EdgeScores, *, how: str = "greedy") -> Int[ndarray, "edge
     first n edges of the order are the circuit of size n, so circuits are nested. Ties go to
     the smaller source, then target index.
 
+    Args:
+        scores: of every edge.
+        how: `greedy` or `top_n`.
+        signed: rank by the score itself, so that edges which hurt come last, instead of |score|.
+
     Raises:
         UnknownNameError: if `how` is neither.
     """
+    weight = scores.values if signed else np.abs(scores.values)
     if how == Selection.GREEDY:
-        return _greedy_order(scores)
+        return _greedy_order(scores.graph, weight)
     if how == Selection.TOP_N:
         edges = np.argwhere(scores.graph.exists)
-        size = np.abs(scores.values[tuple(edges.T)])
-        return edges[np.argsort(-size, kind="stable")]
+        return edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
     raise UnknownNameError(unknown_name("selection", how, Selection))
 
 
-def _greedy_order(scores: EdgeScores) -> Int[ndarray, "edge 2"]:
-    graph, size = scores.graph, np.abs(scores.values)
+def _greedy_order(graph: Graph, weight: Float[ndarray, "source target"]) -> Int[ndarray, "edge 2"]:
     columns_of = [np.flatnonzero(graph.target_nodes == node) for node in range(graph.n_nodes)]
     joined = np.zeros(graph.n_nodes, dtype=bool)
     candidates: list[tuple[float, int, int]] = []
@@ -125,7 +135,7 @@ def _greedy_order(scores: EdgeScores) -> Int[ndarray, "edge 2"]:
         joined[node] = True
         for column in columns_of[node]:
             for row in np.flatnonzero(graph.exists[:, column]):
-                heapq.heappush(candidates, (-float(size[row, column]), int(row), int(column)))
+                heapq.heappush(candidates, (-float(weight[row, column]), int(row), int(column)))
 
     join(graph.n_nodes - 1)
     while candidates:
@@ -139,11 +149,14 @@ def _greedy_order(scores: EdgeScores) -> Int[ndarray, "edge 2"]:
 def cut(
     graph: Graph, order: Int[ndarray, "edge 2"], n_edges: int, *, prune: bool = True
 ) -> Circuit:
-    """Return the circuit of the first `n_edges` edges of an order.
+    """Return the circuit of the first `n_edges` edges of an order; pruning may leave none of them.
 
     Raises:
+        TypeError: if `n_edges` is not a whole number.
         ValueError: if `n_edges` is not in 0..number of edges.
     """
+    if isinstance(n_edges, bool) or not hasattr(n_edges, "__index__"):
+        raise TypeError(f"n_edges must be a whole number, found {n_edges!r}")
     if not 0 <= n_edges <= len(order):
         raise ValueError(f"n_edges must lie in 0..{len(order)}, found {n_edges}")
     mask = np.zeros_like(graph.exists)
@@ -157,14 +170,35 @@ def select_circuit(
 ) -> Circuit:
     """Return the circuit of the `n_edges` most important edges.
 
+    Pruning may leave fewer, or none: where no chain of the edges taken leads from `input` to
+    `logits`, the circuit is empty. Its `n_edges` says how many are left.
+
     Args:
         scores: from `attribute_edges`.
-        n_edges: how many edges to take; pruning may leave fewer.
+        n_edges: how many edges to take, before pruning.
         how: `greedy` or `top_n`, see `edge_order`.
         prune: drop edges of nodes that are cut off from `input` or from `logits`.
 
     Raises:
+        TypeError: if `n_edges` is not a whole number.
         ValueError: if `n_edges` is not in 0..number of edges.
         UnknownNameError: if `how` is unknown.
     """
     return cut(scores.graph, edge_order(scores, how=how), n_edges, prune=prune)
+
+
+def select_by_threshold(scores: EdgeScores, threshold: float, prune: bool = True) -> Circuit:
+    """Return the circuit of all edges whose |score| is at least `threshold`.
+
+    Args:
+        scores: from `attribute_edges`.
+        threshold: in units of the metric.
+        prune: drop edges of nodes that are cut off from `input` or from `logits`.
+
+    Raises:
+        ValueError: if `threshold` is negative or not a number.
+    """
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be at least 0, found {threshold}")
+    circuit = Circuit(scores.graph, np.abs(scores.values) >= threshold)
+    return circuit.pruned() if prune else circuit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ class Bootstrap:
 
     def mean(self, values: Float[ndarray, " prompt"]) -> tuple[float, float]:
         """Return the interval of the mean, in units of `values`."""
-        return self._interval((values,), np.mean)
+        return self.interval((values,), np.mean)
 
     def ratio_of_means(
         self, over: Float[ndarray, " prompt"], under: Float[ndarray, " prompt"]
@@ -37,10 +38,21 @@ class Bootstrap:
             quotient: ndarray = a.mean(axis) / b.mean(axis)
             return quotient
 
-        return self._interval((over, under), ratio)
+        return self.interval((over, under), ratio)
 
-    def _interval(self, data: tuple[ndarray, ...], statistic: object) -> tuple[float, float]:
-        """Return (nan, nan) for fewer than two prompts: nothing is known of their spread."""
+    def interval(
+        self, data: Sequence[Float[ndarray, " prompt"]], statistic: Callable[..., ndarray]
+    ) -> tuple[float, float]:
+        """Return the interval of a statistic of several values per prompt, resampled together.
+
+        Args:
+            data: each [prompt].
+            statistic: takes as many arrays [..., prompt] and `axis`, and returns [...].
+
+        Returns:
+            Low and high end; (nan, nan) for fewer than two prompts: nothing is known of their
+            spread.
+        """
         if len(data[0]) < 2:
             return float("nan"), float("nan")
         interval = stats.bootstrap(

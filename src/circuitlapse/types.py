@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+MIN_PROMPTS = 10
+"""So many prompt pairs a task has at least; fewer say too little about a model."""
+
 
 class Metric(StrEnum):
     """How well a model does a task, per prompt; larger is better."""
@@ -12,6 +15,8 @@ class Metric(StrEnum):
     """Mean logit of the correct answers minus mean logit of the wrong ones. Unbounded."""
     PROB_DIFF = "prob_diff"
     """Probability of the correct answers minus probability of the wrong ones. In [-1, 1]."""
+    KL_DIVERGENCE = "kl_divergence"
+    """KL(clean model || this one) of the next token, in nats; 0 is best, and no task's metric."""
 
 
 class Method(StrEnum):
@@ -21,10 +26,25 @@ class Method(StrEnum):
     """Edge attribution patching: the gradient at the clean input."""
     EAP_IG_INPUTS = "eap_ig_inputs"
     """The gradient averaged along the line from the corrupted to the clean embedding."""
+    EAP_IG_ACTIVATIONS = "eap_ig_activations"
+    """The gradient averaged while the edge's own source goes from corrupted to clean."""
+    EAP_IG_ACTIVATIONS_POOLED = "eap_ig_activations_pooled"
+    """The same, but averaged over the runs of all sources, as the reference library does."""
     CLEAN_CORRUPTED = "clean_corrupted"
     """The mean of the gradients at the clean and at the corrupted input."""
     EXACT = "exact"
     """The change of the metric when one edge alone is patched. One pass per edge."""
+
+
+class Ablation(StrEnum):
+    """What an edge outside the circuit carries."""
+
+    CORRUPTED = "corrupted"
+    """What its source writes on the corrupted prompt."""
+    ZERO = "zero"
+    """Nothing."""
+    MEAN = "mean"
+    """The mean output of its source over the task's clean prompts and their positions."""
 
 
 class IgRule(StrEnum):
@@ -45,6 +65,17 @@ class Selection(StrEnum):
     """Largest |score| first, wherever the edge lies."""
 
 
+class Ranking(StrEnum):
+    """What puts edges in order where circuits of fixed sizes are compared."""
+
+    SIGNED = "signed"
+    """The score; edges that work against the behaviour come last."""
+    ABSOLUTE = "absolute"
+    """The size of the score, whatever its sign."""
+    RANDOM = "random"
+    """Chance, as a control."""
+
+
 class Status(StrEnum):
     """What the search for the smallest faithful circuit found."""
 
@@ -58,4 +89,11 @@ class Status(StrEnum):
     """No circuit up to the cap passes the threshold; the one at the cap is reported."""
 
 
-UNITS = {Metric.LOGIT_DIFF: "logits", Metric.PROB_DIFF: "probability"}
+TASK_METRICS = (Metric.LOGIT_DIFF, Metric.PROB_DIFF)
+"""Those that say how well a task is done."""
+
+UNITS = {
+    Metric.LOGIT_DIFF: "logits",
+    Metric.PROB_DIFF: "probability",
+    Metric.KL_DIVERGENCE: "nats",
+}

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-PAIRS = [("Mary", "John", " she", " he"), ("Anna", "Paul", " she", " he")]
+NAMES = [("Mary", "John"), ("Anna", "Paul"), ("Ruth", "Mark"), ("Jane", "Adam"), ("Rose", "Karl")]
+PAIRS = [(woman, man, " she", " he") for woman, man in NAMES]
 
 
 @pytest.fixture(scope="session")
 def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, its tokenizer, an untrained model `step0` and a task with four pairs."""
+    """A corpus, its tokenizer, an untrained model `step0` and a task with ten pairs."""
     import numpy as np
 
     from circuitlapse.io.tasks import write_task

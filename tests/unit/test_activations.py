@@ -1,18 +1,30 @@
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from circuitlapse.activations import batches, cache_activations, source_outputs
+from circuitlapse.activations import SIDES, cache_activations, run_outputs
+from circuitlapse.batching import Limits
 
 
 def test_all_sources_and_the_attention_biases_add_up_to_the_final_residual(
     random_model, random_pairs
 ):
     runs = cache_activations(random_model, random_pairs)
-    written = source_outputs(random_model, runs.clean).sum(dim=2)
-    biases = sum(block.attn.b_O for block in random_model.blocks)
-    rows = torch.arange(len(random_pairs))
-    total = (written + biases)[rows, random_pairs.end]
+    outputs = runs.clean.outputs(random_model)
+    written = [outputs.embed, outputs.mlp_out.sum(2)]
+    for layer, block in enumerate(random_model.blocks):
+        written += [torch.einsum("bthe,hed->btd", outputs.z[:, :, layer], block.attn.W_O)]
+        written += [block.attn.b_O]
+    total = sum(written)[torch.arange(len(random_pairs)), random_pairs.end]
     torch.testing.assert_close(total, runs.clean.resid_end, rtol=1e-4, atol=1e-4)
+
+
+def test_the_outputs_alone_are_those_of_the_full_record(random_model, random_pairs):
+    runs = cache_activations(random_model, random_pairs)
+    for side in SIDES:
+        alone = run_outputs(random_model, random_pairs, side=side, limits=Limits(batch_size=4))
+        full = getattr(runs, side).outputs(random_model)
+        for part in ("embed", "z", "mlp_out", "attn_out"):
+            torch.testing.assert_close(getattr(alone, part), getattr(full, part))
 
 
 def test_logits_and_patterns_are_those_of_the_hugging_face_model(
@@ -37,8 +49,3 @@ def test_layer_norm_scales_are_standard_deviations(random_model, random_pairs):
     variance = runs.clean.embed.var(dim=-1, correction=0)
     expected = (variance + random_model.cfg.eps).sqrt()
     torch.testing.assert_close(runs.clean.ln1_scale[:, :, 0], expected)
-
-
-def test_batches_cover_all_prompts_once():
-    assert list(batches(5, 2)) == [(0, 2), (2, 4), (4, 5)]
-    assert list(batches(5, None)) == [(0, 5)]

@@ -7,7 +7,8 @@ import pytest
 from circuitlapse.aggregate import behaviour_table, circuit_tables, lacks_late_behaviour
 from circuitlapse.errors import ArtifactError
 from circuitlapse.records import CircuitRecord
-from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_EDGES, CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
+from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS
+from tests.records import HOW, NO_RANKINGS, RANKINGS
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
 
@@ -42,7 +43,7 @@ def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
         "m_model_low": 1.5, "m_model_high": 2.5, "m_corrupted": np.array([-2.0, -1.0]),
         "m_circuit": np.array([1.0, 2.5]), "f_raw_low": 0.7, "f_raw_high": 1.0,
         "curve_n_requested": np.array([1, 3]), "curve_n_edges": np.array([0, 2]),
-        "curve_metric": np.array([[0.5, -0.5], [1.0, 2.5]]),
+        "curve_metric": np.array([[0.5, -0.5], [1.0, 2.5]]), **HOW, **RANKINGS,
     }  # fmt: skip
     return CircuitRecord(**{**values, **changes})
 
@@ -52,7 +53,8 @@ def without_behaviour(**changes: object) -> CircuitRecord:
     empty = {"curve_n_requested": np.zeros(0, int), "curve_n_edges": np.zeros(0, int)}
     return make_record(
         status="no_behaviour", n_requested=None, m_circuit=None, f_raw_low=np.nan,
-        f_raw_high=np.nan, in_circuit=nothing, curve_metric=np.zeros((0, 2)), **empty, **changes,
+        f_raw_high=np.nan, in_circuit=nothing, curve_metric=np.zeros((0, 2)), **empty,
+        **NO_RANKINGS, **changes,
     )  # fmt: skip
 
 
@@ -121,8 +123,7 @@ def test_all_tables_keep_their_schemas_when_some_circuits_are_missing():
     records = [make_record(), without_behaviour(step=2), without_behaviour(step=1, task="sva")]
     for some in (records, records[1:]):
         tables = circuit_tables(some, **ORDER)
-        schemas = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES)
-        for table, schema in zip(tables, schemas, strict=True):
+        for table, schema in zip(tables, CIRCUIT_SCHEMAS, strict=True):
             schema.check(table, where="test")
 
 
@@ -141,12 +142,12 @@ def test_circuits_are_in_the_order_of_the_configuration():
 
 
 def test_without_behaviour_circuit_numbers_are_missing_and_not_zero():
-    summary, curve, edges = circuit_tables([without_behaviour()], **ORDER)
+    summary, curve, edges, rankings, areas = circuit_tables([without_behaviour()], **ORDER)
     numbers = ["n_requested", "n_edges", "n_nodes", "edge_fraction", "m_circuit", "f_raw"]
     assert summary[[*numbers, "f_raw_low", "f_raw_high", "f_norm"]].isna().all(axis=None)
     assert summary["m_model"].item() == 2.0
     assert summary["n_edges_total"].item() == 7
-    assert len(curve) == len(edges) == 0
+    assert len(curve) == len(edges) == len(rankings) == len(areas) == 0
 
 
 def test_f_norm_is_undefined_where_corruption_changes_nothing():
@@ -162,7 +163,11 @@ def late_case() -> list[CircuitRecord]:
 
 
 def test_below_five_percent_of_the_late_mean_there_is_no_behaviour():
-    summary, curve, edges = circuit_tables(late_case(), **ORDER)
+    summary, curve, edges, rankings, areas = circuit_tables(late_case(), **ORDER)
+    early = rankings["step"] == 1
+    assert rankings.loc[early, "f_norm"].isna().all()
+    assert rankings.loc[~early, "f_norm"].notna().all()
+    assert list(areas["cpr"].isna()) == list(areas["step"] == 1)
     assert list(summary["status"]) == ["no_behaviour", "ok", "ok", "ok", "ok"]
     assert list(summary["f_raw"].isna()) == [True, False, False, False, False]
     assert list(summary["n_edges"].isna()) == [True, False, False, False, False]
@@ -187,3 +192,13 @@ def test_each_task_and_model_has_its_own_late_mean():
 def test_a_circuit_that_comes_twice_is_refused():
     with pytest.raises(ArtifactError, match=r"circuit_summary: .*step=8.* more than once"):
         circuit_tables([make_record(), make_record()], **ORDER)
+
+
+def test_areas_are_those_under_the_curve_of_each_ranking():
+    """F_norm of the signed ranking is 3.25/3.5 at half of the edges and 1 at all of them."""
+    areas = circuit_tables([make_record()], **ORDER).areas.set_index("ranking")
+    assert areas["seed"].isna().to_dict() == {"signed": True, "random": False}
+    half, whole = 3.25 / 3.5, 3.5 / 3.5
+    assert areas.loc["signed", "cpr"] == pytest.approx(0.5 * (half + whole) / 2)
+    assert areas.loc["signed", "cmd"] == pytest.approx(0.5 * (1 - half) / 2)
+    assert areas.loc["random", "cpr"] == pytest.approx(0.5 * whole / 2)

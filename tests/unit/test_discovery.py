@@ -15,6 +15,7 @@ CIRCUITS = {
     "max_fraction": 1.0,
     "grid_ratio": 2.0,
     "refine_points": 2,
+    "random_circuits": 2,
 }
 SETTINGS = DiscoverySettings.from_config(CIRCUITS, {"samples": 200, "level": 0.95, "seed": 0})
 

@@ -7,6 +7,7 @@ from circuitlapse.faithfulness import (
     does_the_task,
     find_smallest,
     grid_sizes,
+    size_interval,
 )
 from circuitlapse.statistics import Bootstrap
 
@@ -96,3 +97,21 @@ def test_what_an_untrained_model_reaches_by_chance_is_no_behaviour():
     bootstrap = Bootstrap(1000, 0.95, 0)
     assert not does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
     assert does_the_task(clean, corrupted, metric="prob_diff", bootstrap=bootstrap)
+
+
+def test_the_interval_of_the_size_is_that_of_a_bootstrap_done_by_hand():
+    draw = np.random.default_rng(3)
+    sizes, prompts = np.array([1, 2, 4, 8, 16]), 40
+    m_model = draw.normal(2, 0.5, prompts)
+    noise = draw.normal(0, 0.6, (5, prompts))
+    metric = m_model * (sizes / (sizes + 1.2))[:, None] + noise
+    curve = Curve(sizes, sizes - 1, metric, m_model)
+    low, high = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(2000, 0.8, seed=5))
+    found = []
+    for _ in range(2000):
+        rows = draw.integers(0, prompts, prompts)
+        passes = metric[:, rows].mean(1) >= 0.8 * m_model[rows].mean()
+        lasting = [passes[i] and passes[min(i + 1, 4)] for i in range(1, 5)]  # size 1 is empty
+        found.append(sizes[1 + lasting.index(True)] - 1 if any(lasting) else 15)
+    assert (low, high) == tuple(np.percentile(found, [10, 90]))
+    assert low < high

@@ -9,11 +9,13 @@ import circuitlapse
 
 HOME = Path(circuitlapse.__file__).parent
 LAYERS = [
-    {"errors", "types", "graph", "paths", "progress"},
+    {"batching", "errors", "memory", "types", "graph", "paths", "progress", "prompt_file"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
-    {"metrics", "selection", "faithfulness", "config", "aggregate"},
-    {"models", "hooks", "behaviour", "figures", "suite"},
-    {"activations"},
+    {"attention", "metrics", "selection", "faithfulness", "config"},
+    {"forward", "models", "behaviour", "rankings", "suite"},
+    {"readout"},
+    {"activations", "aggregate"},
+    {"ablation", "figures"},
     {"evaluation"},
     {"attribution"},
     {"discovery"},
@@ -21,10 +23,12 @@ LAYERS = [
     {"io", "jobs"},
 ]
 ONLY_IN = {
-    "torch": {"activations", "attribution", "behaviour", "discovery", "evaluation", "hooks",
-              "metrics", "models", "prompts", "suite", "io"},
-    "transformer_lens": {"activations", "attribution", "discovery", "evaluation", "hooks",
-                         "model_at_step", "models"},
+    "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
+              "discovery", "evaluation", "forward", "metrics", "models", "prompts", "readout",
+              "suite", "io"},
+    "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
+                         "evaluation", "forward", "memory", "model_at_step", "models", "readout"},
+    "transformers": {"attention", "progress", "suite"},
     "h5py": {"io"},
     "matplotlib": {"figures", "io"},
     "scipy": {"statistics"},

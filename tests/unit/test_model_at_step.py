@@ -10,7 +10,7 @@ from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
-COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3}
+COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None}
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
 SEARCH = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=1)
 
@@ -32,12 +32,12 @@ def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, tas
     assert set(row) == set(BEHAVIOUR.columns)
     assert row.items() >= (WHERE | {"task": "mine", "unit": "logits", "dtype": "float64"}).items()
     ids = [[cell[0] for cell in task.frame[side]] for side in ("correct", "wrong")]
-    correct, wrong = (runs.clean.logits_end[torch.arange(4), side] for side in ids)
+    correct, wrong = (runs.clean.logits_end[torch.arange(10), side] for side in ids)
     assert row["value"] == pytest.approx((correct - wrong).mean().item(), rel=1e-12)
 
 
 def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
-    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", SEARCH, BOOTSTRAP)
+    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", 1, SEARCH, BOOTSTRAP)
     runs = model.run(task)
     record = model.circuit(task, runs, settings)
     assert {name: getattr(record, name) for name in WHERE} == WHERE

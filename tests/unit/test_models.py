@@ -1,4 +1,4 @@
-import json
+import shutil
 import socket
 
 import pytest
@@ -8,6 +8,7 @@ from transformers import GPTNeoXForCausalLM
 from circuitlapse import load_model
 from circuitlapse.errors import ModelError
 from circuitlapse.models import model_graph
+from circuitlapse.suite.tokenizer import as_transformers, make_tokenizer
 from tests.conftest import save_random_model
 
 
@@ -44,17 +45,78 @@ def test_the_graph_follows_the_residual(tmp_path, random_model):
 
 
 def test_a_folder_without_weights_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"no config.json; expected a folder laid out like a hub"):
+    with pytest.raises(ModelError, match=r"no config.json; expected a local folder laid out"):
         load_model(tmp_path)
 
 
-def test_an_unsupported_architecture_is_refused_in_one_sentence(tmp_path):
-    from transformers import GPT2Config, GPT2LMHeadModel
+def test_a_hub_name_is_said_not_to_be_fetched():
+    with pytest.raises(ModelError, match=r"^EleutherAI/pythia-70m: .* on a hub are not fetched$"):
+        load_model("EleutherAI/pythia-70m")
 
-    config = GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=20, n_positions=16)
-    GPT2LMHeadModel(config).save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "config.json").read_text())["architectures"]
-    with pytest.raises(ModelError, match="GPT2LMHeadModel is not supported"):
+
+@pytest.mark.parametrize("content", [b"", b"half of the weights"])
+def test_broken_weights_are_named_with_the_remedy(random_folder, tmp_path, content):
+    folder = shutil.copytree(random_folder, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model: cannot be read .* delete it and run the work"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("device", "n_gpus", "message"),
+    [
+        ("cuda", 0, "is cuda, but PyTorch finds no CUDA GPU .* set compute.device to cpu"),
+        ("cuda:1", 1, "is cuda:1, but PyTorch finds one CUDA GPU, cuda:0 .* to one of them"),
+        ("cuda:2", 2, "is cuda:2, but PyTorch finds 2 CUDA GPUs, up to cuda:1 "),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_refused(random_folder, monkeypatch, device, n_gpus, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    with pytest.raises(ModelError, match=f"^compute.device {message}"):
+        load_model(random_folder, device)
+
+
+def save_llama(folder, **changes):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 20,
+    }
+    LlamaForCausalLM(LlamaConfig(**(shape | changes))).save_pretrained(folder)
+    as_transformers(make_tokenizer(["a b c"]), context=16).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "it has RMSNorm, a gated MLP; circuits can be found in GPTNeoXForCausalLM and"),
+        ({"num_key_value_heads": 1}, "it has RMSNorm, a gated MLP, grouped-query attention; "),
+    ],
+)
+def test_an_unsupported_architecture_is_refused_with_what_is_unsupported(tmp_path, changes, why):
+    with pytest.raises(ModelError, match=f"LlamaForCausalLM is not supported, because {why}"):
+        load_model(save_llama(tmp_path, **changes))
+
+
+def test_a_family_that_was_never_tried_is_refused(tmp_path):
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+    config = GPTNeoConfig(
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        vocab_size=20,
+        max_position_embeddings=16,
+        attention_types=[[["global"], 2]],
+    )
+    GPTNeoForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="GPTNeoForCausalLM is not supported, because it "):
         load_model(tmp_path)
 
 

@@ -53,3 +53,9 @@ def test_a_batch_holds_the_same_pairs():
     assert len(part) == 1
     assert part.clean.tolist() == [[4, 5, 0]]
     assert (part.correct, part.wrong) == ([[8]], [[7]])
+
+
+def test_they_are_shown_in_one_line():
+    assert repr(pairs_of()) == "PromptPairs(2 pairs of up to 3 tokens)"
+    assert repr(pairs_of().batch(1, 2)) == "PromptPairs(1 pairs of up to 2 tokens)"
+    assert repr(pairs_of().batch(0, 0)) == "PromptPairs(0 pairs of up to 0 tokens)"

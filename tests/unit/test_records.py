@@ -6,6 +6,7 @@ import pytest
 
 from circuitlapse.errors import ArtifactError, UnknownNameError
 from circuitlapse.records import CircuitRecord
+from tests.records import HOW, RANKINGS
 
 SOURCES = ("input", "a0.h0", "m0")
 TARGETS = ("a0.h0<q>", "a0.h0<k>", "a0.h0<v>", "m0", "logits")
@@ -25,7 +26,7 @@ def make_record(**changes: object) -> CircuitRecord:
         "m_model_low": 0.5, "m_model_high": 1.5, "m_corrupted": np.zeros(2),
         "m_circuit": np.ones(2), "f_raw_low": 0.9, "f_raw_high": 1.1,
         "curve_n_requested": np.array([3]), "curve_n_edges": np.array([2]),
-        "curve_metric": np.ones((1, 2)),
+        "curve_metric": np.ones((1, 2)), **HOW, **RANKINGS,
     }  # fmt: skip
     return CircuitRecord(**{**values, **changes})
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -9,9 +11,7 @@ from circuitlapse.errors import ArtifactError
 PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
 ALL = [
     schemas.BEHAVIOUR,
-    schemas.CIRCUIT_SUMMARY,
-    schemas.FAITHFULNESS_CURVE,
-    schemas.CIRCUIT_EDGES,
+    *schemas.CIRCUIT_SCHEMAS,
 ]
 
 
@@ -47,3 +47,18 @@ def test_all_wrong_columns_are_reported_at_once():
 def test_columns_in_another_order_are_refused():
     with pytest.raises(ArtifactError, match="in the order"):
         PETS.check(PETS.cast(pets())[["age", "name"]], where="here")
+
+
+@pytest.mark.parametrize("schema", ALL, ids=lambda schema: schema.name)
+def test_every_column_is_described_once_and_no_other(schema, root):
+    text = (root / "docs/tables.md").read_text()
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", text, re.MULTILINE))
+    shown = [sections["In every table"], sections[f"`{schema.name}`"]]
+    shown += [] if schema is schemas.BEHAVIOUR else [sections["In every table but `behaviour`"]]
+    described = re.findall(r"^\| `(\w+)` \| [A-Z`(].*\. \|.*\|$", "".join(shown), re.MULTILINE)
+    assert sorted(described) == sorted(schema.columns)
+
+
+def test_no_table_is_described_that_does_not_exist(root):
+    named = re.findall(r"^## `(\w+)`$", (root / "docs/tables.md").read_text(), re.MULTILINE)
+    assert named == [schema.name for schema in ALL]

@@ -1,7 +1,8 @@
+import jaxtyping
 import numpy as np
 import pytest
 
-from circuitlapse import Circuit, EdgeScores, select_circuit
+from circuitlapse import Circuit, EdgeScores, select_by_threshold, select_circuit
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.graph import Graph
 from circuitlapse.selection import edge_order
@@ -86,3 +87,41 @@ def test_a_mask_with_an_edge_that_does_not_exist_is_refused():
     mask[GRAPH.sources.index("m1"), 0] = True
     with pytest.raises(ValueError, match=r"m1->a0.h0<q> is not an edge"):
         Circuit(GRAPH, mask)
+
+
+def test_a_signed_order_puts_edges_that_hurt_last():
+    scores = scores_of(**{"m1->logits": -1.0, "a0.h0->m1": 0.5})
+    names = [GRAPH.edge_name(*edge) for edge in edge_order(scores, how="top_n", signed=True)]
+    assert (names[0], names[-1]) == ("a0.h0->m1", "m1->logits")
+    last = GRAPH.edge_name(*edge_order(scores, how="greedy", signed=True)[0])
+    assert last.endswith("->logits")
+    assert last != "m1->logits"
+
+
+def test_a_threshold_keeps_every_edge_at_or_above_it_and_prunes_the_rest():
+    scores = scores_of(**STRONG_BUT_FAR)
+    assert set(select_by_threshold(scores, 1.0).edges) == set(STRONG_BUT_FAR)
+    assert select_by_threshold(scores, 5.0).edges == ()
+    assert select_by_threshold(scores, 5.0, prune=False).n_edges == 2
+    assert select_by_threshold(scores, 0.0).n_edges == GRAPH.n_edges
+    with pytest.raises(ValueError, match=r"threshold must be at least 0, found -1\.0"):
+        select_by_threshold(scores, -1.0)
+
+
+def test_a_circuit_is_shown_in_one_line():
+    assert (
+        repr(select_circuit(scores_of(**STRONG_BUT_FAR), 3))
+        == f"Circuit(3 of {GRAPH.n_edges} edges)"
+    )
+
+
+@pytest.mark.parametrize("n_edges", [2.0, "3", None, True])
+def test_a_size_that_is_not_a_whole_number_is_refused(n_edges, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match=f"n_edges must be a whole number, found {n_edges!r}"):
+        select_circuit(scores_of(), n_edges)
+
+
+def test_a_size_may_be_a_number_of_numpy(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    assert select_circuit(scores_of(), np.int64(GRAPH.n_edges)).n_edges == GRAPH.n_edges

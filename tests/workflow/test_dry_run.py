@@ -1,5 +1,9 @@
+import shutil
+
 import pytest
 import yaml
+
+from tests.workflow.conftest import ROOT
 
 ONCE = {
     "all",
@@ -33,3 +37,26 @@ def test_every_stage_can_be_asked_for_by_name(workflow):
     computed = {"activations", "make_corpus", "train_suite", "make_task", "cache_activations"}
     assert set(workflow.jobs("activations", *keep)) == computed
     assert set(workflow.jobs("activations")) == {"activations"}
+
+
+def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(workflow):
+    """Also with `--configfile`, where Snakemake would leave it out without a word."""
+    shutil.rmtree(workflow.folder / "config")
+    (workflow.folder / "mine.yaml").write_text("steps: [0, 896]\nresults: mine\n")
+    planned = workflow.jobs(config="mine.yaml")
+    assert planned["cache_activations"] == 2 * planned["train_suite"] == 2 * 3
+    assert not (ROOT / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "rules"),
+    [
+        ("tables/*.csv", {"aggregate_behaviour", "aggregate_circuits"}),
+        ("figures/*.pdf", {"plot_behaviour", "plot_circuits", "plot_faithfulness"}),
+        ("figures/*.png", {"plot_behaviour", "plot_circuits", "plot_faithfulness"}),
+    ],
+)
+def test_every_format_of_tables_and_figures_is_made_again_when_it_was_deleted(copied, files, rules):
+    for path in (copied.folder / "results-smoke").glob(files):
+        path.unlink()
+    assert rules <= set(copied.jobs())

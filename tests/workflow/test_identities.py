@@ -10,12 +10,12 @@ from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.models import model_graph
 
 
-@pytest.fixture(params=["ioi", "greater_than"])
+@pytest.fixture(params=["ioi", "sva"])
 def trained(finished, request):
     """A trained model, a task's pairs, and the task's metric."""
     results = finished.folder / "results-smoke"
     task = read_task(results / f"tasks/pocket/{request.param}.parquet")
-    model = load_model(results / "models/pocket-tiny/step300", dtype="float64")
+    model = load_model(results / "models/pocket-tiny/step400", dtype="float64")
     return model, PromptPairs.from_task(task), task.metric
 
 

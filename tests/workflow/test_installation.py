@@ -53,6 +53,36 @@ def test_the_report_lies_with_the_results_of_its_configuration(stand_in, config,
     assert done.stdout.endswith(f"Open {report} in a browser.\n")
 
 
+def test_the_report_hides_one_warning_of_snakemake_and_no_other(stand_in):
+    one = "coroutine 'InputFiles._predicated_size_files.<locals>.sizes' was never awaited"
+    code = f'import warnings; [warnings.warn(w, RuntimeWarning) for w in ("{one}", "another")]'
+    folder = stand_in("snakemake", f"exec {sys.executable} - <<'END'\n{code}\nEND")
+    stand_in("python", f'exec {sys.executable} "$@"')
+    done = run("make", "-o", "demo", "report", f"BIN={folder}", cwd=ROOT)
+    assert "RuntimeWarning: another" in done.stderr
+    assert "never awaited" not in done.stderr
+
+
+def test_the_configuration_is_checked_first_and_its_path_may_have_a_space(stand_in, tmp_path):
+    folder = stand_in("snakemake", 'printf "<%s>" "$@"')
+    stand_in("python", f'exec {sys.executable} "$@"')
+    config = tmp_path / "my own.yaml"
+    for text, started in (("seed: 7", True), ("sead: 7", False)):
+        config.write_text(text)
+        make = ("make", "-o", ".venv/.ready", f"BIN={folder}", f"CONFIG={config}", "demo")
+        done = run(*make, cwd=ROOT)
+        assert (f"<--configfile><{config}>" in done.stdout) == started, done.stderr
+        assert (f"{config}: sead is not a known key" in done.stderr) == (not started)
+        assert (done.returncode == 0) == started
+
+
+def test_a_locked_folder_is_unlocked_with_the_configuration_it_belongs_to(stand_in):
+    folder = stand_in("snakemake")
+    make = ("make", "-o", ".venv/.ready", f"BIN={folder}", "CONFIG=config/smoke.yaml", "unlock")
+    done = run(*make, cwd=ROOT)
+    assert "--configfile config/smoke.yaml --cores 1 --unlock\n" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_environment_gets_this_checkout_with_its_pins(stand_in, tmp_path, elsewhere):
     """As Snakemake runs it: a copy of the script, in the working directory."""

@@ -11,24 +11,46 @@ import yaml
 from circuitlapse.config import load_config
 from circuitlapse.suite.corpus import make_suite_tokenizer
 from circuitlapse.tasks import build_task
+from circuitlapse.types import Ablation, Method, Metric
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "docs/library.md", ROOT / "docs/tables.md"]
 CONFIG = ROOT / "config/config.yaml"
 
 
+def run_examples(text: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run the Python examples of a page, one after the other, on the results of the smoke run."""
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+    model = f"results-smoke/models/{smoke['models'][0]['name']}/step{smoke['steps'][-1]}"
+    code = re.sub(r"results/models/[^\"]+", model, code)
+    code = code.replace("results/t", "results-smoke/t").replace("100)", "10)")
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
 def test_the_python_example_runs(finished):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    code = re.sub(r"results/models/[^\"]+", "results-smoke/models/pocket-tiny/step300", code)
-    code = code.replace("results/tasks", "results-smoke/tasks").replace("scores, 100", "scores, 10")
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=finished.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert re.fullmatch(r"\d+ of 42 edges: -?\d+\.\d\d\n", done.stdout), done.stderr
+    done = run_examples(README, finished.folder)
+    assert re.fullmatch(r"\d+ of \d+ edges: -?\d+\.\d\d\n", done.stdout), done.stderr
+
+
+def test_the_examples_of_the_library_run(copied):
+    done = run_examples((ROOT / "docs/library.md").read_text(), copied.folder)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"EdgeScores\(\d+ edges, largest \|score\| [^\n]+\)\nCircuit\(", done.stdout)
+    assert (copied.folder / "ioi.json").exists()
+
+
+def test_the_example_of_the_tables_runs(finished):
+    done = run_examples((ROOT / "docs/tables.md").read_text(), finished.folder)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", [Method, Ablation, Metric])
+def test_every_method_ablation_and_metric_is_in_the_pages(kind):
+    pages = README + (ROOT / "docs/library.md").read_text()
+    assert [name for name in kind if f"`{name}`" not in pages] == []
 
 
 def test_the_model_of_the_python_example_is_one_that_the_demo_makes():
@@ -66,19 +88,30 @@ def test_every_example_prompt_is_one_of_the_demo():
         assert examples[task.name] in set(built.frame["clean"])
 
 
-def test_no_line_is_too_long_to_read_in_a_terminal():
-    assert [line for line in README.splitlines() if len(line) > 120] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_is_too_long_to_read_in_a_terminal(page):
+    assert [line for line in page.read_text().splitlines() if len(line) > 120] == []
 
 
-@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README))
-def test_every_link_to_a_file_leads_somewhere(link):
-    assert link.startswith("https://") or (ROOT / link).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    assert links
+    assert all(link.startswith("https://") or (page.parent / link).exists() for link in links)
 
 
 def test_the_example_of_an_own_task_is_accepted(workflow):
     (csv,) = re.findall(r"```csv\n(.*?)```", README, re.DOTALL)
-    text = "".join(line.strip() + "\n" for line in csv.splitlines())
-    (workflow.folder / "my_task.csv").write_text(text)
+    header, *rows = (line.strip() for line in csv.splitlines() if line.strip())
+    names = (
+        ("Mary", "John"),
+        ("Anna", "James"),
+        ("Sarah", "David"),
+        ("Laura", "Robert"),
+        ("Susan", "Daniel"),
+    )
+    more = [row.replace("Mary", she).replace("John", he) for she, he in names for row in rows]
+    (workflow.folder / "my_task.csv").write_text("\n".join([header, *more]) + "\n")
     task = {"name": "my_task", "file": "my_task.csv", "metric": "logit_diff"}
     config = workflow.write_config("mine.yaml", tasks=[task])
     workflow.run("results-smoke/tasks/pocket/my_task.parquet", config=config)

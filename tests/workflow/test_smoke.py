@@ -5,6 +5,7 @@ import time
 
 import h5py
 import pandas as pd
+import pytest
 
 from circuitlapse.io.tasks import read_task
 
@@ -33,7 +34,7 @@ def test_every_table_and_figure_is_made(finished):
         assert (results / f"figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
     behaviour = pd.read_parquet(results / "tables/behaviour.parquet")
     assert len(behaviour) == 2 * 3
-    assert set(behaviour["n"]) == {16}
+    assert dict(behaviour.groupby("task")["n"].first()) == {"ioi": 20, "sva": 50}
 
 
 def test_untrained_models_show_no_behaviour(finished):
@@ -43,12 +44,20 @@ def test_untrained_models_show_no_behaviour(finished):
     assert start[["f_raw", "n_edges"]].isna().all(axis=None)
 
 
+def test_what_the_tiny_model_has_learned_at_its_end_has_a_faithful_circuit(finished):
+    summary = pd.read_parquet(finished.folder / RESULTS / "tables/circuit_summary.parquet")
+    end = summary[(summary["step"] == 400) & (summary["task"] == "sva")].iloc[0]
+    assert end["status"] == "ok"
+    assert 0.8 <= end["f_raw"] <= 1.2
+    assert 0 < end["n_edges"] <= end["n_edges_total"] / 2
+
+
 def test_no_prompt_stands_in_the_text_that_the_models_learned_from(finished):
     results = finished.folder / RESULTS
     text = (results / "corpus/pocket/train.txt").read_text()
     tasks = [read_task(path).frame for path in (results / "tasks/pocket").glob("*.parquet")]
     prompts = [prompt for task in tasks for prompt in (*task["clean"], *task["corrupted"])]
-    assert len(prompts) == 2 * 2 * 16
+    assert len(prompts) == 2 * (20 + 50)
     assert not [prompt for prompt in prompts if prompt in text]
 
 
@@ -57,7 +66,7 @@ def test_activations_are_deleted_when_nothing_needs_them_any_more(finished):
 
 
 def test_a_circuit_file_says_where_it_comes_from(finished):
-    with h5py.File(finished.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5") as file:
+    with h5py.File(finished.folder / RESULTS / "circuits/pocket-tiny/ioi/step400.h5") as file:
         assert len(file.attrs["weights_hash"]) == len(file.attrs["task_hash"]) == 64
         assert '"seed": 1234' in file.attrs["settings"]
         assert {"circuitlapse", "code_hash", "torch"} <= set(file.attrs)
@@ -67,7 +76,7 @@ def test_a_circuit_file_says_where_it_comes_from(finished):
 def test_logs_say_what_was_done(finished):
     logs = finished.folder / RESULTS / "logs"
     assert "loss" in (logs / "train_suite/pocket-tiny.log").read_text()
-    assert "tasks: 2/2" in (logs / "discover_circuit/pocket-tiny/step300.log").read_text()
+    assert "tasks: 2/2" in (logs / "discover_circuit/pocket-tiny/step400.log").read_text()
 
 
 def test_a_second_run_does_nothing(finished):
@@ -86,20 +95,23 @@ def test_the_same_configuration_gives_the_same_tables_bit_for_bit(finished, work
 
 
 def test_adding_a_step_runs_only_the_jobs_of_that_step(finished):
-    config = finished.write_config("more_steps.yaml", steps=[0, 100, 200, 300])
+    config = finished.write_config("more_steps.yaml", steps=[0, 100, 200, 400])
     expected = dict.fromkeys(AGAIN, 1) | {"cache_activations": 1, "discover_circuit": 1}
     assert finished.jobs(config=config) == expected
 
 
 def test_adding_a_task_keeps_the_circuits_that_are_there(copied):
-    task = [{"name": name, "n_prompts": 16} for name in ("ioi", "greater_than", "sva")]
-    config = copied.write_config("more_tasks.yaml", tasks=task, steps=[300])
-    circuit = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5"
+    task = [
+        {"name": name, "n_prompts": n}
+        for name, n in (("ioi", 20), ("sva", 50), ("greater_than", 16))
+    ]
+    config = copied.write_config("more_tasks.yaml", tasks=task, steps=[400])
+    circuit = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step400.h5"
     before = circuit.read_bytes()
     copied.run("circuits", config=config)
-    log = (copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log").read_text()
+    log = (copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step400.log").read_text()
     assert log.count("circuit kept") == 2
-    assert "sva:" in log
+    assert "greater_than:" in log
     assert circuit.read_bytes() == before
     assert copied.jobs("circuits", config=config) == {}
 
@@ -112,16 +124,10 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
     }
 
 
-def test_activations_asked_for_after_a_finished_run_are_made(finished):
-    planned = finished.jobs("--config", "activations={keep: true}")
-    assert planned["cache_activations"] == 3
-    assert not {"make_corpus", "train_suite", "make_task"} & set(planned)
-
-
 def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(copied):
     """Kill the workflow and its jobs in the middle of a job; the next run only redoes that."""
-    target = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step300.h5"
-    log = copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step300.log"
+    target = copied.folder / RESULTS / "circuits/pocket-tiny/ioi/step400.h5"
+    log = copied.folder / RESULTS / "logs/discover_circuit/pocket-tiny/step400.log"
     expected = files_in(copied.folder / RESULTS)
     target.unlink()
     log.unlink()
@@ -179,7 +185,7 @@ def kill_when(ready, command, *, folder):
 
 def test_activations_can_be_kept(copied):
     arguments = ("--config", "activations={keep: true, dtype: float16}")
-    target = f"{RESULTS}/activations/pocket-tiny/ioi/step300.h5"
+    target = f"{RESULTS}/activations/pocket-tiny/ioi/step400.h5"
     copied.run(target, *arguments)
     with h5py.File(copied.folder / target) as file:
         assert file["clean/z"].dtype == "float16"
@@ -198,3 +204,21 @@ def test_the_report_is_one_page_with_every_figure(copied):
     page = report.read_text()
     for figure in FIGURES:
         assert f"figures/{figure}.png" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["circuits={threshold: 0.9}", "activations={keep: true}", "bootstrap={samples: 200}"],
+)
+def test_a_change_runs_again_what_the_table_of_keys_says(finished, change):
+    planned = finished.jobs("--config", change)
+    assert planned["cache_activations"] == planned["discover_circuit"] == 3
+    assert not {"make_corpus", "train_suite", "make_task"} & set(planned)
+
+
+def test_removing_a_task_takes_up_the_others_again(finished):
+    """Their circuits are kept; see the test that adds one."""
+    tasks = [{"name": "sva", "n_prompts": 50}]
+    planned = finished.jobs(config=finished.write_config("fewer_tasks.yaml", tasks=tasks))
+    assert planned["cache_activations"] == planned["discover_circuit"] == 3
+    assert "make_task" not in planned

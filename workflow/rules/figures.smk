@@ -67,6 +67,7 @@ rule plot_circuits:
 rule plot_faithfulness:
     input:
         curve=PATHS.table.format(table="faithfulness_curve"),
+        rankings=PATHS.table.format(table="ranking_curve"),
         summary=PATHS.table.format(table="circuit_summary"),
     output:
         pdf=PATHS.figure_pdf.format(figure="faithfulness"),

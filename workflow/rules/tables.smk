@@ -1,6 +1,12 @@
 """Tidy tables, as Parquet and as CSV."""
 
-CIRCUIT_TABLES = ["circuit_summary", "faithfulness_curve", "circuit_edges"]
+CIRCUIT_TABLES = [
+    "circuit_summary",
+    "faithfulness_curve",
+    "circuit_edges",
+    "ranking_curve",
+    "ranking_area",
+]
 
 
 rule aggregate_behaviour:
@@ -55,6 +61,6 @@ rule aggregate_circuits:
 
 rule tables:
     input:
-        expand(PATHS.table, table=["behaviour", *CIRCUIT_TABLES]),
+        expand([PATHS.table, PATHS.table_csv], table=["behaviour", *CIRCUIT_TABLES]),
     message:
         "All tables are there"

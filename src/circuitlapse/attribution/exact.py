@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
-from transformer_lens.model_bridge import TransformerBridge
+from collections.abc import Callable
 
-from circuitlapse.activations import PairActivations
-from circuitlapse.evaluation import evaluate_circuits
-from circuitlapse.models import model_graph
-from circuitlapse.prompts import PromptPairs
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from circuitlapse.graph import Graph
+from circuitlapse.metrics import loss_sign
 from circuitlapse.selection import Circuit
+
+AT_ONCE = 64
+"""Circuits per call; each differs from the whole model in one edge and shares most of it."""
 
 
 def exact_scores(
-    model: TransformerBridge,
-    pairs: PromptPairs,
+    graph: Graph,
+    evaluate: Callable[[list[Circuit]], Float[ndarray, "circuit pair"]],
     *,
-    activations: PairActivations,
     metric: str,
-    batch_size: int | None,
 ) -> Float[ndarray, "source target"]:
-    """Return the metric with every edge minus the metric without this one, per edge.
+    """Return by how much the loss grows when one edge is taken out of the model, per edge.
 
-    Costs one pass per edge: for small models and tests.
+    Costs a good part of a pass per edge: for small models and tests.
+
+    Args:
+        graph: of the model.
+        evaluate: returns the metric of circuits.
+        metric: decides the sign.
     """
-    graph = model_graph(model)
+    whole = evaluate([Circuit.full(graph)]).mean()
     edges = np.argwhere(graph.exists)
-    circuits = [Circuit.full(graph)]
-    for source, target in edges:
-        mask = graph.exists.copy()
-        mask[source, target] = False
-        circuits.append(Circuit(graph, mask))
-    values = evaluate_circuits(
-        model, pairs, circuits, metric=metric, activations=activations, batch_size=batch_size
-    ).mean(axis=1)
     scores = np.zeros(graph.exists.shape)
-    scores[tuple(edges.T)] = values[0] - values[1:]
+    for start in range(0, len(edges), AT_ONCE):
+        part = edges[start : start + AT_ONCE]
+        without = evaluate([_without(graph, edge) for edge in part]).mean(axis=1)
+        scores[tuple(part.T)] = loss_sign(metric) * (without - whole)
     return scores
+
+
+def _without(graph: Graph, edge: Int[ndarray, "2"]) -> Circuit:
+    mask = graph.exists.copy()
+    mask[tuple(edge)] = False
+    return Circuit(graph, mask)

@@ -1,13 +1,21 @@
-"""Gradients at every receiver's own input, from one ordinary forward and backward pass.
+"""Gradients at every receiver's own input, from ordinary forward and backward passes.
 
-A head's query, key and value each read the residual stream through LayerNorm and one
-matrix. The gradient at the query (key, value) vector of one head therefore gives the
-gradient at that head's input: through the matrix, then through LayerNorm. The residual
-stream need not be copied for every receiver to get the same numbers.
+A head's query, key and value each read the residual stream through LayerNorm and one matrix.
+The gradient at the query (key, value) vector of one head therefore gives the gradient at that
+head's input: through the matrix, then through LayerNorm. With xhat the normalised residual
+stream, s the standard deviation it was divided by, W the matrix of head and port, scaled row
+by row with LayerNorm's gain, and g the gradient at the vector, that is
+
+    (W g - mean(W g) - xhat (xhat . W g) / d_model) / s
+
+Of this only g / s, xhat and one number, c = xhat . W g / (d_model s), have to be kept per run:
+summed over runs, the first two terms are one product with the centred W, and the last is a
+product of xhat and c over the runs. The residual stream is never copied per receiver.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,85 +23,143 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from circuitlapse.activations import layer_norm_scale
+from circuitlapse.forward import Edit, LayerTrace, at_end, run_layers
 from circuitlapse.graph import PORTS
-from circuitlapse.hooks import end_logits, recorder
-from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.metrics import loss_sign, needs_clean_logits
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.readout import Readout
 
 
-def receiver_gradients(
-    model: TransformerBridge,
-    pairs: PromptPairs,
-    *,
-    embed: Float[Tensor, "pair pos d_model"],
-    metric: str,
-) -> Float[Tensor, "pair pos target d_model"]:
-    """Return the gradient of minus the metric at every target's input.
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What is differentiated: minus the metric (or the KL divergence), summed over prompts."""
+
+    pairs: PromptPairs
+    metric: str
+    clean_logits: Float[Tensor, "pair vocab"]
+
+    def batch(self, start: int, stop: int) -> Objective:
+        """Return the objective of the pairs from `start` up to, not including, `stop`."""
+        pairs = self.pairs.batch(start, stop)
+        return Objective(pairs, self.metric, self.clean_logits[start:stop])
+
+    def loss(
+        self, model: TransformerBridge, resid_end: Float[Tensor, "run d_model"], n_runs: int
+    ) -> Float[Tensor, ""]:
+        """Return the loss of `n_runs` runs of all prompts, one after the other."""
+        clean = self.clean_logits.repeat(n_runs, 1) if needs_clean_logits(self.metric) else None
+        pairs = self.pairs.repeat(n_runs)
+        readout = Readout(model, pairs, metric=self.metric, clean_logits=clean)
+        return loss_sign(self.metric) * readout(resid_end).sum()
+
+
+@dataclass
+class _HeadSum:
+    """What is kept of the gradients at the heads of one layer."""
+
+    scaled: Tensor | int = 0
+    normalised: list[Float[Tensor, "run pair pos d_model"]] = field(default_factory=list)
+    along: list[Float[Tensor, "run pair pos target"]] = field(default_factory=list)
+
+
+class GradientSum:
+    """Gradients of the loss at every receiver's input, summed over runs, in float32.
 
     Args:
         model: weights need no gradient.
-        pairs: the clean tokens are fed, the clean answers are scored.
-        embed: replaces the output of the embedding.
-        metric: see `circuitlapse.metrics`.
+        objective: the clean prompts' answers are scored.
     """
-    got: dict[str, Tensor] = {}
-    names = [name for layer in range(model.cfg.n_layers) for name in _hook_names(layer)]
-    hooks: list[Any] = [(name, recorder(got, name)) for name in [*names, "ln_final.hook_in"]]
-    start = embed.detach().clone().requires_grad_(True)
-    hooks.append(("embed.hook_out", lambda x, hook: start))  # noqa: ARG005
-    with torch.enable_grad():
-        logits = end_logits(model, pairs.clean, pairs=pairs, hooks=hooks)
-        loss = -per_prompt_metric(logits, pairs, metric=metric).sum()
-        wanted = [name for name in got if not name.endswith(("ln1.hook_in", "ln2.hook_in"))]
-        grads = torch.autograd.grad(loss, [got[name] for name in wanted])
-    at = dict(zip(wanted, grads, strict=True))
-    parts = [part for layer in range(model.cfg.n_layers) for part in _layer(model, layer, got, at)]
-    return torch.cat([*parts, at["ln_final.hook_in"][:, :, None]], dim=2).detach()
+
+    def __init__(self, model: TransformerBridge, objective: Objective) -> None:
+        self._model, self._objective = model, objective
+        self._heads = [_HeadSum() for _ in range(model.cfg.n_layers)]
+        self._mlps: list[Tensor | int] = [0] * model.cfg.n_layers
+        self._logits: Tensor | int = 0
+        self.n_runs = 0
+
+    def add(
+        self, embeds: Float[Tensor, "run pair pos d_model"], *, edit: Edit | None = None
+    ) -> None:
+        """Run the model from each of several outputs of the embedding, and add the gradients.
+
+        Args:
+            embeds: replace the output of the embedding.
+            edit: replaces further outputs; it sees runs and pairs as one axis.
+        """
+        n_runs = len(embeds)
+        with torch.enable_grad():
+            start = embeds.flatten(0, 1).detach().requires_grad_(True)
+            layers = run_layers(self._model, start, edit=edit)
+            resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
+            loss = self._objective.loss(self._model, resid_end, n_runs)
+            wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_in)]
+            grads = torch.autograd.grad(
+                loss, [*wanted, resid_end], allow_unused=True, materialize_grads=True
+            )
+        width = len(PORTS) + 1
+        for index, trace in enumerate(layers):
+            *at_ports, at_mlp = grads[index * width : (index + 1) * width]
+            self._add_heads(index, trace, at_ports, n_runs)
+            self._add_mlp(index, trace, at_mlp, n_runs)
+        self._logits = self._logits + _by_run(grads[-1].float(), n_runs).sum(0)
+        self.n_runs += n_runs
+
+    @torch.no_grad()
+    def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
+        block, heads = self._model.blocks[layer], self._heads[layer]
+        normalised, scale = _normalise(trace.resid, block.ln1)
+        scaled, along = [], []
+        for port, grad, value in zip(_ports(block), grads, trace.ports, strict=True):
+            shape = (*grad.shape[:2], self._model.cfg.n_heads, -1)
+            per_head: Tensor = grad.float().reshape(shape) / scale[..., None]
+            moved = (value - port(block.ln1.bias)).float().view_as(per_head)
+            scaled.append(per_head)
+            along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)
+        heads.scaled = heads.scaled + _by_run(torch.cat(scaled, 2), n_runs).sum(0)
+        heads.normalised.append(_by_run(normalised, n_runs))
+        heads.along.append(_by_run(torch.cat(along, 2), n_runs))
+
+    @torch.no_grad()
+    def _add_mlp(self, layer: int, trace: LayerTrace, grad: Tensor, n_runs: int) -> None:
+        norm = self._model.blocks[layer].ln2
+        normalised, scale = _normalise(trace.mlp_resid, norm)
+        grad = norm.weight.float() * grad.float()
+        along = (normalised * grad).mean(-1, keepdim=True)
+        grad = (grad - grad.mean(-1, keepdim=True) - normalised * along) / scale
+        self._mlps[layer] = self._mlps[layer] + _by_run(grad, n_runs).sum(0)
+
+    def at_heads(self, layer: int) -> Float[Tensor, "pair target pos d_model"]:
+        """Return the sum at the queries, keys and values of all heads of a layer, in this order."""
+        block, heads = self._model.blocks[layer], self._heads[layer]
+        gain = block.ln1.weight.float()[:, None]
+        weight = torch.cat([block.attn.W_Q, block.attn.W_K, block.attn.W_V]).float() * gain
+        weight = weight - weight.mean(1, keepdim=True)
+        straight = torch.einsum("btre,rde->brtd", heads.scaled, weight)
+        normalised, along = torch.cat(heads.normalised), torch.cat(heads.along)
+        return straight - torch.einsum("nbtr,nbtd->brtd", along, normalised)
+
+    def at_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
+        """Return the sum at the input of an MLP."""
+        return torch.as_tensor(self._mlps[layer])
+
+    def at_logits(self) -> Float[Tensor, "pair d_model"]:
+        """Return the sum at the final residual stream; only the end position has a gradient."""
+        return torch.as_tensor(self._logits)
 
 
-def _hook_names(layer: int) -> list[str]:
-    kinds = ("ln1.hook_in", "ln2.hook_in", "ln2.hook_out", *(f"attn.{p}.hook_out" for p in PORTS))
-    return [f"blocks.{layer}.{kind}" for kind in kinds]
+def _ports(block: Any) -> tuple[Any, ...]:
+    return block.attn.q, block.attn.k, block.attn.v
 
 
-def _layer(
-    model: TransformerBridge, layer: int, got: dict[str, Tensor], at: dict[str, Tensor]
-) -> list[Float[Tensor, "pair pos _ d_model"]]:
-    """Return the gradients at q, k, v of all heads and at the MLP of one layer, in order."""
-    block, prefix = model.blocks[layer], f"blocks.{layer}"
-    weights = (block.attn.W_Q, block.attn.W_K, block.attn.W_V)
-    at_ln1_out = torch.cat(
-        [
-            torch.einsum("bthe,hde->bthd", at[f"{prefix}.attn.{port}.hook_out"], weight)
-            for port, weight in zip(PORTS, weights, strict=True)
-        ],
-        dim=2,
-    )
-    at_ln2_out = at[f"{prefix}.ln2.hook_out"][:, :, None]
-    return [
-        through_layer_norm(at_ln1_out, x=got[f"{prefix}.ln1.hook_in"], norm=block.ln1),
-        through_layer_norm(at_ln2_out, x=got[f"{prefix}.ln2.hook_in"], norm=block.ln2),
-    ]
+def _by_run(x: Float[Tensor, "run_and_pair ..."], n_runs: int) -> Float[Tensor, "run pair ..."]:
+    return x.reshape(n_runs, -1, *x.shape[1:])
 
 
-def through_layer_norm(
-    grad: Float[Tensor, "pair pos receiver d_model"],
-    *,
-    x: Float[Tensor, "pair pos d_model"],
-    norm: Any,
-) -> Float[Tensor, "pair pos receiver d_model"]:
-    """Carry gradients at the output of a LayerNorm back to its input `x`, one per receiver.
-
-    With xhat the normalised x, s its scale and ghat = gain * grad, the result is
-    (ghat - mean(ghat) - xhat mean(xhat ghat)) / s.
-    """
-    variance: Tensor
-    mean: Tensor
-    variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
-    scale = (variance + norm.original_component.eps).sqrt()
-    xhat = ((x - mean) / scale)[:, :, None]
-    ghat: Tensor = norm.original_component.weight * grad
-    projection = (ghat * xhat).mean(-1, keepdim=True)
-    centred: Tensor = ghat - ghat.mean(-1, keepdim=True) - xhat * projection
-    grad_in: Tensor = centred / scale[:, :, None]
-    return grad_in
+def _normalise(
+    x: Float[Tensor, "*batch d_model"], norm: torch.nn.Module
+) -> tuple[Float[Tensor, "*batch d_model"], Float[Tensor, "*batch 1"]]:
+    """Return x centred and divided by its scale, and the scale, in float32."""
+    x = x.float()
+    scale = layer_norm_scale(x, norm)[..., None]
+    return (x - x.mean(-1, keepdim=True)) / scale, scale

@@ -1,95 +1,150 @@
-"""Edge attribution patching and its integrated-gradients form (arXiv 2310.10348, 2403.17806).
+"""Edge attribution patching and its integrated-gradients forms (arXiv 2310.10348, 2403.17806).
 
 The score of edge u -> v is the mean over prompts of the sum, over positions and channels,
-of (corrupted - clean output of u) times the gradient of minus the metric at v's input. The
-methods differ only in the embeddings at which that gradient is taken and averaged.
+of (ablated - clean output of u) times the gradient of the loss at v's input. The methods
+differ in the runs at which that gradient is taken and averaged.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.activations import PairActivations, batches, source_outputs
-from circuitlapse.attribution.gradients import receiver_gradients
+from circuitlapse.activations import Outputs
+from circuitlapse.attribution.contraction import edge_sums, source_changes
+from circuitlapse.attribution.gradients import GradientSum, Objective
 from circuitlapse.graph import Graph
 from circuitlapse.models import model_graph
-from circuitlapse.prompts import PromptPairs
 from circuitlapse.types import IgRule, Method
 
 
 def clean_fractions(method: str, ig_steps: int, ig_rule: str) -> list[float]:
-    """Return the points of the line from the corrupted (0) to the clean (1) embedding.
+    """Return the points of the line from the ablated (0) to the clean (1) end.
 
-    `left` gives 0, 1/m, ..., (m-1)/m as the reference implementation uses; `midpoint`
-    gives (k + 1/2)/m, whose error falls faster with m.
+    `midpoint` gives (k + 1/2)/m. `left` gives what the reference implementation uses: for
+    inputs 0, 1/m, ..., (m-1)/m; for activations 1/m, ..., 1.
     """
     if method == Method.EAP:
         return [1.0]
     if method == Method.CLEAN_CORRUPTED:
         return [0.0, 1.0]
-    shift = 0.5 if ig_rule == IgRule.MIDPOINT else 0.0
+    shift = 0.0 if method == Method.EAP_IG_INPUTS else 1.0
+    shift = 0.5 if ig_rule == IgRule.MIDPOINT else shift
     return [(k + shift) / ig_steps for k in range(ig_steps)]
 
 
-def interpolated_scores(
-    model: TransformerBridge,
-    pairs: PromptPairs,
-    *,
-    activations: PairActivations,
-    metric: str,
-    fractions: list[float],
-    batch_size: int | None,
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What is interpolated, between what, and what is differentiated.
+
+    Attributes:
+        clean, ablated: the two ends, for every source.
+        objective: of the same pairs.
+    """
+
+    clean: Outputs
+    ablated: Outputs
+    objective: Objective
+
+    def batch(self, start: int, stop: int) -> Line:
+        """Return the pairs from `start` up to, not including, `stop`."""
+        ends = start, stop
+        return Line(self.clean.batch(*ends), self.ablated.batch(*ends), self.objective.batch(*ends))
+
+
+def input_scores(
+    model: TransformerBridge, line: Line, *, fractions: Sequence[float], runs_at_once: int
 ) -> Float[Tensor, "source target"]:
-    """Return scores summed over prompts and divided by their number, in float64."""
-    graph = model_graph(model)
-    total = torch.zeros(graph.exists.shape, dtype=torch.float64)
-    for start, stop in batches(len(pairs), batch_size):
-        part, acts = pairs.batch(start, stop), activations.batch(start, stop)
-        grads = _mean_gradients(model, part, acts, metric=metric, fractions=fractions)
-        change = source_outputs(model, acts.corrupted) - source_outputs(model, acts.clean)
-        total += _contract(graph, change, grads)
-    return total / len(pairs)
+    """Return scores summed over prompts, gradients averaged along the line of embeddings."""
+    gradients = GradientSum(model, line.objective)
+    for part in _chunks(fractions, runs_at_once):
+        gradients.add(_between(line.ablated.embed, line.clean.embed, part))
+    changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
+    return edge_sums(model_graph(model), changes, gradients, end) / len(fractions)
 
 
-def _mean_gradients(
+def activation_scores(
     model: TransformerBridge,
-    pairs: PromptPairs,
-    acts: PairActivations,
+    line: Line,
     *,
-    metric: str,
-    fractions: list[float],
-) -> Float[Tensor, "pair pos target d_model"]:
-    grads = None
-    for fraction in fractions:
-        embed = acts.corrupted.embed + fraction * (acts.clean.embed - acts.corrupted.embed)
-        point = receiver_gradients(model, pairs, embed=embed, metric=metric)
-        grads = point if grads is None else grads.add_(point)
-    assert grads is not None
-    return grads / len(fractions)
-
-
-def _contract(
-    graph: Graph,
-    change: Float[Tensor, "pair pos source d_model"],
-    grads: Float[Tensor, "pair pos target d_model"],
+    fractions: Sequence[float],
+    runs_at_once: int,
+    pooled: bool,
 ) -> Float[Tensor, "source target"]:
-    """Multiply what every source changes with every later target's gradient, layer by layer."""
+    """Return scores summed over prompts, interpolating the output of one group at a time.
+
+    A group is the embedding, all heads of a layer, or an MLP; all else of a run is clean.
+
+    Args:
+        model: from `load_model`.
+        line: the two ends.
+        fractions: points of each group's line.
+        runs_at_once: points in one pass.
+        pooled: average the gradients over the runs of all groups for every edge, as the
+            reference implementation does, instead of over those of the edge's own source.
+    """
+    graph, end = model_graph(model), line.objective.pairs.end
+    changes = source_changes(model, line.clean, line.ablated)
     scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
-    width = 3 * graph.n_heads + 1
+    gradients = GradientSum(model, line.objective)
+    for group in _groups(graph):
+        for part in _chunks(fractions, runs_at_once):
+            _add_group(gradients, line, group, fractions=part)
+        if not pooled:
+            scores += edge_sums(graph, changes, gradients, end, rows=group.rows)
+            gradients = GradientSum(model, line.objective)
+    if pooled:
+        return edge_sums(graph, changes, gradients, end) / gradients.n_runs
+    return scores / len(fractions)
+
+
+class _Group(NamedTuple):
+    """Sources that are interpolated together: where their output is found, and their rows."""
+
+    layer: int
+    kind: str
+    rows: slice
+
+
+def _groups(graph: Graph) -> Iterator[_Group]:
+    yield _Group(0, "embed", slice(0, 1))
     for layer in range(graph.n_layers):
-        seen = graph.n_visible_to_mlp(layer)
-        columns = slice(layer * width, (layer + 1) * width)
-        scores[:seen, columns] = _sum(change[:, :, :seen], grads[:, :, columns])
-    scores[:, -1:] = _sum(change, grads[:, :, -1:])
-    return scores
+        mlp = graph.mlp_source(layer)
+        yield _Group(layer, "z", graph.head_sources(layer))
+        yield _Group(layer, "mlp_out", slice(mlp, mlp + 1))
 
 
-def _sum(
-    change: Float[Tensor, "pair pos source d_model"],
-    grads: Float[Tensor, "pair pos target d_model"],
-) -> Float[Tensor, "source target"]:
-    per_prompt = torch.einsum("btsd,btrd->bsr", change, grads)
-    return per_prompt.double().sum(0).cpu()
+def _add_group(
+    gradients: GradientSum, line: Line, group: _Group, *, fractions: Sequence[float]
+) -> None:
+    ablated, clean = (getattr(run, group.kind) for run in (line.ablated, line.clean))
+    if group.kind == "embed":
+        gradients.add(_between(ablated, clean, fractions))
+        return
+    points = _between(ablated[:, :, group.layer], clean[:, :, group.layer], fractions)
+
+    def edit(layer: int, kind: str, computed: Tensor) -> Tensor:
+        return points.flatten(0, 1) if (layer, kind) == (group.layer, group.kind) else computed
+
+    embed = line.clean.embed
+    gradients.add(embed.expand(len(fractions), *embed.shape), edit=edit)
+
+
+def _between(
+    ablated: Float[Tensor, "pair ..."],
+    clean: Float[Tensor, "pair ..."],
+    fractions: Sequence[float],
+) -> Float[Tensor, "run pair ..."]:
+    """Return the points at the given fractions of the way from ablated to clean."""
+    return torch.stack([ablated + fraction * (clean - ablated) for fraction in fractions])
+
+
+def _chunks(fractions: Sequence[float], size: int) -> Iterator[Sequence[float]]:
+    for start in range(0, len(fractions), size):
+        yield fractions[start : start + size]

@@ -2,19 +2,24 @@
 
 python -m circuitlapse.config                    print the JSON schema, as YAML
 python -m circuitlapse.config --write            write it, and the tables of config/README.md
-python -m circuitlapse.config --report [FILE]    print where `make report` puts its page; FILE
-                                                 is read on top of config/config.yaml
+python -m circuitlapse.config --check [FILE]     say what is wrong, if anything
+python -m circuitlapse.config --report [FILE]    print where `make report` puts its page
+
+FILE is read on top of config/config.yaml.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from circuitlapse.config.document import schema_text, with_tables
 from circuitlapse.config.load import load_config
+from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
+from circuitlapse.errors import ConfigError
 from circuitlapse.paths import Paths
 
 DEFAULT = Path("config/config.yaml")
@@ -27,21 +32,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m circuitlapse.config", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--write", action="store_true", help=f"write {SCHEMA} and {README}")
+    parser.add_argument("--check", nargs="*", metavar="FILE", type=Path, help="look for problems")
     parser.add_argument("--report", nargs="*", metavar="FILE", type=Path, help="print a path")
     asked = parser.parse_args()
     if asked.write:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
         README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    elif asked.check is not None:
+        checked([DEFAULT, *asked.check])
     elif asked.report is not None:
-        print(report_path([DEFAULT, *asked.report]))
+        print(Paths(checked([DEFAULT, *asked.report]).results).report)
     else:
         print(schema_text(), end="")
 
 
-def report_path(files: Sequence[Path]) -> str:
-    """Return where the report of the configuration in `files` goes."""
-    config = load_config(merged_values(read_sources(files)), files)
-    return Paths(config.results).report
+def checked(files: Sequence[Path]) -> Config:
+    """Return the configuration in `files`, or end with every problem in it."""
+    sources = read_sources(files)
+    if empty := [source.name for source in sources if not (source.values or source.mistake)]:
+        sys.exit(f"ConfigError: {empty[0]}: has no keys, which Snakemake refuses; leave it out.")
+    try:
+        return load_config(merged_values(sources), files)
+    except ConfigError as error:
+        sys.exit(f"ConfigError: {error}")
 
 
 if __name__ == "__main__":

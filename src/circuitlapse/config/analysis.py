@@ -7,7 +7,16 @@ from typing import Literal
 from circuitlapse.config.fields import Section, key
 from circuitlapse.types import IgRule, Method, Selection
 
-FastMethod = Literal[Method.EAP, Method.EAP_IG_INPUTS, Method.CLEAN_CORRUPTED]
+FastMethod = Literal[
+    Method.EAP,
+    Method.EAP_IG_INPUTS,
+    Method.EAP_IG_ACTIVATIONS,
+    Method.EAP_IG_ACTIVATIONS_POOLED,
+    Method.CLEAN_CORRUPTED,
+]
+
+
+CIRCUITS = "circuits, and activations unless kept"
 
 
 class Activations(Section):
@@ -16,7 +25,8 @@ class Activations(Section):
     keep: bool = key(
         "Keep them; otherwise they are deleted as soon as no job needs them.",
         False,
-        reruns="activations already deleted; tables, figures",
+        reruns="if true, activations already deleted, and circuits, which are kept as they are; "
+        "if false, nothing, and the files stay",
     )
     dtype: Literal["float16", "float32"] = key(  # HDF5 has no bfloat16
         "Number format on disk.", "float32", reruns="activations"
@@ -27,54 +37,61 @@ class Circuits(Section):
     """How edges are scored, and how the smallest faithful circuit is searched."""
 
     method: FastMethod = key(
-        "How an edge is scored (arXiv 2403.17806).", Method.EAP_IG_INPUTS, reruns="circuits"
+        "How an edge is scored (arXiv 2403.17806).", Method.EAP_IG_INPUTS, reruns=CIRCUITS
     )
     ig_steps: int = key(
-        "For eap_ig_inputs: points on the line from the corrupted to the clean embedding.",
+        "For eap_ig methods: points on the line from the corrupted to the clean end.",
         30,
-        reruns="circuits",
+        reruns=CIRCUITS,
         ge=1,
         le=1000,
     )
     ig_rule: IgRule = key(
-        "For eap_ig_inputs: a point is the left end (the paper's) or the middle (smaller error) "
+        "For eap_ig methods: a point is the left end (the paper's) or the middle (smaller error) "
         "of its interval.",
         IgRule.LEFT,
-        reruns="circuits",
+        reruns=CIRCUITS,
         strict=False,
     )
     selection: Selection = key(
         "Grow the circuit backwards from the logits (greedy, the paper's), or take the strongest "
         "edges wherever they are (top_n).",
         Selection.GREEDY,
-        reruns="circuits",
+        reruns=CIRCUITS,
         strict=False,
     )
     threshold: float = key(
         "Faithfulness that a circuit must reach, as a fraction of the model's task metric.",
         0.8,
-        reruns="circuits",
+        reruns=CIRCUITS,
         gt=0,
         le=1,
     )
     max_fraction: float = key(
         "Largest circuit tried, as a fraction of the model's edges.",
         0.5,
-        reruns="circuits",
+        reruns=CIRCUITS,
         gt=0,
         le=1,
     )
     grid_ratio: float = key(
         "Ratio of neighbouring sizes on the faithfulness curve; nearer to 1 is finer and slower.",
         1.6,
-        reruns="circuits",
+        reruns=CIRCUITS,
         gt=1,
         le=10,
     )
     refine_points: int = key(
         "Number of sizes tried between the last that fails and the first that passes.",
         4,
-        reruns="circuits",
+        reruns=CIRCUITS,
+        ge=0,
+        le=100,
+    )
+    random_circuits: int = key(
+        "Number of random orders of the edges that circuits are compared with.",
+        3,
+        reruns=CIRCUITS,
         ge=0,
         le=100,
     )
@@ -100,12 +117,20 @@ class Compute(Section):
     dtype: Literal["float32", "float64", "bfloat16"] = key(
         "Number format of weights and arithmetic.", "float32", reruns="activations"
     )
-    batch_size: int = key(
-        "Prompts per forward pass; a smaller number needs less memory.",
-        64,
+    batch_size: int | None = key(
+        "Prompts per forward pass. Otherwise as many as fit in memory_mb.",
+        None,
         reruns="activations",
         ge=1,
         le=100_000,
+    )
+    memory_mb: int | None = key(
+        "Memory for what a forward pass holds. Otherwise 500 MB on a CPU, and most of the free "
+        "memory of a GPU.",
+        None,
+        reruns="activations",
+        ge=1,
+        le=10_000_000,
     )
     threads: int = key("CPU threads per job.", 1, reruns="activations", ge=1, le=128)
 

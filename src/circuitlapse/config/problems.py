@@ -5,14 +5,20 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from circuitlapse.config.keys import KeyPath, allowed, as_yaml, node_at
 from circuitlapse.config.schema import Config
+
+_PLAIN = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
+"""Kinds of values that YAML writes without quotes, and what it makes of them."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,20 @@ def _not_allowed(where: KeyPath, value: object) -> Problem:
     node = node_at(where)
     not_null = node.get("anyOf", [node])[0]
     hint = nearest(value, not_null["enum"]) if "enum" in not_null else "."
-    if isinstance(value, str) and not_null.get("type") in ("integer", "number", "boolean"):
-        hint = "; this is text to YAML: take away quotes, and write 1e-3 as 1.0e-3."
+    if isinstance(value, str) and not_null.get("type") in _PLAIN:
+        hint = _text_hint(value, not_null["type"])
     return Problem(where, f"{shown(value)} must be {allowed(node)}{hint}")
+
+
+def _text_hint(value: str, kind: str) -> str:
+    """Say how to write text so that YAML reads it as what it looks like, if it does."""
+    with suppress(yaml.YAMLError):
+        if type(yaml.safe_load(value)) in _PLAIN[kind]:
+            return "; this is text to YAML: take away the quotes."
+    with suppress(ValueError):
+        if kind == "number" and isfinite(float(value)):
+            return "; this is text to YAML: a number needs a dot, such as 1.0e-3 for 1e-3."
+    return "."
 
 
 def _is_echo(detail: ErrorDetails) -> bool:

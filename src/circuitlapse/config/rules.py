@@ -22,7 +22,8 @@ def rule_problems(written: Written, known: Iterable[Problem]) -> Iterator[Proble
     """Yield what is wrong between keys, passing over values with a known problem."""
     sound = _without(written, known)
     for section in ("models", "tasks"):
-        yield from _unique_names(_entries(sound, section))
+        yield from _unique(_entries(sound, section), "name")
+    yield from _unique_labels(_entries(sound, "models"))
     yield from _ascending_steps(sound)
     yield from _saved_steps(sound)
     for where, model in _entries(sound, "models"):
@@ -57,17 +58,24 @@ def _entries(written: Written, section: str) -> Iterator[tuple[KeyPath, Written]
             yield (section, index), entry
 
 
-def _unique_names(entries: Iterable[tuple[KeyPath, Written]]) -> Iterator[Problem]:
+def _unique(entries: Iterable[tuple[KeyPath, Written]], name: str) -> Iterator[Problem]:
     first: dict[str, KeyPath] = {}
     for where, entry in entries:
-        name = entry["name"]
-        if name is REJECTED:
+        value = entry[name]
+        if value is REJECTED:
             continue
-        if name in first:
-            section, index = first[name]
-            taken = f"{shown(name)} is already the name of {section}[{index}]"
-            yield Problem((*where, "name"), f"{taken}; names must be unique.")
-        first.setdefault(name, where)
+        if value in first:
+            section, index = first[value]
+            taken = f"{shown(value)} is already the {name} of {section}[{index}]"
+            yield Problem((*where, name), f"{taken}; {name}s must be unique.")
+        first.setdefault(value, where)
+
+
+def _unique_labels(entries: Iterable[tuple[KeyPath, Written]]) -> Iterator[Problem]:
+    """Hold apart the labels of models with different names; one without label has its name."""
+    labels = [(where, {"label": model["name"], **model}) for where, model in entries]
+    first_of_name = {model["name"]: (where, model) for where, model in reversed(labels)}
+    yield from _unique(sorted(first_of_name.values(), key=lambda entry: entry[0]), "label")
 
 
 def _analysed(written: Written) -> Iterator[tuple[KeyPath, list[Any]]]:

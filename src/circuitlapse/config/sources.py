@@ -52,8 +52,9 @@ def _read(name: str) -> Source:
     except OSError as error:
         return Source(name, {}, f"{name}: cannot be read: {error.strerror}.")
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        return Source(name, {}, f"{name}: line {line} is not valid YAML: {error.problem}.")
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}," if mark else "it"
+        return Source(name, {}, f"{name}: {where} is not valid YAML: {error.problem}.")
     except (yaml.YAMLError, UnicodeError):
         return Source(name, {}, f"{name}: is not a text file in UTF-8.")
     if not isinstance(values, dict | None):

@@ -9,6 +9,7 @@ from typing import Any
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.problems import Problem, missing, nearest, shown
 from circuitlapse.config.tasks import BUILDERS, DRAWN_AT_RANDOM
+from circuitlapse.prompt_file import column_problem
 
 
 def task_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
@@ -36,8 +37,15 @@ def _file_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
         )
     if task.get("metric") is None:
         yield missing((*where, "metric"))
-    if isinstance(file, str) and not Path(file).is_file():
-        yield Problem((*where, "file"), f"{shown(file)} does not exist in {Path.cwd()}.")
+    if isinstance(file, str) and (problem := _contents_problem(Path(file))):
+        yield Problem((*where, "file"), f"{shown(file)} {problem}.")
+
+
+def _contents_problem(file: Path) -> str:
+    if not file.is_file():
+        return f"does not exist in {Path.cwd()}"
+    problem = column_problem(file)
+    return f"cannot be used: {problem}" if problem else ""
 
 
 def _builder_problems(where: KeyPath, task: dict[str, Any], builder: Any) -> Iterator[Problem]:

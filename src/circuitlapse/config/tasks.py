@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from circuitlapse.config.fields import SEED, Section, key
-from circuitlapse.types import Metric
+from circuitlapse.types import MIN_PROMPTS, Metric
 
 BUILDERS = {
     "ioi": Metric.LOGIT_DIFF,
@@ -18,6 +18,7 @@ BUILDERS = {
 DRAWN_AT_RANDOM = ("ioi", "greater_than", "sva")
 """Builders whose prompts are drawn from too many for "all there are" to be of use."""
 
+TaskMetric = Literal[Metric.LOGIT_DIFF, Metric.PROB_DIFF]
 Builder = Literal["ioi", "gendered_pronoun", "greater_than", "sva"]
 Corruption = Literal["s2_to_io", "s2_to_random"]
 
@@ -27,7 +28,7 @@ class Task(Section):
 
     name: str = key(
         "Name in paths, tables and figures; each task has its own.",
-        reruns="everything of this task",
+        reruns="prompts of this task; activations and circuits of all",
         pattern=r"^[a-z][a-z0-9_]*$",
         allowed="small letters, digits and '_', with a letter first",
         examples=["ioi"],
@@ -44,10 +45,9 @@ class Task(Section):
         pattern=r"\.(csv|jsonl)$",
         allowed="a path that ends in .csv or .jsonl",
     )
-    metric: Metric = key(
+    metric: TaskMetric = key(
         "How a prompt is scored; set it for a file only, because a builder fixes its own.",
         reruns="prompts",
-        strict=False,
         examples=["logit_diff"],
         otherwise="fixed by the builder; required with a file",
     )
@@ -55,7 +55,7 @@ class Task(Section):
         "Number of prompt pairs; null takes all there are, for gendered_pronoun and for a file; "
         "the prompts of the other tasks are drawn at random.",
         reruns="prompts",
-        ge=10,
+        ge=MIN_PROMPTS,
         le=100_000,
         otherwise="100; null with a file",
     )

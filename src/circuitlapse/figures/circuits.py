@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from textwrap import fill
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlapse.figures import style
+from circuitlapse.figures.text import shorten
+from circuitlapse.figures.ticks import SIZE, label_log
 from circuitlapse.types import Status
 
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""
+_STRIP_LABEL_PT = 72.0
+"""Width of the models' names beside it; the legend has them in full."""
 
 _RING: dict[str, Any] = {
     "marker": "o",
@@ -49,7 +52,8 @@ def circuits_figure(
 
     Steps at which a model lacks the behaviour have no circuit: its line breaks there, and a
     strip below shows when that was. Hollow markers did not reach the threshold, ringed ones
-    overshoot the model.
+    overshoot the model. Shaded are bootstrap intervals; a circuit between two steps without
+    one has a bar instead.
 
     Args:
         summary: the table `circuit_summary`, of one attribution method.
@@ -61,20 +65,25 @@ def circuits_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    rows = style.drawable(style.of_one_method(summary), min_step=min_step)
-    rows = rows[rows["model"].isin(labels) & rows["task"].isin(tasks)]
+    analysed = style.of_one_method(summary)
+    analysed = analysed[analysed["model"].isin(labels) & analysed["task"].isin(tasks)]
+    rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():
         figure, columns = _panels(tasks, n_models=len(labels))
         for task, column in columns.items():
             of_task = rows[rows["task"] == task]
-            _draw_size(column.size, of_task, looks=looks)
             _draw_faithfulness(column.faithfulness, of_task, looks=looks, threshold=threshold)
             _draw_absence(column.absence, of_task, looks=looks)
+            if of_task["f_raw"].notna().any():
+                _draw_size(column.size, of_task, looks=looks)
+            else:
+                reason = _why_empty(analysed[analysed["task"] == task], min_step=min_step)
+                for axes in (column.size, column.faithfulness):
+                    style.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
-        models = style.model_handles(looks.values())
-        marks = _mark_handles(threshold)
-        style.legend_below(figure, style.in_columns(models, marks, n_rows=3), n_rows=3)
+        marks = [*_mark_handles(set(rows["status"]), threshold), *style.interval_handles(figure)]
+        style.legend_below(figure, style.model_handles(looks.values()), marks, n_rows=3)
     return figure
 
 
@@ -86,8 +95,9 @@ def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, C
     )
     columns = {task: Column(*grid[:, index]) for index, task in enumerate(tasks)}
     for task, column in columns.items():
-        column.size.set_title(_fit(style.task_title(task), tasks))
-        column.absence.set_xlabel(_fit(style.TOKENS, tasks))
+        title, tokens = style.task_title(task), style.TOKENS
+        column.size.set_title(style.across(title, len(tasks), size=style.TITLE_SIZE))
+        column.absence.set_xlabel(style.across(tokens, len(tasks), size=style.LABEL_SIZE))
         column.size.set_yscale("log")
         column.absence.set_xscale("log")
         column.absence.tick_params(axis="y", length=0)
@@ -95,12 +105,13 @@ def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, C
 
 
 def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
-    if rows["edge_fraction"].isna().all():
-        return style.say(axes, _why_empty(rows))
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
+        line = line.assign(
+            **{end: 100 * line[f"n_edges_{end}"] / line["n_edges_total"] for end in ("low", "high")}
+        )
+        style.draw_band(axes, line, ("low", "high"), look=look)
         _draw_line(axes, line, 100 * line["edge_fraction"], look=look)
-    return None
 
 
 def _draw_faithfulness(
@@ -108,12 +119,12 @@ def _draw_faithfulness(
 ) -> None:
     axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=1)
     if rows["f_raw"].isna().all():
-        return style.say(axes, _why_empty(rows))
+        return
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         _draw_line(axes, line, line["f_raw"], look=look)
-    return style.say_n(axes, rows)
+    style.say_n(axes, rows)
 
 
 def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
@@ -142,33 +153,40 @@ def _draw_line(
 def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     """Label the leftmost panels, whose y axes the others share."""
     first.size.set_ylabel("Circuit size\n(% of edges)")
-    style.label_log(first.size.yaxis)
+    # the points set the ranges, for an interval can be very wide where the metric is small
+    sizes = 100 * rows["edge_fraction"].dropna()
+    if len(sizes):
+        first.size.set_ylim(sizes.min() / 1.4, sizes.max() * 1.4)
+    label_log(first.size.yaxis)
     first.faithfulness.set_ylabel("Faithfulness\n(circuit / model)")
-    # the points set the range, for an interval can be very wide where the metric is small
     points = rows["f_raw"].dropna()
     first.faithfulness.set_ylim(min(0.0, 1.1 * points.min()) if len(points) else 0.0, None)
     first.faithfulness.set_ylim(None, max(1.3, 1.2 * points.max()) if len(points) else 1.3)
-    first.absence.set_yticks(range(len(looks)), [look.label for look in looks.values()])
+    names = [shorten(look.label, _STRIP_LABEL_PT, size=SIZE) for look in looks.values()]
+    first.absence.set_yticks(range(len(looks)), names)
     first.absence.set_ylim(len(looks) - 0.4, -0.6)
-    style.label_log(first.absence.xaxis)
+    label_log(first.absence.xaxis)
 
 
-def _mark_handles(threshold: float) -> list[Artist]:
+def _mark_handles(statuses: Collection[str], threshold: float) -> list[Artist]:
+    """Return a legend entry for each status that occurs, and one for the threshold."""
     grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none"}
-    return [
-        Line2D([], [], marker="o", label="faithful circuit", **grey),
-        Line2D([], [], marker="o", label="threshold not reached", **grey, **_HOLLOW),
-        Line2D([], [], label="overshoots the model", **_RING, linestyle="none"),
-        Line2D([], [], label="no behaviour, no circuit", color=style.GREY, **_TICK),
-        Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})"),
-        style.band_handle(),
-    ]
+    marks = {
+        Status.OK: Line2D([], [], marker="o", label="faithful circuit", **grey),
+        Status.NOT_REACHED: Line2D(
+            [], [], marker="o", label="threshold not reached", **grey, **_HOLLOW
+        ),
+        Status.OVERSHOOT: Line2D([], [], label="overshoots the model", **_RING, linestyle="none"),
+        Status.NO_BEHAVIOUR: Line2D(
+            [], [], label="no behaviour, no circuit", color=style.GREY, **_TICK
+        ),
+    }
+    line = Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
+    return [*(handle for status, handle in marks.items() if status in statuses), line]
 
 
-def _fit(text: str, tasks: Sequence[str]) -> str:
-    """Break `text` into lines that fit into one of as many columns as there are tasks."""
-    return fill(text, 88 // len(tasks), break_on_hyphens=False)
-
-
-def _why_empty(rows: pd.DataFrame) -> str:
-    return "not analysed" if rows.empty else "no circuits:\nno behaviour yet"
+def _why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
+    """Say why a task has no circuit to draw."""
+    if style.drawable(analysed, min_step=min_step).empty:
+        return style.nothing_to_show(analysed, min_step=min_step)
+    return "no circuits:\nno behaviour yet"

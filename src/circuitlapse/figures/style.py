@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, cycle
+from itertools import chain, count, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
+from circuitlapse.figures.text import FONT, text_width, wrap
+from circuitlapse.figures.ticks import SIZE
 
 WIDTH_IN = 7.0
 """Width of a figure that spans two columns; text below is in points at this size."""
+TITLE_SIZE = 8.0
+LABEL_SIZE = 7.5
 
 # Okabe and Ito 2008, without yellow, which is too faint for a line on white. Seven colours
 # and eight markers have no common divisor, so 56 models differ.
@@ -37,16 +42,18 @@ TASK_TITLES = {
     "greater_than": "Greater-than (GT)",
     "sva": "Subject-verb agreement (SVA)",
 }
+_BAR = "_interval"
+"""Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
 METRIC_TITLES = {"logit_diff": "Logit difference", "prob_diff": "Probability difference"}
 
 _RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
-    "font.size": 7,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7.5,
+    "font.family": FONT,
+    "font.size": SIZE,
+    "axes.titlesize": TITLE_SIZE,
+    "axes.labelsize": LABEL_SIZE,
+    "xtick.labelsize": SIZE,
+    "ytick.labelsize": SIZE,
+    "legend.fontsize": LABEL_SIZE,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -93,8 +100,20 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def task_title(task: str) -> str:
-    """Return the task's name in words; an unknown one is made from its identifier."""
-    return TASK_TITLES.get(task, task.replace("_", " ").capitalize())
+    """Return the task's name in words; an unknown one keeps the user's spelling."""
+    return TASK_TITLES.get(task, task.replace("_", " "))
+
+
+def across(text: str, n_columns: int, *, size: float) -> str:
+    """Break text that stands above or below one of `n_columns` panels side by side."""
+    return wrap(text, 0.68 * 72 * WIDTH_IN / n_columns, size=size)
+
+
+def inside(text: str, axes: Axes) -> str:
+    """Break text that stands in a panel, line by line; axis labels take their share of it."""
+    spec = axes.get_subplotspec()
+    width = 0.62 * 72 * WIDTH_IN / (spec.get_gridspec().ncols if spec else 1)
+    return "\n".join(wrap(line, width, size=SIZE) for line in text.split("\n"))
 
 
 def metric_title(rows: pd.DataFrame) -> str:
@@ -113,37 +132,12 @@ def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).flat)
     for task, axes in zip(tasks, grid, strict=False):
-        axes.set_title(task_title(task))
+        axes.set_title(across(task_title(task), n_columns, size=TITLE_SIZE))
         axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
     for unused in grid[len(tasks) :]:
         unused.set_visible(False)
     return figure, dict(zip(tasks, grid, strict=False))
-
-
-def label_log(axis: Axis) -> None:
-    """Label a logarithmic axis; call it when all panels that share the axis are drawn.
-
-    Powers of ten are labelled, below 1.3 decades also their double and fivefold, and below
-    half a decade whatever is round.
-    """
-    low, high = axis.get_view_interval()
-    decades = math.log10(high / low)
-    if decades < 0.5:
-        axis.set_major_locator(MaxNLocator(4))
-    else:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 1.3 else (1.0, 2.0, 5.0)))
-    axis.set_minor_locator(LogLocator(subs=range(2, 10), numticks=99))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: count_label(value)))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def count_label(value: float) -> str:
-    """Return for instance "0.5", "20k", "1.5M" or "300B"."""
-    for size, suffix in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}{suffix}"
-    return f"{value:.4g}"
 
 
 def drawable(rows: pd.DataFrame, *, min_step: int) -> pd.DataFrame:
@@ -166,22 +160,59 @@ def of_one_method(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def nothing_to_show(rows: pd.DataFrame, *, min_step: int) -> str:
+    """Say why no row of a task is `drawable`."""
+    if rows.empty:
+        return "not analysed"
+    if rows["step"].max() == 0:
+        return "only step 0, which a logarithmic axis cannot show"
+    return f"only steps before {min_step}"
+
+
 def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: Look) -> None:
-    """Shade the interval between two columns of one model's line."""
-    low, high = (line[name] for name in limits)
-    axes.fill_between(line["tokens"], low, high, color=look.colour, alpha=0.2, linewidth=0)
+    """Shade the interval between two columns of one model's line.
+
+    A point without neighbours, between which nothing could be shaded, gets a bar.
+    """
+    low, high = (line[name].to_numpy(dtype=float) for name in limits)
+    tokens, known = line["tokens"].to_numpy(), np.isfinite(low) & np.isfinite(high)
+    lone = _without_neighbour(known)
+    if (known & ~lone).any():
+        axes.fill_between(tokens, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    if lone.any():
+        gaps = np.full(lone.sum(), np.nan)
+        ends = np.stack([low[lone], high[lone], gaps], axis=1).ravel()
+        bar: dict[str, Any] = {"linewidth": 0.8, "label": _BAR}
+        axes.plot(np.repeat(tokens[lone], 3), ends, color=look.colour, **bar)
+
+
+def _without_neighbour(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:
+    padded = np.concatenate([[False], known, [False]])
+    alone: ndarray = known & ~padded[:-2] & ~padded[2:]
+    return alone
 
 
 def say(axes: Axes, text: str) -> None:
     """Write `text` in the middle of a panel that has nothing to show."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-    axes.text(0.5, 0.5, text, color=GREY, bbox=box, **place)
+    axes.text(0.5, 0.5, inside(text, axes), color=GREY, bbox=box, **place)
 
 
 def say_n(axes: Axes, rows: pd.DataFrame) -> None:
     """Write the number of prompts in the upper left corner, where curves that rise are not."""
-    axes.text(0.02, 0.98, n_prompts(rows), transform=axes.transAxes, va="top", color=GREY)
+    note(axes, n_prompts(rows))
+
+
+def note(axes: Axes, text: str) -> None:
+    """Write `text` in the upper left corner."""
+    axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", color=GREY)
+
+
+def make_room(axes: Axes, *, n_lines: int) -> None:
+    """Raise the upper end of a panel by the height of some lines of text."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.09 * n_lines * (high - low))
 
 
 def n_prompts(rows: pd.DataFrame) -> str:
@@ -195,15 +226,47 @@ def model_handles(models: Iterable[Look]) -> list[Artist]:
     return [Line2D([], [], color=m.colour, marker=m.marker, label=m.label) for m in models]
 
 
-def band_handle() -> Patch:
-    """Return the legend entry of the shaded intervals."""
-    return Patch(color=GREY, alpha=0.25, linewidth=0, label="bootstrap interval")
+def interval_handles(figure: Figure) -> list[Artist]:
+    """Return the legend entry of the intervals, if there are any in the figure."""
+    label = "bootstrap interval"
+    if any(axes.collections for axes in figure.axes):
+        return [Patch(color=GREY, alpha=0.25, linewidth=0, label=label)]
+    if any(line.get_label() == _BAR for axes in figure.axes for line in axes.lines):
+        bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
+        return [Line2D([], [], color=GREY, label=label, **bar)]
+    return []
 
 
-def legend_below(figure: Figure, handles: Sequence[Artist], *, n_rows: int | None = None) -> None:
-    """Put one legend under all panels, with at most five entries side by side."""
-    n_columns = math.ceil(len(handles) / (n_rows or math.ceil(len(handles) / 5)))
-    figure.legend(handles=handles, loc="outside lower center", ncols=n_columns)
+def legend_below(figure: Figure, *groups: Sequence[Artist], n_rows: int = 1) -> None:
+    """Put one legend under all panels, each group in columns of its own.
+
+    It has at most five columns, and as few rows, from `n_rows` up, as fit into the width. Where
+    they are many, the figure grows.
+    """
+    for handle in chain.from_iterable(groups):
+        handle.set_label(wrap(str(handle.get_label()), 0.4 * 72 * WIDTH_IN, size=LABEL_SIZE))
+    tallest = max(len(group) for group in groups)
+    entries, rows = next(
+        (entries, rows)
+        for rows in count(n_rows)
+        for entries in [in_columns(*groups, n_rows=rows)]
+        if rows >= tallest or _fits_below(entries, n_rows=rows)
+    )
+    lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries[:rows])
+    figure.set_figheight(figure.get_figheight() + 0.16 * max(0, lines - 3))
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries) // rows)
+
+
+def _fits_below(entries: Sequence[Artist], *, n_rows: int) -> bool:
+    columns = [entries[start : start + n_rows] for start in range(0, len(entries), n_rows)]
+    widths = [max(_entry_width(entry) for entry in column) for column in columns]
+    return len(columns) <= 5 and sum(widths) <= 72 * WIDTH_IN
+
+
+def _entry_width(entry: Artist) -> float:
+    """Return the width in points of an entry's text, its line or patch, and the space around."""
+    lines = str(entry.get_label()).split("\n")
+    return max(text_width(line, LABEL_SIZE) for line in lines) + 5 * LABEL_SIZE
 
 
 def in_columns(*groups: Sequence[Artist], n_rows: int) -> list[Artist]:

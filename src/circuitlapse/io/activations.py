@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from circuitlapse.activations import DIMS, PairActivations, RunActivations
-from circuitlapse.errors import ArtifactError
+from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.hdf5 import Dataset, read_hdf5, write_hdf5
 
 SIDES = ("clean", "corrupted")
@@ -83,8 +83,7 @@ def read_activations(
         found = attributes.get(f"{name}_hash")
         if found != expected:
             raise ArtifactError(
-                f"{path}: made from {name} with hash {found}, expected {expected}; "
-                "delete the file and run the workflow again"
+                f"{path}: made from {name} with hash {found}, expected {expected}; {REMAKE}"
             )
     return PairActivations(
         *(

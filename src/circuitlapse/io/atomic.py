@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,9 +28,21 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         yield scratch / target.name
+        _make_readable(scratch)
         _replace(scratch / target.name, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _make_readable(scratch: Path) -> None:
+    """Give every file the permissions of a new one; some libraries write files that are private."""
+    probe = scratch / ".permissions"
+    probe.touch()
+    usual = stat.S_IMODE(probe.stat().st_mode)
+    probe.unlink()
+    for path in scratch.rglob("*"):
+        if path.is_file():
+            path.chmod(usual)
 
 
 def _remove_stale(target: Path) -> None:

@@ -25,9 +25,22 @@ DIMS = {
     "curve_n_requested": ("size",),
     "curve_n_edges": ("size",),
     "curve_metric": ("size", "prompt"),
+    "ranking_name": ("row",),
+    "ranking_seed": ("row",),
+    "ranking_fraction": ("row",),
+    "ranking_n_requested": ("row",),
+    "ranking_n_edges": ("row",),
+    "ranking_metric": ("row", "prompt"),
 }
-NAMES = ("sources", "targets")
-MEASURED = ("scores", "m_model", "m_corrupted", "m_circuit", "curve_metric")
+NAMES = ("sources", "targets", "ranking_name")
+MEASURED = (
+    "scores",
+    "m_model",
+    "m_corrupted",
+    "m_circuit",
+    "curve_metric",
+    "ranking_metric",
+)
 PREFIX = "record_"
 
 

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from circuitlapse.errors import ArtifactError
+from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.atomic import atomic_path
 
 
@@ -68,7 +68,7 @@ def read_hdf5(
             arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
             return arrays, dict(file.attrs)
     except OSError as error:
-        raise ArtifactError(f"{path}: not a readable HDF5 file: {error}") from error
+        raise ArtifactError(f"{path}: not a readable HDF5 file: {error}; {REMAKE}") from error
 
 
 def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:

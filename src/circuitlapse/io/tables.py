@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from circuitlapse.errors import ArtifactError
+from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.schemas import Schema
 
@@ -78,4 +78,4 @@ def _open(path: str | Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise ArtifactError(f"{path}: expected a Parquet file; {error}") from error
+        raise ArtifactError(f"{path}: expected a Parquet file, found: {error}; {REMAKE}") from error

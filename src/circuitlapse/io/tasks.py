@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from circuitlapse.errors import ArtifactError, TaskError
+from circuitlapse.errors import REMAKE, ArtifactError, TaskError
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.tasks.base import COLUMNS, Task, to_frame
 from circuitlapse.types import Metric
@@ -53,7 +53,7 @@ def read_task(path: str | Path) -> Task:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ArtifactError(f"{path}: cannot be read as Parquet ({error})") from error
+        raise ArtifactError(f"{path}: cannot be read as Parquet ({error}); {REMAKE}") from error
     note = table.schema.metadata or {}
     if missing := [key.decode() for key in (HEADER, HASH) if key not in note]:
         raise ArtifactError(f"{path}: is not a task; its metadata lacks {', '.join(missing)}")
@@ -67,7 +67,7 @@ def read_task(path: str | Path) -> Task:
     if task.content_hash != expected:
         raise ArtifactError(
             f"{path}: its content has changed since it was written: expected content hash "
-            f"{expected}, found {task.content_hash}; delete the file and run the workflow again"
+            f"{expected}, found {task.content_hash}; {REMAKE}"
         )
     return task
 

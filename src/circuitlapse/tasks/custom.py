@@ -10,13 +10,13 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
+from circuitlapse.prompt_file import ANSWERS, PROMPTS, Row, read_rows
 from circuitlapse.tasks.base import Draft, Pair, Task
 from circuitlapse.tasks.doubts import warn_of_doubts
 from circuitlapse.tasks.encode import encode
-from circuitlapse.tasks.prompt_file import ANSWERS, PROMPTS, Row, read_rows
 from circuitlapse.tasks.rules import problems
 from circuitlapse.tasks.vocabulary import Vocabulary
-from circuitlapse.types import Metric
+from circuitlapse.types import MIN_PROMPTS, TASK_METRICS, Metric
 
 
 def build_custom_task(
@@ -46,10 +46,11 @@ def build_custom_task(
 
     Raises:
         UnknownNameError: if there is no such metric.
-        TaskError: if the file cannot be read, or rows break a rule; names every bad row.
+        TaskError: if the file cannot be read, or rows break a rule (names every bad row),
+            or there are fewer than `MIN_PROMPTS` of them.
     """
-    if metric not in list(Metric):
-        raise UnknownNameError(unknown_name("metric", metric, Metric))
+    if metric not in TASK_METRICS:
+        raise UnknownNameError(unknown_name("metric", metric, TASK_METRICS))
     path = Path(file)
     vocabulary = Vocabulary(tokenizer)
     try:
@@ -80,6 +81,11 @@ def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
     if bad := {line: what for line, what in found.items() if what}:
         listing = "\n".join(f"  line {line}: {'; '.join(what)}" for line, what in bad.items())
         raise TaskError(f"{path}: {len(bad)} of {len(rows)} rows cannot be used\n{listing}")
+    if len(rows) < MIN_PROMPTS:
+        raise TaskError(
+            f"{path}: has {len(rows)} prompt pairs, but a task needs at least {MIN_PROMPTS}, "
+            "the smallest n_prompts"
+        )
     pairs = {row.line: _pair(row) for row in rows}
     warn_of_doubts(path, pairs, vocabulary)
     return list(pairs.values())

@@ -33,7 +33,8 @@ def encode(
             token to prepend.
     """
     if len(draft.pairs) < MIN_PAIRS:
-        raise TaskError(f"{len(draft.pairs)} prompt pairs remain; at least {MIN_PAIRS} are needed")
+        found = f"there are {len(draft.pairs)} prompt pairs"
+        raise TaskError(f"{found}; at least {MIN_PAIRS} are needed")
     start = [vocabulary.bos_id] if prepend_bos else []
     rows = [_row(pair, vocabulary, start=start) for pair in draft.pairs]
     return Task(

@@ -1,49 +1,50 @@
+import pytest
 import torch
 
-from circuitlapse.attribution.gradients import receiver_gradients, through_layer_norm
-from circuitlapse.hooks import end_logits, recorder, separate_inputs
+from circuitlapse import load_model
+from circuitlapse.attribution.gradients import GradientSum, Objective
+from circuitlapse.forward import at_end
+from circuitlapse.graph import Graph
 from circuitlapse.metrics import per_prompt_metric
+from tests import dense
+from tests.conftest import save_random
 
 
-def copier(store, name):
-    record = recorder(store, name)
-    return lambda x, hook: record(x.clone(), hook)
+@pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])
+def test_gradients_are_those_of_inputs_that_were_really_separated(tmp_path, random_pairs, kind):
+    """Copy the residual stream once per receiver, as the definition does, and ask autograd."""
+    model = load_model(save_random(kind, tmp_path / "model"), dtype="float64")
+    embeds = torch.stack([model.embed(random_pairs.corrupted), model.embed(random_pairs.clean)])
+    objective = Objective(random_pairs, "prob_diff", clean_logits=torch.zeros(9, 50))
+    ours = GradientSum(model, objective)
+    ours.add(embeds[:1])
+    ours.add(embeds[1:])
+
+    def loss(logits):
+        return -per_prompt_metric(logits, random_pairs, metric="prob_diff").sum()
+
+    graph = Graph(3, 2, parallel=kind == "parallel")
+    expected = sum(
+        dense.gradients(model, random_pairs, graph, embed=embed, loss=loss) for embed in embeds
+    ).float()
+    for layer in range(3):
+        columns = slice(graph.port_targets(layer, "q").start, graph.mlp_target(layer))
+        at_heads = ours.at_heads(layer).movedim(1, 0)
+        torch.testing.assert_close(at_heads, expected[columns], rtol=1e-4, atol=1e-7)
+        at_mlp = expected[graph.mlp_target(layer)]
+        torch.testing.assert_close(ours.at_mlp(layer), at_mlp, rtol=1e-4, atol=1e-7)
+    at_logits = at_end(expected[-1], random_pairs.end)
+    torch.testing.assert_close(ours.at_logits(), at_logits, rtol=1e-4, atol=1e-7)
+    assert ours.n_runs == 2
 
 
-class Norm:
-    def __init__(self, module):
-        self.original_component = module
-
-
-def test_the_way_back_through_layer_norm_is_that_of_autograd():
-    torch.manual_seed(0)
-    norm = torch.nn.LayerNorm(7, dtype=torch.float64)
-    torch.nn.init.normal_(norm.weight)
-    x = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
-    grads = torch.randn(2, 3, 4, 7, dtype=torch.float64)
-    ours = through_layer_norm(grads, x=x.detach(), norm=Norm(norm))
-    for receiver in range(4):
-        (expected,) = torch.autograd.grad(norm(x), x, grads[:, :, receiver])
-        torch.testing.assert_close(ours[:, :, receiver], expected)
-
-
-def test_gradients_are_those_of_inputs_that_were_really_separated(random_model, random_pairs):
-    """Copy the residual stream once per receiver, as a definition would, and ask autograd."""
-    embed = random_model.embed(random_pairs.corrupted).detach()
-    ours = receiver_gradients(random_model, random_pairs, embed=embed, metric="prob_diff")
-    got = {}
-    names = [
-        f"blocks.{layer}.{kind}"
-        for layer in range(3)
-        for kind in (*(f"attn.hook_{port}_input" for port in "qkv"), "hook_mlp_in")
-    ]
-    names.append("ln_final.hook_in")
-    start = embed.clone().requires_grad_(True)
-    with separate_inputs(random_model), torch.enable_grad():
-        hooks = [(name, copier(got, name)) for name in names]
-        hooks.append(("embed.hook_out", lambda x, hook: start))
-        logits = end_logits(random_model, random_pairs.clean, pairs=random_pairs, hooks=hooks)
-        loss = -per_prompt_metric(logits, random_pairs, metric="prob_diff").sum()
-        grads = torch.autograd.grad(loss, [got[name] for name in names])
-    expected = torch.cat([g if g.ndim == 4 else g[:, :, None] for g in grads], dim=2)
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-7)
+def test_runs_side_by_side_are_runs_one_after_the_other(random_model, random_pairs):
+    embeds = torch.stack(
+        [random_model.embed(side) for side in (random_pairs.corrupted, random_pairs.clean)]
+    )
+    objective = Objective(random_pairs, "logit_diff", clean_logits=torch.zeros(9, 50))
+    together, apart = (GradientSum(random_model, objective) for _ in range(2))
+    together.add(embeds)
+    for embed in embeds:
+        apart.add(embed[None])
+    torch.testing.assert_close(together.at_heads(1), apart.at_heads(1), rtol=1e-4, atol=1e-6)

@@ -63,6 +63,28 @@ def test_the_module_says_where_the_report_goes(root, tmp_path, files, results):
     assert done.stdout == f"{results}/report.html\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("my own.yaml", "seed: 1", None),
+        ("absent.yaml", None, "absent.yaml: cannot be read: No such file or directory."),
+        ("broken.yaml", "steps: [0", "broken.yaml: line 1, column 10, is not valid YAML: "),
+        ("empty.yaml", "# seed: 1", "empty.yaml: has no keys, which Snakemake refuses; "),
+        ("wrong.yaml", "seed: x", "wrong.yaml: seed = 'x' must be a whole number"),
+    ],
+)
+@pytest.mark.parametrize("question", ["--check", "--report"])
+def test_the_module_says_what_is_wrong_with_a_file(root, tmp_path, question, name, text, message):
+    shutil.copytree(root / "config", tmp_path / "config")
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    command = [sys.executable, "-m", "circuitlapse.config", question, name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == (1 if message else 0)
+    assert done.stderr.startswith(f"ConfigError: {message}" if message else "")
+    assert len(done.stderr.splitlines()) == (1 if message else 0)
+
+
 def test_the_example_of_errors_in_the_readme_is_what_one_gets(root, tmp_path, monkeypatch):
     readme = (root / "config/README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```text\n(.*?)\n```", readme, re.DOTALL)

@@ -114,6 +114,6 @@ def test_the_pocket_suite_loads(root):
 def test_the_smoke_configuration_loads_on_top_of_the_pocket_suite(root):
     config = load_files(root / "config/config.yaml", root / "config/smoke.yaml")
     assert [model.name for model in config.models] == ["pocket-tiny"]
-    assert [task.name for task in config.tasks] == ["ioi", "greater_than"]
+    assert [task.name for task in config.tasks] == ["ioi", "sva"]
     assert len(config.models[0].steps) == 3
     assert config.results == "results-smoke"

@@ -84,10 +84,10 @@ def test_a_width_must_be_a_multiple_of_8(errors):
          "models[0].label = 2 must be text, not empty."),
         ("steps: 5", "steps = 5 must be a list with at least one entry, each a whole number, "
          "at least 0."),
-        ("steps: [0, x]", "steps[1] = 'x' must be a whole number, at least 0; this is text to "
-         "YAML: take away quotes, and write 1e-3 as 1.0e-3."),
+        ("steps: [0, x]", "steps[1] = 'x' must be a whole number, at least 0."),
         ("circuits: [eap]", "circuits (a list) must be a mapping with the keys method, ig_steps, "
-         "ig_rule, selection, threshold, max_fraction, grid_ratio, refine_points."),
+         "ig_rule, selection, threshold, max_fraction, grid_ratio, refine_points, "
+         "random_circuits."),
         ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "
          "mapping with the keys name, builder, file, metric, n_prompts, seed, prepend_bos, "
          "corruption."),
@@ -99,10 +99,27 @@ def test_a_value_of_the_wrong_type_gets_the_right_type(errors, text, line):
     assert errors(text) == [f"user.yaml: {line}"]
 
 
+@pytest.mark.parametrize(
+    ("text", "helps"),
+    [
+        ("activations: {keep: maybe}", False),
+        ("activations: {keep: 'true'}", True),
+        ("circuits: {ig_steps: 'ten'}", False),
+        ("circuits: {ig_steps: '1.5'}", False),
+        ("circuits: {threshold: '1'}", True),
+        ("circuits: {threshold: 'inf'}", False),
+        ("circuits: {threshold: '['}", False),
+    ],
+)
+def test_taking_quotes_away_is_the_remedy_only_where_it_helps(errors, text, helps):
+    (line,) = errors(text)
+    assert ("quotes" in line) == helps
+
+
 def test_a_number_that_yaml_reads_as_text_gets_the_remedy(errors):
     assert errors("training: {learning_rate: 1e-3}") == [
         "user.yaml: training.learning_rate = '1e-3' must be a number, above 0 and at most 1; "
-        "this is text to YAML: take away quotes, and write 1e-3 as 1.0e-3."
+        "this is text to YAML: a number needs a dot, such as 1.0e-3 for 1e-3."
     ]
 
 
@@ -125,9 +142,11 @@ def test_a_list_whose_only_entry_is_wrong_is_not_called_empty(errors):
     ("text", "line"),
     [
         ("circuits: {method: eap_ig_input}", "circuits.method = 'eap_ig_input' must be one of eap, "
-         "eap_ig_inputs, clean_corrupted; did you mean 'eap_ig_inputs'?"),
+         "eap_ig_inputs, eap_ig_activations, eap_ig_activations_pooled, "
+         "clean_corrupted; did you mean 'eap_ig_inputs'?"),
         ("circuits: {method: exact}", "circuits.method = 'exact' must be one of eap, "
-         "eap_ig_inputs, clean_corrupted."),
+         "eap_ig_inputs, eap_ig_activations, eap_ig_activations_pooled, "
+         "clean_corrupted."),
         ("circuits: {selection: gredy}", "circuits.selection = 'gredy' must be one of greedy, "
          "top_n; did you mean 'greedy'?"),
         ("tasks: [{name: a, builder: iou}]", "tasks[0].builder = 'iou' must be one of ioi, "

@@ -14,6 +14,16 @@ def test_two_models_cannot_have_one_name(errors):
     ]
 
 
+@pytest.mark.parametrize("second", ["name: b, label: a", "name: b, label: A"])
+def test_two_models_cannot_look_the_same_in_figures(errors, second):
+    label = second[-1]
+    first = "name: a" if label == "a" else "name: a, label: A"
+    assert errors(models(first, second)) == [
+        f"user.yaml: models[1].label = '{label}' is already the label of models[0]; "
+        "labels must be unique."
+    ]
+
+
 def test_two_tasks_cannot_have_one_name(errors):
     assert errors("tasks: [{name: sva}, {name: sva, seed: 2}]") == [
         "user.yaml: tasks[1].name = 'sva' is already the name of tasks[0]; names must be unique."
@@ -78,8 +88,7 @@ def test_heads_with_an_even_quarter_fit(load, heads, d_model):
 
 def test_rules_pass_over_what_is_wrong_in_itself_and_still_see_the_rest(errors):
     assert errors("steps: [x, 7]\ntraining: {save_steps: [0, 10]}\ncircuits: {methd: eap}") == [
-        "user.yaml: steps[0] = 'x' must be a whole number, at least 0; this is text to YAML: "
-        "take away quotes, and write 1e-3 as 1.0e-3.",
+        "user.yaml: steps[0] = 'x' must be a whole number, at least 0.",
         "user.yaml: steps[1] = 7 is not a saved step; nearest are 0 and 10.",
         "user.yaml: circuits.methd is not a known key; did you mean 'method'?",
     ]

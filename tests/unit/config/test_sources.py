@@ -56,7 +56,7 @@ def test_nested_values_of_the_command_line_have_the_types_of_yaml(load):
 def test_text_that_a_file_puts_in_quotes_stays_text(errors):
     assert errors("circuits: {ig_steps: '5'}") == [
         "user.yaml: circuits.ig_steps = '5' must be a whole number, at least 1 and at most 1000; "
-        "this is text to YAML: take away quotes, and write 1e-3 as 1.0e-3."
+        "this is text to YAML: take away the quotes."
     ]
 
 
@@ -69,14 +69,14 @@ def test_a_file_that_is_no_mapping_is_named_with_every_other_problem(errors):
 
 def test_a_key_that_is_there_twice_in_a_file_is_refused(errors):
     assert errors("circuits: {ig_steps: 5}\n\ncircuits: {threshold: 0.7}") == [
-        "user.yaml: line 3 is not valid YAML: the key 'circuits' is there twice."
+        "user.yaml: line 3, column 1, is not valid YAML: the key 'circuits' is there twice."
     ]
 
 
 def test_a_file_that_is_not_yaml_is_named_with_the_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("seed: 1\nsteps: [0\ntasks: 3\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"^bad\.yaml: line 3 is not valid YAML: expected"):
+    with pytest.raises(ConfigError, match=r"^bad\.yaml: line 3, column \d+, is not valid YAML"):
         load_config({}, [Path("bad.yaml")])
 
 

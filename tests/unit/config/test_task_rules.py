@@ -25,6 +25,15 @@ def test_a_file_that_does_not_exist_is_named(errors):
     ]
 
 
+def test_a_file_without_the_right_columns_is_found_before_anything_runs(errors, csv):
+    Path(csv).write_text("clean;corrupted;correct;wrong\n", encoding="utf-8")
+    (line,) = errors(f"tasks: [{{name: a, file: {csv}, metric: logit_diff}}]")
+    assert line.startswith(
+        "user.yaml: tasks[0].file = 'mine.csv' cannot be used: line 1 must name the columns: "
+    )
+    assert line.endswith("; put commas between them, not ';'.")
+
+
 def test_a_file_must_be_csv_or_jsonl(errors):
     assert errors("tasks: [{name: a, file: mine.txt, metric: logit_diff}]") == [
         "user.yaml: tasks[0].file = 'mine.txt' must be a path that ends in .csv or .jsonl."

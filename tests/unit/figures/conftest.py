@@ -10,7 +10,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
+from circuitlapse.rankings import FRACTIONS
+from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, RANKING_CURVE
 
 TOKENS_PER_STEP = 2_097_152
 STEPS = (0, 1, 8, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 16000, 33000, 66000, 143000)
@@ -83,6 +84,11 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                 rows.append(
                     common(model, task, step)
                     | {"method": "eap_ig_inputs", "ig_steps": 5, "n_requested": n_edges}
+                    | {"ig_rule": "left", "selection": "greedy", "threshold": 0.8}
+                    | {
+                        f"n_edges_{end}": np.nan if n_edges is None else n_edges * by
+                        for end, by in (("low", 0.8), ("high", 1.3))
+                    }
                     | {"n_edges": n_edges, "n_nodes": n_edges, "n_edges_total": 3580}
                     | {"edge_fraction": np.nan if n_edges is None else n_edges / 3580}
                     | {"m_model": m_model, "m_model_low": m_model, "m_model_high": m_model}
@@ -111,6 +117,34 @@ def make_curve(*, models=tuple(LABELS), tasks=TASKS, steps=(66000, 143000)) -> p
     return FAITHFULNESS_CURVE.cast(pd.DataFrame(rows))
 
 
+def make_rankings(curve: pd.DataFrame) -> pd.DataFrame:
+    """Circuits of fixed shares of the edges; random ones do the task only when nearly all is in."""
+    n_total, draw = 3580, np.random.default_rng(3)
+    rows = []
+    for _, one in curve[["model", "task", "step"]].drop_duplicates().iterrows():
+        for ranking, seed, half in (
+            ("signed", pd.NA, 0.02),
+            ("random", 1, 0.6),
+            ("random", 2, 0.7),
+        ):
+            for fraction in FRACTIONS:
+                n_edges = int(fraction * n_total * (1 if ranking == "signed" else fraction**0.3))
+                f_raw = 2 / (1 + (half / fraction) ** 3 * (1 - fraction)) - 1
+                rows.append(
+                    common(one["model"], one["task"], one["step"])
+                    | {"method": "eap_ig_inputs", "ig_steps": 5, "ranking": ranking, "seed": seed}
+                    | {"fraction": fraction, "n_requested": int(fraction * n_total)}
+                    | {"n_edges": n_edges, "m_circuit": f_raw, "f_norm": (f_raw + 1) / 2}
+                    | {"f_raw": f_raw + draw.normal(scale=0.02)}
+                )
+    return RANKING_CURVE.cast(pd.DataFrame(rows))
+
+
+@pytest.fixture
+def rankings(curve) -> pd.DataFrame:
+    return make_rankings(curve)
+
+
 @pytest.fixture
 def behaviour() -> pd.DataFrame:
     return make_behaviour()
@@ -134,6 +168,17 @@ def labels() -> dict[str, str]:
 @pytest.fixture
 def tasks() -> tuple[str, ...]:
     return TASKS
+
+
+@pytest.fixture
+def own_tasks() -> tuple[str, ...]:
+    """The built-in tasks, and two of a user's with names as long as they come."""
+    return (*TASKS, "ioi_bos", "a_long_name_for_prompts_that_test_subjectverbagreementinonerun")
+
+
+@pytest.fixture
+def long_labels() -> dict[str, str]:
+    return {model: f"{label}, deduplicated text, run 2" for model, label in LABELS.items()}
 
 
 def texts_of(figure: Figure) -> list[Text]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlapse.figures import behaviour_figure
+from tests.unit.figures.conftest import make_behaviour
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_the_legend_names_every_model_and_the_band(figure, labels):
 
 def test_a_panel_without_data_says_so(behaviour, labels):
     figure = behaviour_figure(behaviour, labels=labels, tasks=["ioi", "my_own_task"])
-    axes = panels(figure)["My own task"]
-    assert [text.get_text() for text in axes.texts] == ["no measurements of this task"]
+    axes = panels(figure)["my own task"]
+    assert [text.get_text() for text in axes.texts] == ["not analysed"]
     assert not axes.lines
 
 
@@ -80,10 +81,35 @@ def test_an_empty_table_says_so_in_every_panel(behaviour, labels, tasks):
     figure = behaviour_figure(behaviour[:0], labels=labels, tasks=tasks)
     figure.draw_without_rendering()
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert words == [["no measurements of this task"]] * 4
+    assert words == [["not analysed"]] * 4
 
 
-@pytest.mark.parametrize("n_tasks", [1, 2, 3, 4, 5])
-def test_it_can_be_printed(behaviour, labels, tasks, n_tasks, check_print):
-    shown = [*tasks, "my_own_task"][:n_tasks]
+def test_a_single_step_shows_its_interval(behaviour, labels, tasks):
+    figure = behaviour_figure(behaviour.query("step == 512"), labels=labels, tasks=tasks)
+    for axes in figure.axes:
+        bars = [line for line in axes.lines if len(line.get_xdata()) == 3]
+        assert len(bars) == len(labels)
+        left, right = axes.get_xlim()
+        for line in bars:
+            assert 2 * left < np.nanmin(line.get_xdata()) < right / 2
+    assert figure.legends[0].get_texts()[-1].get_text() == "bootstrap interval"
+
+
+@pytest.mark.parametrize(
+    ("min_step", "reason"),
+    [(1, "only step 0, which a logarithmic axis cannot show"), (9, "only steps before 9")],
+)
+def test_a_step_that_is_not_drawn_is_not_called_missing(behaviour, labels, min_step, reason):
+    early = behaviour[behaviour["step"] < min_step]
+    figure = behaviour_figure(early, labels=labels, tasks=["ioi"], min_step=min_step)
+    (text,) = figure.axes[0].texts
+    assert text.get_text().replace("\n", " ") == reason
+    assert [entry.get_text() for entry in figure.legends[0].get_texts()] == [*labels.values()]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("steps", [(0, 512), (8000, 16000)])
+def test_it_can_be_printed(labels, own_tasks, n_tasks, steps, check_print):
+    shown = own_tasks[:n_tasks]
+    behaviour = make_behaviour(tasks=own_tasks[1:], steps=steps)
     check_print(behaviour_figure(behaviour, labels=labels, tasks=shown))

@@ -5,6 +5,9 @@ import pytest
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.figures import circuits_figure
+from tests.unit.figures.conftest import make_summary
+
+NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", "f_raw", "f_raw_low", "f_raw_high"]
 
 
 @pytest.fixture
@@ -132,7 +135,67 @@ def test_two_methods_are_refused(summary, labels, tasks):
         circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
 
 
-@pytest.mark.parametrize("n_tasks", [1, 3, 4, 5])
-def test_it_can_be_printed(summary, labels, tasks, n_tasks, check_print):
-    shown = [*tasks, "my_own_task"][:n_tasks]
+def test_a_circuit_between_steps_without_one_shows_its_interval(summary, labels):
+    alone = summary["step"] == 8000
+    summary.loc[~alone, "status"] = "no_behaviour"
+    summary.loc[~alone, NUMBERS] = np.nan
+    figure = circuits_figure(summary, labels=labels, tasks=["gendered_pronoun"], threshold=0.8)
+    rows = summary[alone & (summary["task"] == "gendered_pronoun")]
+    for axes, ends, scale in (
+        (figure.axes[0], ("n_edges_low", "n_edges_high"), 100 / rows["n_edges_total"]),
+        (figure.axes[1], ("f_raw_low", "f_raw_high"), 1),
+    ):
+        bars = [line.get_ydata()[:2] for line in axes.lines if len(line.get_xdata()) == 3]
+        expected = rows[list(ends)].mul(scale, axis=0) if axes is figure.axes[0] else rows[[*ends]]
+        np.testing.assert_allclose(bars, expected.to_numpy())
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts() if text.get_text().strip()]
+
+
+@pytest.mark.parametrize("status", ["ok", "not_reached", "overshoot", "no_behaviour"])
+def test_the_legend_lists_only_what_is_drawn(summary, labels, status):
+    names = {
+        "ok": "faithful circuit",
+        "not_reached": "threshold not reached",
+        "overshoot": "overshoots the model",
+        "no_behaviour": "no behaviour, no circuit",
+    }
+    only = summary[(summary["status"] == status) & (summary["task"] == "ioi")]
+    assert len(only)
+    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8)
+    interval = [] if status == "no_behaviour" else ["bootstrap interval"]
+    expected = [*labels.values(), names[status], "threshold (0.8)", *interval]
+    assert legend_of(figure) == expected
+
+
+def test_step_zero_alone_is_not_called_missing(labels):
+    only = make_summary(tasks=("ioi",), steps=(0,))
+    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8)
+    words = [text.get_text().replace("\n", " ") for axes in figure.axes[:2] for text in axes.texts]
+    assert words == ["only step 0, which a logarithmic axis cannot show"] * 2
+
+
+def test_names_beside_the_strip_are_cut_and_those_in_the_legend_are_not(summary, long_labels):
+    figure = circuits_figure(summary, labels=long_labels, tasks=["ioi"], threshold=0.8)
+    names = [label.get_text() for label in figure.axes[2].get_yticklabels()]
+    for name, label in zip(names, long_labels.values(), strict=True):
+        assert name.endswith("…")
+        assert label.startswith(name[:-1])
+        assert label in [entry.replace("\n", " ") for entry in legend_of(figure)]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 4, 6])
+@pytest.mark.parametrize("steps", [(0,), (8000, 16000), (64, 143000)])
+def test_it_can_be_printed(labels, own_tasks, n_tasks, steps, check_print):
+    summary = make_summary(tasks=own_tasks[1:], steps=steps)
+    absent = summary["task"] == "ioi_bos"
+    summary.loc[absent, "status"] = "no_behaviour"
+    summary.loc[absent, NUMBERS] = np.nan
+    shown = own_tasks[-n_tasks:]
     check_print(circuits_figure(summary, labels=labels, tasks=shown, threshold=0.8))
+
+
+def test_long_names_of_models_stay_inside(summary, tasks, long_labels, check_print):
+    check_print(circuits_figure(summary, labels=long_labels, tasks=tasks, threshold=0.8))

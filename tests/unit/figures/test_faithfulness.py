@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 
 from circuitlapse.figures import faithfulness_figure
+from tests.unit.figures.conftest import make_curve, make_rankings, make_summary
 
 LAST = 143000
 
 
 @pytest.fixture
-def draw(curve, summary, labels, tasks):
+def draw(curve, rankings, summary, labels, tasks):
     def figure(**changes: object):
-        tables = {"curve": curve, "summary": summary, "tasks": tasks} | changes
-        return faithfulness_figure(tables.pop("curve"), labels=labels, threshold=0.8, **tables)
+        tables = {"curve": curve, "rankings": rankings, "summary": summary, "tasks": tasks}
+        tables |= changes
+        tables = {"labels": labels} | tables
+        return faithfulness_figure(tables.pop("curve"), threshold=0.8, **tables)
 
     return figure
 
@@ -87,3 +90,40 @@ def test_a_panel_without_circuits_says_why(draw, curve):
 @pytest.mark.parametrize("n_tasks", [1, 4, 5])
 def test_it_can_be_printed(draw, tasks, n_tasks, check_print):
     check_print(draw(tasks=[*tasks, "my_own_task"][:n_tasks]))
+
+
+def dotted(axes):
+    return [line for line in axes.lines if line.get_linestyle() == ":"]
+
+
+def test_a_dotted_line_is_the_mean_over_random_circuits_that_have_edges(
+    draw, rankings, labels, pick
+):
+    lines = dotted(draw().axes[0])
+    assert len(lines) == len(labels)
+    rows = pick(rankings, model="small", task="ioi", step=LAST, ranking="random")
+    means = rows.groupby("fraction")[["n_edges", "f_raw"]].mean().query("n_edges >= 1")
+    assert 0 < len(means) < rows["fraction"].nunique()
+    np.testing.assert_allclose(lines[0].get_xydata(), means.to_numpy(dtype=float))
+
+
+def test_the_legend_lists_only_what_is_drawn(draw, rankings, summary, labels):
+    def entries(**tables):
+        return [text.get_text() for text in draw(**tables).legends[0].get_texts()]
+
+    marks = ["chosen circuit", "random circuits", "threshold (0.8)"]
+    assert entries() == [*labels.values(), *marks]
+    without = entries(rankings=rankings[rankings["ranking"] != "random"])
+    assert without == [*labels.values(), marks[0], marks[2]]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3, 6])
+def test_long_names_of_models_and_tasks_stay_inside(
+    draw, own_tasks, long_labels, n_tasks, check_print
+):
+    curve, summary = make_curve(tasks=own_tasks), make_summary(tasks=own_tasks)
+    lost = (summary["task"] == own_tasks[-1]) & (summary["model"] == "small")
+    summary.loc[lost, "status"] = "no_behaviour"
+    summary.loc[lost, ["n_edges", "f_raw"]] = pd.NA
+    tables = {"curve": curve, "summary": summary, "rankings": make_rankings(curve)}
+    check_print(draw(labels=long_labels, tasks=own_tasks[-n_tasks:], **tables))

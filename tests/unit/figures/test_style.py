@@ -23,23 +23,9 @@ def test_neighbouring_colours_differ_in_lightness_or_marker_in_grey_print():
     assert len(set(style.MARKERS[: len(style.COLOURS)])) == len(style.COLOURS)
 
 
-@pytest.mark.parametrize(
-    ("value", "label"),
-    [
-        (1.0, "1"),
-        (500.0, "500"),
-        (20e3, "20k"),
-        (1.5e6, "1.5M"),
-        (3e11, "300B"),
-        (2e12, "2T"),
-    ],
-)
-def test_counts_are_written_short(value, label):
-    assert style.count_label(value) == label
-
-
 def test_an_unknown_task_is_named_by_its_identifier():
-    assert style.task_title("my_own_task") == "My own task"
+    assert style.task_title("my_own_task") == "my own task"
+    assert style.task_title("IOI_with_BOS") == "IOI with BOS"
 
 
 @pytest.mark.parametrize(("n_tasks", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3))])
@@ -48,27 +34,6 @@ def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
     spec = next(iter(panels.values())).get_gridspec()
     assert (spec.nrows, spec.ncols) == shape
     assert sum(axes.get_visible() for axes in figure.axes) == n_tasks
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "labels"),
-    [
-        (1e6, 1e10, ["1M", "10M", "100M", "1B", "10B"]),
-        (2e5, 2e6, ["200k", "500k", "1M", "2M"]),
-        (1e6, 2e6, ["1M", "1.2M", "1.4M", "1.5M", "1.6M", "1.8M", "2M"]),
-    ],
-)
-def test_a_log_axis_has_at_least_two_labels_that_fit_its_range(start, end, labels):
-    figure = Figure()
-    axes = figure.subplots()
-    axes.semilogx([start, end], [0, 1])
-    style.label_log(axes.xaxis)
-    left, right = axes.get_xlim()
-    figure.draw_without_rendering()
-    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
-    inside = [label.get_text() for value, label in ticks if left <= value <= right]
-    assert len(inside) >= 2
-    assert set(inside) <= set(labels)
 
 
 def test_several_methods_in_one_table_are_refused():
@@ -86,6 +51,48 @@ def test_each_group_of_a_legend_starts_a_column():
     models = style.model_handles(style.looks({name: name for name in "abcd"}).values())
     entries = style.in_columns(models, models[:1], n_rows=3)
     assert [entry.get_label().strip() for entry in entries] == [*"abcd", "", "", "a", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("known", "n_bars", "n_bands"),
+    [([1], 1, 0), ([1, 0, 1], 2, 0), ([1, 1, 0, 1], 1, 1), ([0, 1, 1], 0, 1), ([0, 0], 0, 0)],
+)
+def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_bands):
+    known = np.array(known, dtype=bool)
+    tokens = np.arange(1, len(known) + 1)
+    line = pd.DataFrame({"tokens": tokens, "low": np.where(known, tokens * 0.5, np.nan)})
+    line["high"] = line["low"] + 1
+    figure = Figure()
+    axes = figure.subplots()
+    style.draw_band(axes, line, ("low", "high"), look=style.looks({"a": "A"})["a"])
+    points = [point for bar in axes.lines for point in bar.get_xydata()]
+    ends = {tuple(point) for point in points if np.isfinite(point).all()}
+    assert len(ends) == 2 * n_bars
+    assert len(axes.collections) == n_bands
+    assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
+    assert len(style.interval_handles(figure)) == (n_bars + n_bands > 0)
+
+
+def test_a_legend_has_fewer_columns_where_labels_are_long():
+    def columns(label):
+        figure = Figure(figsize=(style.WIDTH_IN, 3))
+        looks = style.looks({str(i): f"{label} {i}" for i in range(5)})
+        style.legend_below(figure, style.model_handles(looks.values()))
+        return figure.legends[0]._ncols
+
+    assert columns("short") == 5
+    assert 1 <= columns("a model with quite a long name") < 4
+
+
+def test_a_figure_grows_with_its_legend():
+    def height(n_models):
+        figure = Figure(figsize=(style.WIDTH_IN, 3))
+        looks = style.looks({str(i): f"Model {i}" for i in range(n_models)})
+        style.legend_below(figure, style.model_handles(looks.values()))
+        return figure.get_figheight()
+
+    assert height(3) == 3
+    assert height(40) > 3.5
 
 
 def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path):

@@ -40,6 +40,19 @@ def test_a_folder_takes_the_place_of_an_old_folder(tmp_path):
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize("inside", ["", "model.safetensors"], ids=["file", "folder"])
+def test_a_file_that_was_written_in_private_gets_the_usual_permissions(tmp_path, inside):
+    usual, target = tmp_path / "usual", tmp_path / "a"
+    usual.touch()
+    with atomic_path(target) as scratch:
+        file = scratch / inside if inside else scratch
+        file.parent.mkdir(exist_ok=True)
+        file.touch(mode=0o600)
+    made = target / inside if inside else target
+    assert made.stat().st_mode == usual.stat().st_mode
+    assert [path.name for path in target.parent.iterdir() if path.name.startswith(".")] == []
+
+
 def killed_while_writing(target):
     code = f"""
         import os, signal

@@ -6,6 +6,7 @@ import pytest
 from circuitlapse.graph import Graph
 from circuitlapse.io.circuits import is_current, read_circuit, write_circuit
 from circuitlapse.records import CircuitRecord
+from tests.records import HOW, NO_RANKINGS, RANKINGS
 
 GRAPH = Graph(1, 2)
 
@@ -38,6 +39,8 @@ def record_of(**changes):
         "curve_n_requested": np.array([1, 3]),
         "curve_n_edges": np.array([0, 3]),
         "curve_metric": np.array([[0.0, 0.1], [1.0, 1.5]]),
+        **HOW,
+        **RANKINGS,
     }
     return CircuitRecord(**(parts | changes))
 
@@ -52,6 +55,7 @@ NO_CIRCUIT = {
     "curve_metric": np.zeros((0, 2)),
     "f_raw_low": float("nan"),
     "f_raw_high": float("nan"),
+    **NO_RANKINGS,
 }
 
 

@@ -86,5 +86,7 @@ def test_a_missing_column_is_named(frame, tmp_path):
 
 def test_a_file_that_is_not_parquet_is_named(tmp_path):
     (tmp_path / "a.parquet").write_text("model,value\n")
-    with pytest.raises(ArtifactError, match=r"a\.parquet: expected a Parquet file"):
+    with pytest.raises(
+        ArtifactError, match=r"a\.parquet: expected a Parquet file, found: .*; delete it and run"
+    ):
         read_table(tmp_path / "a.parquet", SCHEMA)

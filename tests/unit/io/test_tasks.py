@@ -75,7 +75,9 @@ def test_files_that_are_no_task_are_named(task: Task, tmp_path: Path) -> None:
         tmp_path / name for name in ("text.parquet", "other.parquet", "old.parquet")
     )
     text.write_text("no parquet")
-    with pytest.raises(ArtifactError, match=r"text.parquet: cannot be read as Parquet"):
+    with pytest.raises(
+        ArtifactError, match=r"text.parquet: cannot be read as Parquet .*; delete it and run"
+    ):
         read_task(text)
     with pytest.raises(ArtifactError, match=r"missing.parquet: cannot be read"):
         read_task(tmp_path / "missing.parquet")

@@ -12,7 +12,7 @@ from circuitlapse.io.tasks import read_task
 from circuitlapse.schemas import BEHAVIOUR
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
-COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "threads": 1}
+COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "memory_mb": None, "threads": 1}
 SHARED = {
     "where": WHERE,
     "compute": COMPUTE,
@@ -27,6 +27,7 @@ CIRCUITS = {
     "max_fraction": 0.5,
     "grid_ratio": 2.0,
     "refine_points": 0,
+    "random_circuits": 1,
 }
 
 

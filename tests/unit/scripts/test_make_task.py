@@ -1,6 +1,7 @@
 import json
 
 import pyarrow.parquet as pq
+import pytest
 
 from circuitlapse.io.provenance import file_hash
 from circuitlapse.io.tasks import read_task
@@ -26,3 +27,15 @@ def test_a_task_says_which_file_tokenizer_and_settings_made_it(run_script, pocke
     assert origin["tokenizer_hash"] == read_task(made).tokenizer_hash
     assert json.loads(origin["settings"]) == PARAMS
     assert {"key", "code_hash", "circuitlapse"} <= set(origin)
+
+
+@pytest.mark.parametrize(("n_prompts", "warned"), [(12, True), (10, False), (None, False)])
+def test_fewer_prompts_than_asked_for_are_pointed_out(
+    run_script, pocket, tmp_path, capsys, n_prompts, warned
+):
+    inputs = {"tokenizer": pocket / "tokenizer.json", "file": pocket / "mine.csv"}
+    params = PARAMS | {"n_prompts": n_prompts}
+    log = run_script("make_task", inputs=inputs, output=[tmp_path / "m.parquet"], params=params)
+    line = "WARNING task mine: n_prompts is 12, but the task has only 10 prompt pairs"
+    assert capsys.readouterr().err == (f"{line}\n" if warned else "")
+    assert (line in log) == warned

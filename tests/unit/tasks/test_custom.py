@@ -16,6 +16,8 @@ GOOD = [
     f'"So {woman} is","So {man} is", she, he,x'
     for woman, man in (("Mary", "John"), ("Anna", "Paul"))
 ]
+MORE = GOOD * 4
+"""Good rows that make a file long enough."""
 
 
 def write(folder: Path, *lines: str, name: str = "mine.csv") -> Path:
@@ -29,18 +31,19 @@ def build(tokenizer: Tokenizer, file: Path, **settings: Any) -> Task:
 
 
 def test_csv_and_json_lines_give_the_same_task(pythia: Tokenizer, tmp_path: Path) -> None:
-    table = write(tmp_path, HEADER, '"A, b","A, c", she| her, he,x', *GOOD)
+    table = write(tmp_path, HEADER, '"A, b","A, c", she| her, he,x', *GOOD, *MORE)
     keys = HEADER.split(",")
     rows = [
         ("A, b", "A, c", [" she", " her"], " he", "x"),
         ("So Mary is", "So John is", [" she"], [" he"], "x"),
         ("So Anna is", "So Paul is", " she", " he", "x"),
     ]
+    rows += rows[1:] * 4
     lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in rows]
     from_csv = build(pythia, table)
     from_json = build(pythia, write(tmp_path, *lines, name="mine.jsonl"))
     assert from_csv.frame.equals(from_json.frame)
-    assert from_csv.frame["correct"].map(len).tolist() == [2, 1, 1]
+    assert from_csv.frame["correct"].map(len).tolist() == [2, *[1] * 10]
     assert (from_csv.builder, from_csv.options) == ("custom", {"file": "mine.csv"})
 
 
@@ -86,21 +89,21 @@ def test_json_values_of_another_type_are_reported(pythia: Tokenizer, tmp_path: P
 def test_an_answer_that_continues_the_last_word_by_accident_is_pointed_out(
     pythia: Tokenizer, tmp_path: Path
 ) -> None:
-    file = write(tmp_path, HEADER, *[row.replace(" she", "she") for row in GOOD])
+    file = write(tmp_path, HEADER, *[row.replace(" she", "she") for row in GOOD], *MORE)
     with pytest.warns(UserWarning, match=r"2 answers have no leading space.*'isshe'; ' she' is"):
         task = build(pythia, file)
     assert pythia.decode(list(task.frame["correct"][0])) == "she"
 
 
 def test_digits_that_continue_a_number_are_meant(pythia: Tokenizer, tmp_path: Path) -> None:
-    file = write(tmp_path, HEADER, "from 1732 to 17,from 1701 to 17,33|34,31,", GOOD[0])
+    file = write(tmp_path, HEADER, "from 1732 to 17,from 1701 to 17,33|34,31,", GOOD[0], *MORE)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(build(pythia, file)) == 2
+        assert len(build(pythia, file)) == 10
 
 
 def test_a_subset_is_drawn_by_seed_and_kept_in_order(pythia: Tokenizer, tmp_path: Path) -> None:
-    names = ["Mary", "Anna", "Lisa", "Emily", "Laura", "Karen", "Nancy", "Susan"]
+    names = ["Mary", "Anna", "Lisa", "Emily", "Laura", "Karen", "Nancy", "Susan", "Sarah", "Helen"]
     rows = [f"So {name} is,So John is, she, he,{name}" for name in names]
     file = write(tmp_path, HEADER, *rows)
     first, again, other = (
@@ -109,15 +112,15 @@ def test_a_subset_is_drawn_by_seed_and_kept_in_order(pythia: Tokenizer, tmp_path
     assert first == again != other
     assert first == sorted(first, key=names.index)
     assert len(set(first)) == 5
-    more = build(pythia, file, n_prompts=10)
-    assert len(more) == 8
+    more = build(pythia, file, n_prompts=12)
+    assert len(more) == 10
     assert more.dropped == {"prompts that were asked for but do not exist": 2}
 
 
 def test_template_is_optional_and_the_metric_is_the_users(
     pythia: Tokenizer, tmp_path: Path
 ) -> None:
-    file = write(tmp_path, *[line.rpartition(",")[0] for line in (HEADER, *GOOD)])
+    file = write(tmp_path, *[line.rpartition(",")[0] for line in (HEADER, *GOOD, *MORE)])
     task = build_custom_task("mine", pythia, file=file, metric="prob_diff", prepend_bos=True)
     assert task.metric == "prob_diff"
     assert set(task.frame["template"]) == {""}
@@ -128,9 +131,17 @@ def test_template_is_optional_and_the_metric_is_the_users(
         build_custom_task("mine", pythia, file=file, metric="prob_dif")
 
 
-def test_a_file_of_one_row_is_too_small(pythia: Tokenizer, tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"^task mine: 1 prompt pairs remain"):
-        build(pythia, write(tmp_path, HEADER, GOOD[0]))
+def test_a_file_of_fewer_rows_than_any_task_has_is_too_small(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    file = write(tmp_path, HEADER, *MORE, GOOD[0])
+    with pytest.raises(TaskError) as error:
+        build(pythia, file)
+    assert str(error.value) == (
+        f"task mine: {file}: has 9 prompt pairs, but a task needs at least 10, "
+        "the smallest n_prompts"
+    )
+    assert len(build(pythia, write(tmp_path, HEADER, *MORE, *GOOD))) == 10
 
 
 def test_a_prompt_that_ends_in_its_own_answer_is_used_and_pointed_out(

@@ -40,7 +40,7 @@ def make_task(pairs: list[Pair], vocabulary: Vocabulary, **changes: Any) -> Task
 
 
 def test_fewer_than_two_pairs_are_no_task(vocabulary: Vocabulary) -> None:
-    with pytest.raises(TaskError, match="1 prompt pairs remain; at least 2 are needed"):
+    with pytest.raises(TaskError, match="there are 1 prompt pairs; at least 2 are needed"):
         make_task([GOOD], vocabulary)
 
 

@@ -17,6 +17,8 @@ ANSWERS = ("correct", "wrong")
 SEPARATOR = "|"
 """Between the answers of one CSV cell."""
 
+_NOT_UTF8 = "is not UTF-8 text; save it as UTF-8"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -46,20 +48,36 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise TaskError(f"{path}: no such file; give its path relative to the working directory")
     try:
-        # utf-8-sig: spreadsheets put a byte order mark in front
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with _opened(path) as stream:
             return list(readers[path.suffix](stream))
     except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: is not UTF-8 text; save it as UTF-8 ({error})") from error
+        raise TaskError(f"{path}: {_NOT_UTF8} ({error})") from error
     except TaskError as error:
         raise TaskError(f"{path}: {error}") from error
+
+
+def column_problem(path: Path) -> str:
+    """Return what is wrong with the columns of a file that exists, or ""; reads one row at most."""
+    try:
+        with _opened(path) as stream:
+            if path.suffix == ".csv":
+                return _header_problem(next(csv.reader(stream), []))
+            first = next(_read_jsonl(stream), None)
+    except UnicodeDecodeError:
+        return _NOT_UTF8
+    return f"line {first.line}: {first.problem}" if first and first.problem else ""
+
+
+def _opened(path: Path) -> TextIO:
+    # utf-8-sig: spreadsheets put a byte order mark in front
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _read_csv(stream: TextIO) -> Iterator[Row]:
     reader = csv.reader(stream)
     header = next(reader, [])
-    if missing := _missing(header):
-        raise TaskError(f"line 1 must name the columns: {missing}")
+    if problem := _header_problem(header):
+        raise TaskError(problem)
     line = reader.line_num + 1
     for cells in reader:
         if len(cells) not in (0, len(header)):
@@ -85,6 +103,15 @@ def _json_row(line: int, text: str) -> Row:
     if not isinstance(cells, dict):
         return Row(line, {}, f'must be an object like {{"clean": ...}}, found {text.strip()[:40]}')
     return Row(line, cells, _missing(cells))
+
+
+def _header_problem(header: list[str]) -> str:
+    missing = _missing(header)
+    if not missing:
+        return ""
+    others = [name for sign, name in ((";", "';'"), ("\t", "tabs")) if sign in "".join(header)]
+    hint = f"; put commas between them, not {others[0]}" if others else ""
+    return f"line 1 must name the columns: {missing}{hint}"
 
 
 def _missing(columns: Collection[str]) -> str:

@@ -4,8 +4,12 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_model, select_circuit
+from circuitlapse.activations import cache_activations
+from circuitlapse.errors import UnknownNameError
 from circuitlapse.graph import Graph
 from circuitlapse.metrics import per_prompt_metric
+from tests import dense
+from tests.conftest import save_random, save_random_model
 
 
 def test_circuits_score_as_in_the_reference(oracle):
@@ -34,8 +38,6 @@ def test_all_edges_are_the_clean_model_and_none_the_corrupted_one(
 
 def test_an_edge_from_the_input_alone_moves_only_what_it_feeds(random_model, random_pairs):
     """With just input->logits in, the final residual is the corrupted one but for the embedding."""
-    from circuitlapse.activations import cache_activations
-
     graph = Graph(3, 2)
     mask = np.zeros_like(graph.exists)
     mask[graph.edge_index("input->logits")] = True
@@ -63,17 +65,7 @@ def test_batching_changes_nothing(random_model, random_pairs):
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_the_model_is_left_as_it_was(random_model, random_pairs):
-    flags = ("use_split_qkv_input", "use_hook_mlp_in")
-    before = [getattr(random_model.cfg, flag) for flag in flags]
-    evaluate_circuits(random_model, random_pairs, [Circuit.full(Graph(3, 2))], metric="logit_diff")
-    assert [getattr(random_model.cfg, flag) for flag in flags] == before
-    assert not any(point.fwd_hooks for point in random_model.hook_dict.values())
-
-
 def test_a_sequential_residual_works_too(tmp_path, random_pairs):
-    from tests.conftest import save_random_model
-
     folder = save_random_model(tmp_path / "model", use_parallel_residual=False)
     model = load_model(folder)
     graph = Graph(3, 2, parallel=False)
@@ -86,3 +78,69 @@ def test_a_sequential_residual_works_too(tmp_path, random_pairs):
             logits = plain(tokens).logits[range(9), random_pairs.end]
         expected = per_prompt_metric(logits, random_pairs, metric="logit_diff")
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-4)
+
+
+def random_circuits(graph, *, seed=0):
+    """Circuits of all densities, not pruned, so with dead ends and nodes without inputs."""
+    draw = np.random.default_rng(seed)
+    masks = [graph.exists & (draw.random(graph.exists.shape) < p) for p in (0.05, 0.2, 0.5, 0.9)]
+    return [Circuit(graph, mask) for mask in masks]
+
+
+def ablated_source_outputs(model, graph, pairs, ablation):
+    side = pairs.corrupted if ablation == "corrupted" else pairs.clean
+    outputs = dense.outputs_of_run(model, graph, side, pairs)
+    if ablation == "corrupted":
+        return outputs
+    if ablation == "zero":
+        return torch.zeros_like(outputs)
+    mean = outputs[:, pairs.attention_mask].mean(1)
+    return mean[:, None, None].expand_as(outputs)
+
+
+@pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])
+@pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])
+def test_sparse_evaluation_of_many_circuits_is_dense_evaluation_of_each(
+    tmp_path, random_pairs, kind, ablation
+):
+    model = load_model(save_random(kind, tmp_path / "model"), dtype="float64")
+    graph = Graph(3, 2, parallel=kind == "parallel")
+    circuits = random_circuits(graph)
+    ours = evaluate_circuits(model, random_pairs, circuits, metric="logit_diff", ablation=ablation)
+    ablated = ablated_source_outputs(model, graph, random_pairs, ablation)
+    for row, circuit in zip(ours, circuits, strict=True):
+        expected = dense.evaluate(
+            model, random_pairs, circuit, metric="logit_diff", ablated=ablated
+        )
+        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_activations_at_hand_and_little_memory_change_nothing(random_model, random_pairs):
+    circuits = random_circuits(Graph(3, 2))
+    how = {"metric": "prob_diff", "ablation": "mean"}
+    whole = evaluate_circuits(random_model, random_pairs, circuits, **how)
+    runs = cache_activations(random_model, random_pairs)
+    for extra in ({"activations": runs}, {"memory_mb": 1}, {"activations": runs, "batch_size": 2}):
+        again = evaluate_circuits(random_model, random_pairs, circuits, **how, **extra)
+        np.testing.assert_allclose(again, whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_divergence_from_the_clean_model_is_that_of_torch(random_model, random_pairs):
+    graph = Graph(3, 2)
+    ends = [Circuit.full(graph), Circuit.empty(graph)]
+    ours = evaluate_circuits(random_model, random_pairs, ends, metric="kl_divergence")
+    runs = cache_activations(random_model, random_pairs)
+    clean, corrupted = (run.logits_end.log_softmax(1) for run in (runs.clean, runs.corrupted))
+    expected = torch.nn.functional.kl_div(corrupted, clean, log_target=True, reduction="none")
+    np.testing.assert_allclose(ours[0], 0, atol=1e-5)
+    np.testing.assert_allclose(ours[1], expected.sum(1), rtol=1e-3, atol=1e-5)
+
+
+def test_a_circuit_of_another_graph_and_unknown_names_are_refused(random_model, random_pairs):
+    other = [Circuit.empty(Graph(3, 2, parallel=False))]
+    with pytest.raises(ValueError, match="cannot run in a model with"):
+        evaluate_circuits(random_model, random_pairs, other, metric="logit_diff")
+    full = [Circuit.full(Graph(3, 2))]
+    with pytest.raises(UnknownNameError, match="unknown ablation 'means'; did you mean 'mean'"):
+        evaluate_circuits(random_model, random_pairs, full, metric="logit_diff", ablation="means")
+    assert evaluate_circuits(random_model, random_pairs, [], metric="logit_diff").shape == (0, 9)

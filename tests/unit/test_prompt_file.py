@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.prompt_file import Row, read_rows
+from circuitlapse.prompt_file import Row, column_problem, read_rows
 
 
 def test_csv_cells_keep_their_spaces_and_answers_are_separated_by_bars(tmp_path: Path) -> None:
@@ -38,6 +38,27 @@ def test_a_missing_column_is_named_with_the_nearest_one(tmp_path: Path) -> None:
         f"{file}: line 1 must name the columns: no column 'corrupted' (is 'corupted' meant to be "
         "it?), 'wrong' (found: clean, corupted, correct, right)"
     )
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "';'"), ("\t", "tabs")])
+def test_another_separator_than_the_comma_is_pointed_out(
+    tmp_path: Path, separator: str, name: str
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text(separator.join(("clean", "corrupted", "correct", "wrong")) + "\n")
+    with pytest.raises(TaskError, match=f"; put commas between them, not {name}$"):
+        read_rows(file)
+    assert column_problem(file).endswith(f"not {name}")
+
+
+def test_the_columns_can_be_checked_without_reading_the_rows(tmp_path: Path) -> None:
+    table, lines, latin = (tmp_path / name for name in ("a.csv", "a.jsonl", "latin.csv"))
+    table.write_text("clean,corrupted,correct,wrong\nshort row\n")
+    assert column_problem(table) == ""
+    lines.write_text('\n{"clean": "a"}\n')
+    assert column_problem(lines).startswith("line 2: no column 'corrupted'")
+    latin.write_bytes("clean,corrupted,correct,wrong,\xe9\n".encode("latin-1"))
+    assert column_problem(latin) == "is not UTF-8 text; save it as UTF-8"
 
 
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:

@@ -1,0 +1,263 @@
+"""Circuits as the graph JSON of the EAP-IG library, to bring them from there and back.
+
+The library is https://github.com/hannamw/EAP-IG, the file what `Graph.to_json` writes and
+`Graph.from_json` reads in its `src/eap/graph.py` (current: commit 8fd10d9; older: `eap/graph.py`
+at 009cb68). `cfg` gives the shape of the graph, `nodes` and `edges` say by name what is in the
+circuit, and `edges` also the scores. Names are the same there and here: `a0.h0->a1.h1<q>`,
+`m0->logits`.
+
+Sign: none is converted. The library's score is (corrupted - clean message) times the gradient
+of the function it was given, which its examples make a loss, such as minus the logit
+difference. So there as here a positive score says that the edge supports the behaviour. A file
+does not tell what it was scored with: if that was the metric itself, which is higher for
+better answers, turn the scores around with `EdgeScores(scores.graph, -scores.values)`.
+
+Scale: neither is it converted. Our scores are means per prompt. With a loss that is a mean over
+batches of B prompts, as in the library's examples, the library's scores are B times smaller,
+and with `aggregation="mean"` there, smaller by another factor of d_model. The order of edges
+does not depend on it as long as all batches are of one size.
+
+Example:
+    `scores` and `circuit` usually come from `circuitlapse.attribute_edges` and
+    `circuitlapse.select_circuit`, and `d_model` is `model.cfg.d_model`.
+
+    >>> import numpy as np
+    >>> from circuitlapse import EdgeScores, select_circuit
+    >>> from circuitlapse.graph import Graph
+    >>> from circuitlapse.io.eap_ig import read_eap_ig, write_eap_ig
+    >>> graph = Graph(n_layers=2, n_heads=4)
+    >>> draw = np.random.default_rng(0).normal(size=graph.exists.shape)
+    >>> scores = EdgeScores(graph, np.where(graph.exists, draw, np.nan))
+    >>> circuit = select_circuit(scores, 20)
+    >>> write_eap_ig("circuit.json", circuit, scores, d_model=32)
+    >>> same_circuit, same_scores = read_eap_ig("circuit.json")
+    >>> same_circuit.edges == circuit.edges
+    True
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.graph import Graph, split_target
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.scores import EdgeScores
+from circuitlapse.selection import Circuit
+
+
+def write_eap_ig(
+    path: str | Path, circuit: Circuit, scores: EdgeScores | None, *, d_model: int
+) -> None:
+    """Write a circuit as the library's current version does, whole or not at all.
+
+    A file of an older version, read and written again, can thus be read by the current one.
+
+    Args:
+        path: by custom it ends in `.json`.
+        circuit: its edges get `in_graph`, and of the nodes those that both receive and send,
+            as after the library's `prune`.
+        scores: of the same graph; None writes NaN, the library's mark for "not scored". NaN is
+            no strict JSON, but Python reads it.
+        d_model: width of the residual stream; the library asks for it, nothing here does.
+
+    Raises:
+        ValueError: if the scores are those of another graph.
+    """
+    graph = circuit.graph
+    if scores is not None and scores.graph != graph:
+        raise ValueError(f"the circuit is one of {graph}, the scores are of {scores.graph}")
+    document = {
+        "cfg": {
+            "n_layers": graph.n_layers,
+            "n_heads": graph.n_heads,
+            "parallel_attn_mlp": graph.parallel,
+            "d_model": d_model,
+        },
+        "nodes": {name: {"in_graph": flag} for name, flag in _connected(circuit).items()},
+        "edges": {
+            graph.edge_name(*index): {
+                "score": float("nan") if scores is None else float(scores.values[*index]),
+                "in_graph": bool(circuit.mask[*index]),
+            }
+            for index in np.argwhere(graph.exists)
+        },
+    }
+    with atomic_path(path) as scratch:
+        scratch.write_text(json.dumps(document), encoding="utf-8")
+
+
+def _connected(circuit: Circuit) -> dict[str, bool]:
+    """Return for each node whether it receives and sends; `input` and `logits` need only one.
+
+    The library counts `logits` as in the graph always.
+    """
+    targets = (circuit.graph.targets[column] for column in np.flatnonzero(circuit.mask.any(axis=0)))
+    connected = {"input"} | {split_target(target)[0] for target in targets}
+    connected &= _senders(circuit)
+    return {name: name in connected for name in circuit.graph.sources} | {"logits": True}
+
+
+def _senders(circuit: Circuit) -> set[str]:
+    return {circuit.graph.sources[row] for row in np.flatnonzero(circuit.mask.any(axis=1))}
+
+
+def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
+    """Read a circuit and its scores from a file of any version of the library.
+
+    Versions differ in `nodes` (true or false, or an object) and in what `cfg` holds besides the
+    shape. As in the library's own evaluation, the edges alone say what is in the circuit. It is
+    not pruned here, and the library's `prune` may leave loose ends: see `Circuit.pruned`.
+
+    Returns:
+        The circuit, and the scores with the file's own sign and scale (see the top of this
+        module). The scores are None when no edge has one: all are null, NaN or absent, or all
+        are 0, which is what the current version writes for a graph that nobody has scored.
+
+    Raises:
+        ArtifactError: naming file, key, what was found and what was expected, if the file is no
+            such graph; if it lacks an edge, which older versions would take for one in the
+            circuit and newer ones for one outside; if some edges have a score and some have
+            none; or if it is a graph of single positions or neurons.
+    """
+    whole = _Part(Path(path), "", _json_of(path))
+    cfg, nodes, edges = whole["cfg"], whole["nodes"], whole["edges"]
+    if whole.value.get("n_pos") is not None:
+        raise whole["n_pos"].unlike("null, since edges here are the same at every position")
+    graph = Graph(
+        _count(cfg["n_layers"]), _count(cfg["n_heads"]), parallel=_flag(cfg["parallel_attn_mlp"])
+    )
+    mask, values = np.zeros_like(graph.exists), np.full(graph.exists.shape, np.nan)
+    for name, index in _edge_indices(edges, graph).items():
+        mask[index] = _flag(edges[name]["in_graph"])
+        values[index] = _score(edges[name])
+    circuit = Circuit(graph, mask)
+    _check_nodes(nodes, circuit)
+    return circuit, _scores(edges, graph, values)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A value of a file, and where it stands there."""
+
+    file: Path
+    key: str
+    value: Any
+
+    def __getitem__(self, name: str) -> _Part:
+        inner = f"{self.key}[{name!r}]" if self.key else name
+        if not isinstance(self.value, dict):
+            raise self.unlike(f"an object with {name!r}")
+        if name not in self.value:
+            raise ArtifactError(f"{self.file}: no {inner}; found {_shown(list(self.value))}")
+        return _Part(self.file, inner, self.value[name])
+
+    def unlike(self, expected: str) -> ArtifactError:
+        """Return the error that says what is here instead of what was expected."""
+        where = self.key or "the whole file"
+        return ArtifactError(
+            f"{self.file}: {where}: found {_shown(self.value)}, expected {expected}"
+        )
+
+
+def _json_of(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _count(part: _Part) -> int:
+    if type(part.value) is not int or part.value < 1:
+        raise part.unlike("a whole number from 1 up")
+    return part.value
+
+
+def _flag(part: _Part) -> bool:
+    if not isinstance(part.value, bool):
+        raise part.unlike("true or false")
+    return part.value
+
+
+def _score(edge: _Part) -> float:
+    """Return an edge's score, NaN where there is none."""
+    score = edge.value.get("score")
+    if score is None:
+        return float("nan")
+    if type(score) not in (int, float):
+        raise edge["score"].unlike("a number or null")
+    return float(score)
+
+
+def _edge_indices(edges: _Part, graph: Graph) -> dict[str, tuple[int, int]]:
+    """Return row and column of every edge by name, if the file names exactly those."""
+    if not isinstance(edges.value, dict):
+        raise edges.unlike("an object with one entry per edge")
+    indices = {
+        graph.edge_name(row, column): (int(row), int(column))
+        for row, column in np.argwhere(graph.exists)
+    }
+    if unknown := [name for name in edges.value if name not in indices]:
+        raise ArtifactError(
+            f"{edges.file}: edges: found {unknown[0]!r}, expected an edge of the {graph} of cfg, "
+            f"such as {next(iter(indices))!r}"
+        )
+    if absent := [name for name in indices if name not in edges.value]:
+        raise ArtifactError(
+            f"{edges.file}: edges: no {absent[0]!r}; found {len(edges.value)} edges, expected all "
+            f"{len(indices)} of the {graph} of cfg, with in_graph false outside the circuit"
+        )
+    return indices
+
+
+def _check_nodes(nodes: _Part, circuit: Circuit) -> None:
+    """Refuse nodes that the graph lacks, and those of which the circuit uses only neurons."""
+    if not isinstance(nodes.value, dict):
+        raise nodes.unlike("an object with one entry per node")
+    known, sends = {*circuit.graph.sources, "logits"}, _senders(circuit)
+    for name in nodes.value:
+        if name not in known:
+            raise ArtifactError(
+                f"{nodes.file}: nodes: found {name!r}, expected a node of the {circuit.graph} of "
+                "cfg, such as 'm0'"
+            )
+        node = nodes[name]
+        if not isinstance(node.value, dict):
+            _flag(node)
+            continue
+        _flag(node["in_graph"])
+        if name in sends and node.value.get("neurons") is not None:
+            _refuse_single_neurons(node["neurons"])
+
+
+def _refuse_single_neurons(neurons: _Part) -> None:
+    if not isinstance(neurons.value, list) or any(flag is not True for flag in neurons.value):
+        raise neurons.unlike("true for every neuron, since circuits here are made of whole nodes")
+
+
+def _scores(
+    edges: _Part, graph: Graph, values: Float[ndarray, "source target"]
+) -> EdgeScores | None:
+    unscored = graph.exists & np.isnan(values)
+    if not values[graph.exists].any() or unscored.sum() == graph.n_edges:
+        return None
+    if unscored.any():
+        first = graph.edge_name(*np.argwhere(unscored)[0])
+        raise ArtifactError(
+            f"{edges.file}: edges[{first!r}]['score']: found none, expected a number, because "
+            f"others have one ({int(unscored.sum())} of {graph.n_edges} edges have none); "
+            "score every edge, or set every score to null to read the circuit alone"
+        )
+    return EdgeScores(graph, values)

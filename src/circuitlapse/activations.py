@@ -189,7 +189,8 @@ def _joined(
         what="running the model",
     )
     for part in fields(parts[0]):
-        yield torch.cat([getattr(record, part.name) for record in parts])
+        tensors = [getattr(record, part.name) for record in parts]
+        yield torch.cat(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def _stack(layers: list[LayerTrace], name: str, dim: int) -> Tensor:

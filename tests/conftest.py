@@ -87,7 +87,7 @@ def save_random_model(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def save_random_gpt2(folder: Path) -> Path:
+def save_random_gpt2(folder: Path, **changes: Any) -> Path:
     """Save a GPT-2 with random weights, of the same size."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -101,6 +101,7 @@ def save_random_gpt2(folder: Path) -> Path:
         initializer_range=0.3,
         bos_token_id=0,
         eos_token_id=0,
+        **changes,
     )
     torch.manual_seed(0)
     GPT2LMHeadModel(config).save_pretrained(folder)

@@ -103,6 +103,19 @@ class PairActivations:
     clean: RunActivations
     corrupted: RunActivations
 
+    def check(self, pairs: PromptPairs) -> None:
+        """Compare with the pairs that these activations are said to be of.
+
+        Raises:
+            ValueError: if their numbers of prompts or positions differ.
+        """
+        found, expected = tuple(self.clean.embed.shape[:2]), tuple(pairs.clean.shape)
+        if found != expected:
+            raise ValueError(
+                f"activations are of {found[0]} prompts of {found[1]} positions, but there are "
+                f"{expected[0]} pairs of {expected[1]}; pass those of these pairs, or none"
+            )
+
     def batch(self, start: int, stop: int) -> PairActivations:
         """Return the prompts from `start` up to, not including, `stop`."""
         return PairActivations(self.clean.batch(start, stop), self.corrupted.batch(start, stop))

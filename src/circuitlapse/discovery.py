@@ -13,6 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import PairActivations
 from circuitlapse.attribution import attribute_edges
+from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.evaluation import evaluate_circuits
 from circuitlapse.faithfulness import (
     Curve,
@@ -28,7 +29,7 @@ from circuitlapse.records import CircuitRecord
 from circuitlapse.scores import EdgeScores
 from circuitlapse.selection import Circuit, cut, edge_order
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.types import Status
+from circuitlapse.types import TASK_METRICS, Status
 
 _NOTHING = (float("nan"), float("nan"))
 
@@ -56,7 +57,7 @@ class DiscoverySettings:
         return cls(**how, search=search, bootstrap=Bootstrap(**bootstrap))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Discovery:
     """What was found.
 
@@ -108,7 +109,12 @@ def discover_circuit(
         settings: how edges are scored and a circuit is chosen.
         batch_size: see `attribute_edges`.
         memory_mb: likewise.
+
+    Raises:
+        UnknownNameError: if `metric` is not one that says how well a task is done.
     """
+    if metric not in TASK_METRICS:
+        raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
     shared: dict[str, Any] = {
         "metric": metric,
         "activations": activations,

@@ -78,7 +78,9 @@ def rank_zero(logits: Float[Tensor, "pair vocab"], pairs: PromptPairs) -> Float[
 
 
 def _indicator(answers: Sequence[Sequence[int]], *, like: Tensor) -> Float[Tensor, "pair vocab"]:
+    rows = [row for row, ids in enumerate(answers) for _ in ids]
+    tokens = [token for ids in answers for token in ids]
+    index = torch.tensor([rows, tokens], device=like.device)
     hot = torch.zeros_like(like, requires_grad=False)
-    for row, ids in enumerate(answers):
-        hot[row, torch.tensor(list(ids), device=like.device)] = 1
+    hot[index[0], index[1]] = 1
     return hot

@@ -83,6 +83,10 @@ def _refuse_unsupported(model: TransformerBridge) -> None:
         )
         > 0,
         "local attention": cfg.use_local_attn,
+        "attention scores scaled by layer": cfg.scale_attn_by_inverse_layer_idx,
+        "unscaled attention scores": not getattr(
+            model.original_model.config, "scale_attn_weights", True
+        ),
         "a mixture of experts": cfg.num_experts is not None,
         f"{cfg.positional_embedding_type} position embeddings": cfg.positional_embedding_type
         not in ("rotary", "standard"),

@@ -34,16 +34,20 @@ class Readout:
         clean_logits: Float[Tensor, "pair vocab"] | None = None,
     ) -> None:
         self._model, self._metric = model, metric
-        self._clean = None if clean_logits is None else clean_logits.float()
+        self._clean = None if clean_logits is None else at_least_float32(clean_logits)
         self._tokens, self._pairs = None, pairs
         if metric == Metric.LOGIT_DIFF:
             self._tokens, self._pairs = _answers_only(pairs)
 
     def __call__(self, resid_end: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
         """Return the metric of each prompt; differentiable, in float32 or better."""
-        logits = end_logits(self._model, resid_end, tokens=self._tokens)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
+        logits = at_least_float32(end_logits(self._model, resid_end, tokens=self._tokens))
         return per_prompt_metric(logits, self._pairs, metric=self._metric, clean_logits=self._clean)
+
+
+def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return `x` in float64 if it was, else in float32."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _answers_only(pairs: PromptPairs) -> tuple[Int[Tensor, " token"], PromptPairs]:

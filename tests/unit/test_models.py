@@ -9,7 +9,7 @@ from circuitlapse import load_model
 from circuitlapse.errors import ModelError
 from circuitlapse.models import model_graph
 from circuitlapse.suite.tokenizer import as_transformers, make_tokenizer
-from tests.conftest import save_random_model
+from tests.conftest import save_random_gpt2, save_random_model
 
 
 def test_logits_are_those_of_the_hugging_face_model(random_folder, random_model, random_pairs):
@@ -102,6 +102,18 @@ def save_llama(folder, **changes):
 def test_an_unsupported_architecture_is_refused_with_what_is_unsupported(tmp_path, changes, why):
     with pytest.raises(ModelError, match=f"LlamaForCausalLM is not supported, because {why}"):
         load_model(save_llama(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [
+        ({"scale_attn_by_inverse_layer_idx": True}, "attention scores scaled by layer"),
+        ({"scale_attn_weights": False}, "unscaled attention scores"),
+    ],
+)
+def test_a_gpt2_with_other_attention_is_refused(tmp_path, flag, why):
+    with pytest.raises(ModelError, match=f"GPT2LMHeadModel is not supported, because it has {why}"):
+        load_model(save_random_gpt2(tmp_path, **flag))
 
 
 def test_a_family_that_was_never_tried_is_refused(tmp_path):

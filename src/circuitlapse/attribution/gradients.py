@@ -76,7 +76,6 @@ class GradientSum:
         self._heads = [_HeadSum() for _ in range(model.cfg.n_layers)]
         self._mlps: list[Tensor | int] = [0] * model.cfg.n_layers
         self._logits: Tensor | int = 0
-        self.n_runs = 0
 
     def add(
         self, embeds: Float[Tensor, "run pair pos d_model"], *, edit: Edit | None = None
@@ -103,7 +102,6 @@ class GradientSum:
             self._add_heads(index, trace, at_ports, n_runs)
             self._add_mlp(index, trace, at_mlp, n_runs)
         self._logits = self._logits + _by_run(grads[-1].float(), n_runs).sum(0)
-        self.n_runs += n_runs
 
     @torch.no_grad()
     def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
@@ -113,7 +111,7 @@ class GradientSum:
         for port, grad, value in zip(_ports(block), grads, trace.ports, strict=True):
             shape = (*grad.shape[:2], self._model.cfg.n_heads, -1)
             per_head: Tensor = grad.float().reshape(shape) / scale[..., None]
-            moved = (value - port(block.ln1.bias)).float().view_as(per_head)
+            moved = (value.float() - port(block.ln1.bias).float()).view_as(per_head)
             scaled.append(per_head)
             along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)
         heads.scaled = heads.scaled + _by_run(torch.cat(scaled, 2), n_runs).sum(0)

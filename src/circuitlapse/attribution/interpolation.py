@@ -92,16 +92,14 @@ def activation_scores(
     graph, end = model_graph(model), line.objective.pairs.end
     changes = source_changes(model, line.clean, line.ablated)
     scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
-    gradients = GradientSum(model, line.objective)
-    for group in _groups(graph):
+    groups = list(_groups(graph))
+    for group in groups:
+        gradients = GradientSum(model, line.objective)
         for part in _chunks(fractions, runs_at_once):
             _add_group(gradients, line, group, fractions=part)
-        if not pooled:
-            scores += edge_sums(graph, changes, gradients, end, rows=group.rows)
-            gradients = GradientSum(model, line.objective)
-    if pooled:
-        return edge_sums(graph, changes, gradients, end) / gradients.n_runs
-    return scores / len(fractions)
+        rows = slice(None) if pooled else group.rows
+        scores += edge_sums(graph, changes, gradients, end, rows=rows)
+    return scores / (len(fractions) * (len(groups) if pooled else 1))
 
 
 class _Group(NamedTuple):
@@ -142,7 +140,7 @@ def _between(
     fractions: Sequence[float],
 ) -> Float[Tensor, "run pair ..."]:
     """Return the points at the given fractions of the way from ablated to clean."""
-    return torch.stack([ablated + fraction * (clean - ablated) for fraction in fractions])
+    return torch.stack([torch.lerp(ablated, clean, fraction) for fraction in fractions])
 
 
 def _chunks(fractions: Sequence[float], size: int) -> Iterator[Sequence[float]]:

@@ -4,6 +4,7 @@ import torch
 
 from circuitlapse import attribute_edges, evaluate_circuits, load_model
 from circuitlapse.activations import cache_activations
+from circuitlapse.attribution.gradients import GradientSum
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.graph import Graph
 from circuitlapse.metrics import per_prompt_metric
@@ -266,3 +267,33 @@ def reverse(pairs):
         pairs.correct[::-1],
         pairs.wrong[::-1],
     )
+
+
+def test_activations_of_other_prompts_are_refused(random_model, random_pairs):
+    few = cache_activations(random_model, random_pairs.batch(0, 4))
+    message = "activations are of 4 prompts of 8 positions, but there are 9 pairs of 8"
+    with pytest.raises(ValueError, match=message):
+        attribute_edges(
+            random_model, random_pairs, metric="logit_diff", method="eap", activations=few
+        )
+
+
+def test_less_memory_than_expected_takes_fewer_prompts_and_fewer_runs(
+    random_model, random_pairs, monkeypatch
+):
+    """A pass of more than four rows fails; scores come out all the same."""
+    how = {"metric": "logit_diff", "method": "eap_ig_inputs", "ig_steps": 6}
+    expected = attribute_edges(random_model, random_pairs, **how)
+    add, tried = GradientSum.add, []
+
+    def tight(self, embeds, **edit):
+        tried.append(tuple(embeds.shape[:2]))
+        if embeds.shape[0] * embeds.shape[1] > 4:
+            raise torch.OutOfMemoryError
+        add(self, embeds, **edit)
+
+    monkeypatch.setattr(GradientSum, "add", tight)
+    ours = attribute_edges(random_model, random_pairs, **how)
+    np.testing.assert_allclose(ours.values, expected.values, rtol=1e-4, atol=1e-6)
+    assert tried[0][0] > 1
+    assert tried[-1][0] * tried[-1][1] <= 4

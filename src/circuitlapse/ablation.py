@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -52,6 +52,8 @@ def ablated_outputs(
     """
     if ablation not in set(Ablation):
         raise UnknownNameError(unknown_name("ablation", ablation, Ablation))
+    if ablation == Ablation.ZERO:
+        return Ablated(_zero(model, pairs), is_a_run=False)
     side = "corrupted" if ablation == Ablation.CORRUPTED else "clean"
     if activations is not None:
         run: Outputs = getattr(activations, side).outputs(model)
@@ -59,18 +61,23 @@ def ablated_outputs(
         run = run_outputs(model, pairs, side=side, limits=limits)
     if ablation == Ablation.CORRUPTED:
         return Ablated(run, is_a_run=True)
-    mean = run.map(lambda part: _mean(part, pairs.attention_mask))
-    return Ablated(mean if ablation == Ablation.MEAN else _zero(model, mean), is_a_run=False)
+    return Ablated(run.map(lambda part: _mean(part, pairs.attention_mask)), is_a_run=False)
 
 
-def _zero(model: TransformerBridge, like: Outputs) -> Outputs:
-    zero = like.map(lambda part: torch.zeros_like(part[:1, :1]).expand_as(part))
+def _zero(model: TransformerBridge, pairs: PromptPairs) -> Outputs:
+    cfg, shape = model.cfg, pairs.clean.shape
     bias = torch.stack([block.attn.b_O for block in model.blocks])
-    return replace(zero, attn_out=bias.expand_as(like.attn_out))
+    zero = bias.new_zeros(())
+    return Outputs(
+        embed=zero.expand(*shape, cfg.d_model),
+        z=zero.expand(*shape, cfg.n_layers, cfg.n_heads, cfg.d_head),
+        mlp_out=zero.expand(*shape, cfg.n_layers, cfg.d_model),
+        attn_out=bias.expand(*shape, *bias.shape),
+    )
 
 
 def _mean(
     part: Float[Tensor, "prompt pos ..."], real: Bool[Tensor, "prompt pos"]
 ) -> Float[Tensor, "prompt pos ..."]:
-    mean = part[real].double().mean(0, keepdim=True).to(part.dtype)
+    mean = part[real].mean(0, keepdim=True, dtype=torch.float64).to(part.dtype)
     return mean[None].expand_as(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from circuitlapse.batching import Limits, in_batches
 from circuitlapse.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
 from circuitlapse.memory import bytes_per_run
 from circuitlapse.prompts import PromptPairs
+
+Result = TypeVar("Result")
 
 SIDES = ("clean", "corrupted")
 
@@ -160,7 +162,12 @@ def clean_logits(
     model: TransformerBridge, pairs: PromptPairs, *, limits: Limits
 ) -> Float[Tensor, "pair vocab"]:
     """Return the logits of the whole model at the end of each clean prompt."""
-    return _run(model, pairs, "clean", limits).logits_end
+
+    def run(part: PromptPairs) -> Tensor:
+        layers = run_layers(model, embed_tokens(model, part.clean))
+        return end_logits(model, at_end(layers[-1].after, part.end))
+
+    return torch.cat(_batched(run, model, pairs, limits))
 
 
 def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits) -> RunActivations:
@@ -193,17 +200,25 @@ def _joined(
     run: Callable[[PromptPairs], Any], model: TransformerBridge, pairs: PromptPairs, limits: Limits
 ) -> Iterator[Tensor]:
     """Yield every field of the record that `run` returns, batches put together."""
-    tokens = pairs.clean
-    size = limits.prompts(bytes_per_run(model, n_pos=tokens.shape[1]), device=tokens.device)
-    parts = in_batches(
-        len(pairs),
-        size=size,
-        work=lambda batch: run(pairs.batch(batch.start, batch.stop)),
-        what="running the model",
-    )
+    parts = _batched(run, model, pairs, limits)
     for part in fields(parts[0]):
         tensors = [getattr(record, part.name) for record in parts]
         yield torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _batched(
+    run: Callable[[PromptPairs], Result],
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    limits: Limits,
+) -> list[Result]:
+    tokens = pairs.clean
+    return in_batches(
+        len(pairs),
+        size=limits.prompts(bytes_per_run(model, n_pos=tokens.shape[1]), device=tokens.device),
+        work=lambda batch: run(pairs.batch(batch.start, batch.stop)),
+        what="running the model",
+    )
 
 
 def _stack(layers: list[LayerTrace], name: str, dim: int) -> Tensor:

@@ -11,11 +11,10 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from circuitlapse.activations import DIMS, PairActivations, RunActivations
+from circuitlapse.activations import DIMS, SIDES, PairActivations, RunActivations
 from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.hdf5 import Dataset, read_hdf5, write_hdf5
 
-SIDES = ("clean", "corrupted")
 UNITS = {"pattern": "probability", "logits_end": "logits"}
 EXACT = ("resid_end", "logits_end")
 """Always stored as float32: small, and every metric is computed from them."""

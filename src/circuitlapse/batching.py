@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
@@ -18,17 +19,27 @@ GPU_SHARE = 0.7
 _log = logging.getLogger(__name__)
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True)
+class Limits:
     """How many prompts go through at once: a number, or what fits in some memory.
 
     Attributes:
         batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
         memory_mb: for what a pass holds; None takes most of the free memory of a GPU, 500 MB on
             a CPU.
+
+    Raises:
+        ValueError: if one of them is below 1.
     """
 
     batch_size: int | None = None
     memory_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that a pass may hold at least one prompt."""
+        for name, value in (("batch_size", self.batch_size), ("memory_mb", self.memory_mb)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
 
     def prompts(self, bytes_per_prompt: int, *, device: torch.device | str) -> int:
         """Return how many prompts of so many bytes go through at once, at least one."""
@@ -37,10 +48,16 @@ class Limits(NamedTuple):
         if self.memory_mb is not None:
             budget = self.memory_mb * 1e6
         elif torch.device(device).type == "cuda":
-            budget = GPU_SHARE * torch.cuda.mem_get_info(device)[0]
+            budget = GPU_SHARE * _free_on_gpu(device)
         else:
             budget = CPU_MB * 1e6
         return max(1, int(budget // bytes_per_prompt))
+
+
+def _free_on_gpu(device: torch.device | str) -> int:
+    """Return the bytes that PyTorch can still hand out: free ones, and those it has set aside."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def in_batches(
@@ -51,7 +68,7 @@ def in_batches(
     When the device runs out of memory, the batch is halved and tried again.
 
     Raises:
-        torch.OutOfMemoryError: if a single prompt does not fit.
+        RuntimeError: if a single prompt does not fit; see `is_out_of_memory`.
     """
     results: list[Result] = []
     start = 0
@@ -59,8 +76,8 @@ def in_batches(
         batch = slice(start, min(start + size, n_prompts))
         try:
             results.append(work(batch))
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error) or batch.stop - batch.start == 1:
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or batch.stop - batch.start == 1:
                 raise
             size = (batch.stop - batch.start) // 2
         else:
@@ -71,6 +88,6 @@ def in_batches(
     return results
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Return whether a device, or the allocator of the CPU, had too little memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -1,3 +1,10 @@
+import pytest
+import torch
+
+from circuitlapse import load_model
+from circuitlapse.activations import cache_activations
+from circuitlapse.attribution.contraction import source_changes
+from circuitlapse.attribution.gradients import GradientSum, Objective
 from circuitlapse.evaluation.memory import bytes_per_prompt
 from circuitlapse.evaluation.plan import make_plan
 from circuitlapse.graph import Graph
@@ -5,10 +12,8 @@ from circuitlapse.memory import bytes_kept, bytes_per_run
 from circuitlapse.selection import Circuit
 
 
-def test_more_tokens_runs_and_edges_take_more_memory(random_model):
+def test_more_tokens_and_edges_take_more_memory(random_model):
     assert bytes_per_run(random_model, n_pos=8) > 2 * bytes_per_run(random_model, n_pos=3)
-    few, many = (bytes_kept(random_model, n_pos=8, n_runs=n) for n in (1, 30))
-    assert many > few
     graph = Graph(3, 2)
     small, large = (
         bytes_per_prompt(random_model, make_plan(graph, [circuit], ablated_is_a_run=True), n_pos=8)
@@ -17,7 +22,40 @@ def test_more_tokens_runs_and_edges_take_more_memory(random_model):
     assert large > 3 * small
 
 
-def test_what_is_kept_of_a_prompt_covers_its_largest_parts(random_model):
-    """The changes of 10 sources, and 30 normalised residual streams in each of three layers."""
-    floats = 8 * 32 * (10 + 3 * 30)
-    assert bytes_kept(random_model, n_pos=8, n_runs=30) > 4 * floats
+def held_by(thing):
+    """Bytes of every tensor in an object, its lists and its records."""
+    if isinstance(thing, torch.Tensor):
+        return thing.nbytes
+    if isinstance(thing, list):
+        return sum(held_by(part) for part in thing)
+    return sum(held_by(part) for part in vars(thing).values()) if hasattr(thing, "__dict__") else 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("n_runs", [1, 30])
+def test_what_is_kept_of_a_prompt_is_what_outputs_changes_and_gradients_hold(
+    random_folder, random_pairs, dtype, n_runs
+):
+    """Up to twice as much is estimated: one layer's gradients and copies come on top."""
+    model = load_model(random_folder, dtype=dtype)
+    runs = cache_activations(model, random_pairs)
+    gradients = GradientSum(model, Objective(random_pairs, "logit_diff", runs.clean.logits_end))
+    for _ in range(n_runs):
+        gradients.add(runs.clean.embed[None])
+    sums = (gradients._heads, gradients._mlps, gradients._logits)
+    outputs = [run.outputs(model) for run in (runs.clean, runs.corrupted)]
+    held = sum(map(held_by, (*sums, *outputs, source_changes(model, *outputs))))
+    assert 1 < bytes_kept(model, n_pos=8, n_runs=n_runs) / (held / len(random_pairs)) < 2
+
+
+def test_wider_numbers_take_more_memory(random_folder, random_model):
+    """All of a pass doubles in float64; in bfloat16, logits are widened to float32."""
+    wide, narrow = (load_model(random_folder, dtype=dtype) for dtype in ("float64", "bfloat16"))
+    usual = bytes_per_run(random_model, n_pos=8)
+    assert bytes_per_run(wide, n_pos=8) == 2 * usual
+    logits = 6 * 50 * 4
+    assert bytes_per_run(narrow, n_pos=8) == (usual - logits) / 2 + logits
+    plan = make_plan(Graph(3, 2), [Circuit.full(Graph(3, 2))], ablated_is_a_run=True)
+    usual = bytes_per_prompt(random_model, plan, n_pos=8)
+    assert bytes_per_prompt(wide, plan, n_pos=8) == 2 * usual
+    assert bytes_per_prompt(narrow, plan, n_pos=8) == (usual - logits) / 2 + logits

@@ -1,7 +1,8 @@
-"""Run circuits: edges outside a circuit carry what their source wrote on the corrupted prompt."""
+"""Run circuits: edges outside a circuit carry an ablated output of their source."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.ablation import ablated_outputs
 from circuitlapse.activations import PairActivations, clean_logits
-from circuitlapse.batching import Limits, in_batches
+from circuitlapse.batching import Limits, in_batches, is_out_of_memory
 from circuitlapse.evaluation.memory import bytes_per_prompt
 from circuitlapse.evaluation.plan import Plan, make_plan
 from circuitlapse.evaluation.run import run_plan
@@ -27,6 +28,8 @@ __all__ = ["evaluate_circuits"]
 
 FEW = 4
 """With room for fewer prompts than this, circuits are evaluated one half after the other."""
+
+_log = logging.getLogger(__name__)
 
 
 @torch.no_grad()
@@ -61,18 +64,19 @@ def evaluate_circuits(
         memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
 
     Raises:
-        ValueError: if a circuit belongs to another graph.
+        ValueError: if a circuit belongs to another graph, or `batch_size` or `memory_mb` is
+            below 1.
         UnknownNameError: if the metric or the ablation is unknown.
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
     """
+    limits = Limits(batch_size, memory_mb)
     graph = model_graph(model)
     for circuit in circuits:
         if circuit.graph != graph:
             raise ValueError(f"a circuit of {circuit.graph} cannot run in a model with {graph}")
     if not circuits:
         return np.zeros((0, len(pairs)))
-    limits = Limits(batch_size, memory_mb)
     run = _Evaluation(model, pairs, activations, metric=metric, ablation=ablation, limits=limits)
     return run.values(circuits)
 
@@ -108,11 +112,25 @@ class _Evaluation:
         plan = make_plan(graph, circuits, ablated_is_a_run=self._ablated.is_a_run)
         needed = bytes_per_prompt(self._model, plan, n_pos=tokens.shape[1])
         size = self._limits.prompts(needed, device=tokens.device)
-        if size < min(FEW, len(tokens)) and len(circuits) > 1 and not self._limits.batch_size:
-            half = len(circuits) // 2
-            return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
+        divisible = len(circuits) > 1
+        if divisible and not self._limits.batch_size and size < min(FEW, len(tokens)):
+            return self._by_halves(circuits)
+        try:
+            return self._in_batches(plan, size)
+        except RuntimeError as error:
+            if not (divisible and is_out_of_memory(error)):
+                raise
+        _log.warning("evaluating circuits: out of memory with one prompt; half of them at once")
+        torch.cuda.empty_cache()
+        return self._by_halves(circuits)
+
+    def _by_halves(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
+        half = len(circuits) // 2
+        return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
+
+    def _in_batches(self, plan: Plan, size: int) -> Float[ndarray, "circuit pair"]:
         parts = in_batches(
-            len(tokens),
+            len(self._pairs),
             size=size,
             work=lambda batch: self._run(plan, batch),
             what="evaluating circuits",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.evaluation.plan import Plan
-
-BYTES = 4
+from circuitlapse.memory import bytes_of_logits, bytes_per_number
 
 
 def bytes_per_prompt(model: TransformerBridge, plan: Plan, *, n_pos: int) -> int:
@@ -19,5 +18,5 @@ def bytes_per_prompt(model: TransformerBridge, plan: Plan, *, n_pos: int) -> int
     stage = plan.largest_stage
     per_position = cfg.d_model * (plan.n_everywhere + 3 * stage) + 4 * stage * cfg.d_head
     per_position += 2 * stage * n_pos + 3 * cfg.d_mlp
-    at_end = cfg.d_model * len(plan.slots) + 4 * cfg.d_vocab
-    return int(BYTES * (n_pos * per_position + at_end))
+    numbers = n_pos * per_position + cfg.d_model * len(plan.slots)
+    return int(bytes_per_number(model) * numbers) + bytes_of_logits(model)

@@ -3,9 +3,17 @@ import pytest
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_model, select_circuit
+from circuitlapse import (
+    Circuit,
+    attribute_edges,
+    evaluate_circuits,
+    evaluation,
+    load_model,
+    select_circuit,
+)
 from circuitlapse.activations import cache_activations
 from circuitlapse.errors import UnknownNameError
+from circuitlapse.evaluation import plan, run
 from circuitlapse.graph import Graph
 from circuitlapse.metrics import per_prompt_metric
 from tests import dense
@@ -123,6 +131,68 @@ def test_activations_at_hand_and_little_memory_change_nothing(random_model, rand
     for extra in ({"activations": runs}, {"memory_mb": 1}, {"activations": runs, "batch_size": 2}):
         again = evaluate_circuits(random_model, random_pairs, circuits, **how, **extra)
         np.testing.assert_allclose(again, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.fixture
+def planned(monkeypatch):
+    """How many circuits each plan made from here on is of."""
+    sizes = []
+
+    def make_plan(graph, circuits, **how):
+        sizes.append(len(circuits))
+        return plan.make_plan(graph, circuits, **how)
+
+    monkeypatch.setattr(evaluation, "make_plan", make_plan)
+    return sizes
+
+
+def test_circuits_that_leave_no_room_for_prompts_are_evaluated_in_parts(
+    random_model, random_pairs, planned
+):
+    circuits = [circuit for seed in range(8) for circuit in random_circuits(Graph(3, 2), seed=seed)]
+    whole = evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
+    assert planned == [32]
+    parts = evaluate_circuits(
+        random_model, random_pairs, circuits, metric="logit_diff", memory_mb=1
+    )
+    assert planned[1:4] == [32, 16, 8]
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("limits", [{}, {"batch_size": 4}])
+def test_circuits_of_which_one_prompt_does_not_fit_are_evaluated_in_parts(
+    monkeypatch, random_model, random_pairs, planned, limits
+):
+    def run_plan(model, plan, pairs, **how):
+        if len(plan.logits) > 1:
+            torch.empty(2**52, dtype=torch.uint8)
+        return run.run_plan(model, plan, pairs, **how)
+
+    circuits = random_circuits(Graph(3, 2))
+    whole = evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
+    monkeypatch.setattr(evaluation, "run_plan", run_plan)
+    planned.clear()
+    parts = evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff", **limits)
+    assert planned == [4, 2, 1, 1, 2, 1, 1]
+    np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_one_circuit_that_does_not_fit_and_any_other_error_are_raised(
+    monkeypatch, random_model, random_pairs, planned
+):
+    def run_plan(model, plan, pairs, **how):
+        raise error
+
+    monkeypatch.setattr(evaluation, "run_plan", run_plan)
+    circuits = random_circuits(Graph(3, 2))
+    error = torch.OutOfMemoryError()
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
+    assert planned == [4, 2, 1]
+    error = RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
+    assert planned[3:] == [4]
 
 
 def test_the_divergence_from_the_clean_model_is_that_of_torch(random_model, random_pairs):

@@ -35,7 +35,7 @@ class SearchSettings:
     refine_points: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """The metric of nested circuits of growing size.
 
@@ -130,12 +130,13 @@ def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tu
     """Return the interval of the smallest faithful circuit's edges, prompts resampled.
 
     The circuits stay the same; which of the sizes tried is the smallest faithful one is decided
-    anew for every resample. Where none is, the largest size tried counts.
+    anew for every resample. Where none is, or where the model itself does not do the task, the
+    largest size tried counts.
     """
 
     def smallest(*values: ndarray, axis: int = -1) -> ndarray:
         *metric, m_model = (part.mean(axis) for part in values)
-        faithful = np.stack(metric) >= threshold * m_model
+        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)
         has_edges = (curve.n_edges > 0).reshape(-1, *[1] * m_model.ndim)
         lasting = _lasting(faithful & has_edges)
         first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)

@@ -115,3 +115,17 @@ def test_the_interval_of_the_size_is_that_of_a_bootstrap_done_by_hand():
         found.append(sizes[1 + lasting.index(True)] - 1 if any(lasting) else 15)
     assert (low, high) == tuple(np.percentile(found, [10, 90]))
     assert low < high
+
+
+def test_a_resample_in_which_the_model_fails_has_no_faithful_circuit():
+    """In a quarter of the resamples the model's mean is -1, which small metrics exceed."""
+    m_model, sizes = np.array([-1.0, 3.0]), np.array([1, 2, 4])
+    metric = np.array([[-0.5, 0.0], [-0.5, 3.0], [-0.5, 3.0]])
+    curve = Curve(sizes, sizes, metric, m_model)
+    assert size_interval(curve, threshold=0.8, bootstrap=Bootstrap(1000, 0.8, 0)) == (2, 4)
+
+
+def test_curves_are_compared_by_identity():
+    curve = Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)
+    assert curve == curve
+    assert curve != Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)

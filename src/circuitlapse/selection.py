@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -117,33 +117,49 @@ def edge_order(
         UnknownNameError: if `how` is neither.
     """
     weight = scores.values if signed else np.abs(scores.values)
-    if how == Selection.GREEDY:
-        return _greedy_order(scores.graph, weight)
-    if how == Selection.TOP_N:
-        edges = np.argwhere(scores.graph.exists)
-        return edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
-    raise UnknownNameError(unknown_name("selection", how, Selection))
+    if how not in set(Selection):
+        raise UnknownNameError(unknown_name("selection", how, Selection))
+    edges = np.argwhere(scores.graph.exists)
+    ranked = edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
+    return ranked if how == Selection.TOP_N else _greedy_order(scores.graph, ranked)
 
 
-def _greedy_order(graph: Graph, weight: Float[ndarray, "source target"]) -> Int[ndarray, "edge 2"]:
-    columns_of = [np.flatnonzero(graph.target_nodes == node) for node in range(graph.n_nodes)]
-    joined = np.zeros(graph.n_nodes, dtype=bool)
-    candidates: list[tuple[float, int, int]] = []
-    order: list[tuple[int, int]] = []
+def _greedy_order(graph: Graph, ranked: Int[ndarray, "edge 2"]) -> Int[ndarray, "edge 2"]:
+    """Return the edges in the order in which they join, given all of them, the best first.
 
-    def join(node: int) -> None:
-        joined[node] = True
-        for column in columns_of[node]:
-            for row in np.flatnonzero(graph.exists[:, column]):
-                heapq.heappush(candidates, (-float(weight[row, column]), int(row), int(column)))
-
-    join(graph.n_nodes - 1)
+    Of every target of a node that is in, the heap holds the rank of the best edge left.
+    """
+    first, following = _chains(ranked[:, 1], len(graph.targets))
+    sources = ranked[:, 0].tolist()
+    firsts_of = [first[graph.target_nodes == node].tolist() for node in range(graph.n_nodes)]
+    joined = [False] * (graph.n_nodes - 1)
+    candidates: list[int] = sorted(firsts_of[-1])
+    order: list[int] = []
     while candidates:
-        _, row, column = heapq.heappop(candidates)
-        order.append((row, column))
-        if not joined[row]:
-            join(row)
-    return np.array(order)
+        rank = candidates[0]
+        order.append(rank)
+        if following[rank] < 0:
+            heapq.heappop(candidates)
+        else:
+            heapq.heapreplace(candidates, following[rank])
+        if not joined[sources[rank]]:
+            joined[sources[rank]] = True
+            for best in firsts_of[sources[rank]]:
+                heapq.heappush(candidates, best)
+    return ranked[order]
+
+
+def _chains(
+    targets: Int[ndarray, " edge"], n_targets: int
+) -> tuple[Int[ndarray, " target"], list[int]]:
+    """Return the first edge of each target, and for each edge the next one of its target, or -1."""
+    by_target = np.argsort(targets, kind="stable")
+    counts = np.bincount(targets, minlength=n_targets)
+    ends = counts.cumsum()
+    following = np.full(len(targets), -1)
+    following[by_target[:-1]] = by_target[1:]
+    following[by_target[ends - 1]] = -1
+    return by_target[ends - counts], following.tolist()
 
 
 def cut(

@@ -51,6 +51,28 @@ def test_circuits_are_nested_and_every_edge_comes_once(how):
     assert len({tuple(edge) for edge in order.tolist()}) == GRAPH.n_edges
 
 
+def greedy_by_hand(graph, weight):
+    """Look at every edge again for every edge taken."""
+    inside, left, order = {len(graph.sources)}, np.argwhere(graph.exists).tolist(), []
+    while left:
+        open_edges = [edge for edge in left if graph.target_nodes[edge[1]] in inside]
+        best = min(open_edges, key=lambda edge: (-weight[tuple(edge)], *edge))
+        left.remove(best)
+        order.append(best)
+        inside.add(best[0])
+    return order
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("graph", [Graph(3, 2), Graph(2, 3, parallel=False)])
+def test_greedy_takes_the_best_open_edge_again_and_again_whatever_the_ties(graph, seed):
+    values = np.random.default_rng(seed).integers(-3, 4, graph.exists.shape).astype(float)
+    scores = EdgeScores(graph, np.where(graph.exists, values, np.nan))
+    for signed in (False, True):
+        weight = values if signed else np.abs(values)
+        assert edge_order(scores, signed=signed).tolist() == greedy_by_hand(graph, weight)
+
+
 def test_pruning_removes_what_nothing_reaches_and_what_reaches_nothing():
     mask = np.zeros_like(GRAPH.exists)
     for name in ("input->m0", "m0->logits", "a0.h0->a1.h0<q>", "a1.h0->logits", "input->m1"):

@@ -46,7 +46,7 @@ class CircuitRecord:
     scores: Float[ndarray, "source target"]
     """Estimated effect of each edge on the metric; NaN where the graph has no edge."""
     order: Int[ndarray, "source target"]
-    """When the greedy search took the edge, from 0; -1 for never."""
+    """Place of the edge in the order that `selection` gives, from 0; -1 where there is no edge."""
     in_circuit: Bool[ndarray, "source target"]
     status: str
     n_requested: int | None

@@ -9,7 +9,7 @@ MIN_PROMPTS = 10
 
 
 class Metric(StrEnum):
-    """How well a model does a task, per prompt; larger is better."""
+    """How well a model does a task, per prompt: larger is better, save for `kl_divergence`."""
 
     LOGIT_DIFF = "logit_diff"
     """Mean logit of the correct answers minus mean logit of the wrong ones. Unbounded."""
@@ -51,7 +51,8 @@ class IgRule(StrEnum):
     """Where the points of an integration path lie."""
 
     LEFT = "left"
-    """0, 1/m, ..., (m-1)/m of the way from corrupted to clean, as the reference does."""
+    """Of the way from corrupted to clean 0, 1/m, ..., (m-1)/m for `eap_ig_inputs`, but 1/m, ..., 1
+    where activations are interpolated, as the reference does."""
     MIDPOINT = "midpoint"
     """(k + 1/2)/m; the error shrinks faster with m."""
 

@@ -47,8 +47,9 @@ class Circuits(Section):
         le=1000,
     )
     ig_rule: IgRule = key(
-        "For eap_ig methods: a point is the left end (the paper's) or the middle (smaller error) "
-        "of its interval.",
+        "For eap_ig methods: where in its interval a point lies, at the end that the paper's "
+        "implementation takes (left: the corrupted end for eap_ig_inputs, the clean one for the "
+        "others) or in the middle (smaller error).",
         IgRule.LEFT,
         reruns=CIRCUITS,
         strict=False,

@@ -4,7 +4,12 @@
     python benchmarks/engine.py --shapes 160m --markdown
 
 Weights are random, shapes are Pythia's. "Plain" is one forward pass over the clean tokens, or
-one forward and backward pass down to the embedding with frozen weights.
+one forward and backward pass down to the embedding with frozen weights. Both are measured in
+turn, equally often, and the fastest of each counts. What the ratios do not say by themselves:
+
+- Activations of the clean and of the corrupted run are at hand, unless a row says that runs are
+  included; what is left of an attribution is shared out over its steps.
+- The plain model unembeds every position, as it does by itself; ours needs one per prompt.
 """
 
 from __future__ import annotations
@@ -42,6 +47,10 @@ ON_CPU = ("pocket", "70m", "160m")
 SIZES = (50, 100, 200, 300, 400, 500, 600, 700, 850, 1000)
 PROMPTS, TOKENS, IG_STEPS, REPEATS = 8, 16, 30, 5
 METRIC = {"metric": "logit_diff"}
+NOTES = (
+    "Activations are at hand unless a row says that runs are included. "
+    "The plain model unembeds all positions, ours one per prompt."
+)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -59,7 +68,7 @@ def main() -> None:
     shapes = options.shapes or (SHAPES if DEVICE == "cuda" else ON_CPU)
     rows = [row for shape in shapes for row in measure(shape)]
     table = pd.DataFrame(rows)
-    print(f"{machine()}\n")
+    print(f"{machine()}\n{NOTES}\n")
     print(table.to_markdown(index=False) if options.markdown else table.to_string(index=False))
 
 
@@ -113,34 +122,28 @@ class Case:
         end, answers = torch.full((prompts,), tokens - 1), ([[5]] * prompts, [[9]] * prompts)
         return cl.PromptPairs(clean, corrupted, end, *answers).to(DEVICE)
 
-    def forward(self, pairs: cl.PromptPairs) -> float:
-        """Return the seconds of a plain forward pass."""
+    @torch.no_grad()
+    def forward(self, pairs: cl.PromptPairs) -> None:
+        """Do a plain forward pass."""
+        self.plain(pairs.clean)
 
-        @torch.no_grad()
-        def run() -> None:
-            self.plain(pairs.clean)
+    def forward_backward(self, pairs: cl.PromptPairs) -> None:
+        """Do a plain forward and backward pass."""
+        start = self.plain.get_input_embeddings()(pairs.clean).requires_grad_(True)
+        logits = self.plain(inputs_embeds=start).logits[:, -1]
+        (logits[:, 5] - logits[:, 9]).sum().backward()
 
-        return seconds(run)
-
-    def forward_backward(self, pairs: cl.PromptPairs) -> float:
-        """Return the seconds of a plain forward and backward pass."""
-        embed = self.plain.get_input_embeddings()(pairs.clean)
-
-        def run() -> None:
-            start = embed.clone().requires_grad_(True)
-            logits = self.plain(inputs_embeds=start).logits[:, -1]
-            (logits[:, 5] - logits[:, 9]).sum().backward()
-
-        return seconds(run)
-
-    def row(self, work: str, ours: float, plain: float) -> dict[str, Any]:
+    def row(self, work: str, ours: float, plain: float, unit: str = "s") -> dict[str, Any]:
         """Return a row of the table."""
-        numbers = {
-            "seconds": f"{ours:.4g}",
-            "plain": f"{plain:.4g}",
-            "ratio": f"{ours / plain:.2f}",
-        }
-        return {"shape": self.shape, "work": work, **numbers}
+        numbers = {"ours": f"{ours:.4g}", "plain": f"{plain:.4g}", "unit": unit}
+        return {"shape": self.shape, "work": work, **numbers, "ratio": f"{ours / plain:.2f}"}
+
+    def timed(
+        self, work: str, ours: Callable[[], Any], plain: Callable[[], Any], *, steps: int = 1
+    ) -> dict[str, Any]:
+        """Return a row of what one of `steps` of ours takes, and plain work beside it."""
+        ours_s, plain_s = seconds(ours, plain)
+        return self.row(work, ours_s / steps, plain_s)
 
 
 def weights(shape: str, folder: str) -> list[dict[str, Any]]:
@@ -158,16 +161,19 @@ def weights(shape: str, folder: str) -> list[dict[str, Any]]:
     return []
 
 
-def seconds(work: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Return the fastest of some runs, after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        work()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+def seconds(*works: Callable[[], Any]) -> list[float]:
+    """Return the fastest of some runs of each, done in turn after one of each to warm up."""
+    times = [[elapsed(work) for work in works] for _ in range(REPEATS + 1)]
+    return [min(of_one) for of_one in zip(*times[1:], strict=True)]
+
+
+def elapsed(work: Callable[[], Any]) -> float:
+    """Return how long one run takes."""
+    start = time.perf_counter()
+    work()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def speed(shape: str, folder: str) -> Iterator[dict[str, Any]]:
@@ -189,39 +195,53 @@ def attribution(case: Case, activations: Any) -> Iterator[dict[str, Any]]:
     for steps in (10, IG_STEPS):
         work = f"EAP-IG step, {steps} steps, {PROMPTS} prompts of {TOKENS} tokens"
         yield ig_step(case, work, pairs, steps=steps, activations=activations)
+    how = {"method": "eap_ig_inputs", "ig_steps": IG_STEPS}
+    yield case.timed(
+        f"EAP-IG of {IG_STEPS} steps, both runs included, per step",
+        lambda: cl.attribute_edges(case.model, pairs, **METRIC, **how),
+        lambda: case.forward_backward(pairs),
+        steps=IG_STEPS,
+    )
 
 
 def ig_step(
     case: Case, work: str, pairs: cl.PromptPairs, *, steps: int = 10, activations: Any = None
 ) -> dict[str, Any]:
-    """Return the cost of one step of EAP-IG, everything before and after it shared out."""
+    """Return the cost of one step of EAP-IG, everything after the two runs shared out."""
     activations = activations or cache_activations(case.model, pairs)
     how = {"method": "eap_ig_inputs", "ig_steps": steps, "activations": activations}
-    ours = seconds(lambda: cl.attribute_edges(case.model, pairs, **METRIC, **how), repeats=2)
-    return case.row(work, ours / steps, case.forward_backward(pairs))
+    return case.timed(
+        work,
+        lambda: cl.attribute_edges(case.model, pairs, **METRIC, **how),
+        lambda: case.forward_backward(pairs),
+        steps=steps,
+    )
 
 
 def evaluation(case: Case, activations: Any) -> Iterator[dict[str, Any]]:
     """Yield the cost of evaluating circuits, of growing size and several at once."""
     pairs = case.pairs()
-    plain = case.forward(pairs)
     scores = cl.attribute_edges(case.model, pairs, method="eap", activations=activations, **METRIC)
     sizes = [size for size in SIZES if size <= scores.graph.n_edges]
     circuits = {size: cl.select_circuit(scores, size) for size in sizes}
 
-    def cost(some: list[cl.Circuit], **at_hand: Any) -> float:
-        return seconds(lambda: cl.evaluate_circuits(case.model, pairs, some, **METRIC, **at_hand))
+    def cost(work: str, some: list[cl.Circuit], **at_hand: Any) -> dict[str, Any]:
+        return case.timed(
+            work,
+            lambda: cl.evaluate_circuits(case.model, pairs, some, **METRIC, **at_hand),
+            lambda: case.forward(pairs),
+        )
 
     for size in (50, 200, 500, 1000):
         if size in circuits:
-            one = [circuits[size]]
-            yield case.row(f"circuit of {size} edges", cost(one, activations=activations), plain)
-            yield case.row(f"circuit of {size} edges, corrupted run included", cost(one), plain)
+            one, work = [circuits[size]], f"circuit of {size} edges"
+            yield cost(work, one, activations=activations)
+            yield cost(f"{work}, corrupted run included", one)
     several = list(circuits.values())
     work = f"{len(several)} circuits of {sizes[0]} to {sizes[-1]} edges"
-    yield case.row(work, cost(several, activations=activations), plain)
+    yield cost(work, several, activations=activations)
     whole = cl.Circuit.full(scores.graph)
-    yield case.row("circuit of all edges", cost([whole], activations=activations), plain)
+    yield cost("circuit of all edges", [whole], activations=activations)
 
 
 def memory(shape: str, folder: str) -> Iterator[dict[str, Any]]:
@@ -234,8 +254,8 @@ def memory(shape: str, folder: str) -> Iterator[dict[str, Any]]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kilobytes on Linux
     size = sum(weight.numel() * weight.element_size() for weight in case.model.parameters())
-    work = f"peak memory of EAP-IG, {IG_STEPS} steps (GB; plain: weights)"
-    yield case.row(work, peak, size / 1e9)
+    work = f"peak memory of EAP-IG of {IG_STEPS} steps, both runs included; plain: weights alone"
+    yield case.row(work, peak, size / 1e9, unit="GB")
 
 
 PARTS = {"weights": weights, "speed": speed, "memory": memory}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,6 +24,8 @@ class PromptPairs:
         end: position whose next token is asked for [pair]; what follows it is padding.
         correct: ids of the right answers to the clean prompt, one list per pair.
         wrong: ids of the wrong answers, one list per pair.
+        roles: name of a role -> the position of the word that has it in each clean prompt
+            [pair], such as io, s1 and s2 in IOI.
 
     Raises:
         ValueError: if the shapes disagree, `end` lies outside, or an answer list is empty.
@@ -34,6 +36,7 @@ class PromptPairs:
     end: Int[Tensor, " pair"]
     correct: Sequence[Sequence[int]]
     wrong: Sequence[Sequence[int]]
+    roles: Mapping[str, Int[Tensor, " pair"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that the five parts describe the same pairs."""
@@ -44,6 +47,7 @@ class PromptPairs:
                 "both must be [pair, pos] of one size"
             )
         counts = {"end": len(self.end), "correct": len(self.correct), "wrong": len(self.wrong)}
+        counts |= {f"role {name}": len(positions) for name, positions in self.roles.items()}
         for name, count in counts.items():
             if count != n_pairs:
                 raise ValueError(f"{name} has {count} entries for {n_pairs} pairs")
@@ -88,7 +92,13 @@ class PromptPairs:
         clean, corrupted, correct, wrong = (
             [[int(token) for token in row] for row in task.frame[name]] for name in columns
         )
-        return cls.from_lists(clean, corrupted, correct=correct, wrong=wrong)
+        pairs = cls.from_lists(clean, corrupted, correct=correct, wrong=wrong)
+        positions = task.frame.filter(like="pos_").dropna(axis="columns")
+        roles = {
+            str(name).removeprefix("pos_"): torch.tensor(column.to_numpy(dtype="int64"))
+            for name, column in positions.items()
+        }
+        return replace(pairs, roles=roles)
 
     def __repr__(self) -> str:
         """Return for instance `PromptPairs(100 pairs of up to 15 tokens)`."""
@@ -114,6 +124,7 @@ class PromptPairs:
             self.end[part],
             self.correct[part],
             self.wrong[part],
+            {name: positions[part] for name, positions in self.roles.items()},
         )
 
     def repeat(self, times: int) -> PromptPairs:
@@ -124,9 +135,11 @@ class PromptPairs:
             self.end.repeat(times),
             [*self.correct] * times,
             [*self.wrong] * times,
+            {name: positions.repeat(times) for name, positions in self.roles.items()},
         )
 
     def to(self, device: torch.device | str) -> PromptPairs:
         """Return the same pairs on `device`."""
         clean, corrupted, end = (t.to(device) for t in (self.clean, self.corrupted, self.end))
-        return PromptPairs(clean, corrupted, end, self.correct, self.wrong)
+        roles = {name: positions.to(device) for name, positions in self.roles.items()}
+        return PromptPairs(clean, corrupted, end, self.correct, self.wrong, roles)

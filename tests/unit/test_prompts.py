@@ -59,3 +59,12 @@ def test_they_are_shown_in_one_line():
     assert repr(pairs_of()) == "PromptPairs(2 pairs of up to 3 tokens)"
     assert repr(pairs_of().batch(1, 2)) == "PromptPairs(1 pairs of up to 2 tokens)"
     assert repr(pairs_of().batch(0, 0)) == "PromptPairs(0 pairs of up to 0 tokens)"
+
+
+def test_roles_go_with_their_pairs():
+    pairs = pairs_of(roles={"name": torch.tensor([1, 0])})
+    assert pairs.batch(1, 2).roles["name"].tolist() == [0]
+    assert pairs.repeat(2).roles["name"].tolist() == [1, 0, 1, 0]
+    assert pairs.to("cpu").roles["name"].tolist() == [1, 0]
+    with pytest.raises(ValueError, match="role name has 1 entries for 2 pairs"):
+        pairs_of(roles={"name": torch.tensor([1])})

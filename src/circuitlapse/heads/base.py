@@ -1,0 +1,71 @@
+"""What a detector of heads gets, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.activations import RunActivations
+from circuitlapse.prompts import PromptPairs
+
+
+class Defined(StrEnum):
+    """Whether a score means something."""
+
+    OK = "ok"
+    NO_TOKENS = "no_tokens"
+    """The tokenizer lacks the words that the score is about."""
+    NO_EFFECT = "no_effect"
+    """Taking the head away changes nothing, so that no share of its effect is defined."""
+    NO_NAME_MOVERS = "no_name_movers"
+    """There is no head whose queries could be changed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model and what it may be run on.
+
+    Attributes:
+        model: from `load_model`.
+        seed: of everything drawn at random.
+        pairs: IOI prompts, whose `roles` give the positions io, s1 and s2; None without them.
+        clean: activations of the clean prompts of `pairs`, when they are at hand.
+        text: token ids of documents, for scores on running text; None without them.
+    """
+
+    model: TransformerBridge
+    seed: int
+    pairs: PromptPairs | None = None
+    clean: RunActivations | None = None
+    text: Sequence[Int[Tensor, " pos"]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class HeadScore:
+    """One number per head.
+
+    Attributes:
+        values: [layer, head], float32; NaN where the score is not defined.
+        n: how many observations (prompts, sequences, pairs of words, positions) are behind it.
+        status: why a value is NaN, for heads where it is; one for all heads or [layer][head].
+    """
+
+    values: Float[Tensor, "layer head"]
+    n: int
+    status: Defined = Defined.OK
+
+    @classmethod
+    def undefined(cls, model: TransformerBridge, status: Defined) -> HeadScore:
+        """Return NaN for every head."""
+        shape = (model.cfg.n_layers, model.cfg.n_heads)
+        return cls(torch.full(shape, torch.nan), 0, status)
+
+
+Detector = Callable[[Subject], dict[str, HeadScore]]
+"""Returns one or more named scores that are measured together."""

@@ -16,7 +16,7 @@ LAYERS = [
     {"readout"},
     {"activations", "aggregate"},
     {"ablation", "figures"},
-    {"evaluation"},
+    {"evaluation", "heads"},
     {"attribution"},
     {"discovery"},
     {"model_at_step"},
@@ -24,10 +24,11 @@ LAYERS = [
 ]
 ONLY_IN = {
     "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
-              "discovery", "evaluation", "forward", "metrics", "models", "prompts", "readout",
-              "suite", "io"},
+              "discovery", "evaluation", "forward", "heads", "metrics", "models", "prompts",
+              "readout", "suite", "io"},
     "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
-                         "evaluation", "forward", "memory", "model_at_step", "models", "readout"},
+                         "evaluation", "forward", "heads", "memory", "model_at_step", "models",
+                         "readout"},
     "transformers": {"attention", "progress", "suite"},
     "h5py": {"io"},
     "matplotlib": {"figures", "io"},

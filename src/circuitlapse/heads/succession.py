@@ -1,0 +1,146 @@
+"""Succession: does a head turn a word into the one that comes after it?"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.forward import embed_tokens, layer_norm
+from circuitlapse.heads.base import Defined, HeadScore, Subject
+from circuitlapse.heads.ordered_lists import ORDERED_LISTS
+from circuitlapse.tasks.vocabulary import Vocabulary
+
+SUCCESSION_LN = ("ln2", "none")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SuccessionList:
+    """What a tokenizer knows of an ordered list.
+
+    Attributes:
+        items: token ids, each once; candidates for every successor.
+        first, second: places in `items` of the members of each pair.
+        dropped: words that are not one known token.
+    """
+
+    items: Int[Tensor, " item"]
+    first: Int[Tensor, " pair"]
+    second: Int[Tensor, " pair"]
+    dropped: tuple[str, ...]
+
+
+@torch.no_grad()
+def succession(
+    subject: Subject,
+    *,
+    succession_ln: str = "ln2",
+    tokenizer: Tokenizer | None = None,
+) -> dict[str, HeadScore]:
+    """Return the succession score of every head: a share of pairs, in [0, 1].
+
+    For an item x of `ORDERED_LISTS` with embedding e, m = MLP_0(LN2_0(e)), and head h gives the
+    item y of the same list the score m W_V W_O U[:, y]: raw weights, no biases, no LayerNorm
+    after MLP_0. A pair (x, y) of neighbours is a success if y alone has the highest score of all
+    items of the list. With all 288 pairs chance is 0.026. Pairs of which a member is not one
+    token are left out; with no pair left the score is NaN. In layer 0 it is formal only.
+
+    Source: Gould et al. 2023 (arXiv 2312.09230). The reference counts ties as successes and
+    gives MLP_0 the embedding without LN2, as `succession_ln="none"` does.
+
+    Args:
+        subject: gives the model; no prompts are needed.
+        succession_ln: what MLP_0 reads, LN2 of the embedding (`ln2`) or the embedding (`none`).
+        tokenizer: None takes the model's own.
+
+    Raises:
+        UnknownNameError: if `succession_ln` is unknown.
+    """
+    if succession_ln not in SUCCESSION_LN:
+        raise UnknownNameError(unknown_name("succession_ln", succession_ln, SUCCESSION_LN))
+    model = subject.model
+    lists = _known_lists(tokenizer or model.tokenizer.backend_tokenizer)
+    n_pairs = sum(len(part.first) for part in lists)
+    if not n_pairs:
+        return {"succession": HeadScore.undefined(model, Defined.NO_TOKENS)}
+    hits = torch.stack([_successes(model, part, succession_ln) for part in lists]).sum(0)
+    return {"succession": HeadScore((hits / n_pairs).float().cpu(), n_pairs)}
+
+
+def succession_lists(tokenizer: Tokenizer) -> dict[str, SuccessionList]:
+    """Return `ORDERED_LISTS` in tokens: items that are one token after a space, and their pairs.
+
+    Neighbours of an item that was dropped do not become a pair.
+    """
+    vocabulary = Vocabulary(tokenizer)
+    return {name: _in_tokens(words, vocabulary) for name, words in ORDERED_LISTS.items()}
+
+
+def _in_tokens(words: tuple[str, ...], vocabulary: Vocabulary) -> SuccessionList:
+    ids = {word: vocabulary.single_id(f" {word}") for word in words}
+    place = {word: at for at, word in enumerate(vocabulary.single_words(ids))}
+    pairs = [(place[a], place[b]) for a, b in pairwise(words) if a in place and b in place]
+    first, second = torch.tensor(pairs, dtype=torch.long).view(-1, 2).unbind(1)
+    items = torch.tensor([ids[word] for word in place], dtype=torch.long)
+    return SuccessionList(items, first, second, tuple(word for word in ids if word not in place))
+
+
+def _known_lists(tokenizer: Tokenizer) -> list[SuccessionList]:
+    lists = succession_lists(tokenizer)
+    for name, part in lists.items():
+        if part.dropped:
+            _log.info(
+                "succession: %s: %d words are not one token and left out; pairs that remain: %d",
+                *(name, len(part.dropped), len(part.first)),
+            )
+    return [part for part in lists.values() if len(part.first)]
+
+
+def _successes(
+    model: TransformerBridge, part: SuccessionList, succession_ln: str
+) -> Float[Tensor, "layer head"]:
+    """Return of how many pairs each head gives the successor the one highest score."""
+    items = part.items.to(model.cfg.device)
+    effective = _precise(_effective_embedding(model, items[part.first], succession_ln))
+    unembed = _precise(model.unembed.original_component.weight[items])
+    second = part.second.to(items.device)
+    layers = [_hits(_ov_scores(block.attn, effective, unembed), second) for block in model.blocks]
+    return torch.stack(layers)
+
+
+def _effective_embedding(
+    model: TransformerBridge, tokens: Int[Tensor, " item"], succession_ln: str
+) -> Float[Tensor, "item d_model"]:
+    block = model.blocks[0]
+    embed = embed_tokens(model, tokens[None])
+    out: Tensor = block.mlp(layer_norm(embed, block.ln2) if succession_ln == "ln2" else embed)
+    return out[0]
+
+
+def _ov_scores(
+    attn: Any, x: Float[Tensor, "pair d_model"], unembed: Float[Tensor, "item d_model"]
+) -> Float[Tensor, "head pair item"]:
+    value = x @ _precise(attn.W_V)
+    return value @ (_precise(attn.W_O) @ unembed.T)
+
+
+def _hits(
+    scores: Float[Tensor, "head pair item"], second: Int[Tensor, " pair"]
+) -> Float[Tensor, " head"]:
+    at = second.view(1, -1, 1).expand(len(scores), -1, 1)
+    others = scores.scatter(2, at, -torch.inf).amax(2)
+    return (scores.gather(2, at)[..., 0] > others).sum(1).double()
+
+
+def _precise(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from circuitlapse.attribution import attribute_edges
     from circuitlapse.evaluation import evaluate_circuits
+    from circuitlapse.heads import score_heads
     from circuitlapse.models import load_model
     from circuitlapse.prompts import PromptPairs
     from circuitlapse.scores import EdgeScores
@@ -24,6 +25,7 @@ _HOME = {
     "attribute_edges": "attribution",
     "evaluate_circuits": "evaluation",
     "load_model": "models",
+    "score_heads": "heads",
     "select_by_threshold": "selection",
     "select_circuit": "selection",
 }
@@ -35,6 +37,7 @@ __all__ = [
     "attribute_edges",
     "evaluate_circuits",
     "load_model",
+    "score_heads",
     "select_by_threshold",
     "select_circuit",
 ]

@@ -1,0 +1,200 @@
+"""Whether the output of a head names, or speaks against, the name that it reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import layer_norm
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.activations import RunActivations
+from circuitlapse.batching import Limits, in_batches
+from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
+from circuitlapse.forward import embed_tokens, run_layers
+from circuitlapse.heads.base import HeadScore, Subject
+from circuitlapse.heads.names import at_positions, positions_of_names, with_names
+from circuitlapse.memory import bytes_per_run
+from circuitlapse.models import n_tokens
+from circuitlapse.prompts import PromptPairs
+
+SCORES = ("copy", "copy_neg")
+TOP = 5
+CHUNK = 1024
+"""Tokens whose logits are computed at once."""
+
+
+class CopyLn(StrEnum):
+    """How LayerNorm enters the copy scores."""
+
+    FULL = "full"
+    """The head reads what its LayerNorm makes of the stream, and adds its value bias."""
+    FOLDED = "folded"
+    """As with folded and centred weights: no division, no bias but that of the last LayerNorm."""
+
+
+@torch.no_grad()
+def copying(
+    subject: Subject,
+    *,
+    copy_ln: str = "full",
+    limits: Limits | None = None,
+) -> dict[str, HeadScore]:
+    """Return `copy` and `copy_neg`: how often a head's output has the name it reads on top.
+
+    The residual stream after the first layer, at io, s1 and s2 of each clean prompt, is passed
+    through the value and output weights of each head and unembedded. `copy` is the percentage
+    of names whose token is then among the 5 highest logits, `copy_neg` the same with the
+    output multiplied by -1. Both are in 0..100; chance is 500 / number of tokens, about 0.01.
+    `n` is the number of names, three per prompt. A tie counts as higher, so that a head
+    without output has 0. For the first layer the definition is formal only.
+
+    With x the residual stream, g and b the gain and bias of a LayerNorm (1 of the layer's
+    attention, f of the last one) and c() the subtraction of the mean over the dimensions,
+
+    - `full`: [c((LN1(x) W_V + b_V) W_O) * gf] W_U;
+    - `folded`: [c((c(x) * g1) W_V W_O) * gf] W_U + bf W_U.
+
+    Args:
+        subject: its `clean` is read where it is there; otherwise the clean prompts are run.
+        copy_ln: `full` or `folded`.
+        limits: how many prompts are run, and names unembedded, at once.
+
+    Raises:
+        UnknownNameError: if `copy_ln` is unknown.
+        ModelError: if the model's tokenizer lacks a name's token.
+        ValueError: if there are no pairs, or they lack the roles io, s1 and s2.
+
+    Source: Wang et al. 2022 (arXiv 2211.00593), appendix C. The reference implementation is
+    `folded`: as bf W_U does not grow with the output, its ranking depends on the size of x.
+    """
+    if copy_ln not in set(CopyLn):
+        raise UnknownNameError(unknown_name("copy_ln", copy_ln, CopyLn))
+    model, pairs = subject.model, with_names(subject.pairs)
+    positions, limits = positions_of_names(pairs), limits or Limits()
+    if subject.clean is not None:
+        resid = _from_activations(model, subject.clean, positions)
+    else:
+        resid = _from_run(model, pairs, positions, limits=limits)
+    names = at_positions(pairs.clean, positions).flatten()
+    if (highest := int(names.max())) >= n_tokens(model):
+        raise ModelError(
+            f"{model.cfg.model_name}: token {highest} of the prompts is beyond the tokenizer, "
+            f"which has {n_tokens(model)}; expected the tokenizer's files in the model's folder"
+        )
+    hits = _hits(model, _wide(resid.flatten(0, 1)), names, copy_ln=copy_ln, limits=limits)
+    shares = (100 * hits.double() / len(names)).float().cpu()
+    return {name: HeadScore(share, len(names)) for name, share in zip(SCORES, shares, strict=True)}
+
+
+def _from_activations(
+    model: TransformerBridge, clean: RunActivations, positions: Int[Tensor, "pair role"]
+) -> Float[Tensor, "pair role d_model"]:
+    """Return the residual stream after the first layer, from what wrote to it."""
+    parts = (clean.embed, clean.z[:, :, 0], clean.mlp_out[:, :, 0])
+    embed, z, mlp_out = (at_positions(part, positions).to(model.cfg.device) for part in parts)
+    resid: Tensor = embed + model.blocks[0].attn.o(z.flatten(2)) + mlp_out
+    return resid
+
+
+def _from_run(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    positions: Int[Tensor, "pair role"],
+    *,
+    limits: Limits,
+) -> Float[Tensor, "pair role d_model"]:
+    tokens = pairs.clean
+    needed = bytes_per_run(model, n_pos=tokens.shape[1])
+
+    def run(batch: slice) -> Float[Tensor, "pair role d_model"]:
+        first = run_layers(model, embed_tokens(model, tokens[batch]))[0]
+        return at_positions(first.after, positions[batch])
+
+    size = limits.prompts(needed, device=tokens.device)
+    return torch.cat(in_batches(len(pairs), size=size, work=run, what="running the model"))
+
+
+def _hits(
+    model: TransformerBridge,
+    resid: Float[Tensor, "name d_model"],
+    names: Int[Tensor, " name"],
+    *,
+    copy_ln: str,
+    limits: Limits,
+) -> Int[Tensor, "score layer head"]:
+    """Count the names on top, of the outputs and of their negatives."""
+    unembed = _wide(model.unembed.original_component.weight[: n_tokens(model)])
+    final = model.ln_final.original_component
+    offset = unembed @ _wide(final.bias) * (copy_ln == CopyLn.FOLDED)
+    per_head = unembed.element_size() * (2 * model.cfg.d_model + 4 * CHUNK)
+    size = limits.prompts(model.cfg.n_heads * per_head, device=resid.device)
+
+    def count(batch: slice) -> Int[Tensor, "score layer head"]:
+        layers = []
+        for block in model.blocks:
+            value = _values(block, resid[batch], copy_ln=copy_ln)
+            output = _centre(value @ _wide(block.attn.W_O)) * _wide(final.weight)
+            layers.append(count_on_top(output, names[batch], unembed, offset=offset))
+        return torch.stack(layers, 1)
+
+    parts = in_batches(len(names), size=size, work=count, what="scoring copying")
+    return torch.stack(parts).sum(0)
+
+
+def count_on_top(
+    output: Float[Tensor, "head name d_model"],
+    names: Int[Tensor, " name"],
+    unembed: Float[Tensor, "vocab d_model"],
+    *,
+    offset: Float[Tensor, " vocab"],
+) -> Int[Tensor, "score head"]:
+    """Count the names among the 5 highest logits of each output, and of its negative.
+
+    The vocabulary is gone through in chunks, and an output is dropped once five other tokens are
+    found above its name both ways; as most are dropped at once, little of the work remains.
+
+    Args:
+        output: what each head writes where each name stands.
+        names: the token asked about.
+        unembed: a row per token.
+        offset: added to the logits of the output and of its negative.
+    """
+    rows, tokens = output.flatten(0, 1), names.repeat(len(output))
+    own = (rows * unembed[tokens]).sum(-1)
+    n_above = torch.zeros(2, len(rows), dtype=torch.long, device=rows.device)
+    vocabulary = torch.arange(len(unembed), device=rows.device)
+    undecided = torch.arange(len(rows), device=rows.device)
+    for start in range(0, len(unembed), CHUNK):
+        ids = vocabulary[start : start + CHUNK]
+        logits, token = rows[undecided] @ unembed[ids].mT, tokens[undecided]
+        other = ids != token[:, None]
+        for sign, count in zip((1, -1), n_above, strict=True):
+            to_beat = sign * own[undecided] + offset[token]
+            above = sign * logits + offset[ids] >= to_beat[:, None]
+            count[undecided] += (above & other).sum(-1)
+        undecided = undecided[(n_above[:, undecided] < TOP).any(0)]
+    return (n_above < TOP).view(2, len(output), -1).sum(-1)
+
+
+def _values(
+    block: Any, resid: Float[Tensor, "name d_model"], *, copy_ln: str
+) -> Float[Tensor, "head name d_head"]:
+    norm, attn = block.ln1.original_component, block.attn
+    gain, weight = _wide(norm.weight), _wide(attn.W_V)
+    if copy_ln == CopyLn.FOLDED:
+        return _centre(resid) * gain @ weight
+    normed = layer_norm(resid, gain.shape, gain, _wide(norm.bias), norm.eps)
+    return normed @ weight + _wide(attn.b_V)[:, None]
+
+
+def _centre(x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+    return x - x.mean(-1, keepdim=True)
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Return `x` in float32, or as it is in float64."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -1,0 +1,59 @@
+"""The scores of heads, by name, and what measures them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.heads.base import HeadScore
+
+AnyDetector = Callable[..., dict[str, HeadScore]]
+"""A `Detector` that also takes options by keyword."""
+
+_HOME = {
+    "induction": "repeated_tokens",
+    "prev_token": "repeated_tokens",
+    "duplicate": "repeated_tokens",
+    "copy": "copying",
+    "copy_neg": "copying",
+    "attn_io": "attention_to_names",
+    "attn_s1": "attention_to_names",
+    "attn_s2": "attention_to_names",
+    "cspa": "cspa",
+    "succession": "succession",
+}
+SCORE_NAMES = tuple(_HOME)
+
+
+def detector_of(score: str) -> AnyDetector:
+    """Return what measures a score.
+
+    Raises:
+        UnknownNameError: if there is no such score; the known ones are listed.
+    """
+    if score not in _HOME:
+        raise UnknownNameError(unknown_name("score of heads", score, _HOME))
+    home = _HOME[score]
+    detector: AnyDetector = getattr(import_module(f"circuitlapse.heads.{home}"), home)
+    return detector
+
+
+def options_of(detector: AnyDetector) -> frozenset[str]:
+    """Return the names of the options that a detector takes."""
+    parameters = inspect.signature(detector).parameters.values()
+    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+
+
+def refuse_unknown_options(options: Mapping[str, Any]) -> None:
+    """Check that every option is one of some detector, whether it is asked for or not.
+
+    Raises:
+        UnknownNameError: naming the first that is not.
+    """
+    known = frozenset().union(*(options_of(detector_of(score)) for score in _HOME))
+    for name in options:
+        if name not in known:
+            raise UnknownNameError(unknown_name("option of heads' scores", name, known))

@@ -1,0 +1,102 @@
+"""Induction, previous-token and duplicate-token heads, from random tokens that come twice."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from circuitlapse.batching import Limits, in_batches
+from circuitlapse.forward import embed_tokens, run_layers
+from circuitlapse.heads.base import HeadScore, Subject
+from circuitlapse.heads.vocabulary import plain_tokens
+from circuitlapse.memory import bytes_per_run
+
+SCORES = ("induction", "prev_token", "duplicate")
+
+
+@torch.no_grad()
+def repeated_tokens(
+    subject: Subject,
+    *,
+    n_sequences: int = 10,
+    length: int = 100,
+    limits: Limits | None = None,
+) -> dict[str, HeadScore]:
+    """Return how much each head attends from repeated random tokens to three related places.
+
+    Sequences of `length` tokens S, each drawn uniformly from the tokens that are not special,
+    are followed by themselves. With the attention A[query, key], each score is a mean over
+    sequences and queries:
+
+    - `prev_token`: A[q, q-1] for q = 1..2S-1, the token before;
+    - `duplicate`: A[q, q-S] for q = S..2S-1, the same token earlier;
+    - `induction`: A[q, q-S+1] for q = S..2S-1, the token after the same token earlier.
+
+    Scores are attention probabilities, in 0..1. A head that attends to all earlier tokens and
+    its own alike, as in a model that has learned nothing, has 0.0245 for `prev_token` and
+    0.0069 for the others at S = 100. Where the vocabulary is so small that a token comes more
+    than once within S, also a perfect head may stay below 1.
+
+    Args:
+        subject: its model and seed are used.
+        n_sequences: number of sequences, the `n` of the scores.
+        length: S.
+        limits: how many sequences go through at once.
+
+    Raises:
+        ValueError: if 2 S is beyond the model's context, S is below 2, or there are no sequences.
+
+    Source: Olsson et al. 2022 (arXiv 2209.11895) and, for the three means, Tigges et al. 2024
+    (arXiv 2407.10827), who draw two sequences without a seed and also count the query S-1 for
+    `induction`, where nothing has come twice yet. `detect_head` of TransformerLens divides by
+    the attention of all queries instead of by the number of queries that a score is about: if
+    all S tokens differ, its `mul` measure is (2S-1)/2S of `prev_token` and half of the others.
+    """
+    _refuse(n_sequences=n_sequences, length=length, context=subject.model.cfg.n_ctx)
+    model, limits = subject.model, limits or Limits()
+    tokens = draw_repeated(
+        plain_tokens(model), n_sequences=n_sequences, length=length, seed=subject.seed
+    ).to(model.cfg.device)
+    size = limits.prompts(bytes_per_run(model, n_pos=2 * length), device=tokens.device)
+
+    def score(batch: slice) -> Float[Tensor, "score layer head"]:
+        layers = run_layers(model, embed_tokens(model, tokens[batch]))
+        scores = [diagonal_means(layer.pattern, length=length).sum(1) for layer in layers]
+        return torch.stack(scores, 1)
+
+    parts = in_batches(n_sequences, size=size, work=score, what="scoring repeated tokens")
+    means = (torch.stack(parts).sum(0) / n_sequences).float().cpu()
+    return {name: HeadScore(mean, n_sequences) for name, mean in zip(SCORES, means, strict=True)}
+
+
+def draw_repeated(
+    allowed: Int[Tensor, " token"], *, n_sequences: int, length: int, seed: int
+) -> Int[Tensor, "sequence pos"]:
+    """Draw tokens uniformly from `allowed` and put each sequence once behind itself."""
+    draw = torch.Generator().manual_seed(seed)
+    once = allowed[torch.randint(len(allowed), (n_sequences, length), generator=draw)]
+    return torch.cat([once, once], 1)
+
+
+def diagonal_means(
+    pattern: Float[Tensor, "*batch query key"], *, length: int
+) -> Float[Tensor, "score ..."]:
+    """Return induction, prev_token and duplicate of attention patterns, in float64.
+
+    Args:
+        pattern: attention over `length` tokens that come twice.
+        length: number of tokens that come twice, half the number of positions.
+    """
+    pattern = pattern.double()
+    after_same, before, same = (pattern.diagonal(-n, -2, -1) for n in (length - 1, 1, length))
+    return torch.stack([after_same[..., 1:].mean(-1), before.mean(-1), same.mean(-1)])
+
+
+def _refuse(*, n_sequences: int, length: int, context: int) -> None:
+    if n_sequences < 1:
+        raise ValueError(f"n_sequences must be at least 1, found {n_sequences}")
+    if not 2 <= length <= context // 2:
+        raise ValueError(
+            f"length must lie in 2..{context // 2}, half of the model's context, found {length}"
+        )

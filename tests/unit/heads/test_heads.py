@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from circuitlapse import load_model, score_heads
+from circuitlapse.activations import cache_activations
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.heads.base import Defined, HeadScore
+from circuitlapse.heads.registry import SCORE_NAMES, detector_of
+from tests.unit.heads.words import with_words
+
+
+@pytest.fixture(scope="module")
+def model(random_folder):
+    return with_words(load_model(random_folder), 50)
+
+
+@pytest.fixture
+def pairs(random_pairs):
+    return replace(random_pairs, roles={role: torch.full((9,), 2) for role in ("io", "s1", "s2")})
+
+
+def test_the_table_has_a_row_per_score_and_head_as_they_were_asked_for(model, pairs):
+    table = score_heads(model, scores=["attn_s1", "prev_token"], pairs=pairs, length=4)
+    assert {str(name): str(dtype) for name, dtype in table.dtypes.items()} == {
+        "score": "str",
+        "layer": "int16",
+        "head": "int16",
+        "value": "float32",
+        "n": "int32",
+        "status": "str",
+    }
+    heads = [(layer, head) for layer in range(3) for head in range(2)]
+    found = table[["score", "layer", "head"]].itertuples(index=False, name=None)
+    assert list(found) == [(score, *head) for score in ("attn_s1", "prev_token") for head in heads]
+    assert table["n"].tolist() == [9] * 6 + [10] * 6
+    assert set(table["status"]) == {"ok"}
+    assert table["value"].between(0, 1).all()
+
+
+def test_scores_asked_for_together_are_those_asked_for_alone(model, pairs):
+    scores = ["duplicate", "copy", "attn_io", "induction", "copy_neg"]
+    clean = cache_activations(model, pairs).clean
+    how = {"pairs": pairs, "length": 4, "seed": 3}
+    together = score_heads(model, scores=scores, **how, clean=clean)
+    alone = [score_heads(model, scores=[score], **how) for score in scores]
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
+def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(model, monkeypatch):
+    calls = []
+
+    def counted(subject, *, length=1):
+        calls.append((subject.seed, length))
+        values = torch.full((3, 2), 0.5)
+        values[1, 1] = torch.nan
+        score = HeadScore(values, 7, Defined.NO_EFFECT)
+        return dict.fromkeys(("induction", "duplicate"), score)
+
+    monkeypatch.setattr("circuitlapse.heads.repeated_tokens.repeated_tokens", counted)
+    table = score_heads(
+        model, scores=["duplicate", "induction", "duplicate"], seed=5, length=8, copy_ln="folded"
+    )
+    assert calls == [(5, 8)]
+    assert len(table) == 12
+    undefined = table[table["status"] != "ok"]
+    assert undefined["value"].isna().all()
+    assert set(zip(undefined["status"], undefined["layer"], undefined["head"], strict=True)) == {
+        ("no_effect", 1, 1)
+    }
+
+
+def test_no_scores_are_a_table_without_rows(model):
+    table = score_heads(model, scores=[])
+    assert list(table) == ["score", "layer", "head", "value", "n", "status"]
+    assert table.empty
+
+
+@pytest.mark.parametrize("name", SCORE_NAMES)
+def test_every_score_has_a_documented_detector(name):
+    assert detector_of(name).__doc__
+
+
+def test_an_unknown_score_is_refused_with_the_nearest_and_all_that_are_known(model):
+    with pytest.raises(UnknownNameError, match=r"'inductoin'; did you mean 'induction'\?") as info:
+        score_heads(model, scores=["copy", "inductoin"])
+    assert all(name in str(info.value) for name in SCORE_NAMES)
+
+
+def test_an_option_that_no_detector_takes_is_refused(model):
+    with pytest.raises(UnknownNameError, match=r"'copy_nl'; did you mean 'copy_ln'\?"):
+        score_heads(model, scores=["prev_token"], copy_nl="full")
+
+
+def test_activations_of_other_prompts_are_refused(model, pairs):
+    clean = cache_activations(model, pairs).clean
+    with pytest.raises(ValueError, match=r"pairs are \(5, 8\) .* clean has \(9, 8\)"):
+        score_heads(model, scores=["copy"], pairs=pairs.batch(0, 5), clean=clean)

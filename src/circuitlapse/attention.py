@@ -43,7 +43,7 @@ def attend(
     query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)
     key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)
     value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)
-    return mix(model, query, key, value, end=end)[0]
+    return mix(model, query, key, value, at=None if end is None else end[:, None])[0]
 
 
 def mix(
@@ -52,11 +52,15 @@ def mix(
     key: Float[Tensor, "job pair pos d_head"],
     value: Float[Tensor, "job pair pos d_head"],
     *,
-    end: Int[Tensor, " pair"] | None = None,
+    at: Int[Tensor, "pair query"] | None = None,
 ) -> tuple[Float[Tensor, "job pair query d_head"], Float[Tensor, "job pair query pos"]]:
-    """Return z and the attention pattern of each head, from its vectors before rotation."""
+    """Return z and the attention pattern of each head, from its vectors before rotation.
+
+    Queries stand at the positions `at`, or else at all positions.
+    """
     positions = torch.arange(key.shape[2], device=key.device)
-    at = positions.expand(key.shape[1], -1) if end is None else end[:, None]
+    if at is None:
+        at = positions.expand(key.shape[1], -1)
     if model.cfg.positional_embedding_type == "rotary":
         cos, sin = rotary_angles(model, positions)
         query, key = _rotate(query, cos[at], sin[at]), _rotate(key, cos, sin)

@@ -15,7 +15,7 @@ LAYERS = [
     {"forward", "models", "behaviour", "rankings", "suite"},
     {"readout"},
     {"activations", "aggregate"},
-    {"ablation", "figures"},
+    {"ablation", "figures", "path_patching"},
     {"evaluation", "heads"},
     {"attribution"},
     {"discovery"},
@@ -24,11 +24,11 @@ LAYERS = [
 ]
 ONLY_IN = {
     "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
-              "discovery", "evaluation", "forward", "heads", "metrics", "models", "prompts",
-              "readout", "suite", "io"},
+              "discovery", "evaluation", "forward", "heads", "metrics", "models",
+              "path_patching", "prompts", "readout", "suite", "io"},
     "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
                          "evaluation", "forward", "heads", "memory", "model_at_step", "models",
-                         "readout"},
+                         "path_patching", "readout"},
     "transformers": {"attention", "progress", "suite"},
     "h5py": {"io"},
     "matplotlib": {"figures", "io"},

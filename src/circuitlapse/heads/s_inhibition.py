@@ -1,0 +1,181 @@
+"""S-inhibition: does a head tell the name movers which name comes twice, and how?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from circuitlapse.heads.base import Defined, Subject
+from circuitlapse.path_patching import Head, HeadPort, PatchedPaths, patch_paths
+from circuitlapse.prompts import PromptPairs
+
+ROLES = ("io", "s1", "s2")
+FLIPS = {
+    "random_same": "XYY",
+    "opposite_same": "BAA",
+    "same_opposite": "BAB",
+    "random_opposite": "XYX",
+    "opposite_opposite": "ABA",
+}
+"""Names of flips, TOKEN SIGNAL_POSITION SIGNAL -> the names in the roles io, s1 and s2.
+
+A is the indirect object of the prompt, B its subject, X and Y are two other names. By role, a
+flip is the same whether the indirect object or the subject comes first.
+"""
+TELLING = "same_opposite"
+"""The flip whose signs say whether a head is an S-inhibition head."""
+COLUMNS = ("d_logit_diff", *(f"d_attn_{role}" for role in ROLES))
+NO_ORIGINAL = 1e-6
+
+
+class _Means(NamedTuple):
+    """Means over prompts, of attention also over name movers, one row per head patched."""
+
+    logit_diff: Float[Tensor, " head"]
+    attention: Float[Tensor, "head role"]
+
+
+@torch.no_grad()
+def s_inhibition(
+    subject: Subject,
+    *,
+    name_movers: Sequence[Head],
+    candidates: Sequence[Head] | None = None,
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+) -> pd.DataFrame:
+    """Return how much less the model prefers the indirect object when a head is misled.
+
+    For every candidate and flip, the z of the head at the end position is taken from the flipped
+    prompt, and what the queries of all name movers receive of it is patched in. One row for each:
+
+    - `layer`, `head`, and `flip`, one of `FLIPS`;
+    - `d_logit_diff`: (patched - original) / original, of the means over prompts;
+    - `d_attn_io`, `d_attn_s1`, `d_attn_s2`: the same of the name movers' attention from the end
+      to each name, means over prompts and name movers;
+    - `is_s2i`: whether under `same_opposite` the logit difference and attention to io fall and
+      attention to s1 rises; the same in all rows of a head.
+
+    Changes are relative and without a range; 0 is no effect, NaN an original of less than 1e-6.
+    Where the model prefers the subject, the original is negative and the sign of `d_logit_diff`
+    turns around. `attrs["status"]` of the frame is a `Defined`; without name movers there are
+    no rows.
+
+    Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A. The other names are
+    drawn from those of all prompts, seeded; the reference draws them unseeded.
+
+    Args:
+        subject: gives the model, the seed, and IOI prompts with the roles io, s1 and s2.
+        name_movers: (layer, head) of the heads that are listened to.
+        candidates: (layer, head) of the heads to test; None for all before the last name mover.
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+
+    Raises:
+        ValueError: if the prompts lack a role, or have fewer than four names in all.
+    """
+    if not name_movers:
+        return _frame([], Defined.NO_NAME_MOVERS)
+    if candidates is None:
+        last = max(layer for layer, _ in name_movers)
+        heads = range(subject.model.cfg.n_heads)
+        candidates = [(layer, head) for layer in range(last) for head in heads]
+    pairs, frames = _pairs_of(subject), []
+    for flip, corrupted in flipped_prompts(pairs, seed=subject.seed).items():
+        patched = patch_paths(
+            subject.model,
+            replace(pairs, corrupted=corrupted),
+            receivers=[HeadPort(layer, head, "q") for layer, head in name_movers],
+            senders=candidates,
+            sender_positions="end",
+            attention=True,
+            batch_size=batch_size,
+            memory_mb=memory_mb,
+        )
+        frames.append(_changes(patched, pairs, flip))
+    return _frame(frames, Defined.OK)
+
+
+def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "pair pos"]]:
+    """Return the clean prompts with their names exchanged, for every one of `FLIPS`.
+
+    X and Y of a prompt are the same in all flips: two names of other prompts.
+
+    Raises:
+        ValueError: if all prompts together have fewer than four names.
+    """
+    names = dict(zip("ABXY", _names(pairs, seed), strict=True))
+    flipped = {}
+    for flip, letters in FLIPS.items():
+        tokens = pairs.clean.clone()
+        for role, letter in zip(ROLES, letters, strict=True):
+            tokens.scatter_(1, pairs.roles[role][:, None], names[letter][:, None])
+        flipped[flip] = tokens
+    return flipped
+
+
+def _pairs_of(subject: Subject) -> PromptPairs:
+    pairs = subject.pairs
+    if pairs is None or not set(ROLES) <= set(pairs.roles):
+        raise ValueError(f"the S-inhibition test needs prompts with the roles {', '.join(ROLES)}")
+    return pairs
+
+
+def _names(pairs: PromptPairs, seed: int) -> Int[Tensor, "letter pair"]:
+    """Return the tokens of A, B, X and Y of every prompt."""
+    io, s1 = (pairs.clean.gather(1, pairs.roles[role][:, None]) for role in ROLES[:2])
+    known = torch.tensor(sorted({int(name) for name in torch.cat([io, s1])}))
+    if len(known) < 4:
+        raise ValueError(
+            f"the S-inhibition test needs prompts with four names in all, found {len(known)}"
+        )
+    chance = torch.rand(len(pairs), len(known), generator=torch.Generator().manual_seed(seed))
+    own = (known == io.cpu()) | (known == s1.cpu())
+    others = known[chance.masked_fill(own, -1).topk(2).indices].to(io.device)
+    return torch.cat([io, s1, others], dim=1).T
+
+
+def _changes(paths: PatchedPaths, pairs: PromptPairs, flip: str) -> pd.DataFrame:
+    original = _means(paths.clean[None], paths.clean_attention[None], pairs)
+    patched = _means(paths.patched, paths.attention, pairs)
+    columns = [_relative(patched.logit_diff, original.logit_diff)[:, None]]
+    columns.append(_relative(patched.attention, original.attention))
+    changes = torch.cat(columns, dim=1).cpu().numpy()
+    heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
+    frame = heads.assign(flip=flip)
+    frame[list(COLUMNS)] = changes
+    return frame
+
+
+def _means(
+    metric: Float[Tensor, "head prompt"],
+    attention: Float[Tensor, "head prompt mover key"],
+    pairs: PromptPairs,
+) -> _Means:
+    at = torch.stack([pairs.roles[role] for role in ROLES], dim=1)[None, :, None]
+    attended = attention.take_along_dim(at, 3).double().mean((1, 2))
+    return _Means(metric.double().mean(1), attended)
+
+
+def _relative(patched: Tensor, original: Tensor) -> Tensor:
+    change = (patched - original) / original
+    return change.masked_fill(original.abs() < NO_ORIGINAL, torch.nan)
+
+
+def _frame(frames: list[pd.DataFrame], status: Defined) -> pd.DataFrame:
+    columns = ["layer", "head", "flip", *COLUMNS]
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    telling = frame[frame["flip"] == TELLING]
+    down = (telling["d_logit_diff"] < 0) & (telling["d_attn_io"] < 0)
+    found = telling[down & (telling["d_attn_s1"] > 0)]
+    heads = pd.MultiIndex.from_frame(found[["layer", "head"]])
+    own = pd.MultiIndex.from_frame(frame[["layer", "head"]])
+    frame["is_s2i"] = own.isin(heads)
+    frame.attrs["status"] = status
+    return frame

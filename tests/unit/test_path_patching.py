@@ -1,0 +1,186 @@
+import functools
+
+import pytest
+import torch
+
+from circuitlapse import PromptPairs, load_model
+from circuitlapse.activations import cache_activations
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.path_patching import HeadPort, patch_paths
+from circuitlapse.readout import Readout
+from tests.conftest import save_random_model
+from tests.dense import run
+
+RECEIVERS = {
+    "queries": [(1, 0, "q"), (2, 1, "q")],
+    "keys": [(1, 1, "k")],
+    "values": [(2, 0, "v")],
+    "mixed": [(1, 0, "q"), (1, 0, "v"), (2, 1, "k"), (2, 1, "q")],
+}
+SENDERS = [(layer, head) for layer in range(3) for head in range(2)]
+
+
+@pytest.fixture(scope="module", params=["parallel", "sequential"])
+def model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paths") / request.param
+    save_random_model(folder, use_parallel_residual=request.param == "parallel")
+    return load_model(folder, dtype="float64")
+
+
+@functools.cache
+def cached_runs(model, pairs):
+    """Return z, MLP outputs and q, k, v of the clean and of the corrupted run, with hooks."""
+    return tuple(recorded(model, tokens, pairs, []) for tokens in (pairs.clean, pairs.corrupted))
+
+
+def recorded(model, tokens, pairs, hooks):
+    """Run with hooks, and return the logits and what a few hook points saw."""
+    seen = {}
+
+    def keep(name):
+        return lambda x, hook: seen.update({name: x.clone()})
+
+    names = [f"attn.hook_{part}" for part in ("z", "q", "k", "v", "pattern")] + ["mlp.hook_out"]
+    names = [f"blocks.{at}.{name}" for at in range(model.cfg.n_layers) for name in names]
+    wanted = [(name, keep(name)) for name in names]
+    seen["logits"] = run(model, tokens, pairs, [*hooks, *wanted])
+    return seen
+
+
+def second_run(model, pairs, sender, *, positions, freeze_mlps):
+    """Hold all heads at their clean z but the sender, with hooks."""
+    clean, corrupted = cached_runs(model, pairs)
+    hooks = []
+    for layer in range(model.cfg.n_layers):
+        name = f"blocks.{layer}.attn.hook_z"
+        z = clean[name].clone()
+        if layer == sender[0]:
+            rows = torch.arange(len(pairs))
+            where = (rows, pairs.end) if positions == "end" else (slice(None), slice(None))
+            z[(*where, sender[1])] = corrupted[name][(*where, sender[1])]
+        hooks.append((name, lambda x, hook, z=z: z))
+        if freeze_mlps:
+            name = f"blocks.{layer}.mlp.hook_out"
+            hooks.append((name, lambda x, hook, out=clean[name]: out))
+    return recorded(model, pairs.clean, pairs, hooks)
+
+
+def literal(model, pairs, receivers, sender, **options):
+    """Return the metric of run 3, and the attention there, with hooks."""
+    second = second_run(model, pairs, sender, **options)
+    if receivers == "logits":
+        third = second
+    else:
+        hooks = []
+        for layer, head, port in receivers:
+            name = f"blocks.{layer}.attn.hook_{port}"
+
+            def put(x, hook, name=name, head=head):
+                x = x.clone()
+                x[:, :, head] = second[name][:, :, head]
+                return x
+
+            hooks.append((name, put))
+        third = recorded(model, pairs.clean, pairs, hooks)
+    metric = per_prompt_metric(third["logits"], pairs, metric="logit_diff")
+    heads = [] if receivers == "logits" else sorted({at[:2] for at in receivers})
+    rows = torch.arange(len(pairs))
+    patterns = [third[f"blocks.{at}.attn.hook_pattern"][rows, h, pairs.end] for at, h in heads]
+    return metric, torch.stack(patterns, 1) if patterns else None
+
+
+@pytest.mark.parametrize("freeze_mlps", [False, True])
+def test_effects_on_the_logits_are_those_of_hooks(model, random_pairs, freeze_mlps):
+    got = patch_paths(model, random_pairs, receivers="logits", freeze_mlps=freeze_mlps)
+    options = {"positions": "all", "freeze_mlps": freeze_mlps}
+    expected = [literal(model, random_pairs, "logits", at, **options)[0] for at in SENDERS]
+    assert got.senders == tuple(SENDERS)
+    torch.testing.assert_close(got.patched, torch.stack(expected), rtol=1e-6, atol=1e-6)
+    assert (got.patched - got.clean).abs().amax() > 0.1
+
+
+@pytest.mark.parametrize("positions", ["all", "end"])
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_effects_on_heads_are_those_of_hooks(model, random_pairs, name, positions):
+    freeze = positions == "all" and name == "mixed"
+    receivers = RECEIVERS[name]
+    got = patch_paths(
+        model,
+        random_pairs,
+        receivers=[HeadPort(*receiver) for receiver in receivers],
+        sender_positions=positions,
+        freeze_mlps=freeze,
+        attention=True,
+    )
+    assert got.attended == tuple(sorted({at[:2] for at in receivers}))
+    for row, sender in enumerate(SENDERS):
+        options = {"positions": positions, "freeze_mlps": freeze}
+        metric, attention = literal(model, random_pairs, receivers, sender, **options)
+        torch.testing.assert_close(got.patched[row], metric, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(got.attention[row], attention, rtol=1e-6, atol=1e-6)
+    assert (got.patched - got.clean).abs().amax() > 0.01
+
+
+def test_with_frozen_mlps_each_sender_adds_its_own_change_to_the_clean_stream(model, random_pairs):
+    got = patch_paths(model, random_pairs, receivers="logits", freeze_mlps=True)
+    runs = cache_activations(model, random_pairs)
+    rows, end = torch.arange(9), random_pairs.end
+    change = (runs.corrupted.z - runs.clean.z)[rows, end]
+    weights = torch.stack([block.attn.W_O for block in model.blocks])
+    change = torch.einsum("plhe,lhed->lhpd", change, weights).flatten(0, 1)
+    readout = Readout(model, random_pairs, metric="logit_diff")
+    expected = torch.stack([readout(runs.clean.resid_end + moved) for moved in change])
+    torch.testing.assert_close(got.patched, expected)
+    torch.testing.assert_close(got.clean, readout(runs.clean.resid_end))
+    torch.testing.assert_close(got.corrupted, readout(runs.corrupted.resid_end))
+
+
+def test_without_receivers_there_is_no_effect(random_model, random_pairs):
+    got = patch_paths(random_model, random_pairs, receivers=[], attention=True)
+    assert (got.patched == got.clean).all()
+    assert (got.effect == 0).all()
+    assert got.attention.shape == (6, 9, 0, 8)
+
+
+def test_a_sender_has_no_effect_on_receivers_of_its_own_and_earlier_layers(model, random_pairs):
+    receivers = [HeadPort(1, 0, "q"), HeadPort(1, 1, "v")]
+    got = patch_paths(model, random_pairs, receivers=receivers, attention=True)
+    assert (got.effect[2:] == 0).all()
+    assert (got.attention[2:] == got.clean_attention).all()
+    assert (got.effect[:2] != 0).any()
+
+
+def test_effects_are_normalised_and_undefined_without_a_difference(random_model, random_pairs):
+    rows = random_pairs.corrupted.clone()
+    rows[4] = random_pairs.clean[4]
+    pairs = PromptPairs(random_pairs.clean, rows, random_pairs.end, [[1]] * 9, [[2]] * 9)
+    got = patch_paths(random_model, pairs, receivers="logits")
+    assert got.effect[:, 4].isnan().all()
+    by_hand = (got.patched[3, 0] - got.clean[0]) / (got.clean[0] - got.corrupted[0])
+    assert got.effect[3, 0] == by_hand
+    patched, clean, corrupted = (
+        float(x.double().mean()) for x in (got.patched[3], got.clean, got.corrupted)
+    )
+    assert float(got.mean_effect[3]) == pytest.approx((patched - clean) / (clean - corrupted))
+
+
+@pytest.mark.parametrize("metric", ["prob_diff", "kl_divergence"])
+def test_batches_and_the_order_of_senders_change_nothing(random_model, random_pairs, metric):
+    options = {"receivers": [HeadPort(2, 0, "q"), HeadPort(2, 1, "k")], "metric": metric}
+    whole = patch_paths(random_model, random_pairs, **options)
+    some = [(1, 1), (0, 0)]
+    small = patch_paths(random_model, random_pairs, senders=some, batch_size=4, **options)
+    tiny = patch_paths(random_model, random_pairs, senders=some, memory_mb=1, **options)
+    assert small.senders == tuple(some)
+    for got in (small, tiny):
+        torch.testing.assert_close(got.patched, whole.patched[[3, 0]], rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_patched_is_refused(random_model, random_pairs):
+    with pytest.raises(ValueError, match=r"a3\.h0 is not in the model"):
+        patch_paths(random_model, random_pairs, receivers="logits", senders=[(3, 0)])
+    with pytest.raises(UnknownNameError, match="known: k, q, v"):
+        patch_paths(random_model, random_pairs, receivers=[HeadPort(1, 0, "z")])
+    with pytest.raises(UnknownNameError, match="known: all, end"):
+        patch_paths(random_model, random_pairs, receivers=[], sender_positions="s2")

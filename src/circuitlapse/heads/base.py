@@ -25,6 +25,8 @@ class Defined(StrEnum):
     """Taking the head away changes nothing, so that no share of its effect is defined."""
     NO_NAME_MOVERS = "no_name_movers"
     """There is no head whose queries could be changed."""
+    SKIPPED = "skipped"
+    """The score leaves out the layer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +38,14 @@ class Subject:
         seed: of everything drawn at random.
         pairs: IOI prompts, whose `roles` give the positions io, s1 and s2; None without them.
         clean: activations of the clean prompts of `pairs`, when they are at hand.
-        text: token ids of documents, for scores on running text; None without them.
+        text: token ids of documents of any length, for scores on running text; None without them.
     """
 
     model: TransformerBridge
     seed: int
     pairs: PromptPairs | None = None
     clean: RunActivations | None = None
-    text: Sequence[Int[Tensor, " pos"]] | None = None
+    text: Sequence[Int[Tensor, " _"]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,11 @@ class HeadScore:
 
     values: Float[Tensor, "layer head"]
     n: int
-    status: Defined = Defined.OK
+    status: Defined | Sequence[Sequence[Defined]] = Defined.OK
+
+    def status_of(self, layer: int, head: int) -> Defined:
+        """Return the status of one head."""
+        return self.status if isinstance(self.status, Defined) else self.status[layer][head]
 
     @classmethod
     def undefined(cls, model: TransformerBridge, status: Defined) -> HeadScore:

@@ -1,0 +1,111 @@
+"""Copy suppression: heads that find what is being predicted, and push it down.
+
+A head is reduced to this: attend to an earlier token that is predicted now, and lower its logit.
+The score is the share of the head's direct effect on the output that survives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.batching import Limits, in_batches
+from circuitlapse.heads.base import Defined, HeadScore, Subject
+from circuitlapse.heads.cspa_changes import Setting, bytes_of_changes, find_changes, mean_z
+from circuitlapse.heads.cspa_effect import divergences
+from circuitlapse.heads.cspa_text import long_enough
+from circuitlapse.heads.words import FUNCTION_WORDS, single_tokens
+
+
+@torch.no_grad()
+def cspa(
+    subject: Subject,
+    *,
+    n_mean: int = 100,
+    n_documents: int = 17,
+    n_positions: int = 61,
+    held_out: bool = False,
+    function_words: Iterable[str] | None = None,
+    function_tokens: Collection[int] | None = None,
+    skip_layers: int | None = None,
+    min_kl: float = 1e-6,
+    limits: Limits | None = None,
+) -> dict[str, HeadScore]:
+    """Return the copy-suppression score `cspa` of every head, from -inf to 1.
+
+    It is 1 - KL(original || reduced) / KL(original || ablated), both means over documents and
+    positions. Ablated: the head's output is its mean at this position. Reduced: of what each
+    value, weighted by attention, differs from that mean, only the part along the unembedding of
+    the token that it comes from is put back, and only if it is negative and the token is among
+    the 5 % that the logit lens predicts before this layer (see `predicted`). Only the head's
+    direct path changes, with the scale of the final LayerNorm kept. 1: all of the head's effect
+    is explained; 0: no more than by its mean, as for a head that does something else.
+
+    After McDougall et al. 2023 (Copy suppression), with one similar token per source: the token
+    itself. Their folded, centred unembedding is computed from raw weights; the value bias cancels.
+    Other than there, function words are single tokens of this tokenizer, and where fewer tokens
+    than the 5 % were seen, no function word takes their place. The distribution is that of the
+    model, padded rows of its vocabulary included.
+
+    Args:
+        subject: its `text` has documents; of those long enough the first are used.
+        n_mean: documents that the mean outputs are from, one mean per position.
+        n_documents: documents that the score is from, the first ones.
+        n_positions: tokens of each document; documents with fewer are passed over.
+        held_out: take the documents of the mean after those of the score, not from the first.
+        function_words: never counted as predicted, in every spelling of `single_tokens`; None
+            takes `FUNCTION_WORDS`.
+        function_tokens: their ids instead, where the model has no tokenizer.
+        skip_layers: so many early layers are NaN; None for 2, or half the layers if these are
+            fewer than 4.
+        min_kl: with less KL(original || ablated), in nats, a head has no effect and is NaN.
+        limits: documents that go through at once.
+
+    Raises:
+        ValueError: if there is no text, or not enough of it.
+    """
+    model, limits = subject.model, limits or Limits()
+    texts = long_enough(
+        subject.text or (),
+        n_mean + n_documents if held_out else max(n_mean, n_documents),
+        n_positions=n_positions,
+    ).to(model.cfg.device)
+    if function_tokens is None:
+        words = FUNCTION_WORDS if function_words is None else function_words
+        function_tokens = single_tokens(model.tokenizer, words)
+    skip = min(2, model.cfg.n_layers // 2) if skip_layers is None else skip_layers
+    means = mean_z(model, texts[n_documents:] if held_out else texts[:n_mean], limits)
+    setting = Setting(means, range(skip, model.cfg.n_layers), frozenset(function_tokens), limits)
+    kl = _mean_kl(model, texts[:n_documents], setting)
+    return {"cspa": _score(kl, skip=skip, min_kl=min_kl, n=n_documents * n_positions)}
+
+
+def _score(
+    kl: Float[Tensor, "change layer head"], *, skip: int, min_kl: float, n: int
+) -> HeadScore:
+    ablated, reduced = kl
+    works = ablated >= min_kl
+    values = (1 - reduced / ablated).masked_fill(~works, torch.nan)
+    skipped = values.new_full((skip, values.shape[1]), torch.nan)
+    status = [[Defined.SKIPPED] * values.shape[1]] * skip
+    status += [[Defined.OK if ok else Defined.NO_EFFECT for ok in row] for row in works.tolist()]
+    return HeadScore(torch.cat([skipped, values]).float().cpu(), n, status)
+
+
+def _mean_kl(
+    model: TransformerBridge, documents: Int[Tensor, "doc pos"], setting: Setting
+) -> Float[Tensor, "change layer head"]:
+    """Return the mean KL of both changes, over documents and positions."""
+
+    def total(batch: slice) -> Float[Tensor, "change layer head"]:
+        changes = find_changes(model, documents[batch], setting)
+        return divergences(model, changes, layers=setting.layers).sum((1, 4))
+
+    kept = bytes_of_changes(model, n_pos=documents.shape[1])
+    size = setting.limits.prompts(kept, device=documents.device)
+    totals = in_batches(len(documents), size=size, work=total, what="copy suppression")
+    return torch.stack(totals).sum(0) / documents.numel()

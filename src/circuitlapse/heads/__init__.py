@@ -34,7 +34,7 @@ def score_heads(
     *,
     scores: Sequence[str],
     pairs: PromptPairs | None = None,
-    text: Sequence[Int[Tensor, " pos"]] | None = None,
+    text: Sequence[Int[Tensor, " _"]] | None = None,
     seed: int = 0,
     clean: RunActivations | None = None,
     batch_size: int | None = None,
@@ -90,7 +90,7 @@ def score_heads(
 def _rows(name: str, score: HeadScore) -> Iterator[tuple[str, int, int, float, int, str]]:
     for layer, values in enumerate(score.values.tolist()):
         for head, value in enumerate(values):
-            status = score.status if math.isnan(value) else Defined.OK
+            status = score.status_of(layer, head) if math.isnan(value) else Defined.OK
             yield name, layer, head, value, score.n, str(status)
 
 

@@ -68,7 +68,7 @@ def copying(
         ModelError: if the model's tokenizer lacks a name's token.
         ValueError: if there are no pairs, or they lack the roles io, s1 and s2.
 
-    Source: Wang et al. 2022 (arXiv 2211.00593), appendix C. The reference implementation is
+    Source: Wang et al. 2022 (arXiv 2211.00593), section 3.1. The reference implementation is
     `folded`: as bf W_U does not grow with the output, its ranking depends on the size of x.
     """
     if copy_ln not in set(CopyLn):
@@ -80,14 +80,18 @@ def copying(
     else:
         resid = _from_run(model, pairs, positions, limits=limits)
     names = at_positions(pairs.clean, positions).flatten()
+    _refuse_unknown_tokens(model, names)
+    hits = _hits(model, _wide(resid.flatten(0, 1)), names, copy_ln=copy_ln, limits=limits)
+    shares = (100 * hits.double() / len(names)).float().cpu()
+    return {name: HeadScore(share, len(names)) for name, share in zip(SCORES, shares, strict=True)}
+
+
+def _refuse_unknown_tokens(model: TransformerBridge, names: Int[Tensor, " name"]) -> None:
     if (highest := int(names.max())) >= n_tokens(model):
         raise ModelError(
             f"{model.cfg.model_name}: token {highest} of the prompts is beyond the tokenizer, "
             f"which has {n_tokens(model)}; expected the tokenizer's files in the model's folder"
         )
-    hits = _hits(model, _wide(resid.flatten(0, 1)), names, copy_ln=copy_ln, limits=limits)
-    shares = (100 * hits.double() / len(names)).float().cpu()
-    return {name: HeadScore(share, len(names)) for name, share in zip(SCORES, shares, strict=True)}
 
 
 def _from_activations(

@@ -18,7 +18,7 @@ def with_names(pairs: PromptPairs | None) -> PromptPairs:
     Raises:
         ValueError: if there are no prompts, or they lack one of these roles.
     """
-    if pairs is None:
+    if pairs is None or not len(pairs):
         raise ValueError(f"this score needs prompt pairs with the roles {', '.join(ROLES)}")
     if missing := [role for role in ROLES if role not in pairs.roles]:
         raise ValueError(

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any
 
 from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.heads.attention_to_names import attention_to_names
 from circuitlapse.heads.base import HeadScore
+from circuitlapse.heads.copying import copying
+from circuitlapse.heads.cspa import cspa
+from circuitlapse.heads.repeated_tokens import repeated_tokens
+from circuitlapse.heads.succession import succession
 
 AnyDetector = Callable[..., dict[str, HeadScore]]
 """A `Detector` that also takes options by keyword."""
 
-_HOME = {
-    "induction": "repeated_tokens",
-    "prev_token": "repeated_tokens",
-    "duplicate": "repeated_tokens",
-    "copy": "copying",
-    "copy_neg": "copying",
-    "attn_io": "attention_to_names",
-    "attn_s1": "attention_to_names",
-    "attn_s2": "attention_to_names",
-    "cspa": "cspa",
-    "succession": "succession",
+_DETECTORS: Mapping[str, AnyDetector] = {
+    "induction": repeated_tokens,
+    "prev_token": repeated_tokens,
+    "duplicate": repeated_tokens,
+    "copy": copying,
+    "copy_neg": copying,
+    "attn_io": attention_to_names,
+    "attn_s1": attention_to_names,
+    "attn_s2": attention_to_names,
+    "cspa": cspa,
+    "succession": succession,
 }
-SCORE_NAMES = tuple(_HOME)
+SCORE_NAMES = tuple(_DETECTORS)
 
 
 def detector_of(score: str) -> AnyDetector:
@@ -34,11 +38,9 @@ def detector_of(score: str) -> AnyDetector:
     Raises:
         UnknownNameError: if there is no such score; the known ones are listed.
     """
-    if score not in _HOME:
-        raise UnknownNameError(unknown_name("score of heads", score, _HOME))
-    home = _HOME[score]
-    detector: AnyDetector = getattr(import_module(f"circuitlapse.heads.{home}"), home)
-    return detector
+    if score not in _DETECTORS:
+        raise UnknownNameError(unknown_name("score of heads", score, _DETECTORS))
+    return _DETECTORS[score]
 
 
 def options_of(detector: AnyDetector) -> frozenset[str]:
@@ -53,7 +55,7 @@ def refuse_unknown_options(options: Mapping[str, Any]) -> None:
     Raises:
         UnknownNameError: naming the first that is not.
     """
-    known = frozenset().union(*(options_of(detector_of(score)) for score in _HOME))
+    known = frozenset().union(*map(options_of, _DETECTORS.values())) - {"limits"}
     for name in options:
         if name not in known:
             raise UnknownNameError(unknown_name("option of heads' scores", name, known))

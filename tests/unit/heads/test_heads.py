@@ -7,6 +7,7 @@ import torch
 from circuitlapse import load_model, score_heads
 from circuitlapse.activations import cache_activations
 from circuitlapse.errors import UnknownNameError
+from circuitlapse.heads import registry
 from circuitlapse.heads.base import Defined, HeadScore
 from circuitlapse.heads.registry import SCORE_NAMES, detector_of
 from tests.unit.heads.words import with_words
@@ -59,7 +60,8 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
         score = HeadScore(values, 7, Defined.NO_EFFECT)
         return dict.fromkeys(("induction", "duplicate"), score)
 
-    monkeypatch.setattr("circuitlapse.heads.repeated_tokens.repeated_tokens", counted)
+    for name in ("induction", "duplicate"):
+        monkeypatch.setitem(registry._DETECTORS, name, counted)
     table = score_heads(
         model, scores=["duplicate", "induction", "duplicate"], seed=5, length=8, copy_ln="folded"
     )
@@ -70,6 +72,18 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
     assert set(zip(undefined["status"], undefined["layer"], undefined["head"], strict=True)) == {
         ("no_effect", 1, 1)
     }
+
+
+def test_all_scores_can_be_asked_for_at_once(model, pairs):
+    text = list(torch.randint(1, 40, (6, 12), generator=torch.Generator().manual_seed(2)))
+    sizes = {"length": 4, "n_mean": 6, "n_documents": 3, "n_positions": 10}
+    table = score_heads(model, scores=SCORE_NAMES, pairs=pairs, text=text, batch_size=4, **sizes)
+    assert table["score"].unique().tolist() == list(SCORE_NAMES)
+    assert len(table) == 6 * len(SCORE_NAMES)
+    assert (table["value"].isna() == (table["status"] != "ok")).all()
+    by_score = table.groupby("score")["status"].agg(set)
+    assert by_score["succession"] == {"no_tokens"}
+    assert by_score["cspa"] == {"skipped", "ok"}
 
 
 def test_no_scores_are_a_table_without_rows(model):
@@ -92,6 +106,8 @@ def test_an_unknown_score_is_refused_with_the_nearest_and_all_that_are_known(mod
 def test_an_option_that_no_detector_takes_is_refused(model):
     with pytest.raises(UnknownNameError, match=r"'copy_nl'; did you mean 'copy_ln'\?"):
         score_heads(model, scores=["prev_token"], copy_nl="full")
+    with pytest.raises(UnknownNameError, match="unknown option of heads' scores 'limits'"):
+        score_heads(model, scores=["prev_token"], limits=4)
 
 
 def test_activations_of_other_prompts_are_refused(model, pairs):

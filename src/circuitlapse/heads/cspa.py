@@ -78,6 +78,8 @@ def cspa(
         words = FUNCTION_WORDS if function_words is None else function_words
         function_tokens = single_tokens(model.tokenizer, words)
     skip = min(2, model.cfg.n_layers // 2) if skip_layers is None else skip_layers
+    if skip >= model.cfg.n_layers:
+        return {"cspa": HeadScore.undefined(model, Defined.SKIPPED)}
     means = mean_z(model, texts[n_documents:] if held_out else texts[:n_mean], limits)
     setting = Setting(means, range(skip, model.cfg.n_layers), frozenset(function_tokens), limits)
     kl = _mean_kl(model, texts[:n_documents], setting)

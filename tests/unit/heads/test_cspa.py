@@ -116,6 +116,12 @@ def test_half_of_a_small_model_is_skipped_if_nobody_says_otherwise(model, text):
     assert score.values.isnan().all(1).tolist() == [True, False, False]
 
 
+def test_a_model_whose_layers_are_all_skipped_has_no_score(model, text):
+    score = measure(model, text, skip_layers=4)
+    assert score.values.isnan().all()
+    assert score.status_of(2, 1) == Defined.SKIPPED
+
+
 @pytest.mark.parametrize("held_out", [False, True])
 def test_all_heads_agree_with_the_definition_written_as_loops(model, text, held_out):
     score = measure(model, text, held_out=held_out)

@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.activations import RunActivations
 from circuitlapse.batching import Limits, in_batches
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
-from circuitlapse.forward import embed_tokens, run_layers
+from circuitlapse.forward import embed_tokens, run_layers, start_of_stream
 from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.heads.names import at_positions, positions_of_names, with_names
 from circuitlapse.memory import bytes_per_run
@@ -98,9 +98,10 @@ def _from_activations(
     model: TransformerBridge, clean: RunActivations, positions: Int[Tensor, "pair role"]
 ) -> Float[Tensor, "pair role d_model"]:
     """Return the residual stream after the first layer, from what wrote to it."""
-    parts = (clean.embed, clean.z[:, :, 0], clean.mlp_out[:, :, 0])
-    embed, z, mlp_out = (at_positions(part, positions).to(model.cfg.device) for part in parts)
-    resid: Tensor = embed + model.blocks[0].attn.o(z.flatten(2)) + mlp_out
+    start = start_of_stream(model, clean.embed.to(model.cfg.device))
+    parts = (start, clean.z[:, :, 0], clean.mlp_out[:, :, 0])
+    first, z, mlp_out = (at_positions(part, positions).to(model.cfg.device) for part in parts)
+    resid: Tensor = first + model.blocks[0].attn.o(z.flatten(2)) + mlp_out
     return resid
 
 

@@ -11,7 +11,7 @@ from circuitlapse.batching import Limits
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.copying import copying, count_on_top
-from tests.conftest import save_random_model
+from tests.conftest import save_random, save_random_model
 from tests.unit.heads.words import with_words
 
 N_WORDS, N_PADDED, D_HEAD = 20, 24, 24
@@ -165,14 +165,17 @@ def test_folded_is_the_plain_product_of_weights_that_transformer_lens_folded(bum
     assert torch.equal(scores["copy_neg"].values, found[1])
 
 
-def test_activations_at_hand_and_batches_change_nothing(bumpy):
-    model, pairs = with_words(load_model(bumpy), N_WORDS), ioi_pairs()
+@pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])
+def test_activations_at_hand_and_batches_change_nothing(tmp_path, kind):
+    model = with_words(load_model(save_random(kind, tmp_path)), N_WORDS)
+    pairs = ioi_pairs()
     clean = cache_activations(model, pairs).clean
     for copy_ln in ("full", "folded"):
         run = copying(Subject(model, 0, pairs), copy_ln=copy_ln, limits=Limits(4))
         read = copying(Subject(model, 0, pairs, clean), copy_ln=copy_ln)
         for name, score in run.items():
             assert torch.equal(read[name].values, score.values)
+            assert score.values.any()
 
 
 def test_names_that_the_tokenizer_lacks_are_refused(bumpy):

@@ -8,7 +8,7 @@ from circuitlapse.heads import s_inhibition as module
 from circuitlapse.heads.base import Defined, Subject
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
 from circuitlapse.path_patching import PatchedPaths
-from tests.unit.test_path_patching import literal
+from tests.unit.path_patching.test_path_patching import literal
 
 A, B, C, D, E = 10, 11, 12, 13, 14
 """Names; 1 to 5 are other words."""

@@ -1,5 +1,6 @@
 import functools
 
+import jaxtyping
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from circuitlapse.errors import UnknownNameError
 from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.path_patching import HeadPort, patch_paths
 from circuitlapse.readout import Readout
-from tests.conftest import save_random_model
+from tests.conftest import save_random
 from tests.dense import run
 
 RECEIVERS = {
@@ -21,10 +22,9 @@ RECEIVERS = {
 SENDERS = [(layer, head) for layer in range(3) for head in range(2)]
 
 
-@pytest.fixture(scope="module", params=["parallel", "sequential"])
+@pytest.fixture(scope="module", params=["parallel", "sequential", "gpt2"])
 def model(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("paths") / request.param
-    save_random_model(folder, use_parallel_residual=request.param == "parallel")
+    folder = save_random(request.param, tmp_path_factory.mktemp("paths") / request.param)
     return load_model(folder, dtype="float64")
 
 
@@ -177,10 +177,13 @@ def test_batches_and_the_order_of_senders_change_nothing(random_model, random_pa
         torch.testing.assert_close(got.patched, whole.patched[[3, 0]], rtol=1e-4, atol=1e-5)
 
 
-def test_what_cannot_be_patched_is_refused(random_model, random_pairs):
+def test_what_cannot_be_patched_is_refused(random_model, random_pairs, monkeypatch):
     with pytest.raises(ValueError, match=r"a3\.h0 is not in the model"):
         patch_paths(random_model, random_pairs, receivers="logits", senders=[(3, 0)])
     with pytest.raises(UnknownNameError, match="known: k, q, v"):
         patch_paths(random_model, random_pairs, receivers=[HeadPort(1, 0, "z")])
     with pytest.raises(UnknownNameError, match="known: all, end"):
         patch_paths(random_model, random_pairs, receivers=[], sender_positions="s2")
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UnknownNameError, match="'logit'; did you mean 'logits'"):
+        patch_paths(random_model, random_pairs, receivers="logit")

@@ -1,0 +1,127 @@
+"""Which paths are patched, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.graph import PORTS
+
+LOGITS = "logits"
+"""The receiver that is the final residual stream."""
+SENDER_POSITIONS = ("all", "end")
+
+Head = tuple[int, int]
+"""(layer, head)."""
+
+
+class HeadPort(NamedTuple):
+    """The query (`q`), key (`k`) or value (`v`) vectors of a head."""
+
+    layer: int
+    head: int
+    port: str
+
+
+Receivers = Sequence[HeadPort] | Literal["logits"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to patch.
+
+    Attributes:
+        receivers: None for the logits.
+        senders: in the order of their layers.
+        attended: receivers whose attention is kept.
+        end_only: whether only the end position is computed.
+        freeze_mlps: whether MLPs are held in run 2.
+        metric: see `per_prompt_metric`.
+    """
+
+    receivers: tuple[HeadPort, ...] | None
+    senders: tuple[Head, ...]
+    attended: tuple[Head, ...]
+    end_only: bool
+    freeze_mlps: bool
+    metric: str
+
+    @property
+    def last(self) -> int:
+        """Last layer with a receiver; -1 without any."""
+        return max((receiver.layer for receiver in self.receivers or ()), default=-1)
+
+    @property
+    def reaching(self) -> tuple[Head, ...]:
+        """Senders with a receiver behind them."""
+        to_logits = self.receivers is None
+        return tuple(sender for sender in self.senders if to_logits or sender[0] < self.last)
+
+    def received_in(self, layer: int) -> list[HeadPort]:
+        """Return the receivers of a layer."""
+        return [receiver for receiver in self.receivers or () if receiver.layer == layer]
+
+
+def make_plan(
+    model: TransformerBridge,
+    *,
+    receivers: Receivers,
+    senders: Sequence[Head],
+    sender_positions: str,
+    freeze_mlps: bool,
+    attention: bool,
+    metric: str,
+) -> Plan:
+    """Check what is asked for, see `patch_paths`.
+
+    Raises:
+        UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
+        ValueError: if a sender or a receiver is not in the model.
+    """
+    if sender_positions not in SENDER_POSITIONS:
+        raise UnknownNameError(unknown_name("sender_positions", sender_positions, SENDER_POSITIONS))
+    refuse_other_heads(model, senders)
+    ports = _checked_ports(model, receivers)
+    return Plan(
+        receivers=ports,
+        senders=tuple(sorted(set(senders))),
+        attended=tuple(sorted({port[:2] for port in ports or ()})) if attention else (),
+        end_only=sender_positions == "end" or ports is None,
+        freeze_mlps=freeze_mlps,
+        metric=metric,
+    )
+
+
+def all_heads(model: TransformerBridge) -> list[Head]:
+    """Return every head, in order."""
+    return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
+
+
+def refuse_other_heads(model: TransformerBridge, heads: Sequence[Head]) -> None:
+    """Check that the model has these heads.
+
+    Raises:
+        ValueError: naming the first that it lacks.
+    """
+    for layer, head in heads:
+        if not (0 <= layer < model.cfg.n_layers and 0 <= head < model.cfg.n_heads):
+            raise ValueError(
+                f"a{layer}.h{head} is not in the model, which has {model.cfg.n_layers} layers of "
+                f"{model.cfg.n_heads} heads"
+            )
+
+
+def _checked_ports(model: TransformerBridge, receivers: Receivers) -> tuple[HeadPort, ...] | None:
+    if isinstance(receivers, str):
+        if receivers != LOGITS:
+            raise UnknownNameError(unknown_name("receivers", receivers, (LOGITS,)))
+        return None
+    refuse_other_heads(model, [(layer, head) for layer, head, _ in receivers])
+    for _, _, port in receivers:
+        if port not in PORTS:
+            raise UnknownNameError(unknown_name("port", port, PORTS))
+    return tuple(sorted({HeadPort(*receiver) for receiver in receivers}))

@@ -120,3 +120,11 @@ RANKING_AREA = Schema(
 
 CIRCUIT_SCHEMAS = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES, RANKING_CURVE, RANKING_AREA)
 """The tables that are made from circuits, in the order in which they are made."""
+
+HEAD_SCORES = Schema(
+    name="head_scores",
+    keys=("score", "layer", "head"),
+    columns={"score": "str", "layer": "int16", "head": "int16"}
+    | {"value": "float32", "n": "int32", "status": "str"},
+)
+"""What attention heads of one model do; `score_heads` returns it, scores as they were asked for."""

@@ -13,20 +13,12 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import RunActivations
 from circuitlapse.batching import Limits
-from circuitlapse.heads.base import Defined, HeadScore, Subject
+from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
 from circuitlapse.heads.registry import detector_of, options_of, refuse_unknown_options
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.schemas import HEAD_SCORES
 
 __all__ = ["score_heads"]
-
-COLUMNS = {
-    "score": "str",
-    "layer": "int16",
-    "head": "int16",
-    "value": "float32",
-    "n": "int32",
-    "status": "str",
-}
 
 
 def score_heads(
@@ -65,9 +57,9 @@ def score_heads(
         options: of the detectors, such as `copy_ln="folded"`; each gets those that it takes.
 
     Returns:
-        A row per score, layer and head, in this order, scores as they were asked for: `score`,
-        `layer`, `head`, `value` (NaN where it is not defined), `n` (how many observations are
-        behind it) and `status` (`ok`, or why the value is not defined).
+        The table `HEAD_SCORES`, a row per score, layer and head, in this order, scores as they
+        were asked for: `score`, `layer`, `head`, `value` (NaN where it is not defined), `n` (how
+        many observations are behind it) and `status` (`ok`, or why the value is not defined).
 
     Raises:
         UnknownNameError: if a score is unknown, or no detector takes an option.
@@ -84,13 +76,13 @@ def score_heads(
         taken = {name: options[name] for name in options if name in options_of(detector)}
         found |= detector(subject, **taken)
     rows = [row for name in detectors for row in _rows(name, found[name])]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
 
 
 def _rows(name: str, score: HeadScore) -> Iterator[tuple[str, int, int, float, int, str]]:
     for layer, values in enumerate(score.values.tolist()):
         for head, value in enumerate(values):
-            status = score.status_of(layer, head) if math.isnan(value) else Defined.OK
+            status = score.status_of(layer, head) if math.isnan(value) else ScoreStatus.OK
             yield name, layer, head, value, score.n, str(status)
 
 

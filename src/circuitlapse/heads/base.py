@@ -15,7 +15,7 @@ from circuitlapse.activations import RunActivations
 from circuitlapse.prompts import PromptPairs
 
 
-class Defined(StrEnum):
+class ScoreStatus(StrEnum):
     """Whether a score means something."""
 
     OK = "ok"
@@ -56,18 +56,19 @@ class HeadScore:
         values: [layer, head], float32; NaN where the score is not defined.
         n: how many observations (prompts, sequences, pairs of words, positions) are behind it.
         status: why a value is NaN, for heads where it is; one for all heads or [layer][head].
+            `status_of` reads either.
     """
 
     values: Float[Tensor, "layer head"]
     n: int
-    status: Defined | Sequence[Sequence[Defined]] = Defined.OK
+    status: ScoreStatus | Sequence[Sequence[ScoreStatus]] = ScoreStatus.OK
 
-    def status_of(self, layer: int, head: int) -> Defined:
+    def status_of(self, layer: int, head: int) -> ScoreStatus:
         """Return the status of one head."""
-        return self.status if isinstance(self.status, Defined) else self.status[layer][head]
+        return self.status if isinstance(self.status, ScoreStatus) else self.status[layer][head]
 
     @classmethod
-    def undefined(cls, model: TransformerBridge, status: Defined) -> HeadScore:
+    def undefined(cls, model: TransformerBridge, status: ScoreStatus) -> HeadScore:
         """Return NaN for every head."""
         shape = (model.cfg.n_layers, model.cfg.n_heads)
         return cls(torch.full(shape, torch.nan), 0, status)

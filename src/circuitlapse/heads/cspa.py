@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.batching import Limits, in_batches
-from circuitlapse.heads.base import Defined, HeadScore, Subject
+from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
 from circuitlapse.heads.cspa_changes import Setting, bytes_of_changes, find_changes, mean_z
 from circuitlapse.heads.cspa_effect import divergences
 from circuitlapse.heads.cspa_text import long_enough
@@ -79,7 +79,7 @@ def cspa(
         function_tokens = single_tokens(model.tokenizer, words)
     skip = min(2, model.cfg.n_layers // 2) if skip_layers is None else skip_layers
     if skip >= model.cfg.n_layers:
-        return {"cspa": HeadScore.undefined(model, Defined.SKIPPED)}
+        return {"cspa": HeadScore.undefined(model, ScoreStatus.SKIPPED)}
     means = mean_z(model, texts[n_documents:] if held_out else texts[:n_mean], limits)
     setting = Setting(means, range(skip, model.cfg.n_layers), frozenset(function_tokens), limits)
     kl = _mean_kl(model, texts[:n_documents], setting)
@@ -93,8 +93,10 @@ def _score(
     works = ablated >= min_kl
     values = (1 - reduced / ablated).masked_fill(~works, torch.nan)
     skipped = values.new_full((skip, values.shape[1]), torch.nan)
-    status = [[Defined.SKIPPED] * values.shape[1]] * skip
-    status += [[Defined.OK if ok else Defined.NO_EFFECT for ok in row] for row in works.tolist()]
+    status = [[ScoreStatus.SKIPPED] * values.shape[1]] * skip
+    status += [
+        [ScoreStatus.OK if ok else ScoreStatus.NO_EFFECT for ok in row] for row in works.tolist()
+    ]
     return HeadScore(torch.cat([skipped, values]).float().cpu(), n, status)
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.heads.base import Defined, Subject
+from circuitlapse.heads.base import ScoreStatus, Subject
 from circuitlapse.path_patching import Head, HeadPort, PatchedPaths, patch_paths
 from circuitlapse.prompts import PromptPairs
 
@@ -64,7 +64,7 @@ def s_inhibition(
 
     Changes are relative and without a range; 0 is no effect, NaN an original of less than 1e-6.
     Where the model prefers the subject, the original is negative and the sign of `d_logit_diff`
-    turns around. `attrs["status"]` of the frame is a `Defined`; without name movers there are
+    turns around. `attrs["status"]` of the frame is a `ScoreStatus`; without name movers there are
     no rows.
 
     Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A. The other names are
@@ -81,7 +81,7 @@ def s_inhibition(
         ValueError: if the prompts lack a role, or have fewer than four names in all.
     """
     if not name_movers:
-        return _frame([], Defined.NO_NAME_MOVERS)
+        return _frame([], ScoreStatus.NO_NAME_MOVERS)
     if candidates is None:
         last = max(layer for layer, _ in name_movers)
         heads = range(subject.model.cfg.n_heads)
@@ -99,7 +99,7 @@ def s_inhibition(
             memory_mb=memory_mb,
         )
         frames.append(_changes(patched, pairs, flip))
-    return _frame(frames, Defined.OK)
+    return _frame(frames, ScoreStatus.OK)
 
 
 def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "pair pos"]]:
@@ -168,7 +168,7 @@ def _relative(patched: Tensor, original: Tensor) -> Tensor:
     return change.masked_fill(original.abs() < NO_ORIGINAL, torch.nan)
 
 
-def _frame(frames: list[pd.DataFrame], status: Defined) -> pd.DataFrame:
+def _frame(frames: list[pd.DataFrame], status: ScoreStatus) -> pd.DataFrame:
     columns = ["layer", "head", "flip", *COLUMNS]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     telling = frame[frame["flip"] == TELLING]

@@ -15,7 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.forward import embed_tokens, layer_norm
-from circuitlapse.heads.base import Defined, HeadScore, Subject
+from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
 from circuitlapse.heads.ordered_lists import ORDERED_LISTS
 from circuitlapse.tasks.vocabulary import Vocabulary
 
@@ -72,7 +72,7 @@ def succession(
     lists = _known_lists(tokenizer or model.tokenizer.backend_tokenizer)
     n_pairs = sum(len(part.first) for part in lists)
     if not n_pairs:
-        return {"succession": HeadScore.undefined(model, Defined.NO_TOKENS)}
+        return {"succession": HeadScore.undefined(model, ScoreStatus.NO_TOKENS)}
     hits = torch.stack([_successes(model, part, succession_ln) for part in lists]).sum(0)
     return {"succession": HeadScore((hits / n_pairs).float().cpu(), n_pairs)}
 

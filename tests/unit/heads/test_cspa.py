@@ -6,7 +6,7 @@ import torch
 from circuitlapse import load_model
 from circuitlapse.batching import Limits
 from circuitlapse.heads import cspa_effect
-from circuitlapse.heads.base import Defined, Subject
+from circuitlapse.heads.base import ScoreStatus, Subject
 from circuitlapse.heads.cspa import cspa
 from circuitlapse.heads.cspa_changes import Setting, find_changes, mean_z
 from circuitlapse.heads.cspa_effect import Changes, divergences
@@ -88,7 +88,7 @@ def test_a_head_that_raises_the_token_or_lowers_an_unrelated_one_scores_0(tmp_pa
 def test_a_head_that_writes_nothing_is_nan_and_says_why(tmp_path):
     score = score_by_hand(save_by_hand(tmp_path, [(0, -STRENGTH, 0)]))
     assert score.values[0].isnan().tolist() == [False, True, True, True]
-    assert [score.status_of(0, head) for head in (0, 1)] == [Defined.OK, Defined.NO_EFFECT]
+    assert [score.status_of(0, head) for head in (0, 1)] == [ScoreStatus.OK, ScoreStatus.NO_EFFECT]
 
 
 def test_lowering_a_token_that_is_not_predicted_does_not_count(tmp_path):
@@ -108,7 +108,7 @@ def test_lowering_a_token_that_is_not_predicted_does_not_count(tmp_path):
 def test_early_layers_are_skipped_and_say_so(model, text):
     score = measure(model, text, skip_layers=2)
     assert score.values.isnan().all(1).tolist() == [True, True, False]
-    assert [score.status_of(layer, 0) for layer in (1, 2)] == [Defined.SKIPPED, Defined.OK]
+    assert [score.status_of(layer, 0) for layer in (1, 2)] == [ScoreStatus.SKIPPED, ScoreStatus.OK]
 
 
 def test_half_of_a_small_model_is_skipped_if_nobody_says_otherwise(model, text):
@@ -119,7 +119,7 @@ def test_half_of_a_small_model_is_skipped_if_nobody_says_otherwise(model, text):
 def test_a_model_whose_layers_are_all_skipped_has_no_score(model, text):
     score = measure(model, text, skip_layers=4)
     assert score.values.isnan().all()
-    assert score.status_of(2, 1) == Defined.SKIPPED
+    assert score.status_of(2, 1) == ScoreStatus.SKIPPED
 
 
 @pytest.mark.parametrize("held_out", [False, True])

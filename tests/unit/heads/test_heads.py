@@ -8,8 +8,9 @@ from circuitlapse import load_model, score_heads
 from circuitlapse.activations import cache_activations
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads import registry
-from circuitlapse.heads.base import Defined, HeadScore
+from circuitlapse.heads.base import HeadScore, ScoreStatus
 from circuitlapse.heads.registry import SCORE_NAMES, detector_of
+from circuitlapse.schemas import HEAD_SCORES
 from tests.unit.heads.words import with_words
 
 
@@ -25,14 +26,7 @@ def pairs(random_pairs):
 
 def test_the_table_has_a_row_per_score_and_head_as_they_were_asked_for(model, pairs):
     table = score_heads(model, scores=["attn_s1", "prev_token"], pairs=pairs, length=4)
-    assert {str(name): str(dtype) for name, dtype in table.dtypes.items()} == {
-        "score": "str",
-        "layer": "int16",
-        "head": "int16",
-        "value": "float32",
-        "n": "int32",
-        "status": "str",
-    }
+    HEAD_SCORES.check(table, where="score_heads")
     heads = [(layer, head) for layer in range(3) for head in range(2)]
     found = table[["score", "layer", "head"]].itertuples(index=False, name=None)
     assert list(found) == [(score, *head) for score in ("attn_s1", "prev_token") for head in heads]
@@ -57,7 +51,7 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
         calls.append((subject.seed, length))
         values = torch.full((3, 2), 0.5)
         values[1, 1] = torch.nan
-        score = HeadScore(values, 7, Defined.NO_EFFECT)
+        score = HeadScore(values, 7, ScoreStatus.NO_EFFECT)
         return dict.fromkeys(("induction", "duplicate"), score)
 
     for name in ("induction", "duplicate"):
@@ -88,7 +82,7 @@ def test_all_scores_can_be_asked_for_at_once(model, pairs):
 
 def test_no_scores_are_a_table_without_rows(model):
     table = score_heads(model, scores=[])
-    assert list(table) == ["score", "layer", "head", "value", "n", "status"]
+    HEAD_SCORES.check(table, where="score_heads")
     assert table.empty
 
 

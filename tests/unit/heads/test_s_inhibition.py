@@ -5,7 +5,7 @@ import torch
 
 from circuitlapse import PromptPairs
 from circuitlapse.heads import s_inhibition as module
-from circuitlapse.heads.base import Defined, Subject
+from circuitlapse.heads.base import ScoreStatus, Subject
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
 from circuitlapse.path_patching import PatchedPaths
 from tests.unit.path_patching.test_path_patching import literal
@@ -98,7 +98,7 @@ def test_a_head_is_s_inhibition_by_three_signs_under_one_flip(random_model, pair
 
     monkeypatch.setattr(module, "patch_paths", fake)
     frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=[(2, 0)])
-    assert frame.attrs["status"] == Defined.OK
+    assert frame.attrs["status"] == ScoreStatus.OK
     found = frame[frame.is_s2i]
     assert set(zip(found.layer, found["head"], strict=True)) == {(0, 0)}
     assert len(found) == 5
@@ -118,7 +118,7 @@ def test_all_heads_before_the_last_name_mover_are_candidates(random_model, pairs
 def test_without_name_movers_there_is_an_empty_frame_that_says_so(random_model, pairs):
     frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=[])
     assert frame.empty
-    assert frame.attrs["status"] == Defined.NO_NAME_MOVERS
+    assert frame.attrs["status"] == ScoreStatus.NO_NAME_MOVERS
     assert list(frame.columns) == [
         *("layer", "head", "flip"),
         *("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2", "is_s2i"),
@@ -128,7 +128,7 @@ def test_without_name_movers_there_is_an_empty_frame_that_says_so(random_model, 
 def test_name_movers_of_the_first_layer_hear_no_head(random_model, pairs):
     frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=[(0, 1)])
     assert frame.empty
-    assert frame.attrs["status"] == Defined.OK
+    assert frame.attrs["status"] == ScoreStatus.OK
 
 
 def test_prompts_without_roles_or_with_too_few_names_are_refused(random_model, pairs):

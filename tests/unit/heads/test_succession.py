@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models
 
 from circuitlapse import load_model
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.heads.base import Defined, Subject
+from circuitlapse.heads.base import ScoreStatus, Subject
 from circuitlapse.heads.ordered_lists import ORDERED_LISTS
 from circuitlapse.heads.succession import succession, succession_lists
 
@@ -111,7 +111,7 @@ def test_every_item_is_one_pythia_token_so_that_no_pair_is_dropped(shared_data):
 def test_the_successor_head_scores_1(scored):
     assert scored.values[SUCCESSOR] == 1
     assert scored.n == 25
-    assert scored.status == Defined.OK
+    assert scored.status == ScoreStatus.OK
 
 
 def test_a_head_that_knows_the_successors_of_the_first_half_scores_its_share(scored):
@@ -179,7 +179,7 @@ def test_neighbours_of_a_dropped_item_are_no_pair_and_the_log_counts_it(random_m
 def test_no_pair_left_is_nan(random_model):
     score = succession(subject_of(random_model), tokenizer=tokenizer_of("A", "C"))["succession"]
     assert score.values.isnan().all()
-    assert (score.status, score.n) == (Defined.NO_TOKENS, 0)
+    assert (score.status, score.n) == (ScoreStatus.NO_TOKENS, 0)
 
 
 def test_an_unknown_layer_norm_names_the_known_ones(random_model):

@@ -64,8 +64,8 @@ def evaluate_circuits(
         memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
 
     Raises:
-        ValueError: if a circuit belongs to another graph, or `batch_size` or `memory_mb` is
-            below 1.
+        ValueError: if a circuit belongs to another graph, `activations` are of other prompts, or
+            `batch_size` or `memory_mb` is below 1.
         UnknownNameError: if the metric or the ablation is unknown.
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
@@ -75,6 +75,8 @@ def evaluate_circuits(
     for circuit in circuits:
         if circuit.graph != graph:
             raise ValueError(f"a circuit of {circuit.graph} cannot run in a model with {graph}")
+    if activations is not None:
+        activations.check(pairs)
     if not circuits:
         return np.zeros((0, len(pairs)))
     run = _Evaluation(model, pairs, activations, metric=metric, ablation=ablation, limits=limits)

@@ -211,6 +211,9 @@ def test_a_circuit_of_another_graph_and_unknown_names_are_refused(random_model, 
     with pytest.raises(ValueError, match="cannot run in a model with"):
         evaluate_circuits(random_model, random_pairs, other, metric="logit_diff")
     full = [Circuit.full(Graph(3, 2))]
+    few = cache_activations(random_model, random_pairs.batch(0, 4))
+    with pytest.raises(ValueError, match="activations are of 4 prompts of 8 positions"):
+        evaluate_circuits(random_model, random_pairs, full, metric="logit_diff", activations=few)
     with pytest.raises(UnknownNameError, match="unknown ablation 'means'; did you mean 'mean'"):
         evaluate_circuits(random_model, random_pairs, full, metric="logit_diff", ablation="means")
     assert evaluate_circuits(random_model, random_pairs, [], metric="logit_diff").shape == (0, 9)

@@ -24,7 +24,7 @@ LAYERS = [
 ]
 ONLY_IN = {
     "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
-              "discovery", "evaluation", "forward", "heads", "metrics", "models",
+              "discovery", "evaluation", "forward", "heads", "memory", "metrics", "models",
               "path_patching", "prompts", "readout", "suite", "io"},
     "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
                          "evaluation", "forward", "heads", "memory", "model_at_step", "models",

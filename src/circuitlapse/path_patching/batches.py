@@ -11,7 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import clean_logits
 from circuitlapse.batching import Limits, in_batches
-from circuitlapse.memory import BYTES, bytes_per_run
+from circuitlapse.memory import bytes_of_logits, bytes_per_number, bytes_per_run
 from circuitlapse.metrics import needs_clean_logits
 from circuitlapse.path_patching.first_run import Runs, first_runs, window_width
 from circuitlapse.path_patching.plan import Plan
@@ -73,5 +73,6 @@ def _bytes_per_row(model: TransformerBridge, plan: Plan, *, n_pos: int, width: i
     cfg = model.cfg
     at_window = 10 * cfg.d_model + 3 * cfg.d_mlp + 3 * cfg.n_heads * n_pos
     received = len(plan.receivers or ()) * cfg.d_head
-    logits = 0 if plan.metric == Metric.LOGIT_DIFF else 6 * cfg.d_vocab
-    return BYTES * int(width * (at_window + received) + 6 * n_pos * cfg.d_model + logits)
+    numbers = int(width * (at_window + received) + 6 * n_pos * cfg.d_model)
+    logits = 0 if plan.metric == Metric.LOGIT_DIFF else bytes_of_logits(model)
+    return bytes_per_number(model) * numbers + logits

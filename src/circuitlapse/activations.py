@@ -89,14 +89,6 @@ class RunActivations:
         attn_out = [block.attn.o(self.z[:, :, layer].flatten(2)) for layer, block in layers]
         return Outputs(self.embed, self.z, self.mlp_out, torch.stack(attn_out, 2))
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> RunActivations:
-        """Return the same record with `function` applied to every part."""
-        return RunActivations(*(function(getattr(self, f.name)) for f in fields(self)))
-
-    def batch(self, start: int, stop: int) -> RunActivations:
-        """Return the prompts from `start` up to, not including, `stop`."""
-        return self.map(lambda part: part[start:stop])
-
 
 @dataclass(frozen=True, eq=False)
 class PairActivations:
@@ -117,10 +109,6 @@ class PairActivations:
                 f"activations are of {found[0]} prompts of {found[1]} positions, but there are "
                 f"{expected[0]} pairs of {expected[1]}; pass those of these pairs, or none"
             )
-
-    def batch(self, start: int, stop: int) -> PairActivations:
-        """Return the prompts from `start` up to, not including, `stop`."""
-        return PairActivations(self.clean.batch(start, stop), self.corrupted.batch(start, stop))
 
 
 @torch.no_grad()

@@ -13,23 +13,20 @@ from tests.conftest import save_random_gpt2, save_random_model
 )
 def test_the_logits_are_those_of_the_hugging_face_model(tmp_path, random_pairs, changes):
     folder = save_random_model(tmp_path / "model", **changes)
-    plain = GPTNeoXForCausalLM.from_pretrained(folder).eval()
-    model = load_model(folder)
-    with torch.no_grad():
-        expected = plain(random_pairs.clean).logits[torch.arange(9), random_pairs.end]
-        layers = run_layers(model, embed_tokens(model, random_pairs.clean))
-        ours = end_logits(model, at_end(layers[-1].after, random_pairs.end))
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    check_logits(folder, GPTNeoXForCausalLM.from_pretrained(folder), random_pairs)
 
 
 def test_the_logits_of_a_gpt2_are_those_of_the_hugging_face_model(tmp_path, random_pairs):
     folder = save_random_gpt2(tmp_path / "model")
-    plain = GPT2LMHeadModel.from_pretrained(folder).eval()
+    check_logits(folder, GPT2LMHeadModel.from_pretrained(folder), random_pairs)
+
+
+def check_logits(folder, plain, pairs):
     model = load_model(folder)
     with torch.no_grad():
-        expected = plain(random_pairs.clean).logits[torch.arange(9), random_pairs.end]
-        layers = run_layers(model, embed_tokens(model, random_pairs.clean))
-        ours = end_logits(model, at_end(layers[-1].after, random_pairs.end))
+        expected = plain.eval()(pairs.clean).logits[torch.arange(9), pairs.end]
+        layers = run_layers(model, embed_tokens(model, pairs.clean))
+        ours = end_logits(model, at_end(layers[-1].after, pairs.end))
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
 
 

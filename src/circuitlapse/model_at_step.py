@@ -12,7 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.activations import PairActivations, cache_activations
 from circuitlapse.behaviour import behaviour
 from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
-from circuitlapse.models import load_model, n_tokens
+from circuitlapse.models import load_model, n_parameters, n_tokens
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.records import CircuitRecord
 from circuitlapse.statistics import Bootstrap
@@ -57,7 +57,8 @@ class ModelAtStep:
         )
         named = {"task": task.name, "metric": task.metric, "unit": UNITS[task.metric]}
         made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
-        return {**self.where, **named, **measured, **made, "data_seed": task.seed}
+        made |= {"data_seed": task.seed, "n_parameters": n_parameters(self.model)}
+        return {**self.where, **named, **measured, **made}
 
     def circuit(
         self, task: Task, runs: PairActivations, settings: DiscoverySettings

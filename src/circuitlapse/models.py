@@ -109,3 +109,13 @@ def model_graph(model: TransformerBridge) -> Graph:
 def n_tokens(model: TransformerBridge) -> int:
     """Return how many rows of the unembedding are tokens; the others are padding."""
     return len(model.tokenizer)
+
+
+def n_parameters(model: TransformerBridge) -> int:
+    """Return the number of weights, embeddings included.
+
+    Counted on an empty model of the same shape, for a bridge holds some weights twice.
+    """
+    with torch.device("meta"):
+        empty = type(model.original_model)(model.original_model.config)
+    return int(empty.num_parameters())

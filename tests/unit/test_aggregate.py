@@ -18,7 +18,14 @@ def behaviour_rows(model: str, step: int, *tasks: str) -> pd.DataFrame:
     rows = [
         {"model": model, "variant": "", "step": step, "tokens": 100 * step, "task": task}
         | {"metric": "logit_diff", "unit": "logits", "accuracy": 1.0, "rank0": np.nan}
-        | {"answer_prob": 0.1, "n": 20, "prepend_bos": False, "dtype": "float32", "data_seed": 1}
+        | {
+            "answer_prob": 0.1,
+            "n": 20,
+            "prepend_bos": False,
+            "dtype": "float32",
+            "data_seed": 1,
+            "n_parameters": 9,
+        }
         | numbers
         for task in tasks
     ]

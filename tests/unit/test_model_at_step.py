@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from circuitlapse.discovery import DiscoverySettings
 from circuitlapse.faithfulness import SearchSettings
@@ -34,6 +35,12 @@ def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, tas
     ids = [[cell[0] for cell in task.frame[side]] for side in ("correct", "wrong")]
     correct, wrong = (runs.clean.logits_end[torch.arange(10), side] for side in ids)
     assert row["value"] == pytest.approx((correct - wrong).mean().item(), rel=1e-12)
+
+
+def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, pocket):
+    row = model.behaviour(task, model.run(task), BOOTSTRAP)
+    weights = load_file(pocket / "step0/model.safetensors")
+    assert row["n_parameters"] == sum(part.size for part in weights.values())
 
 
 def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):

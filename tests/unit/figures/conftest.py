@@ -60,7 +60,13 @@ def make_behaviour(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS) -> pd.Data
                         "ci_high": value + 2 * se,
                     }
                     | {"value_corrupted": -value, "accuracy": 0.9, "rank0": 0.5}
-                    | {"answer_prob": 0.6, "prepend_bos": False, "dtype": "float32", "data_seed": 0}
+                    | {
+                        "answer_prob": 0.6,
+                        "prepend_bos": False,
+                        "dtype": "float32",
+                        "data_seed": 0,
+                        "n_parameters": 9,
+                    }
                 )
     return BEHAVIOUR.cast(pd.DataFrame(rows))
 

@@ -1,54 +1,11 @@
-"""The columns, dtypes and keys of every table, in one place.
-
-Every table is tidy: one row per observation. `tokens` is the training data seen at `step`;
-`unit` is that of the metric. A number that is not defined is NaN (or missing, for a count),
-never zero.
-"""
+"""The tables about what models can do, and about the circuits that do it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from circuitlapse.schemas.base import HOW, WHERE, Schema
 
-import pandas as pd
-
-from circuitlapse.errors import ArtifactError
-
-
-@dataclass(frozen=True)
-class Schema:
-    """One table: its columns in order with their pandas dtypes, and what identifies a row."""
-
-    name: str
-    keys: tuple[str, ...]
-    """Columns whose values together occur once; rows are sorted by them."""
-    columns: Mapping[str, str]
-
-    def check(self, frame: pd.DataFrame, *, where: str) -> None:
-        """Compare columns and dtypes with this schema.
-
-        Raises:
-            ArtifactError: naming `where` and each column that differs.
-        """
-        found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
-        problems = [
-            f"column {column!r} is {found.get(column, 'missing')}, expected {dtype}"
-            for column, dtype in self.columns.items()
-            if found.get(column) != dtype
-        ]
-        problems += [f"column {name!r} is unexpected" for name in found if name not in self.columns]
-        if not problems and list(found) != list(self.columns):
-            problems = [f"columns are in the order {list(found)}, expected {list(self.columns)}"]
-        if problems:
-            raise ArtifactError(f"{where}: not a {self.name} table: {'; '.join(problems)}")
-
-    def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns of this schema, in its order, with its dtypes."""
-        return frame[list(self.columns)].astype(dict(self.columns))
-
-
-_WHERE = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64", "task": "str"}
-_HOW = {"method": "str", "ig_steps": "int16", "metric": "str", "unit": "str"}
+_WHERE = WHERE | {"task": "str"}
+_HOW = HOW | {"metric": "str", "unit": "str"}
 _CIRCUIT_KEYS = ("model", "variant", "task", "step", "method", "ig_steps")
 
 BEHAVIOUR = Schema(
@@ -58,7 +15,8 @@ BEHAVIOUR = Schema(
     | {"metric": "str", "unit": "str"}
     | dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), "float64")
     | dict.fromkeys(("accuracy", "rank0", "answer_prob"), "float64")
-    | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"},
+    | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"}
+    | {"n_parameters": "int64"},
 )
 """How well each model does each task; `ci_*` is a bootstrap interval over prompts, at the
 configured level (95 % by default)."""
@@ -93,7 +51,8 @@ CIRCUIT_EDGES = Schema(
     name="circuit_edges",
     keys=(*_CIRCUIT_KEYS, "order", "source", "target", "port"),
     columns=_WHERE
-    | {"method": "str", "ig_steps": "int16", "source": "str", "target": "str", "port": "str"}
+    | HOW
+    | {"source": "str", "target": "str", "port": "str"}
     | {"score": "float32", "unit": "str", "order": "int32", "in_circuit": "bool"},
 )
 """The edges of every circuit; the scores of all other edges stay in the circuit files."""
@@ -120,11 +79,3 @@ RANKING_AREA = Schema(
 
 CIRCUIT_SCHEMAS = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES, RANKING_CURVE, RANKING_AREA)
 """The tables that are made from circuits, in the order in which they are made."""
-
-HEAD_SCORES = Schema(
-    name="head_scores",
-    keys=("score", "layer", "head"),
-    columns={"score": "str", "layer": "int16", "head": "int16"}
-    | {"value": "float32", "n": "int32", "status": "str"},
-)
-"""What attention heads of one model do; `score_heads` returns it, scores as they were asked for."""

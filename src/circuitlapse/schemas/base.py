@@ -1,0 +1,53 @@
+"""What a table is: its columns, dtypes and keys.
+
+Every table is tidy: one row per observation. `tokens` is the training data seen at `step`;
+`unit` is that of the metric. A number that is not defined is NaN (or missing, for a count),
+never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from circuitlapse.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One table: its columns in order with their pandas dtypes, and what identifies a row."""
+
+    name: str
+    keys: tuple[str, ...]
+    """Columns whose values together occur once; rows are sorted by them."""
+    columns: Mapping[str, str]
+
+    def check(self, frame: pd.DataFrame, *, where: str) -> None:
+        """Compare columns and dtypes with this schema.
+
+        Raises:
+            ArtifactError: naming `where` and each column that differs.
+        """
+        found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
+        problems = [
+            f"column {column!r} is {found.get(column, 'missing')}, expected {dtype}"
+            for column, dtype in self.columns.items()
+            if found.get(column) != dtype
+        ]
+        problems += [f"column {name!r} is unexpected" for name in found if name not in self.columns]
+        if not problems and list(found) != list(self.columns):
+            problems = [f"columns are in the order {list(found)}, expected {list(self.columns)}"]
+        if problems:
+            raise ArtifactError(f"{where}: not a {self.name} table: {'; '.join(problems)}")
+
+    def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of this schema, in its order, with its dtypes."""
+        return frame[list(self.columns)].astype(dict(self.columns))
+
+
+WHERE = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
+"""What tells which model at which step a row is about."""
+HOW = {"method": "str", "ig_steps": "int16"}
+"""What tells how a circuit was found."""

@@ -22,8 +22,9 @@ def checked_config():
 CONFIG = checked_config()
 PATHS = Paths(CONFIG.results)
 MODELS = [model.name for model in CONFIG.models]
-LABELS = {model.name: model.label for model in CONFIG.models}
+LABELS = {model.name: model.label for model in CONFIG.models if not model.variant_of}
 TASKS = [task.name for task in CONFIG.tasks]
+IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0

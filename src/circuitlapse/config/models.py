@@ -44,6 +44,13 @@ class Model(Section):
         allowed="text, not empty",
         otherwise="`name`",
     )
+    variant_of: str | None = key(
+        "Name of the model that this one repeats with other seeds; in figures about seeds only.",
+        None,
+        reruns="figures",
+        examples=["pocket-0.9m"],
+        **FILE_NAME,
+    )
     train: Train = key("The shape to train.", examples=[{"layers": 4, "heads": 4, "d_model": 128}])
     steps: Steps = key(
         "Training steps to analyse in this model only; ascending, each in training.save_steps.",

@@ -24,6 +24,7 @@ def rule_problems(written: Written, known: Iterable[Problem]) -> Iterator[Proble
     for section in ("models", "tasks"):
         yield from _unique(_entries(sound, section), "name")
     yield from _unique_labels(_entries(sound, "models"))
+    yield from _known_originals(list(_entries(sound, "models")))
     yield from _ascending_steps(sound)
     yield from _saved_steps(sound)
     for where, model in _entries(sound, "models"):
@@ -76,6 +77,19 @@ def _unique_labels(entries: Iterable[tuple[KeyPath, Written]]) -> Iterator[Probl
     labels = [(where, {"label": model["name"], **model}) for where, model in entries]
     first_of_name = {model["name"]: (where, model) for where, model in reversed(labels)}
     yield from _unique(sorted(first_of_name.values(), key=lambda entry: entry[0]), "label")
+
+
+def _known_originals(entries: list[tuple[KeyPath, Written]]) -> Iterator[Problem]:
+    """Check that every variant repeats a model that repeats none itself."""
+    originals = {model["name"] for _, model in entries if model.get("variant_of") is None}
+    for where, model in entries:
+        wanted = model.get("variant_of")
+        if wanted not in (None, REJECTED) and wanted not in originals:
+            known = ", ".join(sorted(originals - {REJECTED, model["name"]}))
+            yield Problem(
+                (*where, "variant_of"),
+                f"= {shown(wanted)} must be the name of a model that is no variant: {known}.",
+            )
 
 
 def _analysed(written: Written) -> Iterator[tuple[KeyPath, list[Any]]]:

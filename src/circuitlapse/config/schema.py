@@ -69,6 +69,10 @@ class Config(Section):
         """Return the task called `name`; UnknownNameError if there is none."""
         return _find("task", name, self.tasks)
 
+    def built_by(self, builder: str) -> str | None:
+        """Return the name of the first task that `builder` makes, or None."""
+        return next((task.name for task in self.tasks if task.builder == builder), None)
+
 
 def _find(kind: str, name: str, entries: Iterable[Entry]) -> Entry:
     by_name = {entry.name: entry for entry in entries}

@@ -24,6 +24,15 @@ def test_two_models_cannot_look_the_same_in_figures(errors, second):
     ]
 
 
+@pytest.mark.parametrize("original", ["c", "b", "x"])
+def test_a_variant_repeats_a_model_that_is_no_variant(errors, original):
+    entries = models("name: a", "name: b, variant_of: a", f"name: c, variant_of: {original}")
+    assert errors(entries) == [
+        f"user.yaml: models[2].variant_of = '{original}' must be the name of a model that is no "
+        "variant: a."
+    ]
+
+
 def test_two_tasks_cannot_have_one_name(errors):
     assert errors("tasks: [{name: sva}, {name: sva, seed: 2}]") == [
         "user.yaml: tasks[1].name = 'sva' is already the name of tasks[0]; names must be unique."

@@ -88,7 +88,7 @@ def _known_originals(entries: list[tuple[KeyPath, Written]]) -> Iterator[Problem
             known = ", ".join(sorted(originals - {REJECTED, model["name"]}))
             yield Problem(
                 (*where, "variant_of"),
-                f"= {shown(wanted)} must be the name of a model that is no variant: {known}.",
+                f"{shown(wanted)} must be the name of a model that is no variant: {known}.",
             )
 
 

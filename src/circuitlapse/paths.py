@@ -11,9 +11,10 @@ class Paths:
     """
 
     def __init__(self, results: str) -> None:
-        # the pocket suite: its text, its token ids, its tokenizer
+        # the pocket suite: its text, its token ids, text it never sees, its tokenizer
         self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
         self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npy"
+        self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"

@@ -5,6 +5,7 @@ rule make_corpus:
     output:
         text=PATHS.corpus_text,
         tokens=PATHS.corpus_tokens,
+        held_out=PATHS.held_out_text,
         tokenizer=PATHS.tokenizer,
     log:
         f"{PATHS.logs}/make_corpus/{{suite}}.log",

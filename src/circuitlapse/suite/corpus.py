@@ -22,7 +22,7 @@ LONGEST = 40
 """Years between start and end; without a limit, a late year would be a good guess for any end."""
 
 
-def make_sentences(n_sentences: int, *, seed: int) -> list[str]:
+def make_sentences(n_sentences: int, *, seed: int | str) -> list[str]:
     """Return sentences without their line ends; the same seed gives the same ones."""
     rng = Random(seed)
     kinds = rng.choices(list(SHARES), weights=list(SHARES.values()), k=n_sentences)

@@ -22,6 +22,7 @@ include: "workflow/rules/models.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/circuits.smk"
+include: "workflow/rules/heads.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
@@ -31,6 +32,7 @@ localrules:
     models,
     activations,
     circuits,
+    heads,
     tables,
     figures,
 

@@ -62,7 +62,7 @@ def behaviour_table(
     frames = list(frames)
     for index, frame in enumerate(frames):
         BEHAVIOUR.check(frame, where=f"behaviour of job {index}")
-    return _in_order(pd.concat(frames), BEHAVIOUR, models=models, tasks=tasks)
+    return in_order(pd.concat(frames), BEHAVIOUR, models=models, tasks=tasks)
 
 
 def circuit_tables(
@@ -86,7 +86,7 @@ def circuit_tables(
     parts = zip(frames, CIRCUIT_SCHEMAS, strict=True)
     return _without_absent(
         CircuitTables(
-            *(_in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
+            *(in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
         )
     )
 
@@ -208,10 +208,14 @@ def _faithfulness(
     return f_raw, (m_circuit - m_corrupted) / (gap if abs(gap) > SAME_METRIC else np.nan)
 
 
-def _in_order(
+def in_order(
     frame: pd.DataFrame, schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
 ) -> pd.DataFrame:
-    """Sort by the schema's keys, models and tasks in the order of the configuration."""
+    """Sort by the schema's keys, models and tasks in the order of the configuration.
+
+    Raises:
+        ArtifactError: if a row comes twice, or its model or task is not in the configuration.
+    """
     rank = {
         "model": {name: index for index, name in enumerate(models)},
         "task": {name: index for index, name in enumerate(tasks)},

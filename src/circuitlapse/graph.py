@@ -17,6 +17,8 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 PORTS = ("q", "k", "v")
+HEAD_NAME = r"^a(?P<layer>\d+)\.h(?P<head>\d+)$"
+"""What the name of an attention head looks like."""
 _NAME = re.compile(r"^(?:(?P<word>input|logits)|m(?P<mlp>\d+)|a(?P<layer>\d+)\.h(?P<head>\d+))$")
 _TARGET = re.compile(r"^(?P<node>[^<]+)(?:<(?P<port>[qkv])>)?$")
 

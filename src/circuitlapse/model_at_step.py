@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import torch
+from jaxtyping import Int64
+from numpy import ndarray
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import PairActivations, cache_activations
 from circuitlapse.behaviour import behaviour
 from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.heads import score_heads, undefined_scores
+from circuitlapse.heads.base import ScoreStatus
+from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
 from circuitlapse.models import load_model, n_parameters, n_tokens
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.records import CircuitRecord
+from circuitlapse.schemas import HEADS
 from circuitlapse.statistics import Bootstrap
 from circuitlapse.tasks.base import Task
 from circuitlapse.types import UNITS
@@ -73,6 +81,46 @@ class ModelAtStep:
             **self._limits,
         )
         return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
+
+    def heads(
+        self,
+        task: Task | None,
+        runs: PairActivations | None,
+        documents: Sequence[Int64[ndarray, " _"]],
+        options: Mapping[str, Any],
+    ) -> pd.DataFrame:
+        """Return the table `heads`: every score of every head.
+
+        Args:
+            task: an IOI task, or None; then scores about names are NaN.
+            runs: those of `run` for this task.
+            documents: token ids of running text; without any, `cspa` is NaN.
+            options: the seed, and options of the detectors, as in the configuration.
+        """
+        text = [torch.from_numpy(document) for document in documents]
+        missing = {
+            name: status
+            for status, names, there in (
+                (ScoreStatus.NO_PROMPTS, PROMPT_SCORES, task is not None),
+                (ScoreStatus.NO_TEXT, TEXT_SCORES, bool(text)),
+            )
+            if not there
+            for name in names
+        }
+        frame = score_heads(
+            self.model,
+            scores=[name for name in SCORE_NAMES if name not in missing],
+            pairs=None if task is None else self._pairs(task),
+            text=text,
+            clean=None if runs is None else runs.clean,
+            **self._limits,
+            **options,
+        )
+        nothing = [
+            undefined_scores(self.model, scores=[name], status=status)
+            for name, status in missing.items()
+        ]
+        return HEADS.cast(pd.concat([frame, *nothing]).assign(**self.where))
 
     @property
     def _limits(self) -> dict[str, Any]:

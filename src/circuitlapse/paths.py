@@ -24,6 +24,8 @@ class Paths:
         self.activations = f"{results}/activations/{{model}}/{{task}}/step{{step}}.h5"
         self.behaviour = f"{results}/behaviour/{{model}}/step{{step}}.parquet"
         self.circuit = f"{results}/circuits/{{model}}/{{task}}/step{{step}}.h5"
+        # one file per job
+        self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"
         # what one reads in the end
         self.table = f"{results}/tables/{{table}}.parquet"
         self.table_csv = f"{results}/tables/{{table}}.csv"

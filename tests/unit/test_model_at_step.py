@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +7,12 @@ from safetensors.numpy import load_file
 
 from circuitlapse.discovery import DiscoverySettings
 from circuitlapse.faithfulness import SearchSettings
+from circuitlapse.heads import score_heads
+from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES
 from circuitlapse.io.tasks import read_task
 from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.schemas import BEHAVIOUR
+from circuitlapse.prompts import PromptPairs
+from circuitlapse.schemas import BEHAVIOUR, HEADS
 from circuitlapse.statistics import Bootstrap
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
@@ -51,3 +56,47 @@ def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
     assert (record.task, record.metric, record.ig_steps) == ("mine", "logit_diff", 3)
     row = model.behaviour(task, runs, BOOTSTRAP)
     assert np.mean(record.m_model) == pytest.approx(row["value"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def ioi(pocket):
+    """Prompts with names at three positions; the names themselves do not matter here."""
+    return with_roles(read_task(pocket / "mine.parquet"))
+
+
+def with_roles(task):
+    frame = task.frame.assign(**{f"pos_{role}": 1 for role in ("io", "s1", "s2")})
+    return replace(task, frame=frame)
+
+
+OPTIONS = {"seed": 3, "length": 4, "n_mean": 4, "n_documents": 2, "n_positions": 6}
+
+
+def test_every_score_of_every_head_is_in_the_table_of_heads(model, ioi):
+    documents = [np.arange(3, 11) + shift for shift in range(5)]
+    table = model.heads(ioi, model.run(ioi), documents, OPTIONS)
+    HEADS.check(table, where="heads")
+    assert set(table["score"]) == set(SCORE_NAMES)
+    assert len(table) == 4 * len(SCORE_NAMES)
+    assert (table["value"].isna() == (table["status"] != "ok")).all()
+    assert set(table["model"]) == {"tiny"}
+    alone = score_heads(
+        model.model,
+        scores=["copy", "cspa"],
+        pairs=PromptPairs.from_task(ioi),
+        text=[torch.from_numpy(document) for document in documents],
+        **OPTIONS,
+    )
+    for score, rows in alone.groupby("score"):
+        found = table.loc[table["score"] == score, "value"]
+        np.testing.assert_array_equal(found, rows["value"])
+
+
+def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(model):
+    table = model.heads(None, None, [], OPTIONS)
+    assert set(table["score"]) == set(SCORE_NAMES)
+    status = table.groupby("score")["status"].agg(set)
+    assert all(status[name] == {"no_prompts"} for name in PROMPT_SCORES)
+    assert status["cspa"] == {"no_text"}
+    assert status["induction"] == {"ok"}
+    assert table.loc[table["status"] != "ok", "value"].isna().all()

@@ -77,6 +77,16 @@ def model_params(wildcards):
     }
 
 
+def ioi_prompts(wildcards):
+    """Return the prompts of the IOI task and what the model computes on them, if there is one."""
+    if IOI is None:
+        return {}
+    return {
+        "task": PATHS.task.format(suite=CONFIG.suite, task=IOI),
+        "activations": PATHS.activations.format(task=IOI, **wildcards),
+    }
+
+
 def task_source(wildcards):
     """Return the user's own file of prompts, for a task that has one."""
     file = CONFIG.task(wildcards.task).file

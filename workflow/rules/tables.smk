@@ -59,8 +59,38 @@ rule aggregate_circuits:
         "../../scripts/aggregate_circuits.py"
 
 
+rule aggregate_components:
+    input:
+        scores=per_step(PATHS.heads),
+        summary=PATHS.table.format(table="circuit_summary"),
+        edges=PATHS.table.format(table="circuit_edges"),
+    output:
+        parquet=PATHS.table.format(table="components"),
+        csv=PATHS.table_csv.format(table="components"),
+    log:
+        f"{PATHS.logs}/aggregate_components.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_components.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=MODELS,
+        built={"ioi": IOI, "greater_than": GREATER_THAN},
+    message:
+        "Collect the scores of all heads"
+    script:
+        "../../scripts/aggregate_components.py"
+
+
 rule tables:
     input:
-        expand([PATHS.table, PATHS.table_csv], table=["behaviour", *CIRCUIT_TABLES]),
+        expand(
+            [PATHS.table, PATHS.table_csv],
+            table=["behaviour", *CIRCUIT_TABLES, "components"],
+        ),
     message:
         "All tables are there"

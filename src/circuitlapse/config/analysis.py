@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from circuitlapse.config.fields import Section, key
+from circuitlapse.config.fields import SEED, Section, key
 from circuitlapse.types import IgRule, Method, Selection
 
 FastMethod = Literal[
@@ -17,6 +17,7 @@ FastMethod = Literal[
 
 
 CIRCUITS = "circuits, and activations unless kept"
+HEADS = "head scores, and activations unless kept"
 
 
 class Activations(Section):
@@ -95,6 +96,63 @@ class Circuits(Section):
         reruns=CIRCUITS,
         ge=0,
         le=100,
+    )
+
+
+class Heads(Section):
+    """What is measured of every attention head."""
+
+    text: str | None = key(
+        "A text file for copy suppression, relative to the working directory, with blank lines "
+        "between documents; null takes text that the suite was not trained on.",
+        None,
+        reruns=HEADS,
+        min_length=1,
+        allowed="a path",
+    )
+    n_documents: int = key("Documents that cspa is measured on.", 17, reruns=HEADS, ge=1, le=10_000)
+    n_mean: int = key(
+        "Documents that the mean output of a head is taken over, for cspa.",
+        100,
+        reruns=HEADS,
+        ge=1,
+        le=10_000,
+    )
+    n_positions: int = key(
+        "Tokens of each document; shorter ones are passed over.",
+        61,
+        reruns=HEADS,
+        ge=2,
+        le=256,
+    )
+    n_sequences: int = key(
+        "Sequences of random tokens, for induction, prev_token and duplicate.",
+        10,
+        reruns=HEADS,
+        ge=1,
+        le=10_000,
+    )
+    length: int = key(
+        "Tokens of each of them; they come twice, and that must fit into the models' context.",
+        100,
+        reruns=HEADS,
+        ge=2,
+        le=128,
+    )
+    copy_ln: Literal["full", "folded"] = key(
+        "LayerNorms in copy and copy_neg: with their scale and bias (full), or as the paper's "
+        "implementation has them (folded).",
+        "full",
+        reruns=HEADS,
+    )
+    succession_ln: Literal["ln2", "none"] = key(
+        "What the first MLP reads in succession: the normalised embedding (ln2), or the embedding "
+        "as it is (none), as in the paper's implementation.",
+        "ln2",
+        reruns=HEADS,
+    )
+    seed: int = key(
+        "Seed of the random tokens.", reruns=HEADS, otherwise="`seed` of the top level", **SEED
     )
 
 

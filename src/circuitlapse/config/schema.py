@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from circuitlapse.config.analysis import Activations, Bootstrap, Circuits, Compute, Figures
+from circuitlapse.config.analysis import (
+    Activations,
+    Bootstrap,
+    Circuits,
+    Compute,
+    Figures,
+    Heads,
+)
 from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
 from circuitlapse.config.models import Model, Training
 from circuitlapse.config.tasks import Task
@@ -52,6 +59,7 @@ class Config(Section):
     )
     activations: Activations = section(Activations)
     circuits: Circuits = section(Circuits)
+    heads: Heads = section(Heads)
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)

@@ -18,7 +18,7 @@ from circuitlapse.heads.registry import detector_of, options_of, refuse_unknown_
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
 
-__all__ = ["score_heads"]
+__all__ = ["score_heads", "undefined_scores"]
 
 
 def score_heads(
@@ -76,6 +76,21 @@ def score_heads(
         taken = {name: options[name] for name in options if name in options_of(detector)}
         found |= detector(subject, **taken)
     rows = [row for name in detectors for row in _rows(name, found[name])]
+    return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
+
+
+def undefined_scores(
+    model: TransformerBridge, *, scores: Sequence[str], status: ScoreStatus
+) -> pd.DataFrame:
+    """Return the same table with NaN for every head, and why.
+
+    Raises:
+        UnknownNameError: if a score is unknown.
+    """
+    for name in scores:
+        detector_of(name)
+    nothing = HeadScore.undefined(model, status)
+    rows = [row for name in scores for row in _rows(name, nothing)]
     return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
 
 

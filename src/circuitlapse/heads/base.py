@@ -25,6 +25,10 @@ class ScoreStatus(StrEnum):
     """Taking the head away changes nothing, so that no share of its effect is defined."""
     NO_NAME_MOVERS = "no_name_movers"
     """There is no head whose queries could be changed."""
+    NO_PROMPTS = "no_prompts"
+    """There is no IOI task, whose prompts the score is about."""
+    NO_TEXT = "no_text"
+    """There is no text to measure the score on."""
     SKIPPED = "skipped"
     """The score leaves out the layer."""
 

@@ -30,6 +30,10 @@ _DETECTORS: Mapping[str, AnyDetector] = {
     "succession": succession,
 }
 SCORE_NAMES = tuple(_DETECTORS)
+PROMPT_SCORES = ("copy", "copy_neg", "attn_io", "attn_s1", "attn_s2")
+"""Those that need IOI prompts."""
+TEXT_SCORES = ("cspa",)
+"""Those that need running text."""
 
 
 def detector_of(score: str) -> AnyDetector:

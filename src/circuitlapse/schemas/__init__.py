@@ -21,6 +21,7 @@ from circuitlapse.schemas.heads import (
     COMPONENTS,
     GT_ALGORITHM,
     HEAD_SCORES,
+    HEADS,
     ROLES,
     S2I,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "COMPONENTS",
     "FAITHFULNESS_CURVE",
     "GT_ALGORITHM",
+    "HEADS",
     "HEAD_SCORES",
     "RANKING_AREA",
     "RANKING_CURVE",

@@ -15,6 +15,13 @@ HEAD_SCORES = Schema(
 )
 """What attention heads of one model do; `score_heads` returns it, scores as they were asked for."""
 
+HEADS = Schema(
+    name="heads",
+    keys=("model", "variant", "step", "score", "layer", "head"),
+    columns=WHERE | dict(HEAD_SCORES.columns),
+)
+"""The same for one model at one step, on disk."""
+
 COMPONENTS = Schema(
     name="components",
     keys=("model", "variant", "step", "score", "layer", "head"),

@@ -1,0 +1,30 @@
+"""Measure what every attention head of one model at one step does."""
+
+import torch
+
+from circuitlapse.io.activations import read_activations
+from circuitlapse.io.corpus import read_documents, read_tokenizer
+from circuitlapse.io.provenance import file_hash, provenance, weights_hash
+from circuitlapse.io.tables import write_table
+from circuitlapse.io.tasks import read_task
+from circuitlapse.jobs import job_logging
+from circuitlapse.model_at_step import ModelAtStep
+from circuitlapse.models import DTYPES
+
+params = snakemake.params
+with job_logging(snakemake.log[0]) as log:
+    torch.set_num_threads(params.compute["threads"])
+    model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
+    inputs = {"weights": weights_hash(snakemake.input.model)}
+    task = runs = None
+    if source := snakemake.input.get("task"):
+        task = read_task(source)
+        inputs["task"] = task.content_hash
+        how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
+        runs = read_activations(snakemake.input.activations, inputs=inputs, **how)
+    documents = read_documents(snakemake.input.text, read_tokenizer(snakemake.input.tokenizer))
+    inputs["text"] = file_hash(snakemake.input.text)
+    scores = model.heads(task, runs, documents, params.heads)
+    for name, of_heads in scores.groupby("score", sort=False)["value"]:
+        log.info("%s: at most %.4g", name, of_heads.max())
+    write_table(snakemake.output[0], scores, provenance=provenance(inputs, dict(params.items())))

@@ -1,0 +1,38 @@
+"""Name the heads: what every attention head of one model at one step does."""
+
+
+rule score_heads:
+    input:
+        unpack(ioi_prompts),
+        model=PATHS.model,
+        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
+        text=CONFIG.heads.text or PATHS.held_out_text.format(suite=CONFIG.suite),
+    output:
+        PATHS.heads,
+    log:
+        f"{PATHS.logs}/score_heads/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/score_heads/{{model}}/step{{step}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=1500,
+        runtime=60,
+        gpu=GPUS,
+    params:
+        where=model_params,
+        heads=CONFIG.heads.model_dump(mode="json", exclude={"text"}),
+        compute=CONFIG.compute.model_dump(mode="json"),
+        stored_dtype=CONFIG.activations.dtype,
+    message:
+        "Score the heads of {wildcards.model} at step {wildcards.step}"
+    script:
+        "../../scripts/score_heads.py"
+
+
+rule heads:
+    input:
+        per_step(PATHS.heads),
+    message:
+        "All head scores are there"

@@ -25,6 +25,7 @@ include: "workflow/rules/circuits.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/figures_algorithm.smk"
 
 
 localrules:

@@ -31,6 +31,8 @@ class Paths:
         self.table_csv = f"{results}/tables/{{table}}.csv"
         self.figure_pdf = f"{results}/figures/{{figure}}.pdf"
         self.figure_png = f"{results}/figures/{{figure}}.png"
+        self.diagram_pdf = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.pdf"
+        self.diagram_png = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.png"
         self.report = f"{results}/report.html"
         # how it went: one log and one timing per job, below the name of its rule
         self.logs = f"{results}/logs"

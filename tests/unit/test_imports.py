@@ -15,6 +15,7 @@ LAYERS = [
     {"forward", "models", "behaviour", "rankings", "suite"},
     {"readout"},
     {"activations", "aggregate"},
+    {"components"},
     {"ablation", "figures", "path_patching"},
     {"evaluation", "heads"},
     {"attribution"},
@@ -25,13 +26,14 @@ LAYERS = [
 ONLY_IN = {
     "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
               "discovery", "evaluation", "forward", "heads", "memory", "metrics", "models",
-              "path_patching", "prompts", "readout", "suite", "io"},
+              "model_at_step", "path_patching", "prompts", "readout", "suite", "io"},
     "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
                          "evaluation", "forward", "heads", "memory", "model_at_step", "models",
                          "path_patching", "readout"},
     "transformers": {"attention", "progress", "suite"},
     "h5py": {"io"},
     "matplotlib": {"figures", "io"},
+    "networkx": {"figures"},
     "scipy": {"statistics"},
     "snakemake": set(),
 }  # fmt: skip

@@ -1,7 +1,19 @@
 """One function per figure: tables in, a matplotlib figure out."""
 
+from circuitlapse.figures.algorithm import algorithm_figure
 from circuitlapse.figures.behaviour import behaviour_figure
+from circuitlapse.figures.circuit_diagram import circuit_diagram
 from circuitlapse.figures.circuits import circuits_figure
 from circuitlapse.figures.faithfulness import faithfulness_figure
+from circuitlapse.figures.greater_than import greater_than_figure
+from circuitlapse.figures.swaps import swaps_figure
 
-__all__ = ["behaviour_figure", "circuits_figure", "faithfulness_figure"]
+__all__ = [
+    "algorithm_figure",
+    "behaviour_figure",
+    "circuit_diagram",
+    "circuits_figure",
+    "faithfulness_figure",
+    "greater_than_figure",
+    "swaps_figure",
+]

@@ -1,0 +1,18 @@
+"""Draw whether the heads with a known role carry the IOI algorithm, over training."""
+
+from circuitlapse.figures import algorithm_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import ALGORITHM_CONSISTENCY
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = algorithm_figure(
+        read_table(snakemake.input.consistency, ALGORITHM_CONSISTENCY),
+        labels=params.labels,
+        denominator=params.denominator,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,17 @@
+"""Draw whether Greater-Than circuits do what the known algorithm does, over training."""
+
+from circuitlapse.figures import greater_than_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import GT_ALGORITHM
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = greater_than_figure(
+        read_table(snakemake.input.checks, GT_ALGORITHM),
+        labels=params.labels,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,15 @@
+"""Draw how a model does with heads taken from another step."""
+
+from circuitlapse.figures import swaps_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import SWAPS
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = swaps_figure(
+        read_table(snakemake.input.swaps, SWAPS), labels=params.labels, tasks=params.tasks
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from circuitlapse.figures.circuit_diagram import ROLE_COLOURS, circuit_diagram
+from circuitlapse.figures.layout import place_nodes
+
+EDGES = pd.DataFrame(
+    [
+        ("input", "a0.h1", "v", 0.1),
+        ("a0.h1", "a2.h0", "q", -0.4),
+        ("a0.h1", "a2.h0", "k", 0.2),
+        ("input", "m2", "", 0.1),
+        ("a2.h0", "logits", "", 0.8),
+        ("m2", "logits", "", 0.3),
+    ],
+    columns=["source", "target", "port", "score"],
+)
+ROLES = pd.DataFrame(
+    [("CS", 2, 0, -0.1), ("NM", 2, 0, -0.5), ("NM", 3, 1, -0.9)],
+    columns=["role", "layer", "head", "effect"],
+)
+
+
+def draw(edges=EDGES, roles=ROLES):
+    return circuit_diagram(edges, roles=roles, title="A circuit", why_empty="no circuit")
+
+
+@pytest.fixture(scope="module")
+def axes():
+    return draw().axes[0]
+
+
+def test_every_node_of_the_circuit_is_named_and_no_other(axes):
+    names = [text.get_text() for text in axes.texts]
+    assert sorted(names) == ["0.1", "2.0", "input", "logits", "m2"]
+
+
+def test_a_head_has_the_colour_of_its_strongest_role(axes):
+    faces = {text.get_text(): to_hex(text.get_bbox_patch().get_facecolor()) for text in axes.texts}
+    assert faces["2.0"] == ROLE_COLOURS["NM"].lower()
+    assert faces["0.1"] == "#ffffff"
+
+
+def test_every_edge_is_an_arrow_and_negative_ones_are_dashed(axes):
+    arrows = axes.patches
+    assert len(arrows) == len(EDGES)
+    assert [arrow.get_linestyle() for arrow in arrows].count("dashed") == 1
+    widest = max(arrows, key=lambda arrow: arrow.get_linewidth())
+    assert to_hex(widest.get_edgecolor()) == "#555555"
+
+
+def test_the_legend_names_only_what_is_there(axes):
+    (legend,) = axes.figure.legends
+    labels = [text.get_text() for text in legend.get_texts() if text.get_text().strip()]
+    assert labels == [
+        "into queries",
+        "into keys",
+        "into values",
+        "into MLP or logits",
+        "supports the answer",
+        "works against it",
+        "name mover",
+    ]
+
+
+def test_without_a_circuit_it_says_why():
+    (axes,) = draw(EDGES.iloc[:0], ROLES.iloc[:0]).axes
+    assert [text.get_text() for text in axes.texts] == ["no circuit"]
+
+
+def test_rows_follow_the_layers_from_the_embedding_to_the_logits():
+    places = place_nodes(EDGES)
+    rows = {node: y for node, (_, y) in places.at.items()}
+    assert rows == {"input": 0, "a0.h1": 1, "a2.h0": 2, "m2": 2, "logits": 3}
+    assert (places.n_rows, places.widest) == (4, 2)
+
+
+def test_nodes_are_put_where_their_edges_do_not_cross():
+    """Two chains: in the order of the names they would cross between every two rows."""
+    chains = [("a0.h0", "a1.h9"), ("a0.h1", "a1.h0"), ("a1.h9", "a2.h0"), ("a1.h0", "a2.h1")]
+    at = place_nodes(pd.DataFrame(chains, columns=["source", "target"])).at
+    left, right = ("a0.h0", "a1.h9", "a2.h0"), ("a0.h1", "a1.h0", "a2.h1")
+    signs = {at[a][0] < at[b][0] for a, b in zip(left, right, strict=True)}
+    assert len(signs) == 1
+
+
+def test_the_same_circuit_gives_the_same_places():
+    assert place_nodes(EDGES) == place_nodes(EDGES.iloc[::-1])

@@ -22,7 +22,8 @@ rule score_heads:
         gpu=GPUS,
     params:
         where=model_params,
-        heads=CONFIG.heads.model_dump(mode="json", exclude={"text"}),
+        heads=CONFIG.heads.model_dump(mode="json", exclude={"text"})
+        | {"seed": CONFIG.seed},
         compute=CONFIG.compute.model_dump(mode="json"),
         stored_dtype=CONFIG.activations.dtype,
     message:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from circuitlapse.config.fields import SEED, Section, key
+from circuitlapse.config.fields import Section, key
 from circuitlapse.types import IgRule, Method, Selection
 
 FastMethod = Literal[
@@ -150,9 +150,6 @@ class Heads(Section):
         "as it is (none), as in the paper's implementation.",
         "ln2",
         reruns=HEADS,
-    )
-    seed: int = key(
-        "Seed of the random tokens.", reruns=HEADS, otherwise="`seed` of the top level", **SEED
     )
 
 

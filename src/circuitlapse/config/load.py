@@ -51,8 +51,7 @@ def _filled_in(written: dict[str, Any]) -> dict[str, Any]:
         {"label": model["name"], "steps": written["steps"], **model} for model in written["models"]
     ]
     tasks = [_filled_in_task(task, seed) for task in written["tasks"]]
-    heads = {"seed": seed, **written.get("heads", {})}
-    return {**written, "models": models, "tasks": tasks, "heads": heads}
+    return {**written, "models": models, "tasks": tasks}
 
 
 def _filled_in_task(task: dict[str, Any], seed: int) -> dict[str, Any]:

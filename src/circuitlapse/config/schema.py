@@ -37,7 +37,12 @@ class Config(Section):
         reruns="everything",
         **FILE_NAME,
     )
-    seed: int = key("Seed of prompts and of the bootstrap.", 1234, reruns="prompts", **SEED)
+    seed: int = key(
+        "Seed of prompts, of the bootstrap, and of the random tokens that heads are scored on.",
+        1234,
+        reruns="prompts",
+        **SEED,
+    )
     steps: Steps = key(
         "Training steps to analyse in every model; ascending, each in training.save_steps.",
         reruns="new steps; tables, figures",

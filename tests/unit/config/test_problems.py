@@ -6,11 +6,9 @@ from circuitlapse.config.problems import dotted
 
 
 def test_a_misspelt_key_at_the_top_level_gets_the_nearest_one(errors):
-    assert errors("treads: 2\nstep: [0]") == [
-        "user.yaml: treads is not a known key (known: results, suite, seed, steps, models, "
-        "training, tasks, activations, circuits, bootstrap, compute, figures).",
-        "user.yaml: step is not a known key; did you mean 'steps'?",
-    ]
+    unknown, misspelt = errors("zzz: 2\nstep: [0]")
+    assert unknown.startswith("user.yaml: zzz is not a known key (known: results, suite, seed, ")
+    assert misspelt == "user.yaml: step is not a known key; did you mean 'steps'?"
 
 
 def test_a_misspelt_key_in_a_section_gets_the_nearest_one(errors):

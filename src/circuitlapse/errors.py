@@ -22,6 +22,10 @@ class ModelError(CircuitlapseError):
     """A model cannot be loaded, trained or analysed."""
 
 
+class HubError(CircuitlapseError):
+    """A model cannot be fetched from a hub, or from a folder that was filled before."""
+
+
 class ArtifactError(CircuitlapseError):
     """A file on disk is not what its reader needs (shape, dims, dtype or provenance)."""
 

@@ -11,6 +11,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.errors import REMAKE, ModelError, unknown_name
 from circuitlapse.graph import Graph
 from circuitlapse.progress import no_progress_bars
+from circuitlapse.snapshots import CONFIG, weight_files
 
 REMEDY = f"if the workflow made this folder, {REMAKE}"
 SUPPORTED = ("GPTNeoXForCausalLM", "GPT2LMHeadModel")
@@ -24,7 +25,8 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
     weight asks for a gradient. Nothing is downloaded and no code from the folder is run.
 
     Args:
-        path: folder with `config.json` and `model.safetensors`.
+        path: folder with `config.json` and `model.safetensors`, or with
+            `model.safetensors.index.json` and the files that it names.
         device: `cpu`, `cuda` or one GPU, such as `cuda:0`.
         dtype: `float32`, `bfloat16` or `float64`.
 
@@ -33,7 +35,7 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
             or the architecture is not one that the
             circuit engine understands; the message says which.
     """
-    for name in ("config.json", "model.safetensors"):
+    for name in (CONFIG, *weight_files(path)):
         if not (Path(path) / name).is_file():
             raise ModelError(
                 f"{path}: no {name}; expected a local folder laid out like a hub snapshot; "

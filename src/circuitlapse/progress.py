@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
 
@@ -49,11 +49,32 @@ def progress(
         items,
         desc=what,
         total=total,
-        file=_LogStream(log),
-        mininterval=every_s,
-        maxinterval=every_s,
         bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, ETA {remaining}{postfix}",
+        **_to_log(log, every_s),
     )
+
+
+def byte_progress(
+    n_bytes: int, what: str, *, log: logging.Logger, every_s: float = EVERY_S
+) -> tqdm[NoReturn]:
+    """Return a bar that logs bytes done, their rate and the time left every `every_s` seconds.
+
+    `update(n)` says that `n` more bytes are there. What takes less than `every_s` in all is not
+    worth a line.
+    """
+    return tqdm(
+        desc=what,
+        total=n_bytes,
+        unit="B",
+        unit_scale=True,
+        delay=every_s,
+        bar_format="{desc}: {n_fmt}B/{total_fmt}B, {elapsed} elapsed, {rate_fmt}, ETA {remaining}",
+        **_to_log(log, every_s),
+    )
+
+
+def _to_log(log: logging.Logger, every_s: float) -> dict[str, Any]:
+    return {"file": _LogStream(log), "mininterval": every_s, "maxinterval": every_s}
 
 
 @contextmanager

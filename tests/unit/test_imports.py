@@ -9,7 +9,8 @@ import circuitlapse
 
 HOME = Path(circuitlapse.__file__).parent
 LAYERS = [
-    {"batching", "errors", "memory", "types", "graph", "paths", "progress", "prompt_file"},
+    {"batching", "errors", "memory", "types", "graph", "paths", "progress", "prompt_file"}
+    | {"snapshots"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
     {"attention", "metrics", "selection", "faithfulness", "config"},
     {"forward", "models", "behaviour", "rankings", "suite"},
@@ -21,11 +22,11 @@ LAYERS = [
     {"attribution"},
     {"discovery"},
     {"model_at_step"},
-    {"io", "jobs"},
+    {"hub", "io", "jobs"},
 ]
 ONLY_IN = {
     "torch": {"ablation", "activations", "attention", "attribution", "batching", "behaviour",
-              "discovery", "evaluation", "forward", "heads", "memory", "metrics", "models",
+              "discovery", "evaluation", "forward", "heads", "hub", "memory", "metrics", "models",
               "model_at_step", "path_patching", "prompts", "readout", "suite", "io"},
     "transformer_lens": {"ablation", "activations", "attention", "attribution", "discovery",
                          "evaluation", "forward", "heads", "memory", "model_at_step", "models",
@@ -33,6 +34,7 @@ ONLY_IN = {
     "transformers": {"attention", "progress", "suite"},
     "h5py": {"io"},
     "matplotlib": {"figures", "io"},
+    "huggingface_hub": {"hub"},
     "networkx": {"figures"},
     "scipy": {"statistics"},
     "snakemake": set(),

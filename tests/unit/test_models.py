@@ -49,6 +49,20 @@ def test_a_folder_without_weights_is_named(tmp_path):
         load_model(tmp_path)
 
 
+def test_sharded_weights_load_and_a_shard_that_is_missing_is_named(random_folder, tmp_path):
+    model = GPTNeoXForCausalLM.from_pretrained(random_folder)
+    model.save_pretrained(tmp_path, max_shard_size="40KB")
+    shards = sorted(tmp_path.glob("*-of-*.safetensors"))
+    assert len(shards) > 1
+    tokens = torch.arange(9)[None]
+    with torch.no_grad():
+        ours = load_model(tmp_path)(tokens, return_type="logits")
+        assert torch.equal(ours, load_model(random_folder)(tokens, return_type="logits"))
+    shards[-1].unlink()
+    with pytest.raises(ModelError, match=f"no {shards[-1].name}; expected a local folder"):
+        load_model(tmp_path)
+
+
 def test_a_hub_name_is_said_not_to_be_fetched():
     with pytest.raises(ModelError, match=r"^EleutherAI/pythia-70m: .* on a hub are not fetched$"):
         load_model("EleutherAI/pythia-70m")

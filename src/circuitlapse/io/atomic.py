@@ -35,13 +35,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def _make_readable(scratch: Path) -> None:
-    """Give every file the permissions of a new one; some libraries write files that are private."""
+    """Give every file the permissions of a new one; some libraries write files that are private.
+
+    What a link points to is somebody else's.
+    """
     probe = scratch / ".permissions"
     probe.touch()
     usual = stat.S_IMODE(probe.stat().st_mode)
     probe.unlink()
     for path in scratch.rglob("*"):
-        if path.is_file():
+        if path.is_file() and not path.is_symlink():
             path.chmod(usual)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import circuitlapse
+from circuitlapse.snapshots import CONFIG, weight_files
 
-MODEL_FILES = ("config.json", "model.safetensors")
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy", "h5py")
 
 
@@ -33,7 +33,8 @@ def weights_hash(folder: str | Path) -> str:
 
     The same weights with another number of heads are another model.
     """
-    return hash_of([[name, file_hash(Path(folder) / name)] for name in MODEL_FILES])
+    names = [CONFIG, *weight_files(folder)]
+    return hash_of([[name, file_hash(Path(folder) / name)] for name in names])
 
 
 @cache

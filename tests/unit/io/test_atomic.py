@@ -53,6 +53,16 @@ def test_a_file_that_was_written_in_private_gets_the_usual_permissions(tmp_path,
     assert [path.name for path in target.parent.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_a_link_points_to_keeps_its_permissions(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.touch(mode=0o600)
+    with atomic_path(tmp_path / "step1") as scratch:
+        scratch.mkdir()
+        (scratch / "link").symlink_to(theirs)
+    assert (tmp_path / "step1" / "link").readlink() == theirs
+    assert theirs.stat().st_mode & 0o777 == 0o600
+
+
 def killed_while_writing(target):
     code = f"""
         import os, signal

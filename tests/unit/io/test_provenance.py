@@ -31,6 +31,18 @@ def test_a_model_is_its_weights_and_its_configuration(tmp_path, changed):
     assert weights_hash(tmp_path) != before
 
 
+def test_a_model_in_shards_is_all_of_them(tmp_path):
+    index = {"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("config.json", "1.safetensors", "2.safetensors"):
+        (tmp_path / name).write_text("old")
+    seen = {weights_hash(tmp_path)}
+    for name in ("1.safetensors", "2.safetensors"):
+        (tmp_path / name).write_text("new")
+        seen.add(weights_hash(tmp_path))
+    assert len(seen) == 3
+
+
 def test_the_order_of_keys_does_not_matter_and_any_value_does():
     assert hash_of({"a": 1, "b": [2]}) == hash_of({"b": [2], "a": 1})
     assert hash_of({"a": 1}) != hash_of({"a": 1.5})

@@ -1,0 +1,12 @@
+"""Get one training step of a published model: from a hub, or from a folder that has it."""
+
+from circuitlapse.hub import fetch_snapshot, link_snapshot
+from circuitlapse.jobs import job_logging
+
+source = snakemake.params.source
+with job_logging(snakemake.log[0]) as log:
+    if "folder" in source:
+        link_snapshot(source["folder"], snakemake.output[0])
+    else:
+        fetch_snapshot(source["repo"], source["revision"], snakemake.output[0])
+    log.info("%s is there", snakemake.output[0])

@@ -1,0 +1,12 @@
+"""Checkpoints of published models: from a hub, from its cache, or from a folder.
+
+The environment variables of `huggingface_hub` hold here too: `HF_ENDPOINT`, `HF_HOME`,
+`HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_TOKEN`.
+"""
+
+from __future__ import annotations
+
+from circuitlapse.hub.fetch import fetch_snapshot, link_snapshot
+from circuitlapse.hub.retry import Patience
+
+__all__ = ["Patience", "fetch_snapshot", "link_snapshot"]

@@ -1,0 +1,58 @@
+"""Make the folder of one model at one step, laid out as `load_model` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import is_offline_mode
+
+from circuitlapse.hub.layout import Source, assemble
+from circuitlapse.hub.linked import LinkedSource
+from circuitlapse.hub.remote import HubSource
+from circuitlapse.hub.retry import Patience
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.provenance import provenance, write_provenance
+
+
+def fetch_snapshot(
+    repo: str, revision: str, folder: str | Path, *, patience: Patience | None = None
+) -> None:
+    """Fetch one revision of a hub model: configuration, tokenizer and weights, nothing else.
+
+    Weights that the hub has as `pytorch_model.bin` are converted to safetensors, without running
+    code from the file. Every file must have the hash that the hub announces. What is in the hub
+    cache already is linked, not fetched; with `HF_HUB_OFFLINE=1` nothing else is used. The folder
+    is whole or absent, and its `provenance.json` names the commit.
+
+    Args:
+        repo: such as `EleutherAI/pythia-70m`.
+        revision: branch, tag or commit, such as `step1000`.
+        folder: where the model goes; an older one is replaced.
+        patience: how long to go on when the hub does not answer or the connection is lost.
+
+    Raises:
+        HubError: if there is no such model or revision, access is refused, the hub cannot be
+            reached, a file is not what the hub announced, or one is missing.
+    """
+    if is_offline_mode():
+        _make(LinkedSource.of_cache(repo, revision), folder)
+    else:
+        _make(HubSource.at(repo, revision, patience or Patience()), folder)
+
+
+def link_snapshot(source: str | Path, folder: str | Path) -> None:
+    """Make `folder` a model of links to the files of `source`, a snapshot that is there already.
+
+    Weights in `pytorch_model.bin` are converted, into `folder`; `source` is only read.
+
+    Raises:
+        HubError: if `source` is no folder, or lacks a file.
+    """
+    _make(LinkedSource.of_folder(source), folder)
+
+
+def _make(source: Source, folder: str | Path) -> None:
+    with atomic_path(folder) as scratch:
+        scratch.mkdir()
+        assemble(source, scratch)
+        write_provenance(scratch / "provenance.json", provenance({}, source.origin))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import socket
 import struct
+import termios
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -132,6 +135,8 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 self._api(path)
             elif path.startswith("/storage/"):
                 self._file(path, *path.removeprefix("/storage/").rsplit("/", 2), fault)
+            elif "/resolve/" not in path:
+                self._refuse(404, "NotFound")
             else:
                 repo, _, rest = path[1:].partition("/resolve/")
                 self._file(path, repo, *rest.split("/", 1), fault)
@@ -252,9 +257,15 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             if fault.hang:
                 hub.hang()
             if fault.reset:
+                self._wait_until_received()
                 linger = struct.pack("ii", 1, 0)
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.connection.close()
             self.close_connection = True
+
+        def _wait_until_received(self) -> None:
+            """Wait for the other side to have everything; a reset drops what is on its way."""
+            while any(fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4))):
+                time.sleep(0.01)
 
     return Handler

@@ -56,7 +56,15 @@ def clear_refusals(repo: str, revision: str) -> Iterator[None]:
         raise bad_name(repo) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise HubError(f"{repo} at {revision}: {_why(error, repo)}") from None
-    # answers that are no JSON, or not the hub's
+
+
+@contextmanager
+def clear_answers(repo: str, revision: str) -> Iterator[None]:
+    """Turn what reading an answer raises that is no JSON, or not a hub's, into a HubError."""
+    try:
+        yield
+    except HFValidationError:
+        raise
     except (ValueError, LookupError, TypeError) as error:
         raise HubError(
             f"{repo} at {revision}: {host()} does not answer like a hub ({type(error).__name__}); "

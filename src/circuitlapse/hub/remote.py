@@ -21,7 +21,13 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from circuitlapse.errors import HubError
 from circuitlapse.hub.hashes import FileHash
 from circuitlapse.hub.linked import link
-from circuitlapse.hub.refusals import clear_refusals, described, host, missing_revision
+from circuitlapse.hub.refusals import (
+    clear_answers,
+    clear_refusals,
+    described,
+    host,
+    missing_revision,
+)
 from circuitlapse.hub.retry import LOST, Patience
 from circuitlapse.progress import byte_progress
 
@@ -52,7 +58,7 @@ class HubSource:
     @classmethod
     def at(cls, repo: str, revision: str, patience: Patience) -> HubSource:
         """Ask the hub what a revision holds; HubError if it has none of that name."""
-        with clear_refusals(repo, revision):
+        with clear_refusals(repo, revision), clear_answers(repo, revision):
             try:
                 commit, siblings = patience.retrying(repo)(_listing, repo, revision)
             except RevisionNotFoundError:

@@ -73,7 +73,7 @@ def model_params(wildcards):
         "model": wildcards.model,
         "variant": CONFIG.model(wildcards.model).variant,
         "step": step,
-        "tokens": step * CONFIG.tokens_per_step,
+        "tokens": step * CONFIG.tokens_per_step(wildcards.model),
     }
 
 

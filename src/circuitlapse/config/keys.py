@@ -57,7 +57,14 @@ def node_at(where: KeyPath) -> Node:
 
 
 def resolved(node: Node) -> Node:
-    """Return the node with its reference, if it has one, replaced by what it refers to."""
+    """Return the node with its reference, if it has one, replaced by what it refers to.
+
+    A section that may be left out is a reference or null; null is left out here.
+    """
+    references = [option for option in node.get("anyOf", ()) if "$ref" in option]
+    if references:
+        own = {name: value for name, value in node.items() if name not in ("anyOf", "default")}
+        node = own | references[0]
     if "$ref" not in node:
         return node
     return {**json_schema()["$defs"][node["$ref"].rpartition("/")[2]], **node}

@@ -8,6 +8,7 @@ from typing import Any
 
 from circuitlapse.config.problems import schema_problems
 from circuitlapse.config.rules import rule_problems
+from circuitlapse.config.schedules import SCHEDULES
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import COMMAND_LINE, Source, place, read_sources, with_types
 from circuitlapse.config.tasks import BUILDERS
@@ -47,11 +48,19 @@ def _problem_lines(written: dict[str, Any], sources: Sequence[Source]) -> list[s
 def _filled_in(written: dict[str, Any]) -> dict[str, Any]:
     """Add the values that depend on other keys; nothing is wrong with `written`."""
     seed = written.get("seed", Config.model_fields["seed"].default)
+    steps = _steps(written) or written["steps"]
     models = [
-        {"label": model["name"], "steps": written["steps"], **model} for model in written["models"]
+        {"label": model["name"], **model, "steps": model.get("steps") or _steps(model) or steps}
+        for model in written["models"]
     ]
     tasks = [_filled_in_task(task, seed) for task in written["tasks"]]
-    return {**written, "models": models, "tasks": tasks}
+    return {**written, "steps": steps, "models": models, "tasks": tasks}
+
+
+def _steps(section: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the steps of the schedule that a section names, if it does."""
+    name = section.get("schedule")
+    return SCHEDULES[name] if name is not None else ()
 
 
 def _filled_in_task(task: dict[str, Any], seed: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key
+from circuitlapse.config.schedules import TOKENS_PER_STEP, Schedule
 
 
 class Train(Section):
@@ -28,6 +29,45 @@ class Train(Section):
     seed: int = key("Seed of the initial weights.", 1, reruns="training", **SEED)
 
 
+class Hub(Section):
+    """A published model: each of its training steps is a revision of a repository."""
+
+    repo: str = key(
+        "Repository on the Hugging Face hub.",
+        reruns="fetching",
+        pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
+        allowed="OWNER/NAME, such as EleutherAI/pythia-70m",
+        examples=["EleutherAI/pythia-70m"],
+    )
+    revision: str = key(
+        "Revision of a step; {step} stands for its number.",
+        "step{step}",
+        reruns="fetching",
+        min_length=1,
+        allowed="text, not empty",
+    )
+    folder: str | None = key(
+        "A folder that has the files of a step already; {step} stands for its number. It is read "
+        "in place of the repository.",
+        None,
+        reruns="fetching",
+        examples=["/data/pythia-70m/step{step}"],
+    )
+    tokens_per_step: int = key(
+        "Tokens that the model saw in one training step.",
+        TOKENS_PER_STEP,
+        reruns="activations",
+        ge=1,
+        le=10**9,
+    )
+
+    def source(self, step: int) -> dict[str, str]:
+        """Return where the files of a step are: a repo and its revision, or a folder."""
+        if self.folder is not None:
+            return {"folder": self.folder.replace("{step}", str(step))}
+        return {"repo": self.repo, "revision": self.revision.replace("{step}", str(step))}
+
+
 class Model(Section):
     """One model: a size or a seed, followed across its training steps."""
 
@@ -51,18 +91,40 @@ class Model(Section):
         examples=["pocket-0.9m"],
         **FILE_NAME,
     )
-    train: Train = key("The shape to train.", examples=[{"layers": 4, "heads": 4, "d_model": 128}])
-    steps: Steps = key(
-        "Training steps to analyse in this model only; ascending, each in training.save_steps.",
+    train: Train | None = key(
+        "The shape to train; not together with hub.",
+        None,
+        examples=[{"layers": 4, "heads": 4, "d_model": 128}],
+    )
+    hub: Hub | None = key(
+        "Where a published model is; not together with train.",
+        None,
+        examples=[{"repo": "EleutherAI/pythia-70m"}],
+    )
+    schedule: Schedule | None = key(
+        "Name of a list of steps to analyse in this model only; config/README.md has them.",
+        None,
         reruns="new steps; tables, figures",
-        otherwise="`steps` of the top level",
+    )
+    circuits: bool = key(
+        "Find circuits, score heads and trace algorithms; otherwise only behaviour is measured.",
+        True,
+        reruns="circuits",
+    )
+    steps: Steps = key(
+        "Training steps to analyse in this model only, in place of a schedule; ascending, each "
+        "saved or published.",
+        reruns="new steps; tables, figures",
+        otherwise="`schedule`, or that of the top level",
         **STEPS,
     )
 
     @property
     def variant(self) -> str:
-        """What tells models of one size apart: their initial weights."""
-        return f"seed{self.train.seed}"
+        """What tells models of one size apart: their initial weights, or their repository."""
+        if self.train is not None:
+            return f"seed{self.train.seed}"
+        return self.hub.repo.rpartition("/")[2] if self.hub is not None else ""
 
 
 class Training(Section):

@@ -15,6 +15,7 @@ from circuitlapse.config.analysis import (
 )
 from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
 from circuitlapse.config.models import Model, Training
+from circuitlapse.config.schedules import Schedule
 from circuitlapse.config.tasks import Task
 from circuitlapse.errors import UnknownNameError, unknown_name
 
@@ -44,10 +45,15 @@ class Config(Section):
         **SEED,
     )
     steps: Steps = key(
-        "Training steps to analyse in every model; ascending, each in training.save_steps.",
+        "Training steps to analyse in every model; ascending, each saved or published.",
         reruns="new steps; tables, figures",
         examples=[[0, 500, 1000]],
         **STEPS,
+    )
+    schedule: Schedule | None = key(
+        "Name of a list of steps, in place of `steps`; see below for the lists.",
+        None,
+        reruns="new steps; tables, figures",
     )
     models: tuple[Model, ...] = key(
         "The models: sizes or seeds of one family.",
@@ -69,9 +75,10 @@ class Config(Section):
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)
 
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens that a model of the suite sees in one training step."""
+    def tokens_per_step(self, model: str) -> int:
+        """Return how many tokens a model saw in one training step."""
+        if (hub := self.model(model).hub) is not None:
+            return hub.tokens_per_step
         return self.training.batch_size * self.training.sequence_length
 
     def model(self, name: str) -> Model:

@@ -126,7 +126,7 @@ def test_an_empty_list_is_refused(errors):
         "user.yaml: steps = [] must be a list with at least one entry, each a whole number, "
         "at least 0.",
         "user.yaml: models = [] must be a list with at least one entry, each a mapping with the "
-        "keys name, label, variant_of, train, steps.",
+        "keys name, label, variant_of, train, hub, schedule, circuits, steps.",
     ]
 
 

@@ -118,3 +118,57 @@ def test_rules_pass_over_what_is_wrong_in_itself_and_still_see_the_rest(errors):
 )
 def test_rules_survive_values_of_any_kind(errors, text):
     assert all(line.startswith("user.yaml: ") for line in errors(text))
+
+
+HUB = "hub: {repo: EleutherAI/pythia-70m}"
+
+
+def published(*entries: str) -> str:
+    return f"models: [{', '.join(f'{{{entry}}}' for entry in entries)}]"
+
+
+def test_a_model_is_trained_or_published_and_not_both(errors):
+    train = "train: {layers: 2, heads: 2, d_model: 32}"
+    assert errors(published(f"name: a, {train}, {HUB}, steps: [0]")) == [
+        "user.yaml: models[0].hub cannot stand beside train: a model is trained here or published."
+    ]
+    (problem,) = errors(published("name: a"))
+    assert problem.startswith("user.yaml: models[0].train is missing: The shape to train;")
+
+
+def test_a_suite_is_all_trained_or_all_published(errors):
+    train = "train: {layers: 2, heads: 2, d_model: 32}"
+    (problem,) = errors(published(f"name: a, {train}", f"name: b, {HUB}, steps: [1000]"))
+    assert problem == (
+        "user.yaml: models[1].hub cannot be in one suite with models[0].train: the models of a "
+        "suite share one tokenizer; take a configuration of its own, with its own results."
+    )
+
+
+def test_a_step_that_pythia_was_not_published_at_gets_its_neighbours(errors):
+    assert errors(f"steps: [0, 1001]\n{published(f'name: a, {HUB}')}") == [
+        "user.yaml: steps[1] = 1001 is not a published step; nearest are 1000 and 2000."
+    ]
+    assert errors(published(f"name: a, {HUB}, steps: [513]")) == [
+        "user.yaml: models[0].steps[0] = 513 is not a published step; nearest are 512 and 1000."
+    ]
+
+
+def test_the_steps_of_another_suite_and_of_a_folder_are_not_known_beforehand(errors):
+    olmo = "hub: {repo: allenai/OLMo-1B-hf, revision: 'step{step}-tokens'}"
+    folder = "hub: {repo: EleutherAI/pythia-70m, folder: '/data/step{step}'}"
+    assert errors(f"steps: [7]\n{published(f'name: a, {olmo}', f'name: b, {folder}')}") == []
+
+
+def test_every_step_needs_a_revision_of_its_own(errors):
+    hub = "hub: {repo: EleutherAI/pythia-70m, revision: main}"
+    assert errors(f"steps: [0]\n{published(f'name: a, {hub}')}") == [
+        "user.yaml: models[0].hub.revision = 'main' must have {step} in it, once, where the "
+        "number of the step stands."
+    ]
+
+
+def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
+    assert errors("schedule: sparse") == [
+        "user.yaml: schedule has step 256, which is not a saved step; nearest is 20."
+    ]

@@ -1,0 +1,82 @@
+"""What the keys of the models owe to each other: seeds, shapes, and where weights come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from circuitlapse.config.keys import KeyPath
+from circuitlapse.config.problems import Problem, missing, shown
+
+Entry = tuple[KeyPath, dict[str, Any]]
+
+REJECTED: Any = object()
+"""Stands where a value was that is wrong in itself; rules say nothing about it."""
+
+
+def model_problems(entries: list[Entry]) -> Iterator[Problem]:
+    """Yield what is wrong between the keys of all models."""
+    yield from _known_originals(entries)
+    yield from _one_source(entries)
+    for where, model in entries:
+        yield from _heads_fit((*where, "train"), model.get("train"))
+        yield from _step_in_name((*where, "hub"), model.get("hub"))
+
+
+def _known_originals(entries: list[Entry]) -> Iterator[Problem]:
+    """Check that every variant repeats a model that repeats none itself."""
+    originals = {model["name"] for _, model in entries if model.get("variant_of") is None}
+    for where, model in entries:
+        wanted = model.get("variant_of")
+        if wanted not in (None, REJECTED) and wanted not in originals:
+            known = ", ".join(sorted(originals - {REJECTED, model["name"]}))
+            yield Problem(
+                (*where, "variant_of"),
+                f"{shown(wanted)} must be the name of a model that is no variant: {known}.",
+            )
+
+
+def _one_source(entries: list[Entry]) -> Iterator[Problem]:
+    """Check that a model is trained here or published, and all of a suite alike."""
+    sources = []
+    for where, model in entries:
+        given = [name for name in ("train", "hub") if model.get(name) is not None]
+        if not given:
+            yield missing((*where, "train"))
+        elif len(given) == 2:
+            sentence = "cannot stand beside train: a model is trained here or published."
+            yield Problem((*where, "hub"), sentence)
+        sources.append(given[:1])
+        if given and sources[0] and given[0] != sources[0][0]:
+            yield Problem(
+                (*where, given[0]),
+                f"cannot be in one suite with models[0].{sources[0][0]}: the models of a suite "
+                "share one tokenizer; take a configuration of its own, with its own results.",
+            )
+
+
+def _heads_fit(where: KeyPath, train: Any) -> Iterator[Problem]:
+    shape = train if isinstance(train, dict) else {}
+    heads, d_model = shape.get("heads", REJECTED), shape.get("d_model", REJECTED)
+    if REJECTED in (heads, d_model) or d_model % (8 * heads) == 0:
+        return
+    fitting = [str(n) for n in range(1, d_model // 8 + 1) if d_model % (8 * n) == 0]
+    yield Problem(
+        (*where, "heads"),
+        f"= {heads} does not fit d_model = {d_model}: d_model / heads must be a multiple of 8, "
+        "because rotary positions turn a quarter of each head, in pairs; "
+        f"heads can be {', '.join(fitting)}.",
+    )
+
+
+def _step_in_name(where: KeyPath, hub: Any) -> Iterator[Problem]:
+    """Check that each step has a revision, or a folder, of its own."""
+    given = hub if isinstance(hub, dict) else {}
+    for name in ("revision", "folder"):
+        pattern = given.get(name)
+        if isinstance(pattern, str) and pattern.count("{step}") != 1:
+            yield Problem(
+                (*where, name),
+                f"{shown(pattern)} must have {{step}} in it, once, where the number of the step "
+                "stands.",
+            )

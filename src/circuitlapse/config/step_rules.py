@@ -1,0 +1,86 @@
+"""What the lists of steps owe to the models: ascending, and weights there for each."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from circuitlapse.config.keys import KeyPath
+from circuitlapse.config.model_rules import REJECTED, Entry
+from circuitlapse.config.problems import Problem
+from circuitlapse.config.schedules import PUBLISHED, PUBLISHED_BY, SCHEDULES
+
+Written = dict[str, Any]
+
+
+def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
+    """Yield what is wrong with the steps that are analysed, saved or asked for by a name."""
+    training = written.get("training")
+    saved = _steps(training if isinstance(training, dict) else {}, "save_steps")
+    yield from _ascending(("training", "save_steps"), saved)
+    yield from _ascending(("steps",), _steps(written, "steps"))
+    for where, model in models:
+        yield from _ascending((*where, "steps"), _steps(model, "steps"))
+    done = set()
+    for where, model in models:
+        place, steps = _analysed(written, where, model)
+        known, what = _known_steps(model, saved)
+        if known and (place, what) not in done:
+            done.add((place, what))
+            yield from _there(place, steps, known, what)
+
+
+def _steps(parent: Written, name: str) -> list[Any]:
+    steps = parent.get(name)
+    return steps if isinstance(steps, list) else []
+
+
+def _analysed(written: Written, where: KeyPath, model: Written) -> tuple[KeyPath, Sequence[Any]]:
+    """Return where the steps of a model stand, and the steps."""
+    for place, parent in ((where, model), ((), written)):
+        if parent is model and "steps" in model:
+            return (*place, "steps"), _steps(model, "steps")
+        if (name := parent.get("schedule")) is not None:
+            return (*place, "schedule"), SCHEDULES.get(name, ()) if name is not REJECTED else ()
+    return ("steps",), _steps(written, "steps")
+
+
+def _known_steps(model: Written, saved: Sequence[Any]) -> tuple[Sequence[int], str]:
+    """Return the steps at which there are weights of a model, and what such a step is called."""
+    hub = model.get("hub")
+    if isinstance(hub, dict):
+        published = str(hub.get("repo")).startswith(PUBLISHED_BY) and not hub.get("folder")
+        return (PUBLISHED, "published") if published else ((), "")
+    return ((), "") if REJECTED in saved else (sorted(saved), "saved")
+
+
+def _ascending(where: KeyPath, steps: Sequence[Any]) -> Iterator[Problem]:
+    for index, (before, step) in enumerate(pairwise(steps), start=1):
+        if REJECTED not in (before, step) and step <= before:
+            yield Problem(
+                (*where, index),
+                f"= {step} must be larger than {before} before it; "
+                "steps ascend, and each is there once.",
+            )
+
+
+def _there(
+    where: KeyPath, steps: Sequence[Any], known: Sequence[int], what: str
+) -> Iterator[Problem]:
+    for index, step in enumerate(steps):
+        if step is not REJECTED and step not in known:
+            near = _neighbours(step, known)
+            if where[-1] == "schedule":
+                yield Problem(
+                    where, f"has step {step}, which is not a {what} step; nearest {near}."
+                )
+                return
+            yield Problem((*where, index), f"= {step} is not a {what} step; nearest {near}.")
+
+
+def _neighbours(step: int, known: Sequence[int]) -> str:
+    place = bisect_left(known, step)
+    near = [str(neighbour) for neighbour in known[max(place - 1, 0) : place + 1]]
+    return f"{'are' if len(near) > 1 else 'is'} {' and '.join(near)}"

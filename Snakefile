@@ -18,7 +18,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/models.smk"
+include: "workflow/rules/hub.smk" if PUBLISHED else "workflow/rules/models.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/circuits.smk"
@@ -36,6 +36,13 @@ localrules:
     heads,
     tables,
     figures,
+
+
+rule models:
+    input:
+        per_step(PATHS.model, CONFIG.models),
+    message:
+        "All models are there"
 
 
 rule activations:

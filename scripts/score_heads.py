@@ -22,8 +22,10 @@ with job_logging(snakemake.log[0]) as log:
         inputs["task"] = task.content_hash
         how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
         runs = read_activations(snakemake.input.activations, inputs=inputs, **how)
-    documents = read_documents(snakemake.input.text, read_tokenizer(snakemake.input.tokenizer))
-    inputs["text"] = file_hash(snakemake.input.text)
+    documents = []
+    if text := snakemake.input.get("text"):
+        documents = read_documents(text, read_tokenizer(snakemake.input.tokenizer))
+        inputs["text"] = file_hash(text)
     scores = model.heads(task, runs, documents, params.heads)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())

@@ -15,6 +15,7 @@ class Paths:
         self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
         self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npy"
         self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
+        self.text = f"{results}/text/{{suite}}.txt"
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"

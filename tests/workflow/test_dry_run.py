@@ -1,4 +1,5 @@
 import shutil
+import time
 
 import pytest
 import yaml
@@ -60,3 +61,42 @@ def test_every_format_of_tables_and_figures_is_made_again_when_it_was_deleted(co
     for path in (copied.folder / "results-smoke").glob(files):
         path.unlink()
     assert rules <= set(copied.jobs())
+
+
+PYTHIA = ("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1.4b", "pythia-2.8b")
+
+
+def test_the_paper_s_grid_is_planned_in_full(workflow):
+    """Five sizes with circuits and two without, 45 steps each."""
+    began = time.monotonic()
+    planned = workflow.jobs(config="config/pythia.yaml")
+    assert time.monotonic() - began < 60
+    steps, sizes = 45, len(PYTHIA)
+    expected = {
+        "fetch_step": (sizes + 2) * steps,
+        "cache_activations": (sizes + 2) * steps,
+        "discover_circuit": sizes * steps,
+        "score_heads": sizes * steps,
+        "make_task": 4,
+        "take_tokenizer": 1,
+        "fetch_text": 1,
+    }
+    assert {rule: planned[rule] for rule in expected} == expected
+    assert not {"make_corpus", "train_suite"} & set(planned)
+
+
+@pytest.mark.parametrize(("name", "models", "steps"), [("quick", 2, 12), ("seeds", 13, 28)])
+def test_the_smaller_grids_of_pythia_are_planned_in_full(workflow, name, models, steps):
+    planned = workflow.jobs(config=f"config/pythia-{name}.yaml")
+    assert planned["fetch_step"] == planned["discover_circuit"] == models * steps
+
+
+def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow):
+    """With one at a time, the second waits for the circuits of the first; else for nothing."""
+    target = "results-pythia-quick/models/pythia-70m/step64"
+    alone = workflow.jobs(target, config="config/pythia-quick.yaml")
+    assert alone == {"fetch_step": 1}
+    one = ("--config", "checkpoints={at_once: 1}")
+    planned = workflow.jobs(target, *one, config="config/pythia-quick.yaml")
+    assert planned["fetch_step"] == 2
+    assert planned["discover_circuit"] == planned["score_heads"] == 1

@@ -22,6 +22,8 @@ def checked_config():
 CONFIG = checked_config()
 PATHS = Paths(CONFIG.results)
 MODELS = [model.name for model in CONFIG.models]
+PUBLISHED = [model.name for model in CONFIG.models if model.hub]
+ANALYSED = [model for model in CONFIG.models if model.circuits]
 LABELS = {model.name: model.label for model in CONFIG.models if not model.variant_of}
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
@@ -38,22 +40,47 @@ wildcard_constraints:
     step=r"\d+",
 
 
-def per_step(template):
-    """Return one path for every model and each of its analysed steps."""
+def per_step(template, models=ANALYSED):
+    """Return one path for every model that has circuits, and each of its analysed steps."""
     return [
         path
-        for model in CONFIG.models
+        for model in models
         for path in expand(template, model=model.name, step=model.steps)
     ]
 
 
 def per_step_and_task(template):
-    """Return one path for every model, task and analysed step."""
+    """Return one path for every model that has circuits, task and analysed step."""
     return [
         path
-        for model in CONFIG.models
+        for model in ANALYSED
         for path in expand(template, model=model.name, task=TASKS, step=model.steps)
     ]
+
+
+def made_of(model, step):
+    """Return what all jobs together make of one model at one step."""
+    templates = [PATHS.behaviour]
+    if CONFIG.model(model).circuits:
+        templates += [PATHS.circuit, PATHS.heads]
+    return expand(templates, model=model, step=step, task=TASKS)
+
+
+def before_fetching(wildcards):
+    """Return what has to be done with before one more checkpoint has place on the disk."""
+    every = [(model.name, step) for model in CONFIG.models for step in model.steps]
+    place = every.index((wildcards.model, int(wildcards.step)))
+    earlier = place - CONFIG.checkpoints.at_once
+    return ancient(made_of(*every[earlier])) if earlier >= 0 else []
+
+
+def text_for_heads(wildcards):
+    """Return the running text that heads are measured on, if there is any."""
+    if CONFIG.heads.text:
+        return CONFIG.heads.text
+    if PUBLISHED:
+        return PATHS.text.format(suite=CONFIG.suite) if CONFIG.heads.dataset else []
+    return PATHS.held_out_text.format(suite=CONFIG.suite)
 
 
 def kept_if_asked(path):

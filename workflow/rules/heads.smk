@@ -6,7 +6,7 @@ rule score_heads:
         unpack(ioi_prompts),
         model=PATHS.model,
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
-        text=CONFIG.heads.text or PATHS.held_out_text.format(suite=CONFIG.suite),
+        text=text_for_heads,
     output:
         PATHS.heads,
     log:
@@ -22,7 +22,7 @@ rule score_heads:
         gpu=GPUS,
     params:
         where=model_params,
-        heads=CONFIG.heads.model_dump(mode="json", exclude={"text"})
+        heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"})
         | {"seed": CONFIG.seed},
         compute=CONFIG.compute.model_dump(mode="json"),
         stored_dtype=CONFIG.activations.dtype,

@@ -54,10 +54,3 @@ rule train_suite:
         "Train {wildcards.model}"
     script:
         "../../scripts/train_suite.py"
-
-
-rule models:
-    input:
-        per_step(PATHS.model),
-    message:
-        "All models are there"

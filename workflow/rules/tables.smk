@@ -11,7 +11,7 @@ CIRCUIT_TABLES = [
 
 rule aggregate_behaviour:
     input:
-        per_step(PATHS.behaviour),
+        per_step(PATHS.behaviour, CONFIG.models),
     output:
         parquet=PATHS.table.format(table="behaviour"),
         csv=PATHS.table_csv.format(table="behaviour"),

@@ -110,6 +110,15 @@ class Heads(Section):
         min_length=1,
         allowed="a path",
     )
+    dataset: str | None = key(
+        "A dataset of the Hugging Face hub with a column `text`, whose first documents are taken; "
+        "not together with text. For published models there is no other text.",
+        None,
+        reruns=HEADS,
+        min_length=1,
+        allowed="the name of a dataset",
+        examples=["NeelNanda/pile-10k"],
+    )
     n_documents: int = key("Documents that cspa is measured on.", 17, reruns=HEADS, ge=1, le=10_000)
     n_mean: int = key(
         "Documents that the mean output of a head is taken over, for cspa.",

@@ -68,6 +68,24 @@ class Hub(Section):
         return {"repo": self.repo, "revision": self.revision.replace("{step}", str(step))}
 
 
+class Checkpoints(Section):
+    """Published models on disk, while they are analysed."""
+
+    keep: bool = key(
+        "Keep them; otherwise each is deleted as soon as no job needs it.",
+        False,
+        reruns="if true, fetching, and what comes after it; if false, nothing",
+    )
+    at_once: int = key(
+        "Most training steps of all models together that are fetched before the first of them is "
+        "done with.",
+        4,
+        reruns="nothing",
+        ge=1,
+        le=10_000,
+    )
+
+
 class Model(Section):
     """One model: a size or a seed, followed across its training steps."""
 

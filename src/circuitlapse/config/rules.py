@@ -26,6 +26,7 @@ def rule_problems(written: Written, known: Iterable[Problem]) -> Iterator[Proble
     yield from step_problems(sound, models)
     for where, task in _entries(sound, "tasks"):
         yield from task_problems(where, task)
+    yield from _one_text(sound.get("heads"))
 
 
 def _without(written: Written, known: Iterable[Problem]) -> Written:
@@ -67,3 +68,9 @@ def _unique_labels(entries: Iterable[tuple[KeyPath, Written]]) -> Iterator[Probl
     labels = [(where, {"label": model["name"], **model}) for where, model in entries]
     first_of_name = {model["name"]: (where, model) for where, model in reversed(labels)}
     yield from _unique(sorted(first_of_name.values(), key=lambda entry: entry[0]), "label")
+
+
+def _one_text(heads: Any) -> Iterator[Problem]:
+    given = heads if isinstance(heads, dict) else {}
+    if given.get("text") is not None and given.get("dataset") is not None:
+        yield Problem(("heads", "dataset"), "cannot stand beside heads.text; remove one of them.")

@@ -14,7 +14,7 @@ from circuitlapse.config.analysis import (
     Heads,
 )
 from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
-from circuitlapse.config.models import Model, Training
+from circuitlapse.config.models import Checkpoints, Model, Training
 from circuitlapse.config.schedules import Schedule
 from circuitlapse.config.tasks import Task
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -61,6 +61,7 @@ class Config(Section):
         min_length=1,
         examples=[[{"name": "tiny", "train": {"layers": 2, "heads": 2, "d_model": 32}}]],
     )
+    checkpoints: Checkpoints = section(Checkpoints)
     training: Training = key(str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}])
     tasks: tuple[Task, ...] = key(
         "The tasks: what a model has to be able to do, and on which prompts.",

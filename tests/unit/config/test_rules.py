@@ -157,7 +157,9 @@ def test_a_step_that_pythia_was_not_published_at_gets_its_neighbours(errors):
 def test_the_steps_of_another_suite_and_of_a_folder_are_not_known_beforehand(errors):
     olmo = "hub: {repo: allenai/OLMo-1B-hf, revision: 'step{step}-tokens'}"
     folder = "hub: {repo: EleutherAI/pythia-70m, folder: '/data/step{step}'}"
-    assert errors(f"steps: [7]\n{published(f'name: a, {olmo}', f'name: b, {folder}')}") == []
+    models = published(f"name: a, {olmo}", f"name: b, {folder}")
+    (problem,) = errors(f"steps: [7]\nzzz: 1\n{models}")
+    assert problem.startswith("user.yaml: zzz")
 
 
 def test_every_step_needs_a_revision_of_its_own(errors):
@@ -171,4 +173,10 @@ def test_every_step_needs_a_revision_of_its_own(errors):
 def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
     assert errors("schedule: sparse") == [
         "user.yaml: schedule has step 256, which is not a saved step; nearest is 20."
+    ]
+
+
+def test_text_for_heads_comes_from_one_place(errors):
+    assert errors("heads: {text: my.txt, dataset: a/b}") == [
+        "user.yaml: heads.dataset cannot stand beside heads.text; remove one of them."
     ]

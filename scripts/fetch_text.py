@@ -1,0 +1,12 @@
+"""Fetch documents of a dataset, for what heads do on running text."""
+
+from circuitlapse.hub.text import dataset_texts, write_documents
+from circuitlapse.jobs import job_logging
+
+params = snakemake.params
+with job_logging(snakemake.log[0]) as log:
+    texts = dataset_texts(
+        params.dataset, n_documents=params.n_documents, min_letters=params.min_letters
+    )
+    write_documents(snakemake.output[0], texts)
+    log.info("%d documents of %s", len(texts), params.dataset)

@@ -1,0 +1,50 @@
+"""Running text from a dataset of the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from circuitlapse.errors import HubError
+from circuitlapse.io.atomic import atomic_path
+
+_BLANK_LINES = re.compile(r"\n\s*\n")
+
+
+def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:
+    """Return the first documents of a dataset that are long enough, without blank lines.
+
+    Only as much is downloaded as is read. `HF_ENDPOINT`, `HF_HOME` and tokens are those of the
+    `datasets` library; no code of the dataset is run.
+
+    Args:
+        dataset: its name on the hub, or a folder of files; the split is `train`.
+        n_documents: so many at most.
+        min_letters: shorter ones are passed over.
+
+    Raises:
+        HubError: if it cannot be read, has no column `text`, or no document is long enough.
+    """
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(dataset, split="train", streaming=True)
+        texts = (_BLANK_LINES.sub("\n", str(row["text"])).strip() for row in rows)
+        found = list(islice((text for text in texts if len(text) >= min_letters), n_documents))
+    except KeyError as error:
+        raise HubError(
+            f"dataset {dataset}: has no column {error}; expected a column text"
+        ) from None
+    except Exception as error:  # the library raises whatever its many parts raise
+        raise HubError(f"dataset {dataset}: cannot be read: {error}") from error
+    if not found:
+        raise HubError(f"dataset {dataset}: no document has {min_letters} letters or more")
+    return found
+
+
+def write_documents(path: str | Path, texts: Sequence[str]) -> None:
+    """Write documents to a text file, with blank lines between them."""
+    with atomic_path(path) as scratch:
+        Path(scratch).write_text("\n\n".join(texts) + "\n", encoding="utf-8")

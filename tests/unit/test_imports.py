@@ -12,6 +12,8 @@ LAYERS = [
     {"batching", "errors", "memory", "types", "graph", "paths", "progress", "prompt_file"}
     | {"snapshots"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
+    {"reproduction"},
+    {"statements"},
     {"attention", "metrics", "selection", "faithfulness", "config"},
     {"forward", "models", "behaviour", "rankings", "suite"},
     {"readout"},

@@ -9,7 +9,7 @@ from circuitlapse import schemas
 from circuitlapse.errors import ArtifactError
 
 PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
-WITHOUT_STEP = (schemas.SIZE_CORRELATION, schemas.SWAPS)
+WITHOUT_STEP = (schemas.SIZE_CORRELATION, schemas.SWAPS, schemas.REPRODUCTION)
 ALL = [
     schemas.BEHAVIOUR,
     *schemas.CIRCUIT_SCHEMAS,
@@ -28,7 +28,8 @@ def pets(**columns: object) -> pd.DataFrame:
 @pytest.mark.parametrize("schema", ALL, ids=lambda schema: schema.name)
 def test_every_table_has_a_unit_tokens_and_keys_that_are_columns(schema):
     where = set() if schema in WITHOUT_STEP else {"model", "variant", "step", "tokens"}
-    assert {"unit", *where, *schema.keys} <= set(schema.columns)
+    where |= set() if schema is schemas.REPRODUCTION else {"unit"}
+    assert {*where, *schema.keys} <= set(schema.columns)
 
 
 def test_casting_gives_a_frame_that_passes_the_check():

@@ -25,7 +25,13 @@ from circuitlapse.schemas.heads import (
     ROLES,
     S2I,
 )
-from circuitlapse.schemas.training import SIZE_CORRELATION, STABILITY, SWAPS, TRANSFER
+from circuitlapse.schemas.training import (
+    REPRODUCTION,
+    SIZE_CORRELATION,
+    STABILITY,
+    SWAPS,
+    TRANSFER,
+)
 
 __all__ = [
     "ALGORITHM_CONSISTENCY",
@@ -41,6 +47,7 @@ __all__ = [
     "HEAD_SCORES",
     "RANKING_AREA",
     "RANKING_CURVE",
+    "REPRODUCTION",
     "ROLES",
     "S2I",
     "SIZE_CORRELATION",

@@ -50,3 +50,12 @@ SWAPS = Schema(
     | {"n_heads": "int16", "n": "int32", "status": "str"},
 )
 """How well a model does a task with some of its heads taken from another step."""
+
+REPRODUCTION = Schema(
+    name="reproduction",
+    keys=("statement",),
+    columns=dict.fromkeys(
+        ("statement", "claim", "expected", "measured", "verdict", "source"), "str"
+    ),
+)
+"""What the study and others found on the same models, against this run."""

@@ -1,0 +1,18 @@
+"""Compare the tables of this run with what the study and others found."""
+
+import pandas as pd
+
+from circuitlapse.io.provenance import file_hash, provenance
+from circuitlapse.io.tables import write_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.reproduction import Run, reproduction_table
+from circuitlapse.statements import STATEMENTS
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
+    table = reproduction_table(Run(tables, params.named, params.tasks), STATEMENTS)
+    for verdict, count in table["verdict"].value_counts().items():
+        log.info("%s: %d statements", verdict, count)
+    origin = provenance({path: file_hash(path) for path in snakemake.input}, dict(params.items()))
+    write_table(snakemake.output.parquet, table, provenance=origin, csv=snakemake.output.csv)

@@ -1,0 +1,282 @@
+"""The testable statements of the study, and of others on the same models, against a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+
+from circuitlapse.schemas import REPRODUCTION
+from circuitlapse.types import Status
+
+STUDY = "arXiv 2407.10827"
+FEW = 5
+"""Fewer circuits than this say nothing about all of them."""
+LATE = 0.5
+"""Late training: from this share of the last step on."""
+
+
+class Verdict(StrEnum):
+    """What a run says about a statement."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_APPLICABLE = "not_applicable"
+    """The run lacks the model, the task or the steps that the statement is about."""
+
+
+class Found(NamedTuple):
+    """What was measured, in words, and whether it agrees; None where nothing could be measured."""
+
+    measured: str
+    agrees: bool | None
+
+
+NOTHING = Found("", None)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The tables of a run.
+
+    Attributes:
+        tables: name -> table; one that the run did not make is missing.
+        named: size of a published model, such as 160m -> its name in the run.
+        tasks: builder -> the name of its task in the run.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    named: Mapping[str, str]
+    tasks: Mapping[str, str]
+
+    def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
+        """Return a model's rows of a table, in the order of steps; empty where there are none."""
+        rows = self.tables.get(table, pd.DataFrame(columns=["model", "task", "step"]))
+        rows = rows[rows["model"] == self.named.get(size, "")]
+        if builder is not None:
+            rows = rows[rows["task"] == self.tasks.get(builder, "")]
+        return rows.sort_values("step", kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement that a run can confirm or contradict."""
+
+    name: str
+    claim: str
+    expected: str
+    source: str
+    test: Callable[[Run], Found]
+
+
+def reproduction_table(run: Run, statements: Iterable[Statement]) -> pd.DataFrame:
+    """Return the table `reproduction`: one row per statement, with what the run measured."""
+    return REPRODUCTION.cast(
+        pd.DataFrame(_rows(run, statements), columns=list(REPRODUCTION.columns))
+    )
+
+
+def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]:
+    for one in statements:
+        measured, agrees = one.test(run)
+        verdict = Verdict.NOT_APPLICABLE
+        if agrees is not None:
+            verdict = Verdict.PASS if agrees else Verdict.FAIL
+        given = {"statement": one.name, "claim": one.claim, "expected": one.expected}
+        yield given | {"measured": measured, "verdict": str(verdict), "source": one.source}
+
+
+def half_level(size: str, builder: str, low: int, high: int) -> Callable[[Run], Found]:
+    """Test when a metric first reaches half of its late-training mean."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("behaviour", size, builder)
+        if rows.empty or rows["step"].max() < 2 * high:
+            return NOTHING
+        late = rows.loc[rows["step"] >= LATE * rows["step"].max(), "value"].mean()
+        above = rows.loc[rows["value"] >= late / 2, "step"]
+        if late <= 0 or above.empty:
+            return Found(f"late mean {late:.3g}", False)
+        step = int(above.iloc[0])
+        return Found(f"step {step}", low <= step <= high)
+
+    return test
+
+
+def late_peak(size: str, builder: str, low: int, high: int) -> Callable[[Run], Found]:
+    """Test that a metric is largest between two steps, and lower at the end."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("behaviour", size, builder)
+        if rows.empty or rows["step"].max() < 2 * high:
+            return NOTHING
+        best = rows.sort_values("value", kind="stable").iloc[-1]
+        falls = rows["value"].iloc[-1] < best["value"]
+        return Found(f"step {best['step']}", bool(low <= best["step"] <= high and falls))
+
+    return test
+
+
+def below_chance_first(size: str) -> Callable[[Run], Found]:
+    """Test that IOI accuracy falls below one half before the model does the task."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("behaviour", size, "ioi")
+        early = rows[(rows["step"] > 0) & (rows["step"] < 10_000)]
+        if early.empty:
+            return NOTHING
+        lowest = early["accuracy"].min()
+        return Found(f"lowest accuracy {lowest:.2f}", bool(lowest < 0.5))
+
+    return test
+
+
+def opposite_when_corrupted(size: str) -> Callable[[Run], Found]:
+    """Test that with the names exchanged the logit difference is the negative, within 15 %."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("behaviour", size, "ioi")
+        if rows.empty or rows["value"].iloc[-1] <= 0:
+            return NOTHING
+        ratio = -rows["value_corrupted"].iloc[-1] / rows["value"].iloc[-1]
+        return Found(f"ratio {-ratio:.2f}", bool(abs(ratio - 1) <= 0.15))
+
+    return test
+
+
+def heads_have_roles(
+    size: str, roles: Iterable[str], heads: Iterable[tuple[int, int]]
+) -> Callable[[Run], Found]:
+    """Test that heads have one of some roles at the last step."""
+    wanted = set(heads)
+
+    def test(run: Run) -> Found:
+        rows = run.of("roles", size, "ioi")
+        last = run.of("behaviour", size, "ioi")["step"].max()
+        if rows.empty or last < 100_000:
+            return NOTHING
+        rows = rows[(rows["step"] == last) & rows["role"].isin(list(roles))]
+        found = wanted & set(zip(rows["layer"], rows["head"], strict=True))
+        names = ", ".join(f"({layer},{head})" for layer, head in sorted(found))
+        return Found(f"{len(found)} of {len(wanted)}: {names or 'none'}", found == wanted)
+
+    return test
+
+
+def copy_score_by(
+    size: str, head: tuple[int, int], least: float, step: int
+) -> Callable[[Run], Found]:
+    """Test that the copy score of a head is above some value by a step."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("components", size)
+        if rows.empty:
+            return NOTHING
+        here = (rows["layer"] == head[0]) & (rows["head"] == head[1]) & (rows["step"] <= step)
+        values = rows.loc[here & (rows["score"] == "copy"), "value"].dropna()
+        if values.empty:
+            return NOTHING
+        return Found(f"{values.max():.0f}", bool(values.max() > least))
+
+    return test
+
+
+def sizes_jump(size: str, builder: str) -> Callable[[Run], Found]:
+    """Test that circuits of neighbouring steps differ by a factor of two somewhere."""
+
+    def test(run: Run) -> Found:
+        sizes = _faithful_sizes(run, size, builder)
+        if len(sizes) < FEW:
+            return NOTHING
+        jumps = np.exp(np.abs(np.diff(np.log(sizes))))
+        return Found(f"largest factor {jumps.max():.1f}", bool(jumps.max() >= 2))
+
+    return test
+
+
+def _faithful_sizes(run: Run, size: str, builder: str) -> Float[ndarray, " step"]:
+    rows = run.of("circuit_summary", size, builder)
+    if rows.empty:
+        return np.zeros(0)
+    return rows.loc[rows["status"] == Status.OK, "n_edges"].dropna().to_numpy(dtype=float)
+
+
+def mostly_below(size: str, builder: str, edges: int) -> Callable[[Run], Found]:
+    """Test that most circuits of a task have fewer edges than some number."""
+
+    def test(run: Run) -> Found:
+        sizes = _faithful_sizes(run, size, builder)
+        if len(sizes) < FEW:
+            return NOTHING
+        return Found(f"median {np.median(sizes):.0f} edges", bool(np.median(sizes) < edges))
+
+    return test
+
+
+def larger_models_have_larger_circuits(builder: str) -> Callable[[Run], Found]:
+    """Test that mean circuit size and the number of parameters correlate positively."""
+
+    def test(run: Run) -> Found:
+        rows = run.tables.get("size_correlation", pd.DataFrame(columns=["task"]))
+        rows = rows[rows["task"] == run.tasks.get(builder, "")]
+        if rows.empty or len(run.named) < 3:
+            return NOTHING
+        rows = rows[(rows["level"] == "node") & (rows["x"] == "log_params")]
+        r, p, n = rows[["r", "p", "n"]].iloc[0]
+        return NOTHING if np.isnan(r) else Found(f"r = {r:.2f}, p = {p:.2f}, n = {n:.0f}", r > 0)
+
+    return test
+
+
+def stable_by(size: str, builder: str, least: float, step: int) -> Callable[[Run], Found]:
+    """Test that the smoothed edge Jaccard of neighbouring steps is high by a step."""
+
+    def test(run: Run) -> Found:
+        rows = run.of("stability", size, builder)
+        if rows.empty:
+            return NOTHING
+        kind = (rows["comparison"] == "consecutive") & (rows["level"] == "edge")
+        rows = rows[kind & (rows["weighting"] == "none") & (rows["step"] <= step)]
+        smooth = rows["ewma"].dropna()
+        if smooth.empty:
+            return NOTHING
+        return Found(f"{smooth.iloc[-1]:.2f}", bool(smooth.iloc[-1] >= least))
+
+    return test
+
+
+def untrained(
+    table: str, column: str, low: float, high: float, **where: str
+) -> Callable[[Run], Found]:
+    """Test that a number of every model lies in a range at step 0, on average over heads."""
+
+    def test(run: Run) -> Found:
+        rows = run.tables.get(table)
+        if rows is None:
+            return NOTHING
+        rows = rows[rows["step"] == 0]
+        for name, value in where.items():
+            rows = rows[rows[name] == (run.tasks.get(value, "") if name == "task" else value)]
+        means = rows.groupby("model")[column].mean().dropna()
+        if means.empty:
+            return NOTHING
+        inside = means.between(low, high).all()
+        return Found(f"{means.min():.3g} to {means.max():.3g}", bool(inside))
+
+    return test
+
+
+def no_circuit_untrained(run: Run) -> Found:
+    """Test that no untrained model has a circuit."""
+    rows = run.tables.get("circuit_summary")
+    if rows is None or rows[rows["step"] == 0].empty:
+        return NOTHING
+    statuses = rows.loc[rows["step"] == 0, "status"]
+    without = (statuses == Status.NO_BEHAVIOUR).sum()
+    return Found(f"{without} of {len(statuses)} without", bool(without == len(statuses)))

@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.reproduction import Found, Run, reproduction_table
+from circuitlapse.schemas import REPRODUCTION
+from circuitlapse.statements import STATEMENTS
+
+STATEMENT = {one.name: one for one in STATEMENTS}
+NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
+TASKS = {name: name for name in ("ioi", "greater_than", "gendered_pronoun", "sva")}
+
+
+def run_with(**tables):
+    return Run({name: pd.DataFrame(rows) for name, rows in tables.items()}, NAMED, TASKS)
+
+
+def behaviour(model, task, values, **more):
+    rows = [{"model": model, "task": task, "step": s, "value": v} for s, v in values.items()]
+    return [row | {"accuracy": 0.9, "value_corrupted": -row["value"]} | more for row in rows]
+
+
+def verdict_of(name, run):
+    (row,) = reproduction_table(run, [STATEMENT[name]]).to_dict("records")
+    return row["verdict"], row["measured"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({1000: 0.1, 6000: 0.9, 7000: 1.6, 80_000: 3.0, 143_000: 3.0}, ("pass", "step 7000")),
+        ({1000: 1.6, 7000: 2.0, 80_000: 3.0, 143_000: 3.0}, ("fail", "step 1000")),
+        ({1000: 0.0, 80_000: -1.0, 143_000: -1.0}, ("fail", "late mean -1")),
+        ({1000: 0.1, 7000: 1.6}, ("not_applicable", "")),
+    ],
+)
+def test_the_half_level_is_half_of_the_mean_of_the_second_half_of_training(values, expected):
+    run = run_with(behaviour=behaviour("p160", "ioi", values))
+    assert verdict_of("emergence_ioi_160m", run) == expected
+
+
+def test_a_run_without_tables_confirms_and_contradicts_nothing():
+    table = reproduction_table(Run({}, {}, {}), STATEMENTS)
+    REPRODUCTION.check(table, where="here")
+    assert len(table) == len(STATEMENTS) == table["statement"].nunique()
+    assert set(table["verdict"]) == {"not_applicable"}
+
+
+@pytest.mark.parametrize(("corrupted", "verdict"), [(-3.3, "pass"), (-2.0, "fail"), (3.0, "fail")])
+def test_the_corrupted_metric_is_minus_the_clean_one_within_15_percent(corrupted, verdict):
+    rows = behaviour("p160", "ioi", {143_000: 3.0}, value_corrupted=corrupted)
+    assert verdict_of("opposite_160m", run_with(behaviour=rows))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("heads", "expected"),
+    [
+        ([(8, 2), (8, 10), (9, 1)], ("pass", "2 of 2: (8,2), (8,10)")),
+        ([(8, 2)], ("fail", "1 of 2: (8,2)")),
+    ],
+)
+def test_named_heads_are_looked_up_at_the_last_step(heads, expected):
+    roles = [
+        {"model": "p160", "task": "ioi", "step": step, "role": "NM", "layer": layer, "head": head}
+        for step, at in ((1000, [(8, 2), (8, 10)]), (143_000, heads))
+        for layer, head in at
+    ]
+    run = run_with(roles=roles, behaviour=behaviour("p160", "ioi", {1000: 0.0, 143_000: 3.0}))
+    assert verdict_of("name_movers_160m", run) == expected
+
+
+def test_a_jump_is_a_factor_of_two_in_either_direction():
+    def sizes(*edges):
+        rows = [
+            {"model": "p160", "task": "ioi", "step": step, "status": "ok", "n_edges": n}
+            for step, n in enumerate(edges)
+        ]
+        return run_with(circuit_summary=rows)
+
+    assert verdict_of("size_jumps_160m", sizes(100, 110, 50, 60, 70)) == (
+        "pass",
+        "largest factor 2.2",
+    )
+    assert verdict_of("size_jumps_160m", sizes(100, 110, 60, 60, 70))[0] == "fail"
+    assert verdict_of("size_jumps_160m", sizes(100, 10))[0] == "not_applicable"
+
+
+def test_untrained_models_are_looked_at_one_by_one():
+    components = [
+        {"model": model, "step": step, "score": "induction", "value": value}
+        for model, value in (("a", 0.007), ("b", 0.02))
+        for step in (0, 5)
+    ]
+    run = run_with(components=components)
+    assert verdict_of("untrained_induction", run) == ("fail", "0.007 to 0.02")
+    assert verdict_of("untrained_prev_token", run) == ("not_applicable", "")
+
+
+def test_a_correlation_that_is_not_defined_says_nothing():
+    rows = [{"task": "ioi", "level": "node", "x": "log_params", "r": np.nan, "p": np.nan, "n": 2}]
+    assert STATEMENT["size_correlation_ioi"].test(run_with(size_correlation=rows)) == Found(
+        "", None
+    )
+    rows[0] |= {"r": -0.4, "p": 0.5, "n": 5}
+    run = run_with(size_correlation=rows)
+    assert verdict_of("size_correlation_ioi", run) == ("fail", "r = -0.40, p = 0.50, n = 5")

@@ -26,6 +26,7 @@ include: "workflow/rules/heads.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/figures_algorithm.smk"
+include: "workflow/rules/figures_heads.smk"
 
 
 localrules:

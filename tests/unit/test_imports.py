@@ -10,7 +10,7 @@ import circuitlapse
 HOME = Path(circuitlapse.__file__).parent
 LAYERS = [
     {"batching", "errors", "memory", "types", "graph", "paths", "progress", "prompt_file"}
-    | {"snapshots"},
+    | {"component_choice", "snapshots"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
     {"reproduction"},
     {"statements"},

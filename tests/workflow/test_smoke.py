@@ -10,7 +10,10 @@ import pytest
 from circuitlapse.io.tasks import read_task
 
 TABLES = ("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges")
-FIGURES = ("behaviour", "circuits", "faithfulness")
+FIGURES = (
+    *("behaviour", "circuits", "faithfulness"),
+    *("components", "components_per_model", "tertiary_heads"),
+)
 RESULTS = "results-smoke"
 AGAIN = {
     "all",

@@ -28,6 +28,7 @@ LABELS = {model.name: model.label for model in CONFIG.models if not model.varian
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]
+FIGURES += ["components", "components_per_model", "tertiary_heads"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 ENVIRONMENT = "../../envs/environment.yaml"

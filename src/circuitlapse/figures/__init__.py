@@ -4,8 +4,14 @@ from circuitlapse.figures.algorithm import algorithm_figure
 from circuitlapse.figures.behaviour import behaviour_figure
 from circuitlapse.figures.circuit_diagram import circuit_diagram
 from circuitlapse.figures.circuits import circuits_figure
+from circuitlapse.figures.components import components_figure
+from circuitlapse.figures.components_per_model import (
+    components_per_model_figure,
+    tertiary_heads_figure,
+)
 from circuitlapse.figures.faithfulness import faithfulness_figure
 from circuitlapse.figures.greater_than import greater_than_figure
+from circuitlapse.figures.ioi_components import ioi_components_figure
 from circuitlapse.figures.swaps import swaps_figure
 
 __all__ = [
@@ -13,7 +19,11 @@ __all__ = [
     "behaviour_figure",
     "circuit_diagram",
     "circuits_figure",
+    "components_figure",
+    "components_per_model_figure",
     "faithfulness_figure",
     "greater_than_figure",
+    "ioi_components_figure",
     "swaps_figure",
+    "tertiary_heads_figure",
 ]

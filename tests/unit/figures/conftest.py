@@ -194,6 +194,8 @@ def texts_of(figure: Figure) -> list[Text]:
     for axes in figure.axes:
         if axes.get_visible():
             found += [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts]
+            if key := axes.get_legend():
+                found += [key.get_title(), *key.get_texts()]
             found += [label for axis in (axes.xaxis, axes.yaxis) for label in tick_labels(axis)]
     return [text for text in found if text.get_visible() and text.get_text().strip()]
 

@@ -1,0 +1,18 @@
+"""Draw when heads that do the work appear: one per model, the best one, how many."""
+
+from circuitlapse.figures import components_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import COMPONENTS
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = components_figure(
+        read_table(snakemake.input.components, COMPONENTS),
+        labels=params.labels,
+        length=params.length,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,18 @@
+"""Draw the heads of each model that score high and are in its circuits, over training."""
+
+from circuitlapse.figures import components_per_model_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import COMPONENTS
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = components_per_model_figure(
+        read_table(snakemake.input.components, COMPONENTS),
+        labels=params.labels,
+        length=params.length,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,18 @@
+"""Draw what the heads of the IOI circuit do, over training."""
+
+from circuitlapse.figures import ioi_components_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import COMPONENTS, S2I
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = ioi_components_figure(
+        read_table(snakemake.input.components, COMPONENTS),
+        s2i=read_table(snakemake.input.s2i, S2I),
+        labels=params.labels,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

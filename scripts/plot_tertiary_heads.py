@@ -1,0 +1,18 @@
+"""Draw the best induction, duplicate-token and previous-token heads of each model."""
+
+from circuitlapse.figures import tertiary_heads_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import COMPONENTS
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = tertiary_heads_figure(
+        read_table(snakemake.input.components, COMPONENTS),
+        labels=params.labels,
+        length=params.length,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

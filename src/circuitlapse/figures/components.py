@@ -1,0 +1,145 @@
+"""When the heads that do the work appear: one head per model, the best head, how many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from circuitlapse.component_choice import (
+    best_at_each_step,
+    count_above,
+    first_to_rise,
+    of_heads,
+    within_range,
+)
+from circuitlapse.figures import style
+from circuitlapse.figures.head_lines import (
+    Rows,
+    chance_handle,
+    chance_is_drawn,
+    draw_chance,
+    draw_line,
+    limits_of,
+    say_empty,
+)
+from circuitlapse.figures.head_scores import (
+    COMPONENTS,
+    NO_CIRCUIT_HEAD,
+    SHOWN,
+    chance_of,
+    of_score,
+    why_empty,
+)
+from circuitlapse.figures.text import shorten
+from circuitlapse.figures.ticks import SIZE
+
+SHARE = 0.33
+"""Of the highest score, what the head that is followed has to reach first."""
+THRESHOLDS = {"succession": 0.4, "induction": 0.4, "cspa": 0.1, "copy": 0.1}
+"""Above which a head counts, for scores as drawn: `copy` is over 100 there."""
+
+
+class Column(NamedTuple):
+    """The panels of one score."""
+
+    one: Axes
+    best: Axes
+    many: Axes
+
+
+class Curve(NamedTuple):
+    """What is drawn of one model: columns step, tokens, value; and a head's name, or why none."""
+
+    line: pd.DataFrame
+    name: str
+
+
+def components_figure(
+    table: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
+) -> Figure:
+    """Draw four scores of heads against training tokens by three rules, one line per model.
+
+    The first row follows one head per model, as figure 2 of Tigges et al. 2024 does; the key
+    below each panel names it. The rule is `component_choice.first_to_rise`; copy suppression
+    outside [0, 1] is drawn as 0 in this row only. The second row has the highest score of all
+    heads at each step, the third the number of heads above a threshold.
+
+    Args:
+        table: the table `components`.
+        labels: the models to draw, in the order of the legend, and their names there.
+        length: number of random tokens behind `induction`, for its chance level.
+        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
+            for the axis is logarithmic.
+    """
+    looks = style.looks(labels)
+    with style.in_style():
+        titles = [SHOWN[score].title for score in COMPONENTS]
+        panels = Rows([titles, [""] * 4, [""] * 4])
+        for index, score in enumerate(COMPONENTS):
+            analysed = of_score(table, score, models=labels)
+            rows = style.drawable(analysed, min_step=min_step)
+            column = Column(*panels.grid[:, index])
+            column.many.set_ylabel(f"Heads > {THRESHOLDS[score]:g}")
+            if rows["value"].isna().all():
+                for axes in column:
+                    say_empty(axes, why_empty(analysed, min_step=min_step))
+                continue
+            names = _draw_score(column, rows, score=score, looks=looks)
+            key = [look._replace(label=names[model]) for model, look in looks.items()]
+            panels.key(0, index, key, title=_key_title(rows))
+            for axes in column[:2]:
+                draw_chance(axes, chance_of(score, rows, length=length))
+        panels.grid[0, 0].set_ylabel("One head per model,\nfirst to rise")
+        panels.grid[1, 0].set_ylabel("Best head\nat each step")
+        figure = panels.finish()
+        chance = [chance_handle()] if chance_is_drawn(figure) else []
+        style.legend_below(figure, [*style.model_handles(looks.values()), *chance])
+    return figure
+
+
+def _draw_score(
+    column: Column, rows: pd.DataFrame, *, score: str, looks: Mapping[str, style.Look]
+) -> dict[str, str]:
+    """Draw the panels of a score; return which head each model has in the first, or why none."""
+    models = {model: rows[rows["model"] == model] for model in looks}
+    chosen = {model: _one_head(own, score) for model, own in models.items()}
+    one = {model: curve.line for model, curve in chosen.items()}
+    best = {model: best_at_each_step(own) for model, own in models.items()}
+    above = THRESHOLDS[score]
+    counts = {model: count_above(own, threshold=above) for model, own in models.items()}
+    for axes, lines in zip(column, (one, best, counts), strict=True):
+        for model, line in lines.items():
+            draw_line(axes, line, look=looks[model])
+    shown = pd.concat([*one.values(), *best.values()])["value"]
+    for axes in (column.one, column.best):
+        axes.set_ylim(*limits_of(shown))
+        style.make_room(axes, n_lines=1)
+    column.many.set_ylim(*limits_of([1, *pd.concat([*counts.values()])["value"]]))
+    column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if all(line.empty for line in one.values()):
+        style.say(column.one, NO_CIRCUIT_HEAD)
+    style.say_n(column.one, rows[rows["value"].notna()])
+    return {model: curve.name for model, curve in chosen.items()}
+
+
+def _one_head(rows: pd.DataFrame, score: str) -> Curve:
+    """Return the head that the paper's rule chooses, its values as the paper draws them."""
+    none = pd.DataFrame(columns=["step", "tokens", "value"], dtype="float64")
+    if rows["value"].isna().all():
+        return Curve(none, "no data" if rows.empty else "undefined")
+    shown = within_range(rows, 0.0, 1.0) if score == "cspa" else rows
+    head = first_to_rise(shown, share=SHARE)
+    return Curve(of_heads(shown, [head])[head], head.name) if head else Curve(none, "none")
+
+
+def _key_title(rows: pd.DataFrame) -> str:
+    """Say in which task's circuits the heads are."""
+    (task, *_) = rows["task"]
+    title = style.task_title(task)
+    short = title[title.rfind("(") + 1 : -1] if title.endswith(")") else title
+    return shorten(f"in {short} circuits:", 90, size=SIZE)

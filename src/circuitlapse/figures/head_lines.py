@@ -1,0 +1,198 @@
+"""Lines of attention heads in small panels, and the key under each panel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+from numpy import ndarray
+
+from circuitlapse.component_choice import Head, of_heads
+from circuitlapse.figures import style
+from circuitlapse.figures.text import wrap
+from circuitlapse.figures.ticks import SIZE, label_log
+
+PANEL_IN = 1.15
+"""Height of a panel."""
+_KEY_LINE_IN = 0.135
+_BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
+"""Where a key starts below a panel, without and with a title of the x axis in between."""
+_MARKERS = 12
+"""About so many markers a line has at most."""
+_CHANCE = "_chance"
+"""Label of the line of chance; matplotlib keeps what starts like this off legends."""
+_NOTHING = 0.01
+"""A y axis reaches at least that far: what stays below is too small to matter."""
+
+
+class Rows:
+    """Panels in rows, with a key under each, that share their logarithmic x axis.
+
+    Attributes:
+        figure: grows with the keys.
+        grid: [row, column] of panels.
+    """
+
+    def __init__(self, titles: Sequence[Sequence[str]]) -> None:
+        """Make a panel for each title; titles are one list per row."""
+        n_rows, self._n_columns = len(titles), len(titles[0])
+        self.figure = Figure(figsize=(style.WIDTH_IN, 0.5), layout="constrained")
+        self.grid = self.figure.subplots(n_rows, self._n_columns, squeeze=False, sharex=True)
+        self._lines = [0] * n_rows
+        self._title_lines = [max(t.count("\n") + bool(t) for t in row) for row in titles]
+        for axes, title in zip(self.grid.flat, (one for row in titles for one in row), strict=True):
+            axes.set_title(title)
+            axes.set_xscale("log")
+            axes.tick_params(labelbottom=True)
+        for axes in self.grid[-1]:
+            tokens = style.across(style.TOKENS, self._n_columns, size=style.LABEL_SIZE)
+            axes.set_xlabel(tokens)
+
+    def key(self, row: int, column: int, entries: Sequence[style.Look], *, title: str = "") -> None:
+        """Put a key under a panel: who its lines are."""
+        if not entries:
+            return
+        n_columns = max(1, 9 // self._n_columns)
+        last = row == len(self.grid) - 1
+        below = _BELOW_TITLE_PT if last else _BELOW_TICKS_PT
+        draw_key(self.grid[row, column], entries, n_columns=n_columns, below=below, title=title)
+        n_lines = -(-len(entries) // n_columns) + bool(title)
+        self._lines[row] = max(self._lines[row], n_lines)
+
+    def finish(self) -> Figure:
+        """Label the x axis, and make the figure as tall as panels, titles and keys need."""
+        label_log(self.grid[0, 0].xaxis)
+        keys = [_KEY_LINE_IN * lines + 0.1 * bool(lines) for lines in self._lines]
+        titles = [0.13 * lines + 0.04 for lines in self._title_lines if lines]
+        panels = (PANEL_IN + 0.28) * len(self.grid)
+        self.figure.set_figheight(panels + sum(keys) + sum(titles) + 0.3)
+        return self.figure
+
+
+def looks_of(panels: Iterable[Sequence[Head]]) -> dict[Head, style.Look]:
+    """Give each head of a model a colour and marker of its own.
+
+    Heads in one panel differ in colour if there are enough; a head in several panels has one look.
+    """
+    panels = [list(panel) for panel in panels]
+    looks: dict[Head, style.Look] = {}
+    for head in dict.fromkeys(chain.from_iterable(panels)):
+        near = {other for panel in panels if head in panel for other in panel}
+        beside = Counter(looks[other].colour for other in near if other in looks)
+        overall = Counter(look.colour for look in looks.values())
+        colour = min(style.COLOURS, key=lambda one: (beside[one], overall[one]))
+        taken = {look.marker for look in looks.values() if look.colour == colour}
+        start = len(looks) % len(style.MARKERS)
+        turned = (*style.MARKERS[start:], *style.MARKERS[:start])
+        marker = next((one for one in turned if one not in taken), turned[0])
+        looks[head] = style.Look(head.name, colour, marker)
+    return looks
+
+
+def draw_heads(
+    axes: Axes, rows: pd.DataFrame, heads: Sequence[Head], *, looks: Mapping[Head, style.Look]
+) -> None:
+    """Draw the score of some heads at every step of `rows`."""
+    for head, line in of_heads(rows, heads).items():
+        draw_line(axes, line, look=looks[head])
+
+
+def draw_line(axes: Axes, line: pd.DataFrame, *, look: style.Look) -> None:
+    """Draw columns tokens and value of `line`, in this order, broken where the value is NaN."""
+    tokens, values = (line[name].to_numpy(dtype=float) for name in ("tokens", "value"))
+    at = markers_at(tokens, values)
+    own: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
+    axes.plot(tokens, values, markevery=at, linewidth=0.9, **own)
+
+
+def markers_at(
+    tokens: Float[ndarray, " step"], values: Float[ndarray, " step"], *, most: int = _MARKERS
+) -> list[int]:
+    """Return which points of a line get a marker, at similar distances on a logarithmic axis.
+
+    The first and the last point have one, and those without neighbours, which nothing else shows.
+    """
+    known = np.isfinite(values)
+    padded = np.concatenate([[False], known, [False]])
+    lone = known & ~padded[:-2] & ~padded[2:]
+    places = np.flatnonzero(known)
+    if len(places) <= most:
+        return [int(place) for place in places]
+    logs = np.log(tokens[places])
+    slots = np.linspace(logs[0], logs[-1], most)
+    nearest = places[np.abs(logs[:, None] - slots).argmin(axis=0)]
+    return sorted({int(place) for place in (*nearest, *np.flatnonzero(lone))})
+
+
+def draw_chance(axes: Axes, value: float | None) -> None:
+    """Draw a thin line at the level of a head that knows nothing, if that is known."""
+    if value is not None:
+        axes.axhline(value, color=style.GREY, linewidth=0.6, zorder=1, label=_CHANCE)
+
+
+def chance_is_drawn(figure: Figure) -> bool:
+    """Return whether a panel of `figure` has that line."""
+    return any(line.get_label() == _CHANCE for axes in figure.axes for line in axes.lines)
+
+
+def chance_handle() -> Line2D:
+    """Return the legend entry of that line."""
+    return Line2D([], [], color=style.GREY, linewidth=0.6, label="chance")
+
+
+def draw_key(
+    axes: Axes, entries: Sequence[style.Look], *, n_columns: int, below: float, title: str = ""
+) -> None:
+    """List who the lines of a panel are, `below` points under it."""
+    shift = ScaledTranslation(0, -below / 72, axes.figure.dpi_scale_trans)
+    legend = axes.legend(
+        handles=style.model_handles(entries),
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.transAxes + shift,
+        ncols=n_columns,
+        fontsize=SIZE,
+        title=title or None,
+        title_fontsize=SIZE,
+        alignment="left",
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.25,
+        handlelength=1.3,
+        handletextpad=0.4,
+        columnspacing=0.8,
+    )
+    legend.get_title().set_color(style.GREY)
+
+
+def name_row(axes: Axes, label: str, *, unit: str = "") -> None:
+    """Write whose row it is beside its first panel."""
+    name = wrap(label, 72 * PANEL_IN, size=style.LABEL_SIZE)
+    axes.set_ylabel(f"{name}\n{unit}" if unit else name)
+
+
+def say_empty(axes: Axes, text: str) -> None:
+    """Say why a panel has no lines; its y axis has no numbers then."""
+    axes.set_yticks([])
+    style.say(axes, text)
+
+
+def limits_of(values: Iterable[float], *, floor: float = 0.5) -> tuple[float, float]:
+    """Return the range of a y axis: from 0, or lower if values are, up to above the largest.
+
+    It reaches below zero by at most `floor` of its height above: one head that is far below
+    would leave no room for the others.
+    """
+    known = [value for value in values if np.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    top = 1.08 * max(high, _NOTHING)
+    return (max(1.08 * low, -floor * top) if low < 0 else -0.03 * top), top

@@ -6,14 +6,17 @@ import yaml
 
 from tests.workflow.conftest import ROOT
 
+FIGURES = {
+    *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
+    *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
+}
 ONCE = {
     "all",
     "make_corpus",
     "aggregate_behaviour",
     "aggregate_circuits",
-    "plot_behaviour",
-    "plot_circuits",
-    "plot_faithfulness",
+    "aggregate_components",
+    *FIGURES,
 }
 
 
@@ -26,6 +29,7 @@ def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, conf
         "make_task": tasks,
         "cache_activations": models * steps,
         "discover_circuit": models * steps,
+        "score_heads": models * steps,
     }
 
 
@@ -52,9 +56,9 @@ def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(
 @pytest.mark.parametrize(
     ("files", "rules"),
     [
-        ("tables/*.csv", {"aggregate_behaviour", "aggregate_circuits"}),
-        ("figures/*.pdf", {"plot_behaviour", "plot_circuits", "plot_faithfulness"}),
-        ("figures/*.png", {"plot_behaviour", "plot_circuits", "plot_faithfulness"}),
+        ("tables/*.csv", {"aggregate_behaviour", "aggregate_circuits", "aggregate_components"}),
+        ("figures/*.pdf", FIGURES),
+        ("figures/*.png", FIGURES),
     ],
 )
 def test_every_format_of_tables_and_figures_is_made_again_when_it_was_deleted(copied, files, rules):

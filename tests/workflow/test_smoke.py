@@ -15,13 +15,16 @@ FIGURES = (
     *("components", "components_per_model", "tertiary_heads"),
 )
 RESULTS = "results-smoke"
+HEADS = ("plot_components", "plot_components_per_model", "plot_tertiary_heads")
 AGAIN = {
     "all",
     "aggregate_behaviour",
     "aggregate_circuits",
+    "aggregate_components",
     "plot_behaviour",
     "plot_circuits",
     "plot_faithfulness",
+    *HEADS,
 }
 
 
@@ -99,7 +102,11 @@ def test_the_same_configuration_gives_the_same_tables_bit_for_bit(finished, work
 
 def test_adding_a_step_runs_only_the_jobs_of_that_step(finished):
     config = finished.write_config("more_steps.yaml", steps=[0, 100, 200, 400])
-    expected = dict.fromkeys(AGAIN, 1) | {"cache_activations": 1, "discover_circuit": 1}
+    expected = dict.fromkeys(AGAIN, 1) | {
+        "cache_activations": 1,
+        "discover_circuit": 1,
+        "score_heads": 1,
+    }
     assert finished.jobs(config=config) == expected
 
 
@@ -124,6 +131,7 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
         "all",
         "plot_behaviour",
         "plot_circuits",
+        *HEADS,
     }
 
 

@@ -119,7 +119,7 @@ def _draw_score(
     for axes in (column.one, column.best):
         axes.set_ylim(*limits_of(shown))
         style.make_room(axes, n_lines=1)
-    column.many.set_ylim(*limits_of([1, *pd.concat([*counts.values()])["value"]]))
+    column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if all(line.empty for line in one.values()):
         style.say(column.one, NO_CIRCUIT_HEAD)
@@ -142,4 +142,4 @@ def _key_title(rows: pd.DataFrame) -> str:
     (task, *_) = rows["task"]
     title = style.task_title(task)
     short = title[title.rfind("(") + 1 : -1] if title.endswith(")") else title
-    return shorten(f"in {short} circuits:", 90, size=SIZE)
+    return shorten(f"in {short} circuits:", 90.0, size=SIZE)

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.figures import components_figure
+from circuitlapse.figures.components import SHARE, THRESHOLDS
+from circuitlapse.figures.head_scores import COMPONENTS
+from tests.unit.figures.conftest import LABELS
+from tests.unit.figures.head_tables import make_components
+
+STEPS = (0, 64, 512, 4000, 33000, 143000)
+MODEL = "small"
+
+
+def figure_of(table: pd.DataFrame, labels, *, min_step: int = 1):
+    """The figure and its panels, [rule, score]."""
+    figure = components_figure(table, labels=labels, length=100, min_step=min_step)
+    return figure, np.array(figure.axes).reshape(3, 4)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_components(steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def grid(table):
+    """The panels of the whole table, [rule, score]; for tests that only look at them."""
+    return figure_of(table, LABELS)[1]
+
+
+def values_of(axes, label: str) -> np.ndarray:
+    (line,) = [line for line in axes.lines if line.get_label() == label]
+    return np.asarray(line.get_ydata(), dtype=float)
+
+
+def matrix(table: pd.DataFrame, score: str, column: str = "value") -> np.ndarray:
+    """[step, head] of the small model from the second step on."""
+    rows = table[(table["model"] == MODEL) & (table["score"] == score) & (table["step"] > 0)]
+    return rows.pivot(index="step", columns=["layer", "head"], values=column)
+
+
+def test_the_columns_are_the_scores_and_the_rows_say_their_rule(grid):
+    assert [axes.get_title().split("\n")[0] for axes in grid[0]] == [
+        *("Succession", "Induction", "Copy suppression", "Copy score / 100"),
+    ]
+    assert grid[0, 0].get_ylabel() == "One head per model,\nfirst to rise"
+    assert grid[1, 0].get_ylabel() == "Best head\nat each step"
+    assert [axes.get_ylabel() for axes in grid[2]] == [
+        *("Heads > 0.4", "Heads > 0.4", "Heads > 0.1", "Heads > 0.1"),
+    ]
+    assert {axes.get_xscale() for axes in grid.flat} == {"log"}
+
+
+@pytest.mark.parametrize("score", COMPONENTS)
+def test_every_row_is_the_table_by_its_rule(grid, table, labels, score):
+    """Against dense matrices, without the functions that the figure uses."""
+    scale = 0.01 if score == "copy" else 1.0
+    values = matrix(table, score).astype("float64") * scale
+    shown = values.where((values >= 0) & (values <= 1) | values.isna(), 0.0)
+    shown = shown if score == "cspa" else values
+    inside = matrix(table, score, "in_circuit").fillna(False).astype(bool).any()
+    level = SHARE * shown.max().max()
+    rises = {head: shown.index[shown[head] >= level].min() for head in inside.index[inside]}
+    rises = {head: step for head, step in rises.items() if step == step}
+    head = min(rises, key=lambda head: (rises[head], -shown[head].max(), head))
+    one, best, many = grid[:, COMPONENTS.index(score)]
+    np.testing.assert_allclose(values_of(one, labels[MODEL]), shown[head])
+    np.testing.assert_allclose(values_of(best, labels[MODEL]), values.max(axis=1))
+    counts = (values > THRESHOLDS[score]).sum(axis=1)
+    np.testing.assert_array_equal(values_of(many, labels[MODEL]), counts)
+    key = [text.get_text() for text in one.get_legend().get_texts()]
+    assert key[0] == f"a{head[0]}.h{head[1]}"
+
+
+def test_copy_suppression_is_zero_outside_its_range_in_the_upper_row_only(table, labels):
+    rows = table.copy()
+    here = (rows["score"] == "cspa") & (rows["step"] == 4000)
+    rows.loc[here, "value"] = rows.loc[here, "value"].where(rows.loc[here, "value"].isna(), -0.3)
+    _, grid = figure_of(rows, labels)
+    at = 2  # of the steps from 64 on
+    assert values_of(grid[0, 2], labels[MODEL])[at + 0] == 0
+    assert values_of(grid[1, 2], labels[MODEL])[at + 0] == pytest.approx(-0.3)
+
+
+def test_the_choice_looks_only_at_the_steps_that_are_drawn(table, labels):
+    rows = table.copy()
+    early = (rows["score"] == "induction") & (rows["step"] == 64) & (rows["layer"] == 0)
+    rows.loc[early & (rows["head"] == 0), "value"] = 1.0
+    _, grid = figure_of(rows, labels, min_step=512)
+    _, expected = figure_of(table, labels, min_step=512)
+    for label in labels.values():
+        np.testing.assert_array_equal(
+            values_of(grid[0, 1], label), values_of(expected[0, 1], label)
+        )
+
+
+def test_chance_is_drawn_where_it_is_known(grid, table, labels):
+    def chance(axes):
+        return [line.get_ydata()[0] for line in axes.lines if line.get_label() == "_chance"]
+
+    assert [len(chance(axes)) for axes in grid[0]] == [1, 1, 0, 0]
+    assert [len(chance(axes)) for axes in grid[2]] == [0, 0, 0, 0]
+    assert chance(grid[0, 1])[0] == pytest.approx(0.0069, abs=5e-5)
+    assert chance(grid[0, 0])[0] == pytest.approx(0.026, abs=5e-4)
+    fewer = table.assign(n=table["n"].where(table["score"] != "succession", 20))
+    figure, grid = figure_of(fewer, labels)
+    assert [len(chance(axes)) for axes in grid[0]] == [0, 1, 0, 0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "chance"
+
+
+def words_in(axes) -> str:
+    return " ".join(text.get_text().replace("\n", " ") for text in axes.texts)
+
+
+def test_a_score_that_is_not_defined_says_why_in_words(table, labels):
+    rows = table.copy()
+    rows.loc[rows["score"] == "succession", ["value", "status"]] = [np.nan, "no_tokens"]
+    _, grid = figure_of(rows, labels)
+    for axes in grid[:, 0]:
+        assert words_in(axes) == "not defined: the tokenizer lacks the words"
+        assert not len(axes.get_yticks())
+
+
+def test_a_model_without_a_score_or_a_circuit_is_not_passed_over_in_the_key(table, labels):
+    rows = table.copy()
+    small, medium = (
+        (rows["model"] == name) & (rows["score"] == "cspa") for name in list(labels)[:2]
+    )
+    rows.loc[small, ["value", "status"]] = [np.nan, "no_effect"]
+    rows.loc[medium, "in_circuit"] = pd.NA
+    _, grid = figure_of(rows[~((rows["model"] == "large") & (rows["score"] == "cspa"))], labels)
+    key = [text.get_text() for text in grid[0, 2].get_legend().get_texts()]
+    assert key == ["undefined", "none", "no data"]
+    assert "no circuit contains such a head" in words_in(grid[0, 2])
+
+
+def test_an_empty_table_says_so_in_every_panel(table, labels):
+    _, grid = figure_of(table[:0], labels)
+    assert {words_in(axes) for axes in grid.flat} == {"not analysed"}
+
+
+@pytest.mark.parametrize("n_models", [1, 8])
+def test_it_can_be_printed(table, n_models, check_print):
+    small = table[(table["model"] == MODEL) & (table["step"].isin([512, 4000]))]
+    names = [f"model-{at}" for at in range(n_models)]
+    many = pd.concat([small.assign(model=name, head=small["head"] + 28) for name in names])
+    labels = {name: f"{at}.4 B, a longer name" for at, name in enumerate(names)}
+    figure, _ = figure_of(many.assign(layer=many["layer"] + 28), labels)
+    check_print(figure)
+
+
+def test_the_key_says_in_which_circuits_the_heads_are(table, labels):
+    _, grid = figure_of(table.assign(task=table["task"].replace("ioi", "mine")), labels)
+    titles = [axes.get_legend().get_title().get_text() for axes in grid[0]]
+    assert titles == ["in GT circuits:"] * 2 + ["in mine circuits:"] * 2

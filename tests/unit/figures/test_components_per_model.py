@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.figures import components_per_model_figure, tertiary_heads_figure
+from tests.unit.figures.conftest import LABELS
+from tests.unit.figures.head_tables import make_components
+
+STEPS = (0, 64, 512, 4000, 33000, 143000)
+
+
+@pytest.fixture(scope="module")
+def table():
+    return make_components(steps=STEPS)
+
+
+@pytest.fixture(scope="module")
+def grid(table):
+    """The panels of the whole table, [model, score]."""
+    figure = components_per_model_figure(table, labels=LABELS, length=100)
+    return np.array(figure.axes).reshape(len(LABELS), 4)
+
+
+def lines_of(axes) -> dict[str, np.ndarray]:
+    """The values of each head that is drawn."""
+    lines = [line for line in axes.lines if line.get_label() != "_chance"]
+    return {line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in lines}
+
+
+def matrix(table: pd.DataFrame, model: str, score: str) -> pd.DataFrame:
+    rows = table[(table["model"] == model) & (table["score"] == score) & (table["step"] > 0)]
+    wide = rows.pivot(index="step", columns=["layer", "head"], values="value")
+    wide.columns = [f"a{layer}.h{head}" for layer, head in wide.columns]
+    return wide.astype("float64")
+
+
+def test_heads_high_and_often_in_circuits_are_drawn_as_the_table_has_them(grid, table, labels):
+    for row, model in enumerate(labels):
+        values = matrix(table, model, "induction")
+        drawn = lines_of(grid[row, 1])
+        assert 1 <= len(drawn) <= 5
+        for name, line in drawn.items():
+            np.testing.assert_array_equal(line, values[name])
+            assert values[name].max() >= 0.25 * values.max().max()
+        key = [text.get_text() for text in grid[row, 1].get_legend().get_texts()]
+        assert key == list(drawn)
+        assert grid[row, 0].get_ylabel() == labels[model]
+
+
+def test_a_head_looks_alike_in_all_panels_of_its_model(grid):
+    for row in grid:
+        looks = {
+            (line.get_label(), line.get_color(), line.get_marker())
+            for axes in row
+            for line in axes.lines
+            if line.get_label() != "_chance"
+        }
+        assert len(looks) == len({name for name, _, _ in looks})
+        assert len(looks) == len({(colour, marker) for _, colour, marker in looks})
+
+
+def test_every_tertiary_head_that_leads_at_some_step_is_drawn(table, labels):
+    figure = tertiary_heads_figure(table, labels=labels, length=100)
+    grid = np.array(figure.axes).reshape(len(labels), 3)
+    assert [axes.get_title() for axes in grid[0]] == [
+        *("Induction", "Duplicate token", "Previous token"),
+    ]
+    for row, model in enumerate(labels):
+        for column, score in enumerate(("induction", "duplicate", "prev_token")):
+            values = matrix(table, model, score)
+            drawn = lines_of(grid[row, column])
+            assert list(drawn) == list(dict.fromkeys(values.idxmax(axis=1)))
+            for name, line in drawn.items():
+                np.testing.assert_array_equal(line, values[name])
+
+
+def test_panels_without_heads_say_why(table):
+    labels = {"small": "Small", "absent": "Absent"}
+    rows = table[table["model"] == "small"].copy()
+    rows.loc[rows["score"] == "cspa", ["value", "status"]] = [np.nan, "no_effect"]
+    rows.loc[rows["score"] == "copy", "in_circuit"] = pd.NA
+    figure = components_per_model_figure(rows, labels=labels, length=100)
+    words = [" ".join(t.get_text() for t in axes.texts).split() for axes in figure.axes]
+    found = [" ".join(word) for word in words]
+    assert found[2:4] == ["not defined: heads have no effect", "no circuit contains such a head"]
+    assert found[4:] == ["not analysed"] * 4
+
+
+@pytest.mark.parametrize("draw", [components_per_model_figure, tertiary_heads_figure])
+@pytest.mark.parametrize("steps", [STEPS, (4000,)], ids=["steps", "one step"])
+def test_it_can_be_printed(table, draw, steps, check_print):
+    rows = table[table["step"].isin(steps) & (table["model"] != "large")]
+    far = rows.assign(layer=rows["layer"] + 28, head=rows["head"] + 28)
+    labels = {"small": "Small (0.1 M), deduplicated text, run 2", "absent": "None"}
+    check_print(draw(far, labels=labels, length=100))

@@ -19,8 +19,8 @@ rule cache_activations:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=1500,
-        runtime=30,
+        mem_mb=memory(1000 + FORWARD_MB),
+        runtime=minutes(30),
         gpu=GPUS,
     params:
         where=model_params,

@@ -20,8 +20,8 @@ rule discover_circuit:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=1800,
-        runtime=120,
+        mem_mb=memory(1300 + FORWARD_MB),
+        runtime=minutes(120),
         gpu=GPUS,
     params:
         where=model_params,

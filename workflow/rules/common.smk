@@ -31,6 +31,10 @@ FIGURES = ["behaviour", "circuits", "faithfulness"]
 FIGURES += ["components", "components_per_model", "tertiary_heads"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
+# CUDA takes memory of the host, but what a forward pass holds lies on the GPU then
+FORWARD_MB = 3000 if GPUS else CONFIG.compute.memory_mb or 500
+# a job on a cluster starts Snakemake twice for itself, which takes 310 MB
+SNAKEMAKE_MB = 350
 ENVIRONMENT = "../../envs/environment.yaml"
 
 
@@ -124,3 +128,13 @@ def task_source(wildcards):
 def task_key(key):
     """Return a function that looks `key` up for the task of a job."""
     return lambda wildcards: getattr(CONFIG.task(wildcards.task), key)
+
+
+def memory(mb):
+    """Return what a job asks for that needs `mb` for itself; that grows when it is retried."""
+    return lambda wildcards, attempt: mb * attempt + SNAKEMAKE_MB
+
+
+def minutes(first):
+    """Return how long a job may take; that grows when it is retried."""
+    return lambda wildcards, attempt: first * attempt

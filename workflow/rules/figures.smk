@@ -20,8 +20,8 @@ rule plot_behaviour:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -51,8 +51,8 @@ rule plot_circuits:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -85,8 +85,8 @@ rule plot_faithfulness:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,

@@ -15,8 +15,8 @@ rule make_corpus:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         sentences=CONFIG.training.corpus_sentences,
         seed=CONFIG.training.corpus_seed,
@@ -45,8 +45,8 @@ rule train_suite:
         ENVIRONMENT
     threads: CONFIG.training.threads
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
     params:
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
         recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),

@@ -23,8 +23,8 @@ rule aggregate_behaviour:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         models=MODELS,
         tasks=TASKS,
@@ -48,8 +48,8 @@ rule aggregate_circuits:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         models=MODELS,
         tasks=TASKS,

@@ -15,8 +15,8 @@ rule make_task:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         name="{task}",
         builder=task_key("builder"),

@@ -1,21 +1,24 @@
 # make demo    the pocket suite from nothing to figures      make report   the same as one HTML page
 # make unlock  what to do when Snakemake says that the folder is locked, after a run was killed
+# make cluster, make restart-cluster                         the same on Slurm, see docs/cluster.md
 # make test    everything that CI checks                     make lint     only style and types
 # CORES=8 uses more cores; CONFIG=config/mine.yaml another configuration.
 
 PYTHON ?= python3
 CORES ?= 2
 CONFIG ?=
+CLUSTER_PROFILE ?= workflow/profiles/slurm
 
 BIN := .venv/bin
 READY := .venv/.ready
-SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local \
-	$(if $(CONFIG),--configfile "$(CONFIG)")
+CONFIGURED := $(if $(CONFIG),--configfile "$(CONFIG)")
+SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFIGURED)
+ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
 ASK := $(BIN)/python -m circuitlapse.config
 # While it makes a report Snakemake cannot look up the sizes of files, and warns of that.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo report unlock test lint
+.PHONY: demo report unlock cluster restart-cluster test lint
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -28,6 +31,13 @@ report: demo
 
 unlock: $(READY)
 	$(SNAKEMAKE) --cores 1 --unlock
+
+cluster: $(READY)
+	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	workflow/profiles/slurm/run.sh $(ON_SLURM)
+
+restart-cluster: $(READY)
+	workflow/profiles/slurm/run.sh --restart $(ON_SLURM)
 
 test: lint
 	$(BIN)/pytest

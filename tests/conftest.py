@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from jaxtyping import install_import_hook
@@ -36,16 +36,25 @@ def root() -> Path:
     return ROOT
 
 
+def cannot_test(message: str) -> NoReturn:
+    """Skip the test, but let it fail in CI, which must have everything."""
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def beside(path: str, what: str) -> Path:
+    """Return a path in the folder that lies beside the project."""
+    found = Path(os.environ.get("CIRCUITLAPSE_SHARED", ROOT.parent / "shared")) / path
+    if not found.exists():
+        cannot_test(f"no {what} at {found}; set CIRCUITLAPSE_SHARED")
+    return found
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of reference answers that lies beside the project; CI must have it."""
-    folder = Path(os.environ.get("CIRCUITLAPSE_SHARED", ROOT.parent / "shared")) / "data"
-    if not folder.is_dir():
-        message = f"no reference answers at {folder}; set CIRCUITLAPSE_SHARED"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return folder
+    """The folder of reference answers."""
+    return beside("data", "reference answers")
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ rule plot_algorithm:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         denominator="circuit",
@@ -51,8 +51,8 @@ rule plot_greater_than:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         min_step=CONFIG.figures.min_step,
@@ -81,8 +81,8 @@ rule plot_swaps:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -112,8 +112,8 @@ rule plot_circuit_diagram:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         model="{model}",
         task="{task}",

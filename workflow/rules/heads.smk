@@ -17,8 +17,8 @@ rule score_heads:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=1500,
-        runtime=60,
+        mem_mb=memory(1000 + FORWARD_MB),
+        runtime=minutes(60),
         gpu=GPUS,
     params:
         where=model_params,

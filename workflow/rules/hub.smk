@@ -19,8 +19,8 @@ rule fetch_step:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=memory(4000),
+        runtime=minutes(120),
         downloads=1,
     params:
         source=lambda wildcards: CONFIG.model(wildcards.model).hub.source(
@@ -45,8 +45,8 @@ rule take_tokenizer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     message:
         "Take the tokenizer from the first checkpoint"
     script:
@@ -64,8 +64,8 @@ rule fetch_text:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=memory(2000),
+        runtime=minutes(60),
         downloads=1,
     params:
         dataset=CONFIG.heads.dataset,

@@ -75,8 +75,8 @@ rule aggregate_components:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         models=MODELS,
         built={"ioi": IOI, "greater_than": GREATER_THAN},

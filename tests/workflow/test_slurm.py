@@ -1,0 +1,174 @@
+"""The workflow on a Slurm cluster: the same results, whatever happens to its jobs."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import beside, cannot_test
+from tests.workflow.slurm import (
+    SMOKE,
+    Job,
+    finish,
+    hold,
+    jobs_of,
+    make,
+    missing_programs,
+    running_cluster,
+    set_up,
+    slurm,
+    start,
+    wait_for,
+)
+from tests.workflow.test_smoke import assert_whole, files_in
+
+pytestmark = pytest.mark.slurm
+RESULTS = "results-smoke"
+RULES_TO_THE_CIRCUITS = {"make_corpus", "train_suite", "make_task", "cache_activations"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    script = beside("tools/local-slurm.sh", "script that boots Slurm")
+    if missing := missing_programs():
+        cannot_test(f"no {', '.join(missing)} here; install Slurm as root with `{script} install`")
+    with running_cluster(script) as environment, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened to the smoke configuration on the cluster, in this order."""
+
+    folder: Path
+    cancelled: Job
+    hung: Job
+    refused: str
+    held_when_killed: Job
+    jobs_when_killed: list[Job]
+    files_when_killed: dict[Path, float]
+    restarted: str
+    elsewhere: str
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, finished) -> Story:
+    """Run it; cancel a job, let one hang beyond its time, kill Snakemake, and restart it."""
+    folder = set_up(tmp_path_factory.mktemp("cluster"))
+    other = f"--chdir={tmp_path_factory.mktemp('other')}"
+    named = "--job-name=circuitlapse_1"
+    sleep = slurm("sbatch", "--parsable", "--mem=50", named, other, "--wrap=sleep 3600").strip()
+    run = start(make("cluster"), folder)
+    try:
+        cancelled, hung = (hold(run, "make_task") for _ in range(2))
+        slurm("scancel", str(cancelled.number))
+        # so that the test need not wait for the ten minutes that it may take
+        slurm("scontrol", "update", f"JobId={hung.number}", "EndTime=now+1")
+        logs = folder / RESULTS / "logs/discover_circuit"
+        wait_for(lambda: list(logs.rglob("*.log")), run)
+        held = hold(run, "discover_circuit")
+        refused = subprocess.run(make("restart-cluster"), cwd=folder, stderr=subprocess.PIPE)
+    finally:
+        run.kill()
+    assert_whole(folder / RESULTS, files_in(finished.folder / RESULTS))
+    jobs, files = jobs_of(folder), times_in(folder / RESULTS)
+    restarted = finish(make("restart-cluster"), folder)
+    elsewhere = slurm("squeue", "--noheader", f"--jobs={sleep}", "--format=%T").strip()
+    slurm("scancel", sleep)
+    return Story(
+        folder, cancelled, hung, refused.stderr.decode(), held, jobs, files, restarted, elsewhere
+    )
+
+
+def times_in(results: Path) -> dict[Path, float]:
+    return {path: (results / path).stat().st_mtime for path in files_in(results)}
+
+
+@pytest.fixture
+def lab(finished, tmp_path) -> Path:
+    """A checkout on the cluster with the results of the local run."""
+    shutil.copytree(finished.folder, tmp_path / "lab")
+    return set_up(tmp_path / "lab")
+
+
+def test_the_cluster_gives_the_same_tables_bit_for_bit(story, finished):
+    expected = sorted((finished.folder / RESULTS / "tables").glob("*.parquet"))
+    assert expected
+    for path in expected:
+        assert (story.folder / RESULTS / "tables" / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("which", "state"), [("cancelled", "CANCELLED"), ("hung", "TIMEOUT")])
+def test_a_job_that_did_not_end_well_is_queued_again_and_asks_for_more(story, which, state):
+    held = getattr(story, which)
+    first, second = (job for job in jobs_of(story.folder) if job.work == held.work)
+    assert (first.number, first.state, second.state) == (held.number, state, "COMPLETED")
+    assert (held.limit, second.limit) == ("10:00", "20:00")
+    assert (held.memory, second.memory) == ("1350M", "2350M")
+
+
+def test_no_run_is_restarted_that_is_still_going_on(story):
+    assert f"A run is still going on in {story.folder}" in story.refused
+    at_the_kill = {job.number: job.state for job in story.jobs_when_killed}
+    assert at_the_kill[story.held_when_killed.number] == "RUNNING"
+
+
+def test_a_restart_cancels_the_jobs_that_a_killed_run_left_behind_and_no_others(story):
+    left = [job.number for job in story.jobs_when_killed if job.state in ("RUNNING", "PENDING")]
+    after = {job.number: job for job in jobs_of(story.folder)}
+    assert "Cancelling what was left behind:" in story.restarted
+    assert after[story.held_when_killed.number].state == "CANCELLED"
+    assert {after[number].state for number in left} <= {"CANCELLED", "COMPLETED"}
+    assert story.elsewhere == "RUNNING"
+
+
+def test_a_restart_loses_nothing_finished_and_leaves_nothing_half_written(story, finished):
+    """Every file is what a run leaves that nobody killed, and was written by one job only."""
+    results = story.folder / RESULTS
+    expected = files_in(finished.folder / RESULTS)
+    assert files_in(results) == {
+        path: found for path, found in expected.items() if path.parts[0] != "figures"
+    }
+    assert not [path for path in results.rglob(".*") if path.is_dir()]
+    again = {job.rule for job in jobs_of(story.folder)[len(story.jobs_when_killed) :]}
+    assert "discover_circuit" in again
+    assert not again & RULES_TO_THE_CIRCUITS
+    times, parts = times_in(results), {"corpus", "models", "tasks", "behaviour"}
+    kept = {path for path in story.files_when_killed if path.parts[0] in parts}
+    assert {path.parts[0] for path in kept} == parts
+    assert [path for path in kept if times[path] != story.files_when_killed[path]] == []
+
+
+def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab):
+    config = yaml.safe_load((lab / SMOKE).read_text()) | {"compute": {"device": "cuda"}}
+    (lab / "config/gpu.yaml").write_text(yaml.safe_dump(config))
+    run = start(make("cluster", "config/gpu.yaml"), lab)
+    try:
+        held = hold(run, "cache_activations")
+    finally:
+        run.kill(signal.SIGINT)
+    assert run.end() != 0
+    assert "TresPerJob=gres:gpu:1" in slurm("scontrol", "show", "job", str(held.number))
+    wait_for(lambda: {job.state for job in jobs_of(lab)} == {"CANCELLED"})
+
+
+def test_one_allocation_runs_every_job_on_the_node_it_is_given(lab):
+    target = f"{RESULTS}/figures/behaviour.png"
+    before = (lab / target).read_bytes()
+    (lab / target).unlink()
+    size = ("--cpus-per-task=2", "--mem=4G", "--time=5", "--partition=gpu")
+    script = "workflow/profiles/slurm/one_allocation.sh"
+    finish(["sbatch", "--wait", *size, script, target, "--configfile", SMOKE], lab)
+    assert (lab / target).read_bytes() == before
+    (job,) = jobs_of(lab)
+    assert "TresPerJob=gres:gpu:1" in slurm("scontrol", "show", "job", str(job.number))
+    assert "1 of 1 steps" in (lab / f"slurm-{job.number}.out").read_text()

@@ -1,6 +1,8 @@
-"""Parts of a `CircuitRecord` that most tests do not look at."""
+"""Records of circuits, and those of their parts that most tests do not look at."""
 
 import numpy as np
+
+from circuitlapse.records import CircuitRecord
 
 HOW = {
     "ig_rule": "left",
@@ -29,3 +31,24 @@ NO_RANKINGS = {
     "ranking_metric": np.zeros((0, 2)),
 }
 """None at all, for two prompts."""
+
+
+def record_of(graph, edges=(), *, n_prompts=2, **changes):
+    """Return the record of a circuit of named edges; without edges, of no circuit at all."""
+    mask = np.zeros_like(graph.exists)
+    for edge in edges:
+        mask[graph.edge_index(edge)] = True
+    no_size = np.zeros(0, dtype=np.int64)
+    values = {
+        "model": "small", "variant": "", "step": 8, "tokens": 800, "task": "ioi",
+        "metric": "logit_diff", "method": "eap", "ig_steps": 1,
+        "sources": graph.sources, "targets": graph.targets, "in_circuit": mask,
+        "scores": np.where(graph.exists, 0.5, np.nan), "order": np.where(graph.exists, 0, -1),
+        "status": "ok" if edges else "no_behaviour", "n_requested": len(edges) or None,
+        "m_model": np.ones(n_prompts), "m_model_low": 0.5, "m_model_high": 1.5,
+        "m_corrupted": np.zeros(n_prompts), "m_circuit": np.ones(n_prompts) if edges else None,
+        "f_raw_low": 0.5, "f_raw_high": 1.0, "curve_n_requested": no_size,
+        "curve_n_edges": no_size, "curve_metric": np.zeros((0, n_prompts)),
+        **HOW, **NO_RANKINGS, "ranking_metric": np.zeros((0, n_prompts)),
+    }  # fmt: skip
+    return CircuitRecord(**{**values, **changes})

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import SupportsIndex
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 PORTS = ("q", "k", "v")
@@ -63,6 +63,13 @@ class Graph:
     def head_sources(self, layer: int) -> slice:
         """Rows of the heads of `layer`."""
         return slice(self.n_visible(layer), self.n_visible(layer) + self.n_heads)
+
+    @cached_property
+    def head_rows(self) -> Int[ndarray, "layer head"]:
+        """Rows of all heads."""
+        layers = range(self.n_layers)
+        first = np.array([self.head_sources(layer).start for layer in layers], dtype=np.int64)
+        return first[:, None] + np.arange(self.n_heads)
 
     def mlp_source(self, layer: int) -> int:
         """Row of the MLP of `layer`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
-from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.graph import Graph
+from circuitlapse.records import CircuitRecord
 from circuitlapse.scores import EdgeScores
 from circuitlapse.types import Selection
 
@@ -63,6 +65,17 @@ class Circuit:
         """Number of nodes that an edge of the circuit touches, `input` and `logits` included."""
         return int((_sends(self) | _receives(self)).sum())
 
+    @property
+    def heads(self) -> Bool[ndarray, "layer head"]:
+        """True for the heads that an edge of the circuit touches."""
+        touched = np.logical_or(_sends(self), _receives(self))
+        return np.asarray(np.take(touched, self.graph.head_rows))
+
+    def heads_into(self, targets: Sequence[int]) -> Bool[ndarray, "layer head"]:
+        """Return which heads have an edge of the circuit into one of these columns."""
+        sends = np.any(self.mask[:, list(targets)], axis=1)
+        return np.asarray(np.take(sends, self.graph.head_rows))
+
     @cached_property
     def edges(self) -> tuple[str, ...]:
         """Names of the edges, in the order of rows and columns."""
@@ -76,6 +89,27 @@ class Circuit:
             if not dead.any():
                 return circuit
             circuit = Circuit(self.graph, circuit.mask & ~dead)
+
+
+def circuit_of(record: CircuitRecord) -> Circuit | None:
+    """Return the circuit of a record, or None where none was found.
+
+    Raises:
+        ArtifactError: if the record is of no graph that `Graph` knows.
+    """
+    if record.n_requested is None:
+        return None
+    n_heads = sum(name.startswith("a0.") for name in record.sources)
+    n_layers = sum(name.startswith("m") for name in record.sources)
+    for parallel in (True, False):
+        graph = Graph(n_layers, n_heads, parallel)
+        names = (graph.sources, graph.targets) == (record.sources, record.targets)
+        if names and np.array_equal(graph.exists, ~np.isnan(record.scores)):
+            return Circuit(graph, record.in_circuit)
+    raise ArtifactError(
+        f"{record.name}: its nodes and edges are not those of a model with {n_layers} layers of "
+        f"{n_heads} heads and one MLP each"
+    )
 
 
 def _sends(circuit: Circuit) -> Bool[ndarray, " node"]:

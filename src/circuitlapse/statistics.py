@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,24 @@ class Bootstrap:
 
         return self.interval((over, under), ratio)
 
+    def of_means(
+        self,
+        values: Float[ndarray, "value prompt"],
+        statistic: Callable[[Float[ndarray, "*sample value"]], Float[ndarray, "*sample"]],
+    ) -> tuple[float, float]:
+        """Return the interval of a function of many means, prompts resampled together.
+
+        NaN where the function is NaN for one of the resamples.
+        """
+        n_prompts = values.shape[1]
+
+        def of_rows(rows: ndarray, axis: int = -1) -> ndarray:
+            rows = np.moveaxis(rows, axis, -1).astype(int)
+            times = np.apply_along_axis(np.bincount, -1, rows, minlength=n_prompts)
+            return statistic(times @ values.T / n_prompts)
+
+        return self.interval((np.arange(n_prompts, dtype=float),), of_rows)
+
     def interval(
         self, data: Sequence[Float[ndarray, " prompt"]], statistic: Callable[..., ndarray]
     ) -> tuple[float, float]:
@@ -55,13 +74,15 @@ class Bootstrap:
         """
         if len(data[0]) < 2:
             return float("nan"), float("nan")
-        interval = stats.bootstrap(
-            data,
-            statistic,
-            paired=True,
-            method="percentile",
-            n_resamples=self.samples,
-            confidence_level=self.level,
-            rng=np.random.default_rng(self.seed),
-        ).confidence_interval
+        with warnings.catch_warnings():  # about an interval that is NaN, which is what it says
+            warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+            interval = stats.bootstrap(
+                data,
+                statistic,
+                paired=True,
+                method="percentile",
+                n_resamples=self.samples,
+                confidence_level=self.level,
+                rng=np.random.default_rng(self.seed),
+            ).confidence_interval
         return float(interval.low), float(interval.high)

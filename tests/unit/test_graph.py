@@ -47,6 +47,7 @@ def test_what_is_no_edge_is_refused_with_an_example(name):
 def test_slices_name_the_nodes_they_say():
     graph = Graph(2, 3)
     assert graph.sources[graph.head_sources(1)] == ("a1.h0", "a1.h1", "a1.h2")
+    assert [graph.sources[row] for row in graph.head_rows[1]] == ["a1.h0", "a1.h1", "a1.h2"]
     assert graph.sources[graph.mlp_source(1)] == "m1"
     assert graph.targets[graph.port_targets(1, "k")] == ("a1.h0<k>", "a1.h1<k>", "a1.h2<k>")
     assert graph.targets[graph.mlp_target(0)] == "m0"

@@ -38,6 +38,13 @@ def test_casting_gives_a_frame_that_passes_the_check():
     assert list(frame) == ["name", "age"]
 
 
+def test_a_table_without_rows_or_without_some_columns_has_the_dtypes_of_the_others():
+    PETS.check(PETS.empty(), where="here")
+    ages = PETS.without("name")
+    assert ages.keys == ()
+    ages.check(PETS.cast(pets())[["age"]], where="here")
+
+
 def test_a_wrong_dtype_is_reported_with_place_column_found_and_expected():
     with pytest.raises(ArtifactError, match=r"a\.parquet: not a pets table: column 'age' is int64"):
         PETS.check(pets(), where="a.parquet")

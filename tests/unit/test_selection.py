@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, EdgeScores, select_by_threshold, select_circuit
-from circuitlapse.errors import UnknownNameError
+from circuitlapse.errors import ArtifactError, UnknownNameError
 from circuitlapse.graph import Graph
-from circuitlapse.selection import edge_order
+from circuitlapse.selection import circuit_of, edge_order
+from tests.records import record_of
 
 GRAPH = Graph(2, 1)
 
@@ -147,3 +148,40 @@ def test_a_size_that_is_not_a_whole_number_is_refused(n_edges, monkeypatch):
 def test_a_size_may_be_a_number_of_numpy(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     assert select_circuit(scores_of(), np.int64(GRAPH.n_edges)).n_edges == GRAPH.n_edges
+
+
+EDGES = ("input->a0.h1<v>", "a0.h1->a1.h0<q>", "m0->a1.h0<k>", "a1.h0->logits")
+
+
+def test_the_heads_of_a_circuit_are_those_that_its_edges_touch():
+    circuit = circuit_of(record_of(Graph(3, 2), EDGES))
+    assert np.argwhere(circuit.heads).tolist() == [[0, 1], [1, 0]]
+
+
+def test_heads_into_some_inputs_are_those_with_an_edge_there():
+    graph = Graph(3, 2)
+    circuit = circuit_of(record_of(graph, (*EDGES, "a0.h0->m2")))
+    queries = [graph.port_targets(1, "q").start, graph.mlp_target(2)]
+    assert np.argwhere(circuit.heads_into(queries)).tolist() == [[0, 0], [0, 1]]
+    assert not circuit.heads_into([]).any()
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (2, 11)])
+def test_the_circuit_of_a_record_is_the_one_that_was_recorded(shape, parallel):
+    graph = Graph(*shape, parallel=parallel)
+    edge = graph.edge_name(*np.argwhere(graph.exists)[-2])
+    circuit = circuit_of(record_of(graph, (edge,)))
+    assert (circuit.graph, circuit.edges) == (graph, (edge,))
+
+
+def test_a_record_without_a_circuit_has_none():
+    assert circuit_of(record_of(GRAPH)) is None
+
+
+def test_a_record_of_an_unknown_graph_is_refused():
+    scores = np.where(GRAPH.exists, 0.5, np.nan)
+    scores[0, -1] = np.nan
+    record = record_of(GRAPH, ("m1->logits",), scores=scores)
+    with pytest.raises(ArtifactError, match=r"circuit of small at step 8 .* 2 layers of 1 heads"):
+        circuit_of(record)

@@ -30,3 +30,19 @@ def test_the_same_seed_gives_the_same_interval():
 
 def test_one_prompt_has_no_interval():
     assert all(math.isnan(end) for end in BOOTSTRAP.mean(np.array([1.0])))
+
+
+def test_the_interval_of_a_function_of_means_is_that_of_the_function_of_each_value():
+    values = np.random.default_rng(4).normal(3, 1, size=(2, 30))
+    got = BOOTSTRAP.of_means(values, lambda means: means[..., 0] / means[..., 1])
+    assert got == pytest.approx(BOOTSTRAP.ratio_of_means(*values))
+
+
+def test_a_function_of_means_that_is_not_defined_for_a_resample_has_no_interval():
+    values = np.array([[1.0, 0.0, 0.0]])
+
+    def inverse(means):
+        with np.errstate(divide="ignore"):
+            return np.where(means[..., 0] > 0, 1 / means[..., 0], np.nan)
+
+    assert all(math.isnan(end) for end in BOOTSTRAP.of_means(values, inverse))

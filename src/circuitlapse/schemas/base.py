@@ -42,6 +42,16 @@ class Schema:
         if problems:
             raise ArtifactError(f"{where}: not a {self.name} table: {'; '.join(problems)}")
 
+    def without(self, *names: str) -> Schema:
+        """Return the schema of the same table without some columns."""
+        keys = tuple(key for key in self.keys if key not in names)
+        kept = {name: dtype for name, dtype in self.columns.items() if name not in names}
+        return Schema(self.name, keys, kept)
+
+    def empty(self) -> pd.DataFrame:
+        """Return the table without rows."""
+        return self.cast(pd.DataFrame(columns=list(self.columns)))
+
     def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the columns of this schema, in its order, with its dtypes."""
         return frame[list(self.columns)].astype(dict(self.columns))

@@ -47,6 +47,7 @@ def s_inhibition(
     *,
     name_movers: Sequence[Head],
     candidates: Sequence[Head] | None = None,
+    freeze_mlps: bool = False,
     batch_size: int | None = None,
     memory_mb: int | None = None,
 ) -> pd.DataFrame:
@@ -74,6 +75,7 @@ def s_inhibition(
         subject: gives the model, the seed, and IOI prompts with the roles io, s1 and s2.
         name_movers: (layer, head) of the heads that are listened to.
         candidates: (layer, head) of the heads to test; None for all before the last name mover.
+        freeze_mlps: see `patch_paths`.
         batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
         memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
 
@@ -87,6 +89,8 @@ def s_inhibition(
         heads = range(subject.model.cfg.n_heads)
         candidates = [(layer, head) for layer in range(last) for head in heads]
     pairs, frames = _pairs_of(subject), []
+    if not candidates:
+        return _frame([], ScoreStatus.OK)
     for flip, corrupted in flipped_prompts(pairs, seed=subject.seed).items():
         patched = patch_paths(
             subject.model,
@@ -94,6 +98,7 @@ def s_inhibition(
             receivers=[HeadPort(layer, head, "q") for layer, head in name_movers],
             senders=candidates,
             sender_positions="end",
+            freeze_mlps=freeze_mlps,
             attention=True,
             batch_size=batch_size,
             memory_mb=memory_mb,

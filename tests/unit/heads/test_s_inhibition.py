@@ -125,6 +125,27 @@ def test_without_name_movers_there_is_an_empty_frame_that_says_so(random_model, 
     ]
 
 
+def test_mlps_are_held_where_asked_for(random_model, pairs, monkeypatch):
+    asked = []
+    patch = module.patch_paths
+
+    def watched(*given, **options):
+        asked.append(options["freeze_mlps"])
+        return patch(*given, **options)
+
+    monkeypatch.setattr(module, "patch_paths", watched)
+    subject = Subject(random_model, 0, pairs)
+    s_inhibition(subject, name_movers=MOVERS, candidates=[(0, 1)], freeze_mlps=True)
+    assert asked == [True] * 5
+
+
+def test_without_candidates_no_prompt_is_run(random_model, pairs, monkeypatch):
+    monkeypatch.setattr(module, "patch_paths", None)
+    frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=MOVERS, candidates=[])
+    assert frame.empty
+    assert frame.attrs["status"] == ScoreStatus.OK
+
+
 def test_name_movers_of_the_first_layer_hear_no_head(random_model, pairs):
     frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=[(0, 1)])
     assert frame.empty

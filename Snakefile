@@ -23,6 +23,7 @@ include: "workflow/rules/tasks.smk"
 include: "workflow/rules/activations.smk"
 include: "workflow/rules/circuits.smk"
 include: "workflow/rules/heads.smk"
+include: "workflow/rules/algorithm.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/figures_algorithm.smk"
@@ -35,6 +36,7 @@ localrules:
     activations,
     circuits,
     heads,
+    algorithms,
     tables,
     figures,
 

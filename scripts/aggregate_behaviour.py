@@ -1,6 +1,6 @@
 """Put the behaviour of all models and steps into one table."""
 
-from circuitlapse.aggregate import behaviour_table
+from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
 from circuitlapse.jobs import job_logging
@@ -9,7 +9,7 @@ from circuitlapse.schemas import BEHAVIOUR
 with job_logging(snakemake.log[0]) as log:
     frames = [read_table(path, BEHAVIOUR) for path in snakemake.input]
     order = {"models": snakemake.params.models, "tasks": snakemake.params.tasks}
-    table = behaviour_table(frames, **order)
+    table = stack(frames, BEHAVIOUR, **order)
     log.info("%d rows from %d files", len(table), len(frames))
     origin = provenance({path: file_hash(path) for path in snakemake.input}, order)
     write_table(snakemake.output.parquet, table, provenance=origin, csv=snakemake.output.csv)

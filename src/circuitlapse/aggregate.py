@@ -13,11 +13,7 @@ from numpy import ndarray
 from circuitlapse.errors import ArtifactError, unknown_name
 from circuitlapse.rankings import areas
 from circuitlapse.records import CircuitRecord
-from circuitlapse.schemas import (
-    BEHAVIOUR,
-    CIRCUIT_SCHEMAS,
-    Schema,
-)
+from circuitlapse.schemas import CIRCUIT_SCHEMAS, Schema
 from circuitlapse.types import Ranking, Status
 
 LATE_SHARE = 0.05
@@ -45,13 +41,14 @@ class CircuitTables(NamedTuple):
     areas: pd.DataFrame
 
 
-def behaviour_table(
-    frames: Iterable[pd.DataFrame], *, models: Sequence[str], tasks: Sequence[str]
+def stack(
+    frames: Iterable[pd.DataFrame], schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
 ) -> pd.DataFrame:
-    """Concatenate the behaviour of single (model, step) jobs.
+    """Concatenate the tables of single jobs.
 
     Args:
-        frames: each with the columns of `schemas.BEHAVIOUR`.
+        frames: each with the columns of `schema`.
+        schema: of one job's table and of all.
         models: the order of rows, as in the configuration.
         tasks: likewise.
 
@@ -59,10 +56,19 @@ def behaviour_table(
         ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
             task is not in the configuration.
     """
+    return in_order(concatenated(frames, schema), schema, models=models, tasks=tasks)
+
+
+def concatenated(frames: Iterable[pd.DataFrame], schema: Schema) -> pd.DataFrame:
+    """Concatenate tables that must follow a schema.
+
+    Raises:
+        ArtifactError: if one breaks it.
+    """
     frames = list(frames)
     for index, frame in enumerate(frames):
-        BEHAVIOUR.check(frame, where=f"behaviour of job {index}")
-    return in_order(pd.concat(frames), BEHAVIOUR, models=models, tasks=tasks)
+        schema.check(frame, where=f"{schema.name} of job {index}")
+    return pd.concat(frames, ignore_index=True)
 
 
 def circuit_tables(

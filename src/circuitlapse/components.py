@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from circuitlapse.aggregate import in_order
+from circuitlapse.aggregate import concatenated, in_order
 from circuitlapse.graph import HEAD_NAME
 from circuitlapse.schemas import COMPONENTS, HEADS
 from circuitlapse.types import Status
@@ -65,10 +65,7 @@ def components_table(
         ArtifactError: if a frame breaks the schema, an observation comes twice, or a model is
             not in the configuration.
     """
-    frames = list(frames)
-    for index, frame in enumerate(frames):
-        HEADS.check(frame, where=f"heads of job {index}")
-    rows = pd.concat(frames, ignore_index=True)
+    rows = concatenated(frames, HEADS)
     tasks = {name: built.get(score.builder) or score.builder for name, score in SCORES.items()}
     rows["task"] = rows["score"].map(tasks)
     rows["unit"] = rows["score"].map({name: score.unit for name, score in SCORES.items()})

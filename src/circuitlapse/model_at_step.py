@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy import ndarray
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import PairActivations, cache_activations
+from circuitlapse.algorithm import Thresholds, trace_greater_than, trace_ioi
 from circuitlapse.behaviour import behaviour
 from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
 from circuitlapse.heads import score_heads, undefined_scores
@@ -22,7 +23,8 @@ from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
 from circuitlapse.models import load_model, n_parameters, n_tokens
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.records import CircuitRecord
-from circuitlapse.schemas import HEADS
+from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
+from circuitlapse.selection import Circuit
 from circuitlapse.statistics import Bootstrap
 from circuitlapse.tasks.base import Task
 from circuitlapse.types import UNITS
@@ -121,6 +123,48 @@ class ModelAtStep:
             for name, status in missing.items()
         ]
         return HEADS.cast(pd.concat([frame, *nothing]).assign(**self.where))
+
+    def ioi_algorithm(
+        self,
+        task: Task,
+        scores: pd.DataFrame,
+        circuit: Circuit | None,
+        options: Mapping[str, Any],
+        bootstrap: Bootstrap,
+    ) -> dict[str, pd.DataFrame]:
+        """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
+
+        Args:
+            task: an IOI task.
+            scores: from `heads`.
+            circuit: of this task; None where none was found.
+            options: thresholds and `freeze_mlps`, as in the configuration.
+            bootstrap: for intervals.
+        """
+        thresholds = {field.name: options[field.name] for field in fields(Thresholds)}
+        found = trace_ioi(
+            self.model,
+            self._pairs(task),
+            scores=scores,
+            circuit=circuit,
+            thresholds=Thresholds(**thresholds),
+            freeze_mlps=options["freeze_mlps"],
+            bootstrap=bootstrap,
+            seed=task.seed,
+            **self._limits,
+        )
+        frames = (found.effects, found.s2i, found.roles, found.consistency)
+        return {
+            table: schema.cast(frame.assign(**self.where, task=task.name))
+            for (table, schema), frame in zip(IOI_SCHEMAS.items(), frames, strict=True)
+        }
+
+    def greater_than_algorithm(
+        self, task: Task, runs: PairActivations, circuit: Circuit | None
+    ) -> pd.DataFrame:
+        """Return the table `gt_algorithm`; `runs` are those of `run`, maybe read from disk."""
+        found = trace_greater_than(self.model, self._pairs(task), circuit=circuit, activations=runs)
+        return GT_ALGORITHM.cast(found.assign(**self.where, task=task.name))
 
     @property
     def _limits(self) -> dict[str, Any]:

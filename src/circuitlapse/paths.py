@@ -27,6 +27,7 @@ class Paths:
         self.circuit = f"{results}/circuits/{{model}}/{{task}}/step{{step}}.h5"
         # one file per job
         self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"
+        self.algorithm = f"{results}/algorithm/{{model}}/step{{step}}/{{table}}.parquet"
         # what one reads in the end
         self.table = f"{results}/tables/{{table}}.parquet"
         self.table_csv = f"{results}/tables/{{table}}.csv"

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.aggregate import behaviour_table, circuit_tables, lacks_late_behaviour
+from circuitlapse.aggregate import circuit_tables, lacks_late_behaviour, stack
 from circuitlapse.errors import ArtifactError
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS
@@ -71,30 +71,30 @@ def test_behaviour_is_in_the_order_of_the_configuration_and_then_by_step():
         behaviour_rows("small", 10, "ioi", "sva"),
         behaviour_rows("small", 2, "sva", "ioi"),
     ]
-    table = behaviour_table(frames, **ORDER)
+    table = stack(frames, BEHAVIOUR, **ORDER)
     BEHAVIOUR.check(table, where="test")
     assert list(table[["model", "task", "step"]].itertuples(index=False, name=None)) == [
         ("small", "sva", 2), ("small", "sva", 10), ("small", "ioi", 2), ("small", "ioi", 10),
         ("large", "sva", 10), ("large", "ioi", 10),
     ]  # fmt: skip
-    pd.testing.assert_frame_equal(table, behaviour_table(frames[::-1], **ORDER))
+    pd.testing.assert_frame_equal(table, stack(frames[::-1], BEHAVIOUR, **ORDER))
 
 
 def test_an_observation_that_comes_twice_is_refused():
     frames = [behaviour_rows("small", 2, "ioi")] * 2
     with pytest.raises(ArtifactError, match=r"model=small.*task=ioi, step=2.* more than once"):
-        behaviour_table(frames, **ORDER)
+        stack(frames, BEHAVIOUR, **ORDER)
 
 
 def test_a_model_that_is_not_in_the_configuration_is_refused():
     with pytest.raises(ArtifactError, match="unknown model 'smal'; did you mean 'small'"):
-        behaviour_table([behaviour_rows("smal", 2, "ioi")], **ORDER)
+        stack([behaviour_rows("smal", 2, "ioi")], BEHAVIOUR, **ORDER)
 
 
 def test_a_frame_with_a_wrong_dtype_is_refused():
     frame = behaviour_rows("small", 2, "ioi").astype({"n": "int64"})
     with pytest.raises(ArtifactError, match="column 'n' is int64, expected int32"):
-        behaviour_table([frame], **ORDER)
+        stack([frame], BEHAVIOUR, **ORDER)
 
 
 def test_the_summary_of_one_circuit_is_what_one_computes_by_hand():

@@ -10,12 +10,16 @@ FIGURES = {
     *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
     *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
 }
-ONCE = {
-    "all",
-    "make_corpus",
+TABLES = {
+    "aggregate_algorithm",
     "aggregate_behaviour",
     "aggregate_circuits",
     "aggregate_components",
+}
+ONCE = {
+    "all",
+    "make_corpus",
+    *TABLES,
     *FIGURES,
 }
 
@@ -30,12 +34,14 @@ def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, conf
         "cache_activations": models * steps,
         "discover_circuit": models * steps,
         "score_heads": models * steps,
+        "trace_algorithm": models * steps,
     }
 
 
 def test_every_stage_can_be_asked_for_by_name(workflow):
     assert set(workflow.jobs("models")) == {"models", "make_corpus", "train_suite"}
     assert "aggregate_circuits" not in workflow.jobs("circuits")
+    assert {"score_heads", "trace_algorithm"} <= set(workflow.jobs("algorithms"))
     assert "plot_circuits" not in workflow.jobs("tables")
     assert "plot_circuits" in workflow.jobs("figures")
     keep = ("--config", "activations={keep: true}")
@@ -56,7 +62,7 @@ def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(
 @pytest.mark.parametrize(
     ("files", "rules"),
     [
-        ("tables/*.csv", {"aggregate_behaviour", "aggregate_circuits", "aggregate_components"}),
+        ("tables/*.csv", TABLES),
         ("figures/*.pdf", FIGURES),
         ("figures/*.png", FIGURES),
     ],

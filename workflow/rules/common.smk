@@ -45,12 +45,12 @@ wildcard_constraints:
     step=r"\d+",
 
 
-def per_step(template, models=ANALYSED):
-    """Return one path for every model that has circuits, and each of its analysed steps."""
+def per_step(template, models=ANALYSED, **values):
+    """Return one path for every model that has circuits, its analysed steps and other values."""
     return [
         path
         for model in models
-        for path in expand(template, model=model.name, step=model.steps)
+        for path in expand(template, model=model.name, step=model.steps, **values)
     ]
 
 
@@ -67,8 +67,8 @@ def made_of(model, step):
     """Return what all jobs together make of one model at one step."""
     templates = [PATHS.behaviour]
     if CONFIG.model(model).circuits:
-        templates += [PATHS.circuit, PATHS.heads]
-    return expand(templates, model=model, step=step, task=TASKS)
+        templates += [PATHS.circuit, PATHS.heads, PATHS.algorithm]
+    return expand(templates, model=model, step=step, task=TASKS, table="effects")
 
 
 def before_fetching(wildcards):
@@ -116,6 +116,27 @@ def ioi_prompts(wildcards):
     return {
         "task": PATHS.task.format(suite=CONFIG.suite, task=IOI),
         "activations": PATHS.activations.format(task=IOI, **wildcards),
+    }
+
+
+def known_tasks(wildcards):
+    """Return what is needed of the tasks whose algorithms are known, of those that there are."""
+    needed = [
+        (IOI, {"ioi_task": PATHS.task, "ioi_circuit": PATHS.circuit}),
+        (
+            GREATER_THAN,
+            {
+                "gt_task": PATHS.task,
+                "gt_circuit": PATHS.circuit,
+                "gt_activations": PATHS.activations,
+            },
+        ),
+    ]
+    return {
+        name: template.format(suite=CONFIG.suite, task=task, **wildcards)
+        for task, templates in needed
+        if task is not None
+        for name, template in templates.items()
     }
 
 

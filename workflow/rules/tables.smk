@@ -59,9 +59,40 @@ rule aggregate_circuits:
         "../../scripts/aggregate_circuits.py"
 
 
+rule aggregate_algorithm:
+    input:
+        s2i=per_step(PATHS.algorithm, table="s2i"),
+        roles=per_step(PATHS.algorithm, table="roles"),
+        algorithm_consistency=per_step(PATHS.algorithm, table="algorithm_consistency"),
+        gt_algorithm=per_step(PATHS.algorithm, table="gt_algorithm"),
+    output:
+        parquet=expand(PATHS.table, table=ALGORITHM_TABLES),
+        csv=expand(PATHS.table_csv, table=ALGORITHM_TABLES),
+    log:
+        f"{PATHS.logs}/aggregate_algorithm.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_algorithm.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    message:
+        "Collect what was traced of the algorithms"
+    script:
+        "../../scripts/aggregate_algorithm.py"
+
+
 rule aggregate_components:
     input:
-        scores=per_step(PATHS.heads),
+        scores=[
+            *per_step(PATHS.heads),
+            *per_step(PATHS.algorithm, table="effects"),
+        ],
         summary=PATHS.table.format(table="circuit_summary"),
         edges=PATHS.table.format(table="circuit_edges"),
     output:
@@ -90,7 +121,7 @@ rule tables:
     input:
         expand(
             [PATHS.table, PATHS.table_csv],
-            table=["behaviour", *CIRCUIT_TABLES, "components"],
+            table=["behaviour", *CIRCUIT_TABLES, *ALGORITHM_TABLES, "components"],
         ),
     message:
         "All tables are there"

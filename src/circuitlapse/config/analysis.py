@@ -18,6 +18,7 @@ FastMethod = Literal[
 
 CIRCUITS = "circuits, and activations unless kept"
 HEADS = "head scores, and activations unless kept"
+ALGORITHM = "algorithms, and activations unless kept"
 
 
 class Activations(Section):
@@ -159,6 +160,32 @@ class Heads(Section):
         "as it is (none), as in the paper's implementation.",
         "ln2",
         reruns=HEADS,
+    )
+
+
+class Algorithm(Section):
+    """What makes a head a part of the IOI algorithm, and how its effect is measured."""
+
+    min_copy: float = key(
+        "Copy score above which a head can be a name mover, in %.",
+        10.0,
+        reruns=ALGORITHM,
+        ge=0,
+        le=100,
+    )
+    min_cspa: float = key("cspa above which a head suppresses copies.", 0.1, reruns=ALGORITHM, le=1)
+    max_effect: float = key(
+        "Effect below which a head can be an S-inhibition, induction or duplicate-token head; at "
+        "-1 the metric falls to its corrupted level.",
+        -0.001,
+        reruns=ALGORITHM,
+        le=0,
+    )
+    freeze_mlps: bool = key(
+        "Hold MLPs when a path is patched, so that a path through an MLP does not count as direct; "
+        "the paper's implementation recomputes them.",
+        False,
+        reruns=ALGORITHM,
     )
 
 

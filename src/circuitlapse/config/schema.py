@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from circuitlapse.config.analysis import (
     Activations,
+    Algorithm,
     Bootstrap,
     Circuits,
     Compute,
@@ -72,6 +73,7 @@ class Config(Section):
     activations: Activations = section(Activations)
     circuits: Circuits = section(Circuits)
     heads: Heads = section(Heads)
+    algorithm: Algorithm = section(Algorithm)
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)

@@ -22,6 +22,7 @@ from circuitlapse.schemas.heads import (
     GT_ALGORITHM,
     HEAD_SCORES,
     HEADS,
+    IOI_SCHEMAS,
     ROLES,
     S2I,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "GT_ALGORITHM",
     "HEADS",
     "HEAD_SCORES",
+    "IOI_SCHEMAS",
     "RANKING_AREA",
     "RANKING_CURVE",
     "REPRODUCTION",

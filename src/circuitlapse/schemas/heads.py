@@ -75,3 +75,11 @@ GT_ALGORITHM = Schema(
 
 ALGORITHM_SCHEMAS = (S2I, ROLES, ALGORITHM_CONSISTENCY, GT_ALGORITHM)
 """The tables that tracing the algorithms makes, in this order."""
+
+IOI_SCHEMAS = {
+    "effects": HEADS,
+    "s2i": S2I,
+    "roles": ROLES,
+    "algorithm_consistency": ALGORITHM_CONSISTENCY,
+}
+"""What one job makes of the IOI algorithm, by the name of its file; `effects` become components."""

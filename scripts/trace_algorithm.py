@@ -1,0 +1,48 @@
+"""Trace the known algorithms in one model at one step: what the heads and MLPs do in them."""
+
+import torch
+
+from circuitlapse.io.activations import read_activations
+from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.provenance import file_hash, provenance, weights_hash
+from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.tasks import read_task
+from circuitlapse.jobs import job_logging
+from circuitlapse.model_at_step import ModelAtStep
+from circuitlapse.models import DTYPES
+from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
+from circuitlapse.selection import circuit_of
+from circuitlapse.statistics import Bootstrap
+
+params, given = snakemake.params, snakemake.input
+with job_logging(snakemake.log[0]) as log:
+    torch.set_num_threads(params.compute["threads"])
+    model = ModelAtStep.load(given.model, params.where, params.compute)
+    weights = weights_hash(given.model)
+    schemas = IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
+    tables = {name: schema.empty() for name, schema in schemas.items()}
+    if source := given.get("ioi_task"):
+        tables |= model.ioi_algorithm(
+            read_task(source),
+            read_table(given.heads, HEADS),
+            circuit_of(read_circuit(given.ioi_circuit)),
+            params.algorithm,
+            Bootstrap(**params.bootstrap),
+        )
+        for row in tables["algorithm_consistency"].itertuples():
+            log.info("%s, %s: %.3g %% (%s)", row.panel, row.denominator, row.pct, row.status)
+    else:
+        log.info("no ioi task: its tables are empty")
+    if source := given.get("gt_task"):
+        task, circuit = read_task(source), circuit_of(read_circuit(given.gt_circuit))
+        inputs = {"weights": weights, "task": task.content_hash}
+        how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
+        runs = read_activations(given.gt_activations, inputs=inputs, **how)
+        tables["gt_algorithm"] = model.greater_than_algorithm(task, runs, circuit)
+    else:
+        log.info("no greater_than task: its table is empty")
+    hashes = {name: file_hash(path) for name, path in given.items() if name != "model"}
+    origin = provenance({"weights": weights} | hashes, dict(params.items()))
+    for (name, table), path in zip(tables.items(), snakemake.output, strict=True):
+        write_table(path, table, provenance=origin)
+        log.info("%s: %d rows", name, len(table))

@@ -9,6 +9,7 @@ from tests.workflow.conftest import ROOT
 FIGURES = {
     *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
     *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
+    *("plot_ioi_components", "plot_algorithm", "plot_greater_than"),
 }
 TABLES = {
     "aggregate_algorithm",
@@ -35,6 +36,7 @@ def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, conf
         "discover_circuit": models * steps,
         "score_heads": models * steps,
         "trace_algorithm": models * steps,
+        "plot_circuit_diagram": tasks,
     }
 
 

@@ -20,8 +20,8 @@ rule trace_algorithm:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=1800,
-        runtime=60,
+        mem_mb=memory(1800),
+        runtime=minutes(60),
         gpu=GPUS,
     params:
         where=model_params,

@@ -28,7 +28,8 @@ LABELS = {model.name: model.label for model in CONFIG.models if not model.varian
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]
-FIGURES += ["components", "components_per_model", "tertiary_heads"]
+FIGURES += ["components", "components_per_model", "tertiary_heads", "ioi_components"]
+FIGURES += ["algorithm", "greater_than"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 # CUDA takes memory of the host, but what a forward pass holds lies on the GPU then
@@ -60,6 +61,16 @@ def per_step_and_task(template):
         path
         for model in ANALYSED
         for path in expand(template, model=model.name, task=TASKS, step=model.steps)
+    ]
+
+
+def diagrams(template):
+    """Return the paths of the diagrams that are always drawn: the largest model's last step."""
+    last = [model for model in ANALYSED if not model.variant_of][-1:]
+    return [
+        path
+        for model in last
+        for path in expand(template, model=model.name, task=TASKS, step=model.steps[-1])
     ]
 
 

@@ -101,5 +101,7 @@ rule figures:
     input:
         expand(PATHS.figure_pdf, figure=FIGURES),
         expand(PATHS.figure_png, figure=FIGURES),
+        diagrams(PATHS.diagram_pdf),
+        diagrams(PATHS.diagram_png),
     message:
         "All figures are there"

@@ -20,8 +20,8 @@ rule plot_components:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         labels=LABELS,
         length=CONFIG.heads.length,
@@ -51,8 +51,8 @@ rule plot_components_per_model:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         labels=LABELS,
         length=CONFIG.heads.length,
@@ -82,8 +82,8 @@ rule plot_tertiary_heads:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         labels=LABELS,
         length=CONFIG.heads.length,
@@ -114,8 +114,8 @@ rule plot_ioi_components:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=20,
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
         labels=LABELS,
         min_step=CONFIG.figures.min_step,

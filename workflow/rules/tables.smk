@@ -76,8 +76,8 @@ rule aggregate_algorithm:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         models=MODELS,
         tasks=TASKS,

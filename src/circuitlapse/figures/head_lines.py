@@ -13,6 +13,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy import ndarray
 
@@ -30,7 +31,7 @@ _MARKERS = 12
 """About so many markers a line has at most."""
 _CHANCE = "_chance"
 """Label of the line of chance; matplotlib keeps what starts like this off legends."""
-_NOTHING = 0.01
+_NOTHING = 0.05
 """A y axis reaches at least that far: what stays below is too small to matter."""
 
 
@@ -71,6 +72,9 @@ class Rows:
     def finish(self) -> Figure:
         """Label the x axis, and make the figure as tall as panels, titles and keys need."""
         label_log(self.grid[0, 0].xaxis)
+        if not any(axes.has_data() for axes in self.grid.flat):
+            self.grid[0, 0].xaxis.set_major_locator(NullLocator())
+            self.grid[0, 0].xaxis.set_minor_locator(NullLocator())
         keys = [_KEY_LINE_IN * lines + 0.1 * bool(lines) for lines in self._lines]
         titles = [0.13 * lines + 0.04 for lines in self._title_lines if lines]
         panels = (PANEL_IN + 0.28) * len(self.grid)

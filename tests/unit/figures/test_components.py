@@ -140,6 +140,7 @@ def test_a_model_without_a_score_or_a_circuit_is_not_passed_over_in_the_key(tabl
 def test_an_empty_table_says_so_in_every_panel(table, labels):
     _, grid = figure_of(table[:0], labels)
     assert {words_in(axes) for axes in grid.flat} == {"not analysed"}
+    assert not len(grid[2, 0].get_xticks())
 
 
 @pytest.mark.parametrize("n_models", [1, 8])

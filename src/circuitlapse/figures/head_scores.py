@@ -35,6 +35,7 @@ REASONS = {
     "no_tokens": "the tokenizer lacks the words",
     "no_effect": "heads have no effect",
     "no_name_movers": "no name movers",
+    "not_tested": "no circuit head\nfeeds name movers",
     "skipped": "layers left out",
 }
 NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,9 @@ def _analysed(
         of_score(components, name, models=[model])
         for name in ("copy", "attn_io", "attn_s1", "cspa")
     )
-    changes = _changes(io, s2i[s2i["model"] == model])
+    heard = components[(components["model"] == model) & (components["score"] == "e_nm_q")]
+    steps = heard.loc[heard["value"].notna(), "step"].unique()
+    changes = _changes(io, s2i[s2i["model"] == model], steps_with_movers=steps.tolist())
     return {"copy": copy, "attn_io": io, _RATIO: _ratio(io, s1), "cspa": cspa} | changes
 
 
@@ -96,14 +98,24 @@ def _ratio(io: pd.DataFrame, s1: pd.DataFrame) -> pd.DataFrame:
     return io.assign(value=ratio.where(ratio > 0))
 
 
-def _changes(heads: pd.DataFrame, s2i: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return for each change a row for every head of `heads`; NaN where it was not tested."""
+def _changes(
+    heads: pd.DataFrame, s2i: pd.DataFrame, *, steps_with_movers: Collection[int]
+) -> dict[str, pd.DataFrame]:
+    """Return for each change a row for every head of `heads`; NaN where it was not tested.
+
+    An effect on name movers' queries is known at `steps_with_movers`: there are name movers then.
+    """
     at = ["step", "task", "layer", "head"]
     telling = s2i.loc[s2i["flip"] == TELLING, [*at, *_CHANGES]]
     tested = heads.drop(columns=["value", "status"]).merge(
         telling.assign(status="ok"), on=at, how="left"
     )
-    tested = tested.fillna({"status": "no_name_movers"})
+    reason = (
+        tested["step"]
+        .isin(list(steps_with_movers))
+        .map({True: "not_tested", False: "no_name_movers"})
+    )
+    tested["status"] = tested["status"].fillna(reason)
     return {
         change: tested.drop(columns=list(_CHANGES)).assign(value=tested[change].astype("float64"))
         for change in _CHANGES
@@ -152,8 +164,9 @@ def _why_empty(analysed: pd.DataFrame, *, name: str, min_step: int) -> str:
     rows = style.drawable(analysed, min_step=min_step)
     if len(rows) and not rows["in_circuit"].fillna(False).any():
         return "no circuit"
-    if len(rows) and name in _CHANGES and (rows["status"] == "no_name_movers").all():
-        return REASONS["no_name_movers"]
+    if len(rows) and name in _CHANGES and not (rows["status"] == "ok").any():
+        movers = (rows["status"] == "not_tested").any()
+        return REASONS["not_tested" if movers else "no_name_movers"]
     if rows["value"].isna().all():
         return why_empty(analysed, min_step=min_step)
     return "no circuit contains\na tested head" if name in _CHANGES else NO_CIRCUIT_HEAD

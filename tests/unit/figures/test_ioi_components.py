@@ -99,6 +99,10 @@ def words(axes) -> str:
 
 def test_empty_panels_say_why(table, s2i):
     assert {words(axes) for axes in panels(table, s2i[:0])[4:]} == {"no name movers"}
+    heard = table[table["score"] == "attn_io"].assign(score="e_nm_q", value=np.float32(-0.1))
+    movers = pd.concat([table, heard[heard["step"] == 512]])
+    found = {words(axes) for axes in panels(movers, s2i[:0])[4:]}
+    assert found == {"no circuit head feeds name movers"}
     none = table.assign(in_circuit=pd.array([pd.NA] * len(table), "boolean"))
     assert {words(axes) for axes in panels(none, s2i)} == {"no circuit"}
     assert {words(axes) for axes in panels(table[:0], s2i[:0])} == {"not analysed"}

@@ -1,5 +1,7 @@
 """Records of circuits, and those of their parts that most tests do not look at."""
 
+from typing import Any
+
 import numpy as np
 
 from circuitlapse.records import CircuitRecord
@@ -33,6 +35,17 @@ NO_RANKINGS = {
 """None at all, for two prompts."""
 
 
+def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, Any]:
+    """No halves of the prompts, in a graph of this size."""
+    return {
+        "half_of_prompt": np.full(n_prompts, -1),
+        "half_seed": None,
+        "half_scores": np.zeros((0, sources, targets)),
+        "half_in_circuit": np.zeros((0, sources, targets), dtype=bool),
+        "half_status": (),
+    }
+
+
 def record_of(graph, edges=(), *, n_prompts=2, **changes):
     """Return the record of a circuit of named edges; without edges, of no circuit at all."""
     mask = np.zeros_like(graph.exists)
@@ -50,5 +63,6 @@ def record_of(graph, edges=(), *, n_prompts=2, **changes):
         "f_raw_low": 0.5, "f_raw_high": 1.0, "curve_n_requested": no_size,
         "curve_n_edges": no_size, "curve_metric": np.zeros((0, n_prompts)),
         **HOW, **NO_RANKINGS, "ranking_metric": np.zeros((0, n_prompts)),
+        **no_halves(sources=mask.shape[0], targets=mask.shape[1], n_prompts=n_prompts),
     }  # fmt: skip
     return CircuitRecord(**{**values, **changes})

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -89,6 +90,11 @@ class RunActivations:
         attn_out = [block.attn.o(self.z[:, :, layer].flatten(2)) for layer, block in layers]
         return Outputs(self.embed, self.z, self.mlp_out, torch.stack(attn_out, 2))
 
+    def take(self, rows: Int[ndarray, " row"]) -> RunActivations:
+        """Return copies of the prompts at the given places, in that order."""
+        index = torch.as_tensor(rows, device=self.embed.device)
+        return RunActivations(*(getattr(self, part.name)[index] for part in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class PairActivations:
@@ -96,6 +102,10 @@ class PairActivations:
 
     clean: RunActivations
     corrupted: RunActivations
+
+    def take(self, rows: Int[ndarray, " row"]) -> PairActivations:
+        """Return copies of the prompts at the given places, in that order."""
+        return PairActivations(self.clean.take(rows), self.corrupted.take(rows))
 
     def check(self, pairs: PromptPairs) -> None:
         """Compare with the pairs that these activations are said to be of.

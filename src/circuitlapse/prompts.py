@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Int
+from numpy import ndarray
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -125,6 +126,18 @@ class PromptPairs:
             self.correct[part],
             self.wrong[part],
             {name: positions[part] for name, positions in self.roles.items()},
+        )
+
+    def take(self, rows: Int[ndarray, " row"]) -> PromptPairs:
+        """Return the pairs at the given places, in that order."""
+        index = torch.as_tensor(rows, device=self.end.device)
+        return PromptPairs(
+            self.clean[index],
+            self.corrupted[index],
+            self.end[index],
+            [self.correct[row] for row in rows],
+            [self.wrong[row] for row in rows],
+            {name: positions[index] for name, positions in self.roles.items()},
         )
 
     def repeat(self, times: int) -> PromptPairs:

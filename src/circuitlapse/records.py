@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -72,9 +73,20 @@ class CircuitRecord:
     ranking_n_requested: Int[ndarray, " row"]
     ranking_n_edges: Int[ndarray, " row"]
     ranking_metric: Float[ndarray, "row prompt"]
+    half_of_prompt: Int[ndarray, " prompt"]
+    """The half of the prompts that each one is in, 0 or 1; -1 where no halves were made."""
+    half_seed: int | None
+    """Seed that made the halves; None where there are none."""
+    half_scores: Float[ndarray, "half source target"]
+    """As `scores`, on each half alone; NaN where it was not searched."""
+    half_in_circuit: Bool[ndarray, "half source target"]
+    """The circuit of each half, found as that of all prompts."""
+    half_status: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        for kind, name, known in (("metric", self.metric, Metric), ("status", self.status, Status)):
+        names: list[tuple[str, str, Iterable[str]]] = [("metric", self.metric, Metric)]
+        names += [("status", status, Status) for status in (self.status, *self.half_status)]
+        for kind, name, known in names:
             if name not in set(known):
                 raise UnknownNameError(f"{self.name}: {unknown_name(kind, name, known)}")
         for field, shape in self._shapes().items():
@@ -128,4 +140,6 @@ class CircuitRecord:
         rows = (len(self.ranking_name),)
         shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges")}
         shapes |= {"ranking_n_requested": rows, "ranking_metric": rows + prompts}
+        halves = (len(self.half_status), *edges)
+        shapes |= {"half_of_prompt": prompts, "half_scores": halves, "half_in_circuit": halves}
         return shapes if self.m_circuit is None else shapes | {"m_circuit": prompts}

@@ -88,6 +88,35 @@ class Status(StrEnum):
     """A circuit passes the threshold, but does the task better than the model by over 20 %."""
     NOT_REACHED = "not_reached"
     """No circuit up to the cap passes the threshold; the one at the cap is reported."""
+    TOO_FEW_PROMPTS = "too_few_prompts"
+    """Said of half of the prompts only: they are fewer than `MIN_PROMPTS`, and not searched."""
+
+
+class Comparison(StrEnum):
+    """Which two circuits of one model are compared."""
+
+    CONSECUTIVE = "consecutive"
+    """Those of two neighbouring steps of the schedule that the models share."""
+    REFERENCE = "reference"
+    """That of each step with that of the reference step."""
+    HALVES = "halves"
+    """Those found on two halves of the prompts at one step: the noise floor."""
+
+
+class Level(StrEnum):
+    """What a circuit is taken as a set of."""
+
+    EDGE = "edge"
+    NODE = "node"
+
+
+class Weighting(StrEnum):
+    """How much each edge or node of a circuit counts."""
+
+    NONE = "none"
+    """All alike."""
+    ABS = "abs"
+    """By its share of the circuit's summed |score|."""
 
 
 TASK_METRICS = (Metric.LOGIT_DIFF, Metric.PROB_DIFF)

@@ -1,7 +1,10 @@
+from dataclasses import fields
+
+import numpy as np
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from circuitlapse.activations import SIDES, cache_activations, run_outputs
+from circuitlapse.activations import SIDES, RunActivations, cache_activations, run_outputs
 from circuitlapse.batching import Limits
 
 
@@ -49,3 +52,12 @@ def test_layer_norm_scales_are_standard_deviations(random_model, random_pairs):
     variance = runs.clean.embed.var(dim=-1, correction=0)
     expected = (variance + random_model.cfg.eps).sqrt()
     torch.testing.assert_close(runs.clean.ln1_scale[:, :, 0], expected)
+
+
+def test_every_part_of_the_prompts_that_are_taken_comes_along(random_model, random_pairs):
+    runs = cache_activations(random_model, random_pairs)
+    part = runs.take(np.array([4, 1]))
+    for side in SIDES:
+        for field in fields(RunActivations):
+            whole, taken = (getattr(getattr(r, side), field.name) for r in (runs, part))
+            assert torch.equal(taken, torch.stack([whole[4], whole[1]])), field.name

@@ -8,7 +8,7 @@ from circuitlapse.aggregate import circuit_tables, lacks_late_behaviour, stack
 from circuitlapse.errors import ArtifactError
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS
-from tests.records import HOW, NO_RANKINGS, RANKINGS
+from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
 
@@ -51,6 +51,7 @@ def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
         "m_circuit": np.array([1.0, 2.5]), "f_raw_low": 0.7, "f_raw_high": 1.0,
         "curve_n_requested": np.array([1, 3]), "curve_n_edges": np.array([0, 2]),
         "curve_metric": np.array([[0.5, -0.5], [1.0, 2.5]]), **HOW, **RANKINGS,
+        **no_halves(sources=3, targets=5),
     }  # fmt: skip
     return CircuitRecord(**{**values, **changes})
 

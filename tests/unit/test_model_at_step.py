@@ -49,7 +49,7 @@ def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, po
 
 
 def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
-    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", 1, SEARCH, BOOTSTRAP)
+    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", 1, False, SEARCH, BOOTSTRAP)
     runs = model.run(task)
     record = model.circuit(task, runs, settings)
     assert {name: getattr(record, name) for name in WHERE} == WHERE

@@ -1,4 +1,5 @@
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 
@@ -67,3 +68,13 @@ def test_roles_go_with_their_pairs():
     assert pairs.batch(1, 2).roles["name"].tolist() == [0]
     assert pairs.repeat(2).roles["name"].tolist() == [1, 0, 1, 0]
     assert pairs.to("cpu").roles["name"].tolist() == [1, 0]
+
+
+def test_pairs_can_be_taken_by_their_places():
+    pairs = pairs_of(roles={"name": torch.tensor([1, 0])}).repeat(2)
+    part = pairs.take(np.array([3, 0]))
+    assert part.clean.tolist() == [pairs.clean[3].tolist(), pairs.clean[0].tolist()]
+    assert part.corrupted.tolist() == [pairs.corrupted[3].tolist(), pairs.corrupted[0].tolist()]
+    assert (part.correct, part.wrong) == ([[8], [7]], [[7], [8]])
+    assert part.end.tolist() == [pairs.end[3], pairs.end[0]]
+    assert part.roles["name"].tolist() == [0, 1]

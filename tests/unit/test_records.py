@@ -6,7 +6,7 @@ import pytest
 
 from circuitlapse.errors import ArtifactError, UnknownNameError
 from circuitlapse.records import CircuitRecord
-from tests.records import HOW, RANKINGS
+from tests.records import HOW, RANKINGS, no_halves
 
 SOURCES = ("input", "a0.h0", "m0")
 TARGETS = ("a0.h0<q>", "a0.h0<k>", "a0.h0<v>", "m0", "logits")
@@ -27,6 +27,7 @@ def make_record(**changes: object) -> CircuitRecord:
         "m_circuit": np.ones(2), "f_raw_low": 0.9, "f_raw_high": 1.1,
         "curve_n_requested": np.array([3]), "curve_n_edges": np.array([2]),
         "curve_metric": np.ones((1, 2)), **HOW, **RANKINGS,
+        **no_halves(sources=3, targets=5),
     }  # fmt: skip
     return CircuitRecord(**{**values, **changes})
 

@@ -98,6 +98,12 @@ class Circuits(Section):
         ge=0,
         le=100,
     )
+    noise_floor: bool = key(
+        "Also find circuits on two halves of the prompts, to see how much the choice of prompts "
+        "alone changes a circuit; a task with fewer than 20 prompts has too few for that.",
+        True,
+        reruns=CIRCUITS,
+    )
 
 
 class Heads(Section):

@@ -31,8 +31,12 @@ DIMS = {
     "ranking_n_requested": ("row",),
     "ranking_n_edges": ("row",),
     "ranking_metric": ("row", "prompt"),
+    "half_of_prompt": ("prompt",),
+    "half_scores": ("half", *EDGE),
+    "half_in_circuit": ("half", *EDGE),
+    "half_status": ("half",),
 }
-NAMES = ("sources", "targets", "ranking_name")
+NAMES = ("sources", "targets", "ranking_name", "half_status")
 MEASURED = (
     "scores",
     "m_model",
@@ -40,6 +44,7 @@ MEASURED = (
     "m_circuit",
     "curve_metric",
     "ranking_metric",
+    "half_scores",
 )
 PREFIX = "record_"
 
@@ -74,7 +79,7 @@ def read_circuit(path: str | Path) -> CircuitRecord:
     without_circuit = f"{PREFIX}n_requested" not in attributes
     wanted = {k: v for k, v in DIMS.items() if not (without_circuit and k == "m_circuit")}
     arrays, attributes = read_hdf5(path, wanted)
-    values: dict[str, Any] = {"n_requested": None, "m_circuit": None, **arrays}
+    values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None, **arrays}
     values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
     values |= {
         key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value

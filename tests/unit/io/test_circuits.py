@@ -6,9 +6,17 @@ import pytest
 from circuitlapse.graph import Graph
 from circuitlapse.io.circuits import is_current, read_circuit, write_circuit
 from circuitlapse.records import CircuitRecord
-from tests.records import HOW, NO_RANKINGS, RANKINGS
+from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
 
 GRAPH = Graph(1, 2)
+NO_HALVES = no_halves(sources=len(GRAPH.sources), targets=len(GRAPH.targets))
+HALVES = {
+    "half_of_prompt": np.array([1, 0], dtype=np.int8),
+    "half_seed": 7,
+    "half_scores": np.where(GRAPH.exists, [[[0.25]], [[-0.5]]], np.nan).astype(np.float32),
+    "half_in_circuit": np.stack([GRAPH.exists, np.zeros_like(GRAPH.exists)]),
+    "half_status": ("ok", "no_behaviour"),
+}
 
 
 def record_of(**changes):
@@ -41,6 +49,7 @@ def record_of(**changes):
         "curve_metric": np.array([[0.0, 0.1], [1.0, 1.5]]),
         **HOW,
         **RANKINGS,
+        **NO_HALVES,
     }
     return CircuitRecord(**(parts | changes))
 
@@ -59,7 +68,9 @@ NO_CIRCUIT = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, NO_CIRCUIT], ids=["circuit", "no_circuit"])
+@pytest.mark.parametrize(
+    "changes", [{}, NO_CIRCUIT, HALVES], ids=["circuit", "no_circuit", "halves"]
+)
 def test_a_record_comes_back_as_it_was(tmp_path, changes):
     record = record_of(**changes)
     write_circuit(tmp_path / "c.h5", record, {"key": "k"})

@@ -28,6 +28,7 @@ CIRCUITS = {
     "grid_ratio": 2.0,
     "refine_points": 0,
     "random_circuits": 1,
+    "noise_floor": True,
 }
 
 

@@ -16,6 +16,7 @@ CIRCUITS = {
     "grid_ratio": 2.0,
     "refine_points": 2,
     "random_circuits": 2,
+    "noise_floor": False,
 }
 SETTINGS = DiscoverySettings.from_config(CIRCUITS, {"samples": 200, "level": 0.95, "seed": 0})
 

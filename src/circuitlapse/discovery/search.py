@@ -1,0 +1,113 @@
+"""The search for the smallest faithful circuit on one set of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.activations import PairActivations, RunActivations
+from circuitlapse.attribution import attribute_edges
+from circuitlapse.discovery.settings import DiscoverySettings
+from circuitlapse.evaluation import evaluate_circuits
+from circuitlapse.faithfulness import Curve, does_the_task, find_smallest
+from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.prompts import PromptPairs
+from circuitlapse.scores import EdgeScores
+from circuitlapse.selection import Circuit, cut, edge_order
+from circuitlapse.types import Status
+
+
+class Smallest(NamedTuple):
+    """The smallest faithful circuit, and how it was found; see `Discovery` for the parts."""
+
+    order: Int[ndarray, "edge 2"]
+    curve: Curve
+    n_requested: int | None
+    circuit: Circuit
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A model, the prompts on which a circuit is sought in it, and how it is sought.
+
+    Attributes:
+        model: from `load_model`.
+        pairs: the prompts.
+        activations: of these pairs.
+        metric: `logit_diff` or `prob_diff`.
+        settings: how edges are scored and a circuit is chosen.
+        limits: `batch_size` and `memory_mb`, see `attribute_edges`.
+    """
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    activations: PairActivations
+    metric: str
+    settings: DiscoverySettings
+    limits: Mapping[str, int | None]
+
+    def on(self, rows: Int[ndarray, " row"]) -> Search:
+        """Return the same search on the prompts at the given places."""
+        pairs, activations = self.pairs.take(rows), self.activations.take(rows)
+        return replace(self, pairs=pairs, activations=activations)
+
+    @cached_property
+    def m_model(self) -> Float[ndarray, " prompt"]:
+        """Metric of the whole model on the clean prompts."""
+        return self._metric_of(self.activations.clean)
+
+    @cached_property
+    def m_corrupted(self) -> Float[ndarray, " prompt"]:
+        """The same on the corrupted prompts, scored with the clean answers."""
+        return self._metric_of(self.activations.corrupted)
+
+    @cached_property
+    def does_the_task(self) -> bool:
+        """Whether there is anything for a circuit to be faithful to."""
+        bootstrap = self.settings.bootstrap
+        return does_the_task(
+            self.m_model, self.m_corrupted, metric=self.metric, bootstrap=bootstrap
+        )
+
+    def scores(self) -> EdgeScores:
+        """Score all edges."""
+        how = {name: getattr(self.settings, name) for name in ("method", "ig_steps", "ig_rule")}
+        return attribute_edges(self.model, self.pairs, **how, **self._shared)
+
+    def evaluate(self, circuits: list[Circuit]) -> Float[ndarray, "circuit prompt"]:
+        """Return the metric of every circuit."""
+        return evaluate_circuits(self.model, self.pairs, circuits, **self._shared)
+
+    def smallest(self, scores: EdgeScores) -> Smallest:
+        """Put the edges in order and find the smallest faithful circuit; none without behaviour."""
+        graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
+        if not self.does_the_task:
+            none = np.zeros(0, dtype=int)
+            curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model)
+            return Smallest(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
+
+        def curve_of(sizes: list[int]) -> Curve:
+            circuits = [cut(graph, order, size) for size in sizes]
+            n_edges = np.array([circuit.n_edges for circuit in circuits])
+            return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
+
+        curve, size, status = find_smallest(
+            curve_of, n_edges=graph.n_edges, settings=self.settings.search
+        )
+        return Smallest(order, curve, size, cut(graph, order, size), status)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        return {"metric": self.metric, "activations": self.activations, **self.limits}
+
+    def _metric_of(self, run: RunActivations) -> Float[ndarray, " prompt"]:
+        values = per_prompt_metric(run.logits_end.float(), self.pairs, metric=self.metric)
+        return values.cpu().double().numpy()

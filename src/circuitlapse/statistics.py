@@ -1,4 +1,4 @@
-"""Uncertainty over prompts."""
+"""Uncertainty over prompts, and correlation over models."""
 
 from __future__ import annotations
 
@@ -86,3 +86,14 @@ class Bootstrap:
                 rng=np.random.default_rng(self.seed),
             ).confidence_interval
         return float(interval.low), float(interval.high)
+
+
+def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[float, float]:
+    """Return Pearson's correlation and its two-sided p value, for normally distributed values.
+
+    Both are NaN for fewer than three values, and where one of the two does not vary.
+    """
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan"), float("nan")
+    result = stats.pearsonr(x, y)
+    return float(result.statistic), float(result.pvalue)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.statistics import Bootstrap, pearson
 
 BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)
 
@@ -46,3 +46,20 @@ def test_a_function_of_means_that_is_not_defined_for_a_resample_has_no_interval(
             return np.where(means[..., 0] > 0, 1 / means[..., 0], np.nan)
 
     assert all(math.isnan(end) for end in BOOTSTRAP.of_means(values, inverse))
+
+
+def test_the_correlation_is_that_of_numpy_and_its_p_value_that_of_permutations():
+    """Under normality the permutation test comes to nearly the same for twelve values."""
+    draw = np.random.default_rng(4)
+    x = draw.normal(size=12)
+    y = 0.5 * x + draw.normal(size=12)
+    r, p = pearson(x, y)
+    assert r == pytest.approx(np.corrcoef(x, y)[0, 1])
+    chance = [abs(np.corrcoef(x, draw.permutation(y))[0, 1]) for _ in range(4000)]
+    assert p == pytest.approx(np.mean(np.array(chance) >= abs(r)), abs=0.03)
+
+
+@pytest.mark.parametrize(("x", "y"), [([1.0, 2.0], [3.0, 5.0]), ([1.0, 2.0, 3.0], [4.0, 4.0, 4.0])])
+def test_two_values_or_equal_ones_have_no_correlation(x, y):
+    assert all(math.isnan(part) for part in (*pearson(np.array(x), np.array(y)),))
+    assert all(math.isnan(part) for part in (*pearson(np.array(y), np.array(x)),))

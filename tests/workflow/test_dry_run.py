@@ -12,17 +12,10 @@ FIGURES = {
     *("plot_ioi_components", "plot_algorithm", "plot_greater_than"),
 }
 TABLES = {
-    "aggregate_algorithm",
-    "aggregate_behaviour",
-    "aggregate_circuits",
-    "aggregate_components",
+    *("aggregate_algorithm", "aggregate_behaviour", "aggregate_circuits"),
+    *("aggregate_components", "aggregate_stability", "aggregate_size_correlation"),
 }
-ONCE = {
-    "all",
-    "make_corpus",
-    *TABLES,
-    *FIGURES,
-}
+ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 
 
 @pytest.mark.parametrize("config", [None, "config/smoke.yaml"], ids=["default", "smoke"])

@@ -9,7 +9,10 @@ import pytest
 
 from circuitlapse.io.tasks import read_task
 
-TABLES = ("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges")
+TABLES = (
+    *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
+    *("stability", "size_correlation"),
+)
 FIGURES = (
     *("behaviour", "circuits", "faithfulness"),
     *("components", "components_per_model", "tertiary_heads"),
@@ -21,6 +24,8 @@ AGAIN = {
     "aggregate_behaviour",
     "aggregate_circuits",
     "aggregate_components",
+    "aggregate_stability",
+    "aggregate_size_correlation",
     "plot_behaviour",
     "plot_circuits",
     "plot_faithfulness",
@@ -133,6 +138,29 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
         "plot_circuits",
         *HEADS,
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("{alpha: 0.3}", {"aggregate_stability"}),
+        ("{reference_step: 100}", {"aggregate_stability"}),
+        ("{min_step: 100}", {"aggregate_stability", "aggregate_size_correlation"}),
+    ],
+)
+def test_a_changed_stability_setting_makes_its_tables_again_and_no_circuit(finished, change, again):
+    assert set(finished.jobs("tables", "--config", f"stability={change}")) == {"tables", *again}
+
+
+def test_a_circuit_is_compared_with_those_of_other_steps_and_of_half_the_prompts(finished):
+    """Four rows each: edges and nodes, weighted and not."""
+    table = pd.read_parquet(finished.folder / RESULTS / "tables/stability.parquet")
+    table = table[table["task"] == "sva"]
+    counts = {"halves": 8, "consecutive": 4, "reference": 4}
+    assert dict(table["comparison"].value_counts()) == counts
+    end = table[(table["comparison"] == "halves") & (table["step"] == 400)]
+    assert end["jaccard"].between(0, 1).all()
+    assert (end["size"] > 0).all()
 
 
 def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(copied):

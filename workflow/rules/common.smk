@@ -24,6 +24,7 @@ PATHS = Paths(CONFIG.results)
 MODELS = [model.name for model in CONFIG.models]
 PUBLISHED = [model.name for model in CONFIG.models if model.hub]
 ANALYSED = [model for model in CONFIG.models if model.circuits]
+ORIGINALS = [model.name for model in ANALYSED if not model.variant_of]
 LABELS = {model.name: model.label for model in CONFIG.models if not model.variant_of}
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")

@@ -117,11 +117,73 @@ rule aggregate_components:
         "../../scripts/aggregate_components.py"
 
 
+rule aggregate_stability:
+    input:
+        circuits=per_step_and_task(PATHS.circuit),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        parquet=PATHS.table.format(table="stability"),
+        csv=PATHS.table_csv.format(table="stability"),
+    log:
+        f"{PATHS.logs}/aggregate_stability.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_stability.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        models=MODELS,
+        tasks=TASKS,
+        originals=ORIGINALS,
+        settings=CONFIG.stability.model_dump(mode="json"),
+    message:
+        "Compare circuits over training"
+    script:
+        "../../scripts/aggregate_stability.py"
+
+
+rule aggregate_size_correlation:
+    input:
+        summary=PATHS.table.format(table="circuit_summary"),
+        behaviour=PATHS.table.format(table="behaviour"),
+    output:
+        parquet=PATHS.table.format(table="size_correlation"),
+        csv=PATHS.table_csv.format(table="size_correlation"),
+    log:
+        f"{PATHS.logs}/aggregate_size_correlation.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_size_correlation.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        models=ORIGINALS,
+        tasks=TASKS,
+        min_step=CONFIG.stability.min_step,
+    message:
+        "Correlate the sizes of circuits with those of models"
+    script:
+        "../../scripts/aggregate_size_correlation.py"
+
+
 rule tables:
     input:
         expand(
             [PATHS.table, PATHS.table_csv],
-            table=["behaviour", *CIRCUIT_TABLES, *ALGORITHM_TABLES, "components"],
+            table=[
+                "behaviour",
+                *CIRCUIT_TABLES,
+                *ALGORITHM_TABLES,
+                "components",
+                "stability",
+                "size_correlation",
+            ],
         ),
     message:
         "All tables are there"

@@ -202,6 +202,32 @@ class Bootstrap(Section):
     level: float = key("Confidence level.", 0.95, reruns="activations", gt=0, lt=1)
 
 
+class Stability(Section):
+    """How circuits are compared over training, and their sizes between models."""
+
+    alpha: float = key(
+        "Weight of the newest step in the exponentially weighted mean of consecutive overlaps.",
+        0.5,
+        reruns="tables",
+        gt=0,
+        le=1,
+    )
+    reference_step: int | None = key(
+        "Training step whose circuit those of all other steps are compared with; every model "
+        "must have circuits of it. Otherwise the last step of each model.",
+        None,
+        reruns="tables",
+        ge=0,
+    )
+    min_step: int = key(
+        "First training step that counts, also for mean circuit sizes.",
+        1,
+        reruns="tables",
+        ge=0,
+        le=1_000_000,
+    )
+
+
 class Compute(Section):
     """Where and how models run when they are analysed."""
 

@@ -13,6 +13,7 @@ from circuitlapse.config.analysis import (
     Compute,
     Figures,
     Heads,
+    Stability,
 )
 from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
 from circuitlapse.config.models import Checkpoints, Model, Training
@@ -74,6 +75,7 @@ class Config(Section):
     circuits: Circuits = section(Circuits)
     heads: Heads = section(Heads)
     algorithm: Algorithm = section(Algorithm)
+    stability: Stability = section(Stability)
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)

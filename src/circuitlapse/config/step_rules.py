@@ -30,6 +30,9 @@ def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
         if known and (place, what) not in done:
             done.add((place, what))
             yield from _there(place, steps, known, what)
+    with_circuits = [entry for entry in models if entry[1].get("circuits", True) is True]
+    analysed = [_analysed(written, where, model)[1] for where, model in with_circuits]
+    yield from _shared_reference(written, [set(steps) for steps in analysed if steps])
 
 
 def _steps(parent: Written, name: str) -> list[Any]:
@@ -78,6 +81,21 @@ def _there(
                 )
                 return
             yield Problem((*where, index), f"= {step} is not a {what} step; nearest {near}.")
+
+
+def _shared_reference(written: Written, analysed: list[set[Any]]) -> Iterator[Problem]:
+    """Check that circuits of every model can be compared with that of the reference step."""
+    stability = written.get("stability")
+    wanted = stability.get("reference_step") if isinstance(stability, dict) else None
+    if wanted in (None, REJECTED) or not analysed or any(REJECTED in steps for steps in analysed):
+        return
+    shared = sorted(set.intersection(*analysed))
+    if wanted not in shared:
+        near = f"nearest {_neighbours(wanted, shared)}" if shared else "they share none"
+        yield Problem(
+            ("stability", "reference_step"),
+            f"= {wanted} is not a step at which all models have circuits; {near}.",
+        )
 
 
 def _neighbours(step: int, known: Sequence[int]) -> str:

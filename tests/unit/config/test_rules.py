@@ -33,6 +33,25 @@ def test_a_variant_repeats_a_model_that_is_no_variant(errors, original):
     ]
 
 
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ("", "nearest are 0 and 10."),
+        ("steps: [0, 20], ", "nearest is 0."),
+        ("steps: [20], ", "they share none."),
+        ("steps: [20], circuits: false, ", "nearest are 0 and 10."),
+    ],
+)
+def test_all_models_are_analysed_at_the_reference_step(errors, load, models, expected):
+    entry = f"{{name: b, {models}train: {{layers: 2, heads: 2, d_model: 32}}}}"
+    both = f"models: [{{name: a, train: {{layers: 2, heads: 2, d_model: 32}}}}, {entry}]\n"
+    assert errors(f"{both}stability: {{reference_step: 5}}") == [
+        "user.yaml: stability.reference_step = 5 is not a step at which all models have circuits; "
+        f"{expected}"
+    ]
+    assert load("stability: {reference_step: 10}").stability.reference_step == 10
+
+
 def test_two_tasks_cannot_have_one_name(errors):
     assert errors("tasks: [{name: sva}, {name: sva, seed: 2}]") == [
         "user.yaml: tasks[1].name = 'sva' is already the name of tasks[0]; names must be unique."

@@ -24,6 +24,8 @@ include: "workflow/rules/activations.smk"
 include: "workflow/rules/circuits.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/algorithm.smk"
+include: "workflow/rules/transfer.smk"
+include: "workflow/rules/swaps.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/figures_algorithm.smk"
@@ -37,6 +39,8 @@ localrules:
     circuits,
     heads,
     algorithms,
+    transfer,
+    swaps,
     tables,
     figures,
 

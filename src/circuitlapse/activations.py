@@ -15,6 +15,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.batching import Limits, in_batches
 from circuitlapse.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
 from circuitlapse.memory import bytes_per_run
+from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.prompts import PromptPairs
 
 Result = TypeVar("Result")
@@ -119,6 +120,19 @@ class PairActivations:
                 f"activations are of {found[0]} prompts of {found[1]} positions, but there are "
                 f"{expected[0]} pairs of {expected[1]}; pass those of these pairs, or none"
             )
+
+    def metrics(
+        self, pairs: PromptPairs, *, metric: str
+    ) -> tuple[Float[ndarray, " prompt"], Float[ndarray, " prompt"]]:
+        """Return the metric of the model on clean and on corrupted prompts, in float64.
+
+        Both are scored with the clean answers.
+        """
+        clean, corrupted = (
+            per_prompt_metric(run.logits_end.float(), pairs, metric=metric).cpu().double().numpy()
+            for run in (self.clean, self.corrupted)
+        )
+        return clean, corrupted
 
 
 @torch.no_grad()

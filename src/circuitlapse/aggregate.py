@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, unknown_name
+from circuitlapse.faithfulness import faithfulness
 from circuitlapse.rankings import areas
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import CIRCUIT_SCHEMAS, Schema
@@ -18,9 +19,6 @@ from circuitlapse.types import Ranking, Status
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
-
-SAME_METRIC = 1e-6
-"""Clean and corrupted metric closer than this (in the metric's unit) leave F_norm undefined."""
 
 _SERIES = ["model", "variant", "task", "method", "ig_steps"]
 _OF_A_CIRCUIT = ["n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes"]
@@ -207,11 +205,10 @@ def _edge_rows(record: CircuitRecord) -> pd.DataFrame:
 def _faithfulness(
     m_circuit: Float[ndarray, " size"], record: CircuitRecord
 ) -> tuple[Float[ndarray, " size"], Float[ndarray, " size"]]:
-    """Return F_raw and F_norm; NaN where the denominator vanishes."""
-    m_model, m_corrupted = record.m_model.mean(), record.m_corrupted.mean()
-    f_raw = m_circuit / (m_model or np.nan)
-    gap = m_model - m_corrupted
-    return f_raw, (m_circuit - m_corrupted) / (gap if abs(gap) > SAME_METRIC else np.nan)
+    """Return F_raw and F_norm of circuits on the prompts of a record."""
+    return faithfulness(
+        m_circuit, m_model=record.m_model.mean(), m_corrupted=record.m_corrupted.mean()
+    )
 
 
 def in_order(

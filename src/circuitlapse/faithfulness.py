@@ -16,6 +16,8 @@ CHANCE = {Metric.LOGIT_DIFF: 0.1, Metric.PROB_DIFF: 0.01}
 """A mean metric that untrained models reach too: below it, a model does not do the task."""
 OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""
+SAME_METRIC = 1e-6
+"""Clean and corrupted metric closer than this (in the metric's unit) leave F_norm undefined."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,19 @@ def does_the_task(
     gains = (m_model, m_model - m_corrupted)
     chance = CHANCE[Metric(metric)]
     return all(gain.mean() > chance and bootstrap.mean(gain)[0] > 0 for gain in gains)
+
+
+def faithfulness(
+    m_circuit: Float[ndarray, " circuit"], *, m_model: float, m_corrupted: float
+) -> tuple[Float[ndarray, " circuit"], Float[ndarray, " circuit"]]:
+    """Return F_raw and F_norm of circuits; NaN where the denominator vanishes.
+
+    F_raw is metric(circuit) / metric(model) (arXiv 2407.10827); F_norm is (circuit - corrupted) /
+    (model - corrupted) (arXiv 2403.17806). All are means over prompts.
+    """
+    gap = m_model - m_corrupted
+    f_norm = (m_circuit - m_corrupted) / (gap if abs(gap) > SAME_METRIC else np.nan)
+    return m_circuit / (m_model or np.nan), f_norm
 
 
 def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
 from circuitlapse.models import load_model, n_parameters, n_tokens
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.records import CircuitRecord
-from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
+from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.selection import Circuit
 from circuitlapse.statistics import Bootstrap
+from circuitlapse.swaps import Head, swap_sets
 from circuitlapse.tasks.base import Task
-from circuitlapse.types import UNITS
+from circuitlapse.transfer import FoundCircuit, refuse_other_models, transfer
+from circuitlapse.types import UNITS, HeadSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +67,9 @@ class ModelAtStep:
             n_tokens=n_tokens(self.model),
             bootstrap=bootstrap,
         )
-        named = {"task": task.name, "metric": task.metric, "unit": UNITS[task.metric]}
         made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
         made |= {"data_seed": task.seed, "n_parameters": n_parameters(self.model)}
-        return {**self.where, **named, **measured, **made}
+        return {**self.where, **_named(task), **measured, **made}
 
     def circuit(
         self, task: Task, runs: PairActivations, settings: DiscoverySettings
@@ -166,9 +167,71 @@ class ModelAtStep:
         found = trace_greater_than(self.model, self._pairs(task), circuit=circuit, activations=runs)
         return GT_ALGORITHM.cast(found.assign(**self.where, task=task.name))
 
+    def transfer(
+        self,
+        task: Task,
+        runs: PairActivations,
+        found: Sequence[FoundCircuit],
+        bootstrap: Bootstrap,
+    ) -> pd.DataFrame:
+        """Return the task's rows of the table `transfer`; `runs` are those of `run`.
+
+        Those are circuits of this task at any step, and of any other task at this step.
+
+        Raises:
+            ArtifactError: if a circuit is of another model.
+        """
+        refuse_other_models(found, model=self.where["model"], variant=self.where["variant"])
+        rows = transfer(
+            self.model,
+            self._pairs(task),
+            [one for one in found if task.name == one.task or self.where["step"] == one.step],
+            metric=task.metric,
+            bootstrap=bootstrap,
+            activations=runs,
+            **self._limits,
+        )
+        return TRANSFER.cast(pd.DataFrame(rows).assign(**self.where, **_named(task)))
+
+    def swaps(
+        self,
+        task: Task,
+        source: ModelAtStep,
+        sets: Mapping[HeadSet, Collection[Head]],
+        *,
+        random_sets: int,
+        seed: int,
+    ) -> pd.DataFrame:
+        """Return rows of the table `swaps`: this model with sets of heads of another step.
+
+        Args:
+            task: what the model has to do.
+            source: the same model at another step.
+            sets: see `swap_sets`.
+            random_sets: likewise.
+            seed: likewise.
+        """
+        rows = swap_sets(
+            self.model,
+            source.model,
+            sets,
+            self._pairs(task),
+            metric=task.metric,
+            random_sets=random_sets,
+            seed=seed,
+            **self._limits,
+        )
+        named = {name: self.where[name] for name in ("model", "variant")} | _named(task)
+        steps = {"source_step": source.where["step"], "target_step": self.where["step"]}
+        return SWAPS.cast(pd.DataFrame(rows).assign(**named, **steps))
+
     @property
     def _limits(self) -> dict[str, Any]:
         return {name: self.compute[name] for name in ("batch_size", "memory_mb")}
 
     def _pairs(self, task: Task) -> PromptPairs:
         return PromptPairs.from_task(task).to(self.compute["device"])
+
+
+def _named(task: Task) -> dict[str, str]:
+    return {"task": task.name, "metric": str(task.metric), "unit": UNITS[task.metric]}

@@ -28,6 +28,11 @@ class Paths:
         # one file per job
         self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"
         self.algorithm = f"{results}/algorithm/{{model}}/step{{step}}/{{table}}.parquet"
+        # one file per model, and the folder of what is done of it while it is not finished
+        self.transfer = f"{results}/transfer/{{model}}.parquet"
+        self.transfer_parts = f"{results}/transfer/{{model}}"
+        self.swaps = f"{results}/swaps/{{model}}.parquet"
+        self.swaps_parts = f"{results}/swaps/{{model}}"
         # what one reads in the end
         self.table = f"{results}/tables/{{table}}.parquet"
         self.table_csv = f"{results}/tables/{{table}}.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
-from circuitlapse.graph import split_target
+from circuitlapse.graph import HEAD_NAME, split_target
 from circuitlapse.types import UNITS, Metric, Status
 
 
@@ -130,6 +131,15 @@ class CircuitRecord:
         rows, columns = np.nonzero(self.in_circuit)
         senders = {self.sources[row] for row in rows}
         return len(senders | {self.target_names[column][0] for column in columns})
+
+    @property
+    def heads(self) -> frozenset[tuple[int, int]]:
+        """Layer and head of each attention head that an edge of the circuit touches."""
+        rows, columns = np.nonzero(self.in_circuit)
+        nodes = {self.sources[row] for row in rows}
+        nodes |= {self.target_names[column][0] for column in columns}
+        found = (re.match(HEAD_NAME, node) for node in nodes)
+        return frozenset((int(head["layer"]), int(head["head"])) for head in found if head)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         edges = (len(self.sources), len(self.targets))

@@ -119,6 +119,47 @@ class Weighting(StrEnum):
     """By its share of the circuit's summed |score|."""
 
 
+class TransferStatus(StrEnum):
+    """What became of a circuit in the model of another step, or on another task."""
+
+    OK = "ok"
+    """It was run, and the model does the task."""
+    NO_CIRCUIT = "no_circuit"
+    """No circuit was found where it should come from."""
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, so there is nothing to be faithful to."""
+
+
+class SwapStatus(StrEnum):
+    """What became of a set of heads that another step lends to a model."""
+
+    OK = "ok"
+    """They were swapped."""
+    NO_HEADS = "no_heads"
+    """No head of the source is known to belong to the set."""
+
+
+class HeadSet(StrEnum):
+    """Which heads one step lends to another, by what they are at the source step."""
+
+    CIRCUIT = "circuit"
+    """All heads of the task's circuit."""
+    NAME_MOVERS = "name_movers"
+    """IOI: name movers."""
+    NAME_MOVERS_CS = "name_movers_cs"
+    """IOI: the same and negative name movers, and heads of copy suppression of either sign."""
+    S2I = "s2i"
+    """IOI: S-inhibition heads."""
+    INDUCTION_DUPLICATE = "induction_duplicate"
+    """IOI: induction and duplicate-token heads."""
+    INDUCTION_SUCCESSOR = "induction_successor"
+    """Greater-Than: heads of the circuit with an induction score above the mean of all heads, or
+    a succession score above 0.4."""
+
+
+RANDOM_LIKE = "random_like_"
+"""Before the name of a set of heads: as many heads drawn at random, the control."""
+
 TASK_METRICS = (Metric.LOGIT_DIFF, Metric.PROB_DIFF)
 """Those that say how well a task is done."""
 

@@ -51,9 +51,10 @@ def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
         "m_circuit": np.array([1.0, 2.5]), "f_raw_low": 0.7, "f_raw_high": 1.0,
         "curve_n_requested": np.array([1, 3]), "curve_n_edges": np.array([0, 2]),
         "curve_metric": np.array([[0.5, -0.5], [1.0, 2.5]]), **HOW, **RANKINGS,
-        **no_halves(sources=3, targets=5),
     }  # fmt: skip
-    return CircuitRecord(**{**values, **changes})
+    values |= changes
+    n_sources, n_targets = np.shape(values["scores"])
+    return CircuitRecord(**{**no_halves(sources=n_sources, targets=n_targets), **values})
 
 
 def without_behaviour(**changes: object) -> CircuitRecord:

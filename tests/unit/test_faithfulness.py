@@ -5,6 +5,7 @@ from circuitlapse.faithfulness import (
     Curve,
     SearchSettings,
     does_the_task,
+    faithfulness,
     find_smallest,
     grid_sizes,
     size_interval,
@@ -129,3 +130,14 @@ def test_curves_are_compared_by_identity():
     curve = Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)
     assert curve == curve
     assert curve != Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)
+
+
+def test_faithfulness_is_a_share_of_the_metric_or_of_what_corruption_costs():
+    f_raw, f_norm = faithfulness(np.array([-1.0, 1.5, 2.0]), m_model=2.0, m_corrupted=-1.0)
+    assert f_raw.tolist() == [-0.5, 0.75, 1]
+    assert f_norm == pytest.approx([0, 2.5 / 3, 1])
+
+
+def test_faithfulness_is_not_defined_where_there_is_nothing_to_be_faithful_to():
+    f_raw, f_norm = faithfulness(np.array([1.0]), m_model=0.0, m_corrupted=1e-7)
+    assert np.isnan([f_raw[0], f_norm[0]]).all()

@@ -5,15 +5,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from circuitlapse import Circuit
 from circuitlapse.discovery import DiscoverySettings
+from circuitlapse.errors import ArtifactError
 from circuitlapse.faithfulness import SearchSettings
 from circuitlapse.heads import score_heads
 from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES
 from circuitlapse.io.tasks import read_task
 from circuitlapse.model_at_step import ModelAtStep
+from circuitlapse.models import model_graph
 from circuitlapse.prompts import PromptPairs
-from circuitlapse.schemas import BEHAVIOUR, HEADS
+from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
 from circuitlapse.statistics import Bootstrap
+from circuitlapse.transfer import FoundCircuit
+from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
 COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None}
@@ -100,3 +105,28 @@ def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(mod
     assert status["cspa"] == {"no_text"}
     assert status["induction"] == {"ok"}
     assert table.loc[table["status"] != "ok", "value"].isna().all()
+
+
+def test_circuits_of_a_task_at_all_steps_and_of_all_tasks_at_this_step_are_transferred(model, task):
+    names = [(name, step) for name in ("mine", "other") for step in (0, 8)]
+    about = {"model": "tiny", "variant": "seed1", "method": "eap", "ig_steps": 1}
+    edges = Circuit.full(model_graph(model.model)).mask
+    found = [FoundCircuit(task=name, step=step, in_circuit=edges, **about) for name, step in names]
+    table = model.transfer(task, model.run(task), found, BOOTSTRAP)
+    TRANSFER.check(table, where="transfer")
+    circuits = list(zip(table["circuit_task"], table["circuit_step"], strict=True))
+    assert circuits == [("mine", 0), ("mine", 8), ("other", 0)]
+    np.testing.assert_allclose(table["m_circuit"], table["m_model"], rtol=1e-6)
+    assert set(table["task"]) == {"mine"}
+    with pytest.raises(ArtifactError, match="found one of large"):
+        model.transfer(task, model.run(task), [replace(found[0], model="large")], BOOTSTRAP)
+
+
+def test_swapping_heads_of_a_step_with_themselves_changes_nothing(model, task):
+    source = replace(model, where=model.where | {"step": 8})
+    sets = {HeadSet.CIRCUIT: frozenset({(0, 1)}), HeadSet.S2I: frozenset()}
+    table = model.swaps(task, source, sets, random_sets=1, seed=0)
+    SWAPS.check(table, where="swaps")
+    assert set(zip(table["source_step"], table["target_step"], strict=True)) == {(8, 0)}
+    assert table["difference"].tolist()[:2] == [0, 0]
+    assert table["status"].tolist() == ["ok", "ok", "no_heads", "no_heads"]

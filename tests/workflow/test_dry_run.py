@@ -14,6 +14,7 @@ FIGURES = {
 TABLES = {
     *("aggregate_algorithm", "aggregate_behaviour", "aggregate_circuits"),
     *("aggregate_components", "aggregate_stability", "aggregate_size_correlation"),
+    *("aggregate_swaps", "aggregate_transfer"),
 }
 ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 
@@ -30,6 +31,8 @@ def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, conf
         "score_heads": models * steps,
         "trace_algorithm": models * steps,
         "plot_circuit_diagram": tasks,
+        "transfer_circuits": models,
+        "swap_components": models,
     }
 
 

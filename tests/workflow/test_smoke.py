@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +13,7 @@ from circuitlapse.io.tasks import read_task
 TABLES = (
     *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
     *("stability", "size_correlation"),
+    *("transfer", "swaps"),
 )
 FIGURES = (
     *("behaviour", "circuits", "faithfulness"),
@@ -26,6 +28,10 @@ AGAIN = {
     "aggregate_components",
     "aggregate_stability",
     "aggregate_size_correlation",
+    "aggregate_transfer",
+    "transfer_circuits",
+    "aggregate_swaps",
+    "swap_components",
     "plot_behaviour",
     "plot_circuits",
     "plot_faithfulness",
@@ -61,6 +67,20 @@ def test_what_the_tiny_model_has_learned_at_its_end_has_a_faithful_circuit(finis
     assert end["status"] == "ok"
     assert 0.8 <= end["f_raw"] <= 1.2
     assert 0 < end["n_edges"] <= end["n_edges_total"] / 2
+
+
+def test_at_home_a_circuit_is_as_faithful_in_the_table_of_transfers_as_in_the_summary(finished):
+    tables = finished.folder / RESULTS / "tables"
+    transfer, summary = (
+        pd.read_parquet(tables / f"{n}.parquet") for n in ("transfer", "circuit_summary")
+    )
+    at_home = transfer.query("step == circuit_step and task == circuit_task")
+    both = at_home.merge(summary, on=["model", "task", "step"], suffixes=("", "_found"))
+    assert len(both) == len(summary) == 2 * 3
+    assert both["f_norm"].notna().any()
+    for name in ("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm", "n_edges"):
+        found, expected = (both[column].astype("float64") for column in (name, f"{name}_found"))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_no_prompt_stands_in_the_text_that_the_models_learned_from(finished):

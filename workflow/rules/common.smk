@@ -75,6 +75,11 @@ def diagrams(template):
     ]
 
 
+def per_model(template):
+    """Return one path for every model that has circuits."""
+    return expand(template, model=[model.name for model in ANALYSED])
+
+
 def made_of(model, step):
     """Return what all jobs together make of one model at one step."""
     templates = [PATHS.behaviour]
@@ -110,14 +115,53 @@ def kept_activations():
     return per_step_and_task(PATHS.activations) if CONFIG.activations.keep else []
 
 
-def model_params(wildcards):
+def model_at(model, step):
     """Return what identifies a model at a step in every table."""
-    step = int(wildcards.step)
     return {
-        "model": wildcards.model,
-        "variant": CONFIG.model(wildcards.model).variant,
+        "model": model,
+        "variant": CONFIG.model(model).variant,
         "step": step,
-        "tokens": step * CONFIG.tokens_per_step(wildcards.model),
+        "tokens": step * CONFIG.tokens_per_step(model),
+    }
+
+
+def model_params(wildcards):
+    """Return what identifies the model of a job at its step."""
+    return model_at(wildcards.model, int(wildcards.step))
+
+
+def at_steps(template, steps):
+    """Return a function that gives a path for each of the steps that `steps` names for a model."""
+    return lambda wildcards: expand(
+        template, model=wildcards.model, step=steps(wildcards.model)
+    )
+
+
+def params_at(steps):
+    """Return a function that identifies a job's model at each of the steps named for it."""
+    return lambda wildcards: [
+        model_at(wildcards.model, step) for step in steps(wildcards.model)
+    ]
+
+
+def lending_steps(model):
+    """Return the steps of a model that lend heads to others."""
+    return sorted({source for source, _ in CONFIG.swap_pairs(model)})
+
+
+def swapping_steps(model):
+    """Return the steps of a model that lend or borrow heads."""
+    return sorted({step for pair in CONFIG.swap_pairs(model) for step in pair})
+
+
+def known_heads(wildcards):
+    """Return what is known about heads at the steps that lend them, as far as tasks ask for it."""
+    roles = expand(PATHS.algorithm, table="roles", allow_missing=True)
+    wanted = {"roles": (IOI, roles), "heads": (GREATER_THAN, PATHS.heads)}
+    return {
+        name: at_steps(template, lending_steps)(wildcards)
+        for name, (task, template) in wanted.items()
+        if task is not None
     }
 
 

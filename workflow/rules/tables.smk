@@ -172,6 +172,57 @@ rule aggregate_size_correlation:
         "../../scripts/aggregate_size_correlation.py"
 
 
+rule aggregate_transfer:
+    input:
+        transfers=per_model(PATHS.transfer),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        parquet=PATHS.table.format(table="transfer"),
+        csv=PATHS.table_csv.format(table="transfer"),
+    log:
+        f"{PATHS.logs}/aggregate_transfer.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_transfer.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    message:
+        "Collect how circuits do elsewhere"
+    script:
+        "../../scripts/aggregate_transfer.py"
+
+
+rule aggregate_swaps:
+    input:
+        per_model(PATHS.swaps),
+    output:
+        parquet=PATHS.table.format(table="swaps"),
+        csv=PATHS.table_csv.format(table="swaps"),
+    log:
+        f"{PATHS.logs}/aggregate_swaps.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_swaps.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        models=MODELS,
+        tasks=TASKS,
+    message:
+        "Collect all swaps of heads"
+    script:
+        "../../scripts/aggregate_swaps.py"
+
+
 rule tables:
     input:
         expand(
@@ -183,6 +234,8 @@ rule tables:
                 "components",
                 "stability",
                 "size_correlation",
+                "transfer",
+                "swaps",
             ],
         ),
     message:

@@ -52,8 +52,14 @@ def node_at(where: KeyPath) -> Node:
     """Return the JSON schema of one key; KeyError if there is no such key."""
     node = json_schema()
     for step in where:
+        node = _not_null(node)
         node = resolved(node["items"] if isinstance(step, int) else node["properties"][step])
     return node
+
+
+def _not_null(node: Node) -> Node:
+    """Return what a node is when it is not null."""
+    return resolved(node["anyOf"][0]) if "anyOf" in node else node
 
 
 def resolved(node: Node) -> Node:

@@ -60,7 +60,7 @@ def schema_problems(written: dict[str, Any]) -> list[Problem]:
     try:
         Config.model_validate(written)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_context=False)
+        details = error.errors(include_url=False)
         return [_translated(detail) for detail in details if not _is_echo(detail)]
     return []
 
@@ -110,5 +110,5 @@ def _text_hint(value: str, kind: str) -> str:
 
 
 def _is_echo(detail: ErrorDetails) -> bool:
-    """Is this only pydantic calling a list too short because none of its entries passed?"""
-    return detail["type"] == "too_short" and bool(detail["input"])
+    """Is this only pydantic calling a list too short because some of its entries did not pass?"""
+    return detail["type"] == "too_short" and detail["ctx"]["actual_length"] < len(detail["input"])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
+from circuitlapse.config.across_rules import across_problems
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.model_rules import REJECTED, model_problems
 from circuitlapse.config.problems import Problem, shown
@@ -24,6 +25,7 @@ def rule_problems(written: Written, known: Iterable[Problem]) -> Iterator[Proble
     yield from _unique_labels(models)
     yield from model_problems(models)
     yield from step_problems(sound, models)
+    yield from across_problems(sound, models)
     for where, task in _entries(sound, "tasks"):
         yield from task_problems(where, task)
     yield from _one_text(sound.get("heads"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from circuitlapse.config.across import Swaps, Transfer
 from circuitlapse.config.analysis import (
     Activations,
     Algorithm,
@@ -41,7 +42,8 @@ class Config(Section):
         **FILE_NAME,
     )
     seed: int = key(
-        "Seed of prompts, of the bootstrap, and of the random tokens that heads are scored on.",
+        "Seed of prompts, of the bootstrap, of the random tokens that heads are scored on, and of "
+        "heads that are swapped at random.",
         1234,
         reruns="prompts",
         **SEED,
@@ -76,6 +78,8 @@ class Config(Section):
     heads: Heads = section(Heads)
     algorithm: Algorithm = section(Algorithm)
     stability: Stability = section(Stability)
+    transfer: Transfer = section(Transfer)
+    swaps: Swaps = section(Swaps)
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)
@@ -93,6 +97,18 @@ class Config(Section):
     def task(self, name: str) -> Task:
         """Return the task called `name`; UnknownNameError if there is none."""
         return _find("task", name, self.tasks)
+
+    def transfer_steps(self, model: str) -> tuple[int, ...]:
+        """Return the steps of a model that exchange their circuits."""
+        return self.transfer.steps or self.model(model).steps
+
+    def swap_pairs(self, model: str) -> tuple[tuple[int, int], ...]:
+        """Return which step lends heads to which, as (source, target), in the order of targets."""
+        *earlier, last = self.transfer_steps(model)
+        pairs = self.swaps.pairs
+        if pairs is None:
+            return tuple((last, step) for step in earlier)
+        return tuple((source, target) for target, source in sorted((t, s) for s, t in pairs))
 
     def built_by(self, builder: str) -> str | None:
         """Return the name of the first task that `builder` makes, or None."""

@@ -18,36 +18,37 @@ Written = dict[str, Any]
 def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
     """Yield what is wrong with the steps that are analysed, saved or asked for by a name."""
     training = written.get("training")
-    saved = _steps(training if isinstance(training, dict) else {}, "save_steps")
-    yield from _ascending(("training", "save_steps"), saved)
-    yield from _ascending(("steps",), _steps(written, "steps"))
+    saved = steps_in(training if isinstance(training, dict) else {}, "save_steps")
+    yield from ascending(("training", "save_steps"), saved)
+    yield from ascending(("steps",), steps_in(written, "steps"))
     for where, model in models:
-        yield from _ascending((*where, "steps"), _steps(model, "steps"))
+        yield from ascending((*where, "steps"), steps_in(model, "steps"))
     done = set()
     for where, model in models:
-        place, steps = _analysed(written, where, model)
+        place, steps = analysed(written, where, model)
         known, what = _known_steps(model, saved)
         if known and (place, what) not in done:
             done.add((place, what))
             yield from _there(place, steps, known, what)
     with_circuits = [entry for entry in models if entry[1].get("circuits", True) is True]
-    analysed = [_analysed(written, where, model)[1] for where, model in with_circuits]
-    yield from _shared_reference(written, [set(steps) for steps in analysed if steps])
+    lists = [analysed(written, where, model)[1] for where, model in with_circuits]
+    yield from _shared_reference(written, [set(steps) for steps in lists if steps])
 
 
-def _steps(parent: Written, name: str) -> list[Any]:
+def steps_in(parent: Written, name: str) -> list[Any]:
+    """Return the list that a section has under a name, or nothing where that is no list."""
     steps = parent.get(name)
     return steps if isinstance(steps, list) else []
 
 
-def _analysed(written: Written, where: KeyPath, model: Written) -> tuple[KeyPath, Sequence[Any]]:
+def analysed(written: Written, where: KeyPath, model: Written) -> tuple[KeyPath, Sequence[Any]]:
     """Return where the steps of a model stand, and the steps."""
     for place, parent in ((where, model), ((), written)):
         if parent is model and "steps" in model:
-            return (*place, "steps"), _steps(model, "steps")
+            return (*place, "steps"), steps_in(model, "steps")
         if (name := parent.get("schedule")) is not None:
             return (*place, "schedule"), SCHEDULES.get(name, ()) if name is not REJECTED else ()
-    return ("steps",), _steps(written, "steps")
+    return ("steps",), steps_in(written, "steps")
 
 
 def _known_steps(model: Written, saved: Sequence[Any]) -> tuple[Sequence[int], str]:
@@ -59,7 +60,8 @@ def _known_steps(model: Written, saved: Sequence[Any]) -> tuple[Sequence[int], s
     return ((), "") if REJECTED in saved else (sorted(saved), "saved")
 
 
-def _ascending(where: KeyPath, steps: Sequence[Any]) -> Iterator[Problem]:
+def ascending(where: KeyPath, steps: Sequence[Any]) -> Iterator[Problem]:
+    """Yield each step that is not larger than the one before it."""
     for index, (before, step) in enumerate(pairwise(steps), start=1):
         if REJECTED not in (before, step) and step <= before:
             yield Problem(
@@ -74,7 +76,7 @@ def _there(
 ) -> Iterator[Problem]:
     for index, step in enumerate(steps):
         if step is not REJECTED and step not in known:
-            near = _neighbours(step, known)
+            near = neighbours(step, known)
             if where[-1] == "schedule":
                 yield Problem(
                     where, f"has step {step}, which is not a {what} step; nearest {near}."
@@ -83,22 +85,23 @@ def _there(
             yield Problem((*where, index), f"= {step} is not a {what} step; nearest {near}.")
 
 
-def _shared_reference(written: Written, analysed: list[set[Any]]) -> Iterator[Problem]:
+def _shared_reference(written: Written, lists: list[set[Any]]) -> Iterator[Problem]:
     """Check that circuits of every model can be compared with that of the reference step."""
     stability = written.get("stability")
     wanted = stability.get("reference_step") if isinstance(stability, dict) else None
-    if wanted in (None, REJECTED) or not analysed or any(REJECTED in steps for steps in analysed):
+    if wanted in (None, REJECTED) or not lists or any(REJECTED in steps for steps in lists):
         return
-    shared = sorted(set.intersection(*analysed))
+    shared = sorted(set.intersection(*lists))
     if wanted not in shared:
-        near = f"nearest {_neighbours(wanted, shared)}" if shared else "they share none"
+        near = f"nearest {neighbours(wanted, shared)}" if shared else "they share none"
         yield Problem(
             ("stability", "reference_step"),
             f"= {wanted} is not a step at which all models have circuits; {near}.",
         )
 
 
-def _neighbours(step: int, known: Sequence[int]) -> str:
+def neighbours(step: int, known: Sequence[int]) -> str:
+    """Return for instance "are 10 and 20" for 11; "is 20" for 30."""
     place = bisect_left(known, step)
     near = [str(neighbour) for neighbour in known[max(place - 1, 0) : place + 1]]
     return f"{'are' if len(near) > 1 else 'is'} {' and '.join(near)}"

@@ -12,12 +12,11 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.activations import PairActivations, RunActivations
+from circuitlapse.activations import PairActivations
 from circuitlapse.attribution import attribute_edges
 from circuitlapse.discovery.settings import DiscoverySettings
 from circuitlapse.evaluation import evaluate_circuits
 from circuitlapse.faithfulness import Curve, does_the_task, find_smallest
-from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.scores import EdgeScores
 from circuitlapse.selection import Circuit, cut, edge_order
@@ -62,12 +61,12 @@ class Search:
     @cached_property
     def m_model(self) -> Float[ndarray, " prompt"]:
         """Metric of the whole model on the clean prompts."""
-        return self._metric_of(self.activations.clean)
+        return self._metrics[0]
 
     @cached_property
     def m_corrupted(self) -> Float[ndarray, " prompt"]:
         """The same on the corrupted prompts, scored with the clean answers."""
-        return self._metric_of(self.activations.corrupted)
+        return self._metrics[1]
 
     @cached_property
     def does_the_task(self) -> bool:
@@ -108,6 +107,6 @@ class Search:
     def _shared(self) -> dict[str, Any]:
         return {"metric": self.metric, "activations": self.activations, **self.limits}
 
-    def _metric_of(self, run: RunActivations) -> Float[ndarray, " prompt"]:
-        values = per_prompt_metric(run.logits_end.float(), self.pairs, metric=self.metric)
-        return values.cpu().double().numpy()
+    @cached_property
+    def _metrics(self) -> tuple[Float[ndarray, " prompt"], Float[ndarray, " prompt"]]:
+        return self.activations.metrics(self.pairs, metric=self.metric)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,16 @@ def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
     frame: pd.DataFrame = _open(path).read().to_pandas()
     schema.check(frame, where=str(path))
     return frame
+
+
+def read_tables(paths: Iterable[str | Path], schema: Schema) -> pd.DataFrame:
+    """Read tables that must follow `schema` and return all their rows, or none without tables.
+
+    Raises:
+        ArtifactError: see `read_table`.
+    """
+    tables = [read_table(path, schema) for path in paths]
+    return pd.concat([schema.empty(), *tables], ignore_index=True)
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:

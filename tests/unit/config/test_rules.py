@@ -133,6 +133,9 @@ def test_rules_pass_over_what_is_wrong_in_itself_and_still_see_the_rest(errors):
         "models: [{train: {layers: 1, heads: 0, d_model: x}}]",
         "tasks: [3, {name: [a]}, {file: 3, builder: [ioi], metric: 7, corruption: []}]",
         "tasks: x",
+        "transfer: {steps: [[0], x]}\nswaps: {pairs: [[[0]], x, [0, [1]]]}",
+        "steps: x\ntransfer: {steps: 3}\nswaps: {pairs: {a: 1}}",
+        "transfer: 3\nswaps: [3]",
     ],
 )
 def test_rules_survive_values_of_any_kind(errors, text):
@@ -198,4 +201,48 @@ def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
 def test_text_for_heads_comes_from_one_place(errors):
     assert errors("heads: {text: my.txt, dataset: a/b}") == [
         "user.yaml: heads.dataset cannot stand beside heads.text; remove one of them."
+    ]
+
+
+SHARED = "is not a step at which all models are analysed;"
+
+
+def test_steps_that_exchange_circuits_are_analysed_in_every_model_and_ascend(errors):
+    two = models("name: a", "name: b, steps: [10, 20]")
+    assert errors(f"{two}\ntransfer: {{steps: [0, 10]}}") == [
+        f"user.yaml: transfer.steps[0] = 0 {SHARED} nearest is 10."
+    ]
+    apart = models("name: a", "name: b, steps: [20]")
+    assert errors(f"{apart}\ntransfer: {{steps: [10]}}") == [
+        f"user.yaml: transfer.steps[0] = 10 {SHARED} they share none."
+    ]
+    behaviour_only = models("name: a", "name: b, steps: [20], circuits: false")
+    assert errors(f"{behaviour_only}\ntransfer: {{steps: [20]}}") == [
+        f"user.yaml: transfer.steps[0] = 20 {SHARED} nearest is 10."
+    ]
+    scheduled = published(f"name: a, {HUB}, schedule: sparse")
+    assert errors(f"{scheduled}\ntransfer: {{steps: [256, 600]}}") == [
+        f"user.yaml: transfer.steps[1] = 600 {SHARED} nearest are 512 and 1000."
+    ]
+    assert errors("transfer: {steps: [10, 0]}") == [
+        "user.yaml: transfer.steps[1] = 0 must be larger than 10 before it; steps ascend, and each "
+        "is there once."
+    ]
+
+
+def test_pairs_of_steps_that_swap_heads_are_two_analysed_steps_each(errors):
+    pairs = "[[10, 0], [10, 10], [10, 0], [10], [0, x], [0, 20], 5]"
+    assert errors(f"swaps: {{pairs: {pairs}}}") == [
+        "user.yaml: swaps.pairs[1] = [10, 10] must be two different steps.",
+        "user.yaml: swaps.pairs[2] = [10, 0] is there already; each pair once.",
+        "user.yaml: swaps.pairs[3] (a list) must be a pair [source, target] of two steps.",
+        "user.yaml: swaps.pairs[4][1] = 'x' must be a whole number, at least 0.",
+        f"user.yaml: swaps.pairs[5][1] = 20 {SHARED} nearest is 10.",
+        "user.yaml: swaps.pairs[6] = 5 must be a pair [source, target] of two steps.",
+    ]
+
+
+def test_nothing_is_said_about_exchanges_while_it_is_not_known_which_steps_are_analysed(errors):
+    assert errors("steps: [0, x]\ntransfer: {steps: [7]}\nswaps: {pairs: [[7, 8]]}") == [
+        "user.yaml: steps[1] = 'x' must be a whole number, at least 0."
     ]

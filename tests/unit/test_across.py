@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.across import swaps_table, transfer_table
+from circuitlapse.aggregate import circuit_tables
+from circuitlapse.errors import ArtifactError
+from circuitlapse.schemas import SWAPS, TRANSFER
+from tests.unit.test_aggregate import make_record
+
+ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
+
+
+def transfers(*rows, model="small", **changes):
+    """(task, step, circuit_task, circuit_step) of each row, all of them measured."""
+    frame = pd.DataFrame(rows, columns=["task", "step", "circuit_task", "circuit_step"])
+    about = {"model": model, "variant": "", "tokens": 0, "method": "eap_ig_inputs", "ig_steps": 5}
+    about |= {"n_edges": 7, "metric": "logit_diff", "unit": "logits", "n": 2, "status": "ok"}
+    about |= dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), 0.5)
+    return TRANSFER.cast(frame.assign(**about | changes))
+
+
+def swaps(*targets, model="small", head_set="circuit"):
+    frame = pd.DataFrame({"target_step": targets})
+    about = {"model": model, "variant": "", "task": "ioi", "head_set": head_set, "source_step": 8}
+    about |= {"metric": "logit_diff", "unit": "logits", "n_heads": 1, "n": 9, "status": "ok"}
+    return SWAPS.cast(frame.assign(**about, baseline=0.0, swapped=1.0, difference=1.0))
+
+
+def summary(*, negligible_at_step=()):
+    """Of ioi and sva at steps 8 and 16; at some the metric is below 5 % of that at the end."""
+    m_model = {step: (0.01, 0.03) if step in negligible_at_step else (1.0, 3.0) for step in (8, 16)}
+    records = [
+        make_record(task=task, step=step, m_model=metric)
+        for task in ("ioi", "sva")
+        for step, metric in m_model.items()
+    ]
+    return circuit_tables(records, **ORDER).summary
+
+
+def test_transfers_are_in_the_order_of_the_configuration_and_then_by_steps():
+    frames = [
+        transfers(("ioi", 8, "ioi", 8), model="large"),
+        transfers(("ioi", 16, "ioi", 16), ("ioi", 16, "ioi", 8), ("ioi", 8, "ioi", 16)),
+        transfers(("sva", 16, "ioi", 16)),
+    ]
+    table = transfer_table(frames, summary=summary(), **ORDER)
+    TRANSFER.check(table, where="test")
+    names = ["model", "task", "step", "circuit_task", "circuit_step"]
+    assert list(table[names].itertuples(index=False, name=None)) == [
+        ("small", "sva", 16, "ioi", 16),
+        ("small", "ioi", 8, "ioi", 16),
+        ("small", "ioi", 16, "ioi", 8),
+        ("small", "ioi", 16, "ioi", 16),
+        ("large", "ioi", 8, "ioi", 8),
+    ]
+    assert set(table["status"]) == {"ok"}
+
+
+def test_where_the_metric_is_negligible_beside_that_of_the_end_neither_model_nor_circuit_count():
+    rows = transfers(
+        ("ioi", 8, "ioi", 8), ("ioi", 8, "ioi", 16), ("ioi", 16, "ioi", 8), ("ioi", 16, "ioi", 16)
+    )
+    table = transfer_table([rows], summary=summary(negligible_at_step=[8]), **ORDER)
+    by_steps = {(row.step, row.circuit_step): row for row in table.itertuples()}
+    assert by_steps[16, 16].status == "ok"
+    assert by_steps[16, 16].f_raw == 0.5
+    assert by_steps[8, 16].status == "no_behaviour"
+    assert (by_steps[8, 16].m_circuit, by_steps[8, 16].n_edges) == (0.5, 7)
+    assert np.isnan([by_steps[8, 16].f_raw, by_steps[8, 16].f_norm]).all()
+    for steps in ((16, 8), (8, 8)):
+        assert by_steps[steps].status == "no_circuit"
+        assert np.isnan([by_steps[steps].m_circuit, by_steps[steps].f_raw]).all()
+        assert pd.isna(by_steps[steps].n_edges)
+        assert by_steps[steps].m_model == 0.5
+
+
+def test_the_circuit_of_another_task_is_looked_up_under_that_task():
+    rows = transfers(("sva", 8, "ioi", 8), ("ioi", 8, "sva", 8))
+    status = summary()["task"].map({"ioi": "no_behaviour", "sva": "ok"})
+    table = transfer_table([rows], summary=summary().assign(status=status), **ORDER)
+    assert dict(zip(table["task"], table["status"], strict=True)) == {
+        "sva": "no_circuit",
+        "ioi": "no_behaviour",
+    }
+
+
+def test_a_transfer_that_comes_twice_is_refused():
+    rows = transfers(("ioi", 8, "ioi", 8))
+    with pytest.raises(ArtifactError, match=r"circuit_step=8 comes more than once"):
+        transfer_table([rows, rows], summary=summary(), **ORDER)
+
+
+def test_swaps_are_in_the_order_of_the_configuration_and_then_by_set_and_steps():
+    frames = [swaps(4, model="large"), swaps(16, 4, head_set="s2i"), swaps(4), SWAPS.empty()]
+    table = swaps_table(frames, **ORDER)
+    SWAPS.check(table, where="test")
+    names = ["model", "head_set", "target_step"]
+    assert list(table[names].itertuples(index=False, name=None)) == [
+        ("small", "circuit", 4),
+        ("small", "s2i", 4),
+        ("small", "s2i", 16),
+        ("large", "circuit", 4),
+    ]
+
+
+def test_a_swap_with_a_wrong_dtype_is_refused():
+    frame = swaps(4).astype({"n": "int64"})
+    with pytest.raises(ArtifactError, match=r"swaps of job 1: .*column 'n' is int64"):
+        swaps_table([swaps(4), frame], **ORDER)

@@ -1,0 +1,46 @@
+"""Which heads carry an ability? Lend sets of heads from one step of a model to others.
+
+One job does all pairs of steps of a model. It keeps what it has done in a folder of its own, so
+that the next attempt goes on where one failed.
+"""
+
+
+rule swap_components:
+    input:
+        unpack(known_heads),
+        models=at_steps(PATHS.model, swapping_steps),
+        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
+        circuits=at_steps(
+            expand(PATHS.circuit, task=TASKS, allow_missing=True), lending_steps
+        ),
+    output:
+        PATHS.swaps,
+    log:
+        f"{PATHS.logs}/swap_components/{{model}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/swap_components/{{model}}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: CONFIG.compute.threads
+    resources:
+        mem_mb=memory(1500 + FORWARD_MB),
+        runtime=minutes(240),
+        gpu=GPUS,
+    params:
+        where=params_at(swapping_steps),
+        pairs=lambda wildcards: CONFIG.swap_pairs(wildcards.model),
+        random_sets=CONFIG.swaps.random_sets,
+        seed=CONFIG.seed,
+        compute=CONFIG.compute.model_dump(mode="json"),
+        parts=PATHS.swaps_parts,
+    message:
+        "Swap heads of {wildcards.model} between steps"
+    script:
+        "../../scripts/swap_components.py"
+
+
+rule swaps:
+    input:
+        per_model(PATHS.swaps),
+    message:
+        "All swaps are there"

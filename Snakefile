@@ -30,6 +30,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/figures_algorithm.smk"
 include: "workflow/rules/figures_heads.smk"
+include: "workflow/rules/figures_training.smk"
 
 
 localrules:

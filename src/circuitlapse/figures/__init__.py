@@ -12,6 +12,11 @@ from circuitlapse.figures.components_per_model import (
 from circuitlapse.figures.faithfulness import faithfulness_figure
 from circuitlapse.figures.greater_than import greater_than_figure
 from circuitlapse.figures.ioi_components import ioi_components_figure
+from circuitlapse.figures.stability import (
+    stability_edges_figure,
+    stability_figure,
+    stability_reference_figure,
+)
 from circuitlapse.figures.swaps import swaps_figure
 
 __all__ = [
@@ -24,6 +29,9 @@ __all__ = [
     "faithfulness_figure",
     "greater_than_figure",
     "ioi_components_figure",
+    "stability_edges_figure",
+    "stability_figure",
+    "stability_reference_figure",
     "swaps_figure",
     "tertiary_heads_figure",
 ]

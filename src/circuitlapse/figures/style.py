@@ -122,12 +122,17 @@ def metric_title(rows: pd.DataFrame) -> str:
     return f"{METRIC_TITLES.get(metric, metric.replace('_', ' ').capitalize())}\n({unit})"
 
 
+def side_by_side(n_panels: int) -> int:
+    """Return how many of `n_panels` stand in a row: at most three, and two by two of four."""
+    return 2 if n_panels == 4 else min(n_panels, 3)
+
+
 def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     """Return a figure with one titled panel per task, at most three side by side.
 
     They share their x axis, which is logarithmic.
     """
-    n_columns = 2 if len(tasks) == 4 else min(len(tasks), 3)
+    n_columns = side_by_side(len(tasks))
     n_rows = math.ceil(len(tasks) / n_columns)
     figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).flat)

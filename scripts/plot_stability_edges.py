@@ -1,0 +1,19 @@
+"""Draw how much the edges of circuits change from step to step."""
+
+from circuitlapse.figures import stability_edges_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import CIRCUIT_SUMMARY, STABILITY
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = stability_edges_figure(
+        read_table(snakemake.input.stability, STABILITY),
+        summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        tasks=params.tasks,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

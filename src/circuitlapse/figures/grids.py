@@ -1,0 +1,72 @@
+"""Grids of panels: a column per task, with a row per model or per quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from circuitlapse.figures import style
+from circuitlapse.figures.text import wrap
+
+
+def task_columns(
+    tasks: Sequence[str], *, heights: Sequence[float], sharey: str | bool = "row"
+) -> tuple[Figure, dict[str, list[Axes]]]:
+    """Return a figure with the panels of each task from top to bottom, `heights` inches high.
+
+    They share a logarithmic x axis. The title of the task stands above the first.
+    """
+    figure = Figure(figsize=(style.WIDTH_IN, sum(heights) + 1.0), layout="constrained")
+    grid = figure.subplots(
+        len(heights), len(tasks), squeeze=False, sharex=True, sharey=sharey, height_ratios=heights
+    )
+    columns = {task: list(grid[:, index]) for index, task in enumerate(tasks)}
+    for task, column in columns.items():
+        column[0].set_title(_title(task, len(tasks)))
+        column[0].set_xscale("log")
+    return figure, columns
+
+
+def label_x(columns: Mapping[str, Sequence[Axes]], label: str) -> None:
+    """Write `label` below the lowest panel of each column, in as many lines as it takes."""
+    for column in columns.values():
+        column[-1].set_xlabel(style.across(label, len(columns), size=style.LABEL_SIZE))
+
+
+def model_rows(
+    models: Sequence[str], tasks: Sequence[str], *, height: float
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """Return a figure with a row per model, `height` inches high, and a column per task.
+
+    The title of the task stands above the first panel of a column. Axes are not shared.
+    """
+    size = (style.WIDTH_IN, height * len(models) + 1.1)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(models), len(tasks), squeeze=False)
+    for column, task in enumerate(tasks):
+        grid[0, column].set_title(_title(task, len(tasks)))
+    cells = {
+        (model, task): grid[row, column]
+        for row, model in enumerate(models)
+        for column, task in enumerate(tasks)
+    }
+    return figure, cells
+
+
+def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
+    """Write a model's name and what is drawn beside a row that is `height` inches high."""
+    lines = [wrap(text, 0.85 * 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
+    axes.set_ylabel("\n".join(lines))
+
+
+def thin(n_points: int) -> dict[str, float]:
+    """Return widths in points of a line and its markers that keep so many points apart."""
+    return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
+        "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
+    }
+
+
+def _title(task: str, n_columns: int) -> str:
+    return style.across(style.task_title(task), n_columns, size=style.TITLE_SIZE)

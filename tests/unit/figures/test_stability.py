@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.figures import (
+    stability_edges_figure,
+    stability_figure,
+    stability_reference_figure,
+)
+from tests.unit.figures.conftest import make_summary
+from tests.unit.figures.training_tables import ALPHA, make_stability
+
+
+@pytest.fixture
+def table(summary) -> pd.DataFrame:
+    return make_stability(summary)
+
+
+@pytest.fixture
+def draw(table, summary, labels, tasks):
+    def figure(of=stability_figure, **changes: object):
+        tables = {"table": table, "summary": summary, "labels": labels, "tasks": tasks} | changes
+        return of(tables.pop("table"), **tables)
+
+    return figure
+
+
+def panels(figure, *, below: bool = False) -> list:
+    """The panels of overlaps, or the strips below them, in the order of reading."""
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    rows = {axes.get_subplotspec().rowspan.start for axes in shown}
+    assert rows == set(range(len(rows)))
+    return [axes for axes in shown if axes.get_subplotspec().rowspan.start % 2 == below]
+
+
+def floors(axes) -> list[np.ndarray]:
+    return [line.get_xydata() for line in axes.lines if line.get_linestyle() == ":"]
+
+
+def test_every_line_is_the_smoothed_overlap_of_nodes(draw, table, labels, tasks, drawn_line, pick):
+    for task, axes in zip(tasks, panels(draw()), strict=True):
+        for model, label in labels.items():
+            rows = pick(table, model=model, task=task, comparison="consecutive", level="node")
+            rows = pick(rows, weighting="none").dropna(subset=["jaccard"])
+            np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "ewma"]])
+
+
+def test_a_line_breaks_where_a_step_has_no_circuit_though_the_mean_goes_on(draw, table, labels):
+    gap = (table["comparison"] == "consecutive") & (table["step"] == 16000)
+    table.loc[gap, "jaccard"] = np.nan
+    line = next(one for one in panels(draw())[3].lines if one.get_label() == labels["large"])
+    at_gap = line.get_xdata() == table.loc[gap, "tokens"].iloc[0]
+    assert np.isnan(line.get_ydata()[at_gap]).all()
+    assert at_gap.sum() == 1
+
+
+def test_the_floor_is_the_overlap_of_halves_smoothed_as_the_line_is(draw, table, pick):
+    rows = pick(table, model="small", task="sva", comparison="halves", level="node")
+    values = pick(rows, weighting="none").set_index("tokens")["jaccard"].dropna()
+    expected = [values.iloc[0]]
+    for value in values.iloc[1:]:
+        expected.append(ALPHA * value + (1 - ALPHA) * expected[-1])
+    found = floors(panels(draw())[3])[0]
+    found = found[np.isfinite(found).all(axis=1)]
+    np.testing.assert_array_equal(found[:, 0], values.index)
+    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-12)
+
+
+def hand_made(table, *, comparison: str, overlaps, halves) -> pd.DataFrame:
+    """Node overlaps of the small model on SVA between 16000, 33000 and 66000, set by hand."""
+    of = (table["model"] == "small") & (table["task"] == "sva") & (table["level"] == "node")
+    of &= table["weighting"] == "none"
+    for kind, values in ((comparison, overlaps), ("halves", halves)):
+        for step, value in values.items():
+            at = of & (table["comparison"] == kind) & (table["step"] == step)
+            assert at.sum() == 1
+            table.loc[at, "jaccard"] = value
+    return table[table["step"].isin(halves) & of]
+
+
+def test_the_strip_marks_overlaps_below_the_floor_at_both_steps(draw, table, labels, drawn_line):
+    halves = {16000: 0.7, 33000: 0.6, 66000: 0.8}
+    for overlap, marked in ((0.65, False), (0.6, False), (0.55, True)):
+        overlaps = {16000: overlap, 33000: 0.9, 66000: 0.9}
+        rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
+        strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+        expected = rows.loc[rows["step"] == 16000, "tokens"].unique()[: int(marked)]
+        np.testing.assert_array_equal(drawn_line(strip, labels["small"])[:, 0], expected)
+
+
+def test_a_change_is_not_marked_where_a_floor_is_unknown(draw, table, labels, drawn_line):
+    halves = {16000: 0.7, 33000: np.nan, 66000: 0.8}
+    overlaps = {16000: 0.01, 33000: 0.01, 66000: 0.9}
+    rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
+    strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+    assert not len(drawn_line(strip, labels["small"]))
+
+
+def test_against_the_reference_nothing_is_smoothed(draw, table, labels, tasks, drawn_line, pick):
+    figure = draw(stability_reference_figure)
+    for task, axes in zip(tasks, panels(figure), strict=True):
+        rows = pick(table, model="large", task=task, level="node", weighting="none")
+        line = pick(rows, comparison="reference").dropna(subset=["jaccard"])
+        np.testing.assert_array_equal(
+            drawn_line(axes, labels["large"]), line[["tokens", "jaccard"]]
+        )
+        floor = floors(axes)[list(labels).index("large")]
+        halves = pick(rows, comparison="halves")[["tokens", "jaccard"]]
+        np.testing.assert_array_equal(floor, halves)
+        assert [text.get_text() for text in axes.texts] == ["n = 200; reference: step 143000"]
+
+
+def test_edges_count_alike_above_and_by_their_scores_below(
+    draw, table, labels, tasks, drawn_line, pick
+):
+    grid = np.array(panels(draw(stability_edges_figure))).reshape(2, len(tasks))
+    for row, weighting in zip(grid, ("none", "abs"), strict=True):
+        for task, axes in zip(tasks, row, strict=True):
+            rows = pick(table, model="small", task=task, comparison="consecutive", level="edge")
+            rows = pick(rows, weighting=weighting).dropna(subset=["jaccard"])
+            expected = rows[["tokens", "ewma"]]
+            np.testing.assert_array_equal(drawn_line(axes, labels["small"]), expected)
+    assert [axes.get_ylabel() for axes in grid[:, 0]] == [
+        "Edge overlap\n(Jaccard,\nsmoothed)",
+        "Edge overlap\n(weighted Jaccard,\nsmoothed)",
+    ]
+
+
+def test_the_legend_lists_only_what_is_drawn(draw, table, labels):
+    def entries(rows, of=stability_figure):
+        legend = draw(of, table=rows).legends[0]
+        return [text.get_text() for text in legend.get_texts() if text.get_text().strip()]
+
+    line, floor = (
+        "neighbouring steps, smoothed (alpha = 0.5)",
+        "two halves of the prompts (noise floor)",
+    )
+    assert entries(table) == [*labels.values(), line, floor, "change beyond the noise floor"]
+    assert entries(table[table["comparison"] != "halves"]) == [*labels.values(), line]
+    assert "a step and the reference step" in entries(table, stability_reference_figure)
+
+
+def test_min_step_leaves_out_earlier_steps(draw, table, labels, drawn_line):
+    line = drawn_line(panels(draw(min_step=16000))[3], labels["large"])
+    assert line[:, 0].min() == table.loc[table["step"] == 16000, "tokens"].iloc[0]
+
+
+def words(figure) -> list[str]:
+    return [" ".join(text.get_text().split()) for axes in panels(figure) for text in axes.texts]
+
+
+def test_an_empty_panel_says_why(draw, table, summary):
+    one_step = make_summary(steps=(16000,), tasks=("sva",))
+    figure = draw(table=make_stability(one_step), summary=one_step, tasks=["sva", "mine"])
+    assert words(figure) == ["no two neighbouring steps with circuits", "not analysed"]
+    absent = summary.assign(n_edges=pd.array([pd.NA] * len(summary), dtype="Int32"))
+    figure = draw(table=make_stability(absent), summary=absent, tasks=["sva"])
+    assert words(figure) == ["no circuits: no behaviour yet"]
+    figure = draw(table=table[:0], summary=summary[:0], tasks=["sva"])
+    assert words(figure) == ["not analysed"]
+
+
+def test_without_a_circuit_at_the_reference_step_the_panel_says_so(draw, summary):
+    summary.loc[summary["step"] == 143000, "n_edges"] = pd.NA
+    figure = draw(
+        stability_reference_figure, table=make_stability(summary), summary=summary, tasks=["sva"]
+    )
+    assert words(figure) == ["no circuit at the reference step"]
+
+
+def test_two_methods_are_refused(draw, table):
+    table.loc[0, "ig_steps"] = 30
+    with pytest.raises(ArtifactError, match="several ways"):
+        draw(table=table)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 4, 6])
+@pytest.mark.parametrize(
+    "of", [stability_figure, stability_edges_figure, stability_reference_figure]
+)
+def test_it_can_be_printed(draw, own_tasks, long_labels, of, n_tasks, check_print):
+    summary = make_summary(tasks=own_tasks[1:])
+    tables = {"table": make_stability(summary), "summary": summary}
+    check_print(draw(of, labels=long_labels, tasks=own_tasks[-n_tasks:], **tables))

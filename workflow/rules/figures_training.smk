@@ -1,0 +1,97 @@
+"""One rule per figure about circuits over training, scale and seeds."""
+
+
+rule plot_stability:
+    input:
+        stability=PATHS.table.format(table="stability"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="stability"),
+        png=report(
+            PATHS.figure_png.format(figure="stability"),
+            caption="../report/stability.rst",
+            category="Figures",
+            labels={"figure": "stability of circuits"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_stability.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_stability.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about how nodes of circuits change"
+    script:
+        "../../scripts/plot_stability.py"
+
+
+rule plot_stability_edges:
+    input:
+        stability=PATHS.table.format(table="stability"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="stability_edges"),
+        png=report(
+            PATHS.figure_png.format(figure="stability_edges"),
+            caption="../report/stability_edges.rst",
+            category="Figures",
+            labels={"figure": "stability of circuits, edges"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_stability_edges.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_stability_edges.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about how edges of circuits change"
+    script:
+        "../../scripts/plot_stability_edges.py"
+
+
+rule plot_stability_reference:
+    input:
+        stability=PATHS.table.format(table="stability"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="stability_reference"),
+        png=report(
+            PATHS.figure_png.format(figure="stability_reference"),
+            caption="../report/stability_reference.rst",
+            category="Figures",
+            labels={"figure": "stability of circuits, against one step"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_stability_reference.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_stability_reference.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about circuits against the reference step"
+    script:
+        "../../scripts/plot_stability_reference.py"

@@ -95,3 +95,66 @@ rule plot_stability_reference:
         "Draw the figure about circuits against the reference step"
     script:
         "../../scripts/plot_stability_reference.py"
+
+
+rule plot_transfer:
+    input:
+        transfer=PATHS.table.format(table="transfer"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="transfer"),
+        png=report(
+            PATHS.figure_png.format(figure="transfer"),
+            caption="../report/transfer.rst",
+            category="Figures",
+            labels={"figure": "circuits in models of other steps"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_transfer.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_transfer.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about circuits run at other steps"
+    script:
+        "../../scripts/plot_transfer.py"
+
+
+rule plot_transfer_tasks:
+    input:
+        transfer=PATHS.table.format(table="transfer"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="transfer_tasks"),
+        png=report(
+            PATHS.figure_png.format(figure="transfer_tasks"),
+            caption="../report/transfer_tasks.rst",
+            category="Figures",
+            labels={"figure": "circuits on other tasks"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_transfer_tasks.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_transfer_tasks.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+    message:
+        "Draw the figure about circuits run on other tasks"
+    script:
+        "../../scripts/plot_transfer_tasks.py"

@@ -18,6 +18,7 @@ from circuitlapse.figures.stability import (
     stability_reference_figure,
 )
 from circuitlapse.figures.swaps import swaps_figure
+from circuitlapse.figures.transfer import transfer_figure, transfer_tasks_figure
 
 __all__ = [
     "algorithm_figure",
@@ -34,4 +35,6 @@ __all__ = [
     "stability_reference_figure",
     "swaps_figure",
     "tertiary_heads_figure",
+    "transfer_figure",
+    "transfer_tasks_figure",
 ]

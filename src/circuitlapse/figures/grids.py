@@ -46,7 +46,7 @@ def model_rows(
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(models), len(tasks), squeeze=False)
     for column, task in enumerate(tasks):
-        grid[0, column].set_title(_title(task, len(tasks)))
+        grid[0, column].set_title(_title(task, max(len(tasks), 2)))
     cells = {
         (model, task): grid[row, column]
         for row, model in enumerate(models)
@@ -57,7 +57,7 @@ def model_rows(
 
 def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
     """Write a model's name and what is drawn beside a row that is `height` inches high."""
-    lines = [wrap(text, 0.85 * 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
+    lines = [wrap(text, 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
     axes.set_ylabel("\n".join(lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count, cycle
@@ -102,6 +103,12 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 def task_title(task: str) -> str:
     """Return the task's name in words; an unknown one keeps the user's spelling."""
     return TASK_TITLES.get(task, task.replace("_", " "))
+
+
+def task_short(task: str) -> str:
+    """Return the abbreviation in the task's title; an unknown one keeps the user's spelling."""
+    found = re.search(r"\((\w+)\)$", task_title(task))
+    return found[1] if found else task_title(task)
 
 
 def across(text: str, n_columns: int, *, size: float) -> str:

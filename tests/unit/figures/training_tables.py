@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas import STABILITY
-from tests.unit.figures.conftest import TOKENS_PER_STEP
+from circuitlapse.schemas import STABILITY, TRANSFER
+from tests.unit.figures.conftest import METRICS, TOKENS_PER_STEP, UNITS
 
 HOW = {"method": "eap_ig_inputs", "ig_steps": 5, "variant": ""}
 ALPHA = 0.5
@@ -54,3 +54,33 @@ def make_stability(summary: pd.DataFrame) -> pd.DataFrame:
                             | {"size": 40, "size_next": 50}
                         )
     return STABILITY.cast(pd.DataFrame(rows, columns=list(STABILITY.columns)))
+
+
+def make_transfer(summary: pd.DataFrame) -> pd.DataFrame:
+    """Circuits of a table `circuit_summary` at other steps, and at the last step on other tasks.
+
+    A circuit does worse the further away the step is, and badly on another task.
+    """
+    draw = np.random.default_rng(5)
+    circuits = summary.set_index(["model", "task", "step"])["n_edges"].to_dict()
+    last = summary.groupby("model")["step"].max().to_dict()
+    rows = []
+    for (model, circuit_task, found), n_edges in circuits.items():
+        for (other, task, run), behaviour in circuits.items():
+            at_the_end = found == run == last[model]
+            if other != model or (task != circuit_task and not at_the_end):
+                continue
+            status = "no_circuit" if pd.isna(n_edges) else "ok"
+            status = "no_behaviour" if pd.isna(behaviour) else status
+            value = 0.95 - 0.25 * abs(np.log10((found + 1) / (run + 1))) + draw.normal(scale=0.05)
+            value = value if task == circuit_task else 0.4 * draw.normal()
+            f_raw = value if status == "ok" else np.nan
+            rows.append(
+                HOW
+                | {"model": model, "task": task, "step": run, "tokens": run * TOKENS_PER_STEP}
+                | {"circuit_task": circuit_task, "circuit_step": found, "n_edges": n_edges}
+                | {"metric": (metric := METRICS.get(task, "prob_diff")), "unit": UNITS[metric]}
+                | {"m_model": 1.0, "m_corrupted": -1.0, "m_circuit": f_raw}
+                | {"f_raw": f_raw, "f_norm": (f_raw + 1) / 2, "n": 200, "status": status}
+            )
+    return TRANSFER.cast(pd.DataFrame(rows, columns=list(TRANSFER.columns)))

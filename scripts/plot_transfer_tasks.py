@@ -1,0 +1,18 @@
+"""Draw how well the circuit of each task does on every task."""
+
+from circuitlapse.figures import transfer_tasks_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import TRANSFER
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = transfer_tasks_figure(
+        read_table(snakemake.input.transfer, TRANSFER),
+        labels=params.labels,
+        tasks=params.tasks,
+        threshold=params.threshold,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -158,3 +158,65 @@ rule plot_transfer_tasks:
         "Draw the figure about circuits run on other tasks"
     script:
         "../../scripts/plot_transfer_tasks.py"
+
+
+rule plot_circuit_sizes:
+    input:
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="circuit_sizes"),
+        png=report(
+            PATHS.figure_png.format(figure="circuit_sizes"),
+            caption="../report/circuit_sizes.rst",
+            category="Figures",
+            labels={"figure": "circuit size in edges and nodes"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_circuit_sizes.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_circuit_sizes.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about sizes of circuits"
+    script:
+        "../../scripts/plot_circuit_sizes.py"
+
+
+rule plot_size_and_performance:
+    input:
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="size_and_performance"),
+        png=report(
+            PATHS.figure_png.format(figure="size_and_performance"),
+            caption="../report/size_and_performance.rst",
+            category="Figures",
+            labels={"figure": "circuit size and performance"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_size_and_performance.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_size_and_performance.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about size and performance"
+    script:
+        "../../scripts/plot_size_and_performance.py"

@@ -12,6 +12,7 @@ from circuitlapse.figures.components_per_model import (
 from circuitlapse.figures.faithfulness import faithfulness_figure
 from circuitlapse.figures.greater_than import greater_than_figure
 from circuitlapse.figures.ioi_components import ioi_components_figure
+from circuitlapse.figures.sizes import circuit_sizes_figure, size_and_performance_figure
 from circuitlapse.figures.stability import (
     stability_edges_figure,
     stability_figure,
@@ -24,12 +25,14 @@ __all__ = [
     "algorithm_figure",
     "behaviour_figure",
     "circuit_diagram",
+    "circuit_sizes_figure",
     "circuits_figure",
     "components_figure",
     "components_per_model_figure",
     "faithfulness_figure",
     "greater_than_figure",
     "ioi_components_figure",
+    "size_and_performance_figure",
     "stability_edges_figure",
     "stability_figure",
     "stability_reference_figure",

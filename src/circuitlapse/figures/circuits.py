@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from circuitlapse.figures import style
+from circuitlapse.figures.statuses import (
+    ABSENT,
+    draw_line,
+    no_circuits,
+    status_handles,
+    threshold_handle,
+)
 from circuitlapse.figures.text import shorten
 from circuitlapse.figures.ticks import SIZE, label_log
 from circuitlapse.types import Status
@@ -21,15 +26,6 @@ _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""
 _STRIP_LABEL_PT = 72.0
 """Width of the models' names beside it; the legend has them in full."""
-
-_RING: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 6,
-    "markerfacecolor": "none",
-    "markeredgecolor": "black",
-}
-_TICK: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
-_HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
 
 
 class Column(NamedTuple):
@@ -78,11 +74,12 @@ def circuits_figure(
             if of_task["f_raw"].notna().any():
                 _draw_size(column.size, of_task, looks=looks)
             else:
-                reason = _why_empty(analysed[analysed["task"] == task], min_step=min_step)
+                reason = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
                 for axes in (column.size, column.faithfulness):
                     style.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
-        marks = [*_mark_handles(set(rows["status"]), threshold), *style.interval_handles(figure)]
+        marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
+        marks += style.interval_handles(figure)
         style.legend_below(figure, style.model_handles(looks.values()), marks, n_rows=3)
     return figure
 
@@ -111,7 +108,7 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
             **{end: 100 * line[f"n_edges_{end}"] / line["n_edges_total"] for end in ("low", "high")}
         )
         style.draw_band(axes, line, ("low", "high"), look=look)
-        _draw_line(axes, line, 100 * line["edge_fraction"], look=look)
+        draw_line(axes, line, 100 * line["edge_fraction"], look=look)
 
 
 def _draw_faithfulness(
@@ -123,7 +120,7 @@ def _draw_faithfulness(
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
-        _draw_line(axes, line, line["f_raw"], look=look)
+        draw_line(axes, line, line["f_raw"], look=look)
     style.say_n(axes, rows)
 
 
@@ -131,23 +128,7 @@ def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.L
     absent = rows[rows["status"] == Status.NO_BEHAVIOUR]
     for row, (model, look) in enumerate(looks.items()):
         tokens = absent.loc[absent["model"] == model, "tokens"]
-        axes.plot(tokens, np.full(len(tokens), row), color=look.colour, label=look.label, **_TICK)
-
-
-def _draw_line(
-    axes: Axes, line: pd.DataFrame, values: pd.Series[float], *, look: style.Look
-) -> None:
-    """Draw one model's line, broken where there is no circuit, and a marker by each status."""
-    axes.plot(line["tokens"], values, color=look.colour, label=look.label)
-    own: dict[str, Any] = {"marker": look.marker, "color": look.colour}
-    for status, kinds in {
-        Status.OK: [own],
-        Status.NOT_REACHED: [own | _HOLLOW],
-        Status.OVERSHOOT: [own, _RING],
-    }.items():
-        here = line["status"] == status
-        for kind in kinds:
-            axes.plot(line["tokens"][here], values[here], linestyle="none", **kind)
+        axes.plot(tokens, np.full(len(tokens), row), color=look.colour, label=look.label, **ABSENT)
 
 
 def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
@@ -166,27 +147,3 @@ def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
     first.absence.set_yticks(range(len(looks)), names)
     first.absence.set_ylim(len(looks) - 0.4, -0.6)
     label_log(first.absence.xaxis)
-
-
-def _mark_handles(statuses: Collection[str], threshold: float) -> list[Artist]:
-    """Return a legend entry for each status that occurs, and one for the threshold."""
-    grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none"}
-    marks = {
-        Status.OK: Line2D([], [], marker="o", label="faithful circuit", **grey),
-        Status.NOT_REACHED: Line2D(
-            [], [], marker="o", label="threshold not reached", **grey, **_HOLLOW
-        ),
-        Status.OVERSHOOT: Line2D([], [], label="overshoots the model", **_RING, linestyle="none"),
-        Status.NO_BEHAVIOUR: Line2D(
-            [], [], label="no behaviour, no circuit", color=style.GREY, **_TICK
-        ),
-    }
-    line = Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
-    return [*(handle for status, handle in marks.items() if status in statuses), line]
-
-
-def _why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
-    """Say why a task has no circuit to draw."""
-    if style.drawable(analysed, min_step=min_step).empty:
-        return style.nothing_to_show(analysed, min_step=min_step)
-    return "no circuits:\nno behaviour yet"

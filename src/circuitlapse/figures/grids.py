@@ -36,15 +36,15 @@ def label_x(columns: Mapping[str, Sequence[Axes]], label: str) -> None:
 
 
 def model_rows(
-    models: Sequence[str], tasks: Sequence[str], *, height: float
+    models: Sequence[str], tasks: Sequence[str], *, height: float, sharex: bool = False
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """Return a figure with a row per model, `height` inches high, and a column per task.
 
-    The title of the task stands above the first panel of a column. Axes are not shared.
+    The title of the task stands above the first panel of a column. No y axes are shared.
     """
     size = (style.WIDTH_IN, height * len(models) + 1.1)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(models), len(tasks), squeeze=False)
+    grid = figure.subplots(len(models), len(tasks), squeeze=False, sharex=sharex)
     for column, task in enumerate(tasks):
         grid[0, column].set_title(_title(task, max(len(tasks), 2)))
     cells = {
@@ -59,6 +59,18 @@ def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
     """Write a model's name and what is drawn beside a row that is `height` inches high."""
     lines = [wrap(text, 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
     axes.set_ylabel("\n".join(lines))
+
+
+def make_room_for_names(figure: Figure) -> None:
+    """Let the figure grow by what titles and x labels of several lines would take from panels."""
+    lines = [
+        max(text.get_text().count("\n") for text in texts)
+        for texts in (
+            [axes.title for axes in figure.axes],
+            [axes.xaxis.label for axes in figure.axes],
+        )
+    ]
+    figure.set_figheight(figure.get_figheight() + 0.135 * sum(lines))
 
 
 def thin(n_points: int) -> dict[str, float]:

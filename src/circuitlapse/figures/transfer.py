@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from circuitlapse.figures import style
-from circuitlapse.figures.grids import label_row, model_rows
+from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows
 from circuitlapse.figures.heat import (
     cells,
     colour_bar,
@@ -172,9 +172,8 @@ def _model_panels(
 ) -> tuple[Figure, dict[str, Axes]]:
     n_rows = math.ceil(len(labels) / n_columns)
     titles = [style.across(label, n_columns, size=style.TITLE_SIZE) for label in labels.values()]
-    around = 0.9 + 0.13 * max(title.count("\n") for title in titles)
-    size = (style.WIDTH_IN, (side + around) * n_rows + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    around = 0.9 + 0.135 * max(title.count("\n") for title in titles)
+    figure = Figure(figsize=(style.WIDTH_IN, (side + around) * n_rows + 0.3), layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
     for unused in grid[len(labels) :]:
         unused.set_visible(False)
@@ -188,6 +187,7 @@ def _finish(
     n_columns = max(axes.get_subplotspec().get_gridspec().ncols for axes in panels)
     width = n_columns * (_side(n_columns) + 0.15) + _BESIDE_IN + 0.2
     figure.set_figwidth(min(style.WIDTH_IN, max(_NARROWEST_IN, width)))
+    make_room_for_names(figure)
     reasons = reason_handles(figure)
     colour_bar(figure, colours, panels, threshold=threshold)
     if reasons:

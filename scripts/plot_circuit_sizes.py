@@ -1,0 +1,18 @@
+"""Draw how many edges and nodes the circuits have, over training."""
+
+from circuitlapse.figures import circuit_sizes_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import CIRCUIT_SUMMARY
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = circuit_sizes_figure(
+        read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        tasks=params.tasks,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,18 @@
+"""Draw how large circuits are beside how well the models do the tasks."""
+
+from circuitlapse.figures import size_and_performance_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import CIRCUIT_SUMMARY
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = size_and_performance_figure(
+        read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        tasks=params.tasks,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,189 @@
+"""How large circuits are over training, in edges and nodes, and beside the task metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from circuitlapse.figures import style
+from circuitlapse.figures.grids import (
+    label_row,
+    label_x,
+    make_room_for_names,
+    model_rows,
+    task_columns,
+    thin,
+)
+from circuitlapse.figures.statuses import draw_line, no_circuits, status_handles
+from circuitlapse.figures.ticks import label_log
+from circuitlapse.types import Status
+
+_COUNTS = {"n_edges": "edges", "n_nodes": "nodes"}
+_ROW_IN = 0.95
+_DOTTED: dict[str, Any] = {"color": "#444444", "linestyle": ":", "marker": "."}
+
+
+def circuit_sizes_figure(
+    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+) -> Figure:
+    """Draw the number of edges (top) and nodes (bottom) of circuits against training tokens.
+
+    There is a column per task and a line per model, which breaks where it has no circuit. Hollow
+    markers did not reach the threshold, ringed ones overshoot the model. Shaded are bootstrap
+    intervals of the number of edges.
+
+    Args:
+        summary: the table `circuit_summary`, of one attribution method.
+        labels: the models to draw, in the order of the legend, and their names there.
+        tasks: one column each, in this order.
+        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+
+    Raises:
+        ArtifactError: if the table holds more than one method.
+    """
+    analysed = _analysed(summary, labels=labels, tasks=tasks)
+    rows = style.drawable(analysed, min_step=min_step)
+    looks = style.looks(labels)
+    with style.in_style():
+        figure, columns = task_columns(tasks, heights=(1.7, 1.7))
+        for task, panels in columns.items():
+            of_task = rows[rows["task"] == task]
+            for axes, count in zip(panels, _COUNTS, strict=True):
+                if of_task[count].isna().all():
+                    words = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
+                    style.say(axes, words)
+                else:
+                    _draw_sizes(axes, of_task, count=count, looks=looks)
+        for axes, (count, name) in zip(columns[tasks[0]], _COUNTS.items(), strict=True):
+            axes.set_ylabel(f"Circuit size\n({name})")
+            _range_of_sizes(axes, rows[count])
+        label_x(columns, style.TOKENS)
+        label_log(columns[tasks[0]][0].xaxis)
+        make_room_for_names(figure)
+        marks = [*status_handles(_found(rows)), *style.interval_handles(figure)]
+        style.legend_below(figure, style.model_handles(looks.values()), marks)
+    return figure
+
+
+def size_and_performance_figure(
+    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+) -> Figure:
+    """Draw the number of edges (left axis) and the task metric (right axis, dotted) over training.
+
+    There is a row of panels per model, a column per task. Markers are what was measured; lines
+    break at a step that the model was analysed at where it has no circuit, or no metric.
+
+    Args:
+        summary: the table `circuit_summary`, of one attribution method.
+        labels: the models to draw, from above, and their names there.
+        tasks: the tasks to draw, from the left.
+        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+
+    Raises:
+        ArtifactError: if the table holds more than one method.
+    """
+    analysed = _analysed(summary, labels=labels, tasks=tasks)
+    rows = style.drawable(analysed, min_step=min_step)
+    with style.in_style():
+        figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
+        for (model, task), axes in panels.items():
+            of_model = rows[rows["model"] == model]
+            line = _on_all_steps(of_model[of_model["task"] == task], of_model)
+            look = style.looks(labels)[model]
+            _range_of_sizes(axes, of_model["n_edges"])
+            axes.tick_params(axis="y", labelleft=task == tasks[0])
+            axes.set_xscale("log")
+            if line["m_model"].isna().all():
+                here = (analysed["model"] == model) & (analysed["task"] == task)
+                style.say(axes, no_circuits(analysed[here], min_step=min_step))
+                continue
+            _draw_metric(axes, line, rows.loc[rows["task"] == task, "m_model"])
+            draw_line(axes, line, _float(line["n_edges"]), look=look)
+            if line["n_edges"].isna().all():
+                style.note(axes, "no circuit")
+        for model, label in labels.items():
+            label_row(panels[model, tasks[0]], label, "(edges)", height=_ROW_IN)
+        _name_columns(panels, rows, models=list(labels), tasks=tasks)
+        label_log(panels[next(iter(labels)), tasks[0]].xaxis)
+        make_room_for_names(figure)
+        solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
+        dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)
+        style.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
+    return figure
+
+
+def _analysed(
+    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]
+) -> pd.DataFrame:
+    analysed = style.of_one_method(summary)
+    return analysed[analysed["model"].isin(labels) & analysed["task"].isin(tasks)]
+
+
+def _found(rows: pd.DataFrame) -> set[str]:
+    return set(rows["status"]) - {Status.NO_BEHAVIOUR}
+
+
+def _float(values: pd.Series[Any]) -> pd.Series[float]:
+    return values.astype("float64")
+
+
+def _draw_sizes(
+    axes: Axes, rows: pd.DataFrame, *, count: str, looks: Mapping[str, style.Look]
+) -> None:
+    for model, look in looks.items():
+        line = rows[rows["model"] == model].sort_values("tokens")
+        if count == "n_edges":
+            style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
+        draw_line(axes, line, _float(line[count]), look=look)
+    style.say_n(axes, rows)
+
+
+def _range_of_sizes(axes: Axes, sizes: pd.Series[Any]) -> None:
+    """Let the points set the range: an interval can be very wide where the metric is small."""
+    axes.set_yscale("log")
+    known = _float(sizes).dropna()
+    known = known[known > 0]
+    if len(known):
+        axes.set_ylim(known.min() / 1.4, known.max() * 1.9)
+    label_log(axes.yaxis)
+
+
+def _on_all_steps(line: pd.DataFrame, of_model: pd.DataFrame) -> pd.DataFrame:
+    """Return a row, if only of NaN, for each step that the model was analysed at."""
+    tokens = np.unique(of_model["tokens"])
+    return line.set_index("tokens").reindex(tokens).rename_axis("tokens").reset_index()
+
+
+def _draw_metric(axes: Axes, line: pd.DataFrame, of_task: pd.Series[float]) -> None:
+    """Draw the metric on an axis of its own, with the range of all models."""
+    right = axes.twinx()
+    right.plot(line["tokens"], line["m_model"], label="metric", **_DOTTED | thin(len(line)))
+    low, high = min(0.0, of_task.min()), max(0.0, of_task.max())
+    right.set_ylim(low - 0.05 * (high - low), high + 0.2 * (high - low))
+    right.yaxis.set_major_locator(MaxNLocator(3))
+    right.spines["right"].set_visible(True)
+
+
+def _name_columns(
+    panels: Mapping[tuple[str, str], Axes],
+    rows: pd.DataFrame,
+    *,
+    models: Sequence[str],
+    tasks: Sequence[str],
+) -> None:
+    """Write metric and number of prompts above each column, and what x is below it."""
+    for task in tasks:
+        top, bottom = panels[models[0], task], panels[models[-1], task]
+        of_task = rows[rows["task"] == task]
+        if len(of_task):
+            metric = style.metric_title(of_task).replace("\n", " ")
+            words = style.across(metric, len(tasks), size=style.TITLE_SIZE)
+            top.set_title(f"{top.get_title()}\n{words}\n{style.n_prompts(of_task)}")
+        bottom.set_xlabel(style.across(style.TOKENS, len(tasks), size=style.LABEL_SIZE))

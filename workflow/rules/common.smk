@@ -26,6 +26,10 @@ PUBLISHED = [model.name for model in CONFIG.models if model.hub]
 ANALYSED = [model for model in CONFIG.models if model.circuits]
 ORIGINALS = [model.name for model in ANALYSED if not model.variant_of]
 LABELS = {model.name: model.label for model in CONFIG.models if not model.variant_of}
+VARIANTS = {
+    name: [name, *(model.name for model in CONFIG.models if model.variant_of == name)]
+    for name in LABELS
+}
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]

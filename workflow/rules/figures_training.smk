@@ -220,3 +220,68 @@ rule plot_size_and_performance:
         "Draw the figure about size and performance"
     script:
         "../../scripts/plot_size_and_performance.py"
+
+
+rule plot_seeds:
+    input:
+        behaviour=PATHS.table.format(table="behaviour"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="seeds"),
+        png=report(
+            PATHS.figure_png.format(figure="seeds"),
+            caption="../report/seeds.rst",
+            category="Figures",
+            labels={"figure": "differences between seeds"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_seeds.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_seeds.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        variants=VARIANTS,
+        tasks=TASKS,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about differences between seeds"
+    script:
+        "../../scripts/plot_seeds.py"
+
+
+rule plot_size_correlation:
+    input:
+        summary=PATHS.table.format(table="circuit_summary"),
+        behaviour=PATHS.table.format(table="behaviour"),
+        correlation=PATHS.table.format(table="size_correlation"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="size_correlation"),
+        png=report(
+            PATHS.figure_png.format(figure="size_correlation"),
+            caption="../report/size_correlation.rst",
+            category="Figures",
+            labels={"figure": "circuit size against model size"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_size_correlation.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_size_correlation.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+    message:
+        "Draw the figure about circuit size against model size"
+    script:
+        "../../scripts/plot_size_correlation.py"

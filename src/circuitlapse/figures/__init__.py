@@ -12,6 +12,8 @@ from circuitlapse.figures.components_per_model import (
 from circuitlapse.figures.faithfulness import faithfulness_figure
 from circuitlapse.figures.greater_than import greater_than_figure
 from circuitlapse.figures.ioi_components import ioi_components_figure
+from circuitlapse.figures.seeds import seeds_figure
+from circuitlapse.figures.size_correlation import size_correlation_figure
 from circuitlapse.figures.sizes import circuit_sizes_figure, size_and_performance_figure
 from circuitlapse.figures.stability import (
     stability_edges_figure,
@@ -32,7 +34,9 @@ __all__ = [
     "faithfulness_figure",
     "greater_than_figure",
     "ioi_components_figure",
+    "seeds_figure",
     "size_and_performance_figure",
+    "size_correlation_figure",
     "stability_edges_figure",
     "stability_figure",
     "stability_reference_figure",

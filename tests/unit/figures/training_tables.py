@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas import STABILITY, TRANSFER
+from circuitlapse.schemas import SIZE_CORRELATION, STABILITY, TRANSFER
 from tests.unit.figures.conftest import METRICS, TOKENS_PER_STEP, UNITS
 
 HOW = {"method": "eap_ig_inputs", "ig_steps": 5, "variant": ""}
@@ -84,3 +85,26 @@ def make_transfer(summary: pd.DataFrame) -> pd.DataFrame:
                 | {"f_raw": f_raw, "f_norm": (f_raw + 1) / 2, "n": 200, "status": status}
             )
     return TRANSFER.cast(pd.DataFrame(rows, columns=list(TRANSFER.columns)))
+
+
+def make_correlation(*, tasks: Sequence[str], min_step: int = 1000) -> pd.DataFrame:
+    """Correlations that differ between all rows."""
+    rows = [
+        {"task": task, "level": level, "x": x, "n": 3, "unit": "correlation"}
+        | {"r": 0.9 - 0.1 * place, "p": 0.02 * (place + 1), "min_step": min_step}
+        for place, (task, level, x) in enumerate(
+            product(tasks, ("edge", "node"), ("params", "log_params"))
+        )
+    ]
+    return SIZE_CORRELATION.cast(pd.DataFrame(rows, columns=list(SIZE_CORRELATION.columns)))
+
+
+def with_seeds(table: pd.DataFrame, column: str, *, of: str, n_seeds: int) -> pd.DataFrame:
+    """Add models like `of` whose values of `column` are 10, 20, ... % larger."""
+    others = []
+    for seed in range(1, n_seeds):
+        other = table[table["model"] == of].assign(model=f"{of}-seed{seed}")
+        dtype = table[column].dtype
+        scaled = (other[column].astype("Float64") * (1 + 0.1 * seed)).round(6)
+        others.append(other.assign(**{column: (scaled.round() if dtype == "Int32" else scaled)}))
+    return pd.concat([table, *others], ignore_index=True).astype(table.dtypes)

@@ -1,0 +1,20 @@
+"""Draw how much behaviour and circuits differ between seeds."""
+
+from circuitlapse.figures import seeds_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = seeds_figure(
+        read_table(snakemake.input.behaviour, BEHAVIOUR),
+        summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        variants=params.variants,
+        tasks=params.tasks,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,19 @@
+"""Draw how large circuits are against how large the models are."""
+
+from circuitlapse.figures import size_correlation_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, SIZE_CORRELATION
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = size_correlation_figure(
+        read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        behaviour=read_table(snakemake.input.behaviour, BEHAVIOUR),
+        correlation=read_table(snakemake.input.correlation, SIZE_CORRELATION),
+        labels=params.labels,
+        tasks=params.tasks,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

@@ -1,0 +1,128 @@
+"""How much behaviour and circuits differ between models that only differ in their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from circuitlapse.figures import style
+from circuitlapse.figures.grids import label_x, make_room_for_names, task_columns, thin
+from circuitlapse.figures.statuses import no_circuits
+from circuitlapse.figures.ticks import label_log
+
+_BOLD = 1.8
+"""How much wider a line is that is a mean over seeds."""
+_NO_SEEDS = "no model was trained\nwith several seeds"
+
+
+def seeds_figure(
+    behaviour: pd.DataFrame,
+    *,
+    summary: pd.DataFrame,
+    labels: Mapping[str, str],
+    variants: Mapping[str, Sequence[str]],
+    tasks: Sequence[str],
+    min_step: int = 1,
+) -> Figure:
+    """Draw task metric (top) and circuit size (bottom) of several seeds, a column per task.
+
+    Thin lines are single seeds. Where all seeds of a model have a value, a bold line is their
+    mean, and the shade reaches from the lowest to the highest. Models with one seed are left out.
+
+    Args:
+        behaviour: the table `behaviour`.
+        summary: the table `circuit_summary`, of one attribution method.
+        labels: the models in the order of the legend, and their names there.
+        variants: for each of these, the names of all models that share all but the seed with it,
+            itself included.
+        tasks: one column each, in this order.
+        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+
+    Raises:
+        ArtifactError: if `summary` holds more than one method.
+    """
+    groups = {model: list(variants.get(model, [])) for model in labels}
+    groups = {model: names for model, names in groups.items() if len(names) > 1}
+    names = [name for group in groups.values() for name in group]
+    tables = [behaviour, style.of_one_method(summary)]
+    tables = [table[table["model"].isin(names)] for table in tables]
+    looks = {model: look for model, look in style.looks(labels).items() if model in groups}
+    with style.in_style():
+        figure, columns = task_columns(tasks, heights=(1.6, 1.6), sharey=False)
+        for task, panels in columns.items():
+            for axes, table, column in zip(panels, tables, ("value", "n_edges"), strict=True):
+                analysed = table[table["task"] == task]
+                rows = style.drawable(analysed, min_step=min_step)
+                if rows[column].notna().any():
+                    _draw(axes, rows, column=column, groups=groups, looks=looks)
+                else:
+                    words = no_circuits(analysed, min_step=min_step) if groups else _NO_SEEDS
+                    style.say(axes, words)
+            _name(panels[0], tables[0][tables[0]["task"] == task], n_columns=len(tasks))
+            panels[1].set_yscale("log")
+            label_log(panels[1].yaxis)
+        columns[tasks[0]][0].set_ylabel("Task metric")
+        columns[tasks[0]][1].set_ylabel("Circuit size\n(edges)")
+        label_x(columns, style.TOKENS)
+        label_log(columns[tasks[0]][0].xaxis)
+        make_room_for_names(figure)
+        if groups:
+            style.legend_below(figure, _group_handles(looks, groups), _mark_handles())
+    return figure
+
+
+def _draw(
+    axes: Axes,
+    rows: pd.DataFrame,
+    *,
+    column: str,
+    groups: Mapping[str, Sequence[str]],
+    looks: Mapping[str, style.Look],
+) -> None:
+    """Draw single seeds, their mean and their range."""
+    for model, look in looks.items():
+        of_group = rows[rows["model"].isin(groups[model])]
+        seeds = of_group.pivot(index="tokens", columns="model", values=column)
+        seeds = seeds.reindex(columns=groups[model]).astype("float64")
+        for name in groups[model]:
+            own = thin(len(seeds)) | {"linewidth": 0.5, "markersize": 1.5}
+            axes.plot(seeds.index, seeds[name], color=look.colour, marker=".", label=name, **own)
+        whole = seeds.assign(low=seeds.min(axis=1), high=seeds.max(axis=1), mean=seeds.mean(axis=1))
+        whole.loc[seeds.isna().any(axis=1), ["low", "high", "mean"]] = float("nan")
+        style.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
+        marks = thin(len(seeds))
+        marks["linewidth"] *= _BOLD
+        mean = {"color": look.colour, "marker": look.marker, "label": look.label}
+        axes.plot(whole.index, whole["mean"], **mean, **marks)
+
+
+def _name(axes: Axes, analysed: pd.DataFrame, *, n_columns: int) -> None:
+    """Write metric and number of prompts above a column."""
+    if len(analysed):
+        metric = style.metric_title(analysed).replace("\n", " ")
+        metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
+        axes.set_title(f"{axes.get_title()}\n{metric}\n{style.n_prompts(analysed)}")
+
+
+def _group_handles(
+    looks: Mapping[str, style.Look], groups: Mapping[str, Sequence[str]]
+) -> list[Artist]:
+    named = [
+        look._replace(label=f"{look.label}, {len(groups[model])} seeds")
+        for model, look in looks.items()
+    ]
+    return style.model_handles(named)
+
+
+def _mark_handles() -> list[Artist]:
+    return [
+        Line2D([], [], color=style.GREY, linewidth=_BOLD, label="mean over seeds"),
+        Line2D([], [], color=style.GREY, linewidth=0.5, marker=".", label="one seed"),
+        Patch(color=style.GREY, alpha=0.25, linewidth=0, label="lowest to highest seed"),
+    ]

@@ -285,3 +285,36 @@ rule plot_size_correlation:
         "Draw the figure about circuit size against model size"
     script:
         "../../scripts/plot_size_correlation.py"
+
+
+rule plot_faithfulness_over_training:
+    input:
+        curve=PATHS.table.format(table="faithfulness_curve"),
+        summary=PATHS.table.format(table="circuit_summary"),
+    output:
+        pdf=PATHS.figure_pdf.format(figure="faithfulness_over_training"),
+        png=report(
+            PATHS.figure_png.format(figure="faithfulness_over_training"),
+            caption="../report/faithfulness_over_training.rst",
+            category="Figures",
+            labels={"figure": "faithfulness against size, per step"},
+        ),
+    log:
+        f"{PATHS.logs}/plot_faithfulness_over_training.log",
+    benchmark:
+        f"{PATHS.benchmarks}/plot_faithfulness_over_training.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        labels=LABELS,
+        tasks=TASKS,
+        threshold=CONFIG.circuits.threshold,
+        min_step=CONFIG.figures.min_step,
+    message:
+        "Draw the figure about faithfulness per step"
+    script:
+        "../../scripts/plot_faithfulness_over_training.py"

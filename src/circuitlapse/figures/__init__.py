@@ -10,6 +10,7 @@ from circuitlapse.figures.components_per_model import (
     tertiary_heads_figure,
 )
 from circuitlapse.figures.faithfulness import faithfulness_figure
+from circuitlapse.figures.faithfulness_steps import faithfulness_over_training_figure
 from circuitlapse.figures.greater_than import greater_than_figure
 from circuitlapse.figures.ioi_components import ioi_components_figure
 from circuitlapse.figures.seeds import seeds_figure
@@ -32,6 +33,7 @@ __all__ = [
     "components_figure",
     "components_per_model_figure",
     "faithfulness_figure",
+    "faithfulness_over_training_figure",
     "greater_than_figure",
     "ioi_components_figure",
     "seeds_figure",

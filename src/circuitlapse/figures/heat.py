@@ -149,19 +149,24 @@ def colour_bar(
     figure: Figure, colours: ScalarMappable, panels: Sequence[Axes], *, threshold: float
 ) -> None:
     """Draw the colour scale of faithfulness beside the panels, with a line at the threshold."""
-    bar = bar_beside(figure, colours, panels, label="Faithfulness (circuit / model)")
+    bar = bar_beside(figure, colours, panels, label="Faithfulness (circuit / model)", extend="both")
     bar.set_ticks([0.0, *{threshold, 1.0} - {0.0}])
     bar.ax.axhline(threshold, color="black", linewidth=1.2)
 
 
 def bar_beside(
-    figure: Figure, colours: ScalarMappable, panels: Sequence[Axes], *, label: str
+    figure: Figure,
+    colours: ScalarMappable,
+    panels: Sequence[Axes],
+    *,
+    label: str,
+    extend: str = "neither",
 ) -> Colorbar:
-    """Draw a colour bar beside the panels, no longer than its label needs, and return it."""
+    """Draw a colour bar of moderate length beside the panels, and return it."""
     width, longest = _BAR_IN
     length = min(longest, 0.8 * figure.get_figheight())
     size = {"shrink": length / figure.get_figheight(), "aspect": length / width}
-    bar = figure.colorbar(colours, ax=list(panels), extend="both", pad=0.02, **size)
+    bar = figure.colorbar(colours, ax=list(panels), extend=extend, pad=0.02, **size)
     bar.set_label(wrap(label, 0.9 * 72 * length, size=LABEL_SIZE))
     bar.outline.set_linewidth(0.6)  # type: ignore[operator]
     return bar

@@ -1,0 +1,20 @@
+"""Draw faithfulness against circuit size, a line per step."""
+
+from circuitlapse.figures import faithfulness_over_training_figure
+from circuitlapse.io.figures import write_figure
+from circuitlapse.io.tables import read_table
+from circuitlapse.jobs import job_logging
+from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE
+
+with job_logging(snakemake.log[0]) as log:
+    params = snakemake.params
+    figure = faithfulness_over_training_figure(
+        read_table(snakemake.input.curve, FAITHFULNESS_CURVE),
+        summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
+        labels=params.labels,
+        tasks=params.tasks,
+        threshold=params.threshold,
+        min_step=params.min_step,
+    )
+    write_figure(figure, snakemake.output)
+    log.info("drew %s", ", ".join(snakemake.output))

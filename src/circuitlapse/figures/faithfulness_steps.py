@@ -1,0 +1,125 @@
+"""How faithful circuits of growing size are, at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from circuitlapse.figures import style
+from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows
+from circuitlapse.figures.heat import bar_beside
+from circuitlapse.figures.statuses import no_circuits
+from circuitlapse.figures.ticks import label_log
+
+_ROW_IN = 0.95
+_RANGE = (-1.2, 1.6)
+"""What a panel shows at most: the ratio is very large where the metric of the model is small."""
+_SIZES = "Circuit size (edges)"
+
+
+def faithfulness_over_training_figure(
+    curve: pd.DataFrame,
+    *,
+    summary: pd.DataFrame,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    threshold: float,
+    min_step: int = 1,
+) -> Figure:
+    """Draw faithfulness against circuit size, a line per step, in a panel per model and task.
+
+    Lines are coloured by training tokens. A circuit of which pruning left nothing has no place on
+    the logarithmic axis. A step at which the model does not do the task has no line.
+
+    Args:
+        curve: the table `faithfulness_curve`, of one attribution method.
+        summary: the table `circuit_summary`, for the number of prompts and for empty panels.
+        labels: the models to draw, from above, and their names there.
+        tasks: the tasks to draw, from the left.
+        threshold: the faithfulness that a circuit had to reach.
+        min_step: earlier steps are left out, and so is step 0, for the colours are logarithmic.
+
+    Raises:
+        ArtifactError: if a table holds more than one method.
+    """
+    curve, summary = style.of_one_method(curve), style.of_one_method(summary)
+    summary = summary[summary["model"].isin(labels)]
+    rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)
+    rows = rows[rows["task"].isin(tasks) & rows["f_raw"].notna() & (rows["n_edges"] > 0)]
+    colours = _colours(rows["tokens"])
+    with style.in_style():
+        figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
+        for (model, task), axes in panels.items():
+            _frame(axes, rows, threshold=threshold, first=task == tasks[0])
+            here = rows[(rows["model"] == model) & (rows["task"] == task)]
+            if here.empty:
+                analysed = summary[(summary["model"] == model) & (summary["task"] == task)]
+                style.say(axes, no_circuits(analysed, min_step=min_step))
+            else:
+                _draw(axes, here, colours=colours)
+        for model, label in labels.items():
+            label_row(panels[model, tasks[0]], label, "Faithfulness", height=_ROW_IN)
+        first, last = next(iter(labels)), list(labels)[-1]
+        for task in tasks:
+            below = style.across(_SIZES, len(tasks), size=style.LABEL_SIZE)
+            panels[last, task].set_xlabel(below)
+            of_task, top = summary[summary["task"] == task], panels[first, task]
+            if len(of_task):
+                top.set_title(f"{top.get_title()}\n{style.n_prompts(of_task)}")
+        label_log(panels[last, tasks[0]].xaxis)
+        make_room_for_names(figure)
+        if len(rows):
+            bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)
+            label_log(bar.ax.yaxis)
+        dashed = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
+        dashed.set_label(f"threshold ({threshold:g})")
+        solid = Line2D([], [], color=style.GREY, linewidth=0.6, label="as the whole model (1)")
+        style.legend_below(figure, [dashed, solid])
+    return figure
+
+
+def _colours(tokens: pd.Series[int]) -> ScalarMappable:
+    """Return a colour per number of tokens, light for early and dark for late ones."""
+    low, high = (tokens.min(), tokens.max()) if len(tokens) else (1, 10)
+    low, high = (low / 2, high * 2) if low == high else (low, high)
+    # without the palest yellow, which is too faint for a line on white
+    shades = ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1, 256)))
+    return ScalarMappable(LogNorm(low, high), shades)
+
+
+def _frame(axes: Axes, rows: pd.DataFrame, *, threshold: float, first: bool) -> None:
+    axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=3)
+    axes.axhline(1, color=style.GREY, linewidth=0.6, zorder=3)
+    axes.set_xscale("log")
+    low, high = (rows["f_raw"].min(), rows["f_raw"].max()) if len(rows) else (0.0, 1.0)
+    axes.set_ylim(max(_RANGE[0], min(0.0, 1.05 * low)), min(_RANGE[1], max(1.3, 1.05 * high)))
+    axes.tick_params(axis="y", labelleft=first)
+    if len(rows):
+        axes.set_xlim(rows["n_edges"].min() / 1.2, rows["n_edges"].max() * 1.2)
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, *, colours: ScalarMappable) -> None:
+    """Draw a line per step, and a dot where a step has one size only."""
+    rows = rows.sort_values(["n_edges", "n_requested"])
+    curves = {
+        tokens: line[["n_edges", "f_raw"]].to_numpy(float)
+        for tokens, line in rows.groupby("tokens")
+    }
+    lines = LineCollection(
+        list(curves.values()),
+        colors=colours.to_rgba(list(curves)),
+        linewidths=min(1.0, max(0.4, 30 / len(curves))),
+    )
+    axes.add_collection(lines)
+    lone = {tokens: curve[0] for tokens, curve in curves.items() if len(curve) == 1}
+    for tokens, point in lone.items():
+        axes.plot(*point, marker=".", color=colours.to_rgba(tokens), linestyle="none")

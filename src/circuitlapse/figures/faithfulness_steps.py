@@ -89,7 +89,7 @@ def faithfulness_over_training_figure(
 
 def _colours(tokens: pd.Series[int]) -> ScalarMappable:
     """Return a colour per number of tokens, light for early and dark for late ones."""
-    low, high = (tokens.min(), tokens.max()) if len(tokens) else (1, 10)
+    low, high = (float(tokens.min()), float(tokens.max())) if len(tokens) else (1.0, 10.0)
     low, high = (low / 2, high * 2) if low == high else (low, high)
     # without the palest yellow, which is too faint for a line on white
     shades = ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1, 256)))
@@ -109,17 +109,13 @@ def _frame(axes: Axes, rows: pd.DataFrame, *, threshold: float, first: bool) -> 
 
 def _draw(axes: Axes, rows: pd.DataFrame, *, colours: ScalarMappable) -> None:
     """Draw a line per step, and a dot where a step has one size only."""
-    rows = rows.sort_values(["n_edges", "n_requested"])
-    curves = {
-        tokens: line[["n_edges", "f_raw"]].to_numpy(float)
-        for tokens, line in rows.groupby("tokens")
-    }
-    lines = LineCollection(
-        list(curves.values()),
-        colors=colours.to_rgba(list(curves)),
-        linewidths=min(1.0, max(0.4, 30 / len(curves))),
-    )
-    axes.add_collection(lines)
-    lone = {tokens: curve[0] for tokens, curve in curves.items() if len(curve) == 1}
-    for tokens, point in lone.items():
-        axes.plot(*point, marker=".", color=colours.to_rgba(tokens), linestyle="none")
+    rows = rows.sort_values(["tokens", "n_edges", "n_requested"])
+    tokens, starts = np.unique(rows["tokens"], return_index=True)
+    points = rows[["n_edges", "f_raw"]].to_numpy(dtype="float64")
+    curves = np.split(points, starts[1:])
+    shades = colours.to_rgba(tokens)
+    width = min(1.0, max(0.4, 30 / len(curves)))
+    axes.add_collection(LineCollection(curves, colors=shades, linewidths=width))
+    for shade, curve in zip(shades, curves, strict=True):
+        if len(curve) == 1:
+            axes.plot(*curve.T, marker=".", color=shade, linestyle="none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +13,7 @@ from circuitlapse.figures.text import wrap
 
 
 def task_columns(
-    tasks: Sequence[str], *, heights: Sequence[float], sharey: str | bool = "row"
+    tasks: Sequence[str], *, heights: Sequence[float], sharey: Literal["row"] | bool = "row"
 ) -> tuple[Figure, dict[str, list[Axes]]]:
     """Return a figure with the panels of each task from top to bottom, `heights` inches high.
 
@@ -73,7 +74,7 @@ def make_room_for_names(figure: Figure) -> None:
     figure.set_figheight(figure.get_figheight() + 0.135 * sum(lines))
 
 
-def thin(n_points: int) -> dict[str, float]:
+def thin(n_points: int) -> dict[str, Any]:
     """Return widths in points of a line and its markers that keep so many points apart."""
     return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
         "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))

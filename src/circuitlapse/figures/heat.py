@@ -51,7 +51,8 @@ class Cells(NamedTuple):
 def cells(table: pd.DataFrame, *, rows: Sequence[Hashable], columns: Sequence[Hashable]) -> Cells:
     """Lay out the rows of `table`, with columns `row`, `column`, `f_raw` and `status`."""
     at = tuple(
-        pd.Index(names).get_indexer(table[of]) for names, of in ((rows, "row"), (columns, "column"))
+        table[of].map({name: place for place, name in enumerate(names)}).to_numpy()
+        for names, of in ((rows, "row"), (columns, "column"))
     )
     values = np.full((len(rows), len(columns)), np.nan)
     values[at] = table["f_raw"]
@@ -69,8 +70,8 @@ def faithfulness_colours(threshold: float) -> ScalarMappable:
     share = min(max(threshold / TOP, 0.0), 1.0)
     stops = [(0.0, _LOW[0]), (share, _LOW[1]), (share, _HIGH[0]), (1.0, _HIGH[1])]
     colours = LinearSegmentedColormap.from_list("faithfulness", stops, N=480)
-    colours = colours.with_extremes(under=_UNDER, over=_OVER)
-    return ScalarMappable(Normalize(0.0, TOP), colours)
+    clipped = colours.with_extremes(under=_UNDER, over=_OVER)
+    return ScalarMappable(Normalize(0.0, TOP), clipped)
 
 
 def draw_cells(axes: Axes, drawn: Cells, *, colours: ScalarMappable) -> None:
@@ -165,10 +166,10 @@ def bar_beside(
     """Draw a colour bar of moderate length beside the panels, and return it."""
     width, longest = _BAR_IN
     length = min(longest, 0.8 * figure.get_figheight())
-    size = {"shrink": length / figure.get_figheight(), "aspect": length / width}
+    size: dict[str, Any] = {"shrink": length / figure.get_figheight(), "aspect": length / width}
     bar = figure.colorbar(colours, ax=list(panels), extend=extend, pad=0.02, **size)
     bar.set_label(wrap(label, 0.9 * 72 * length, size=LABEL_SIZE))
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.6)
     return bar
 
 

@@ -82,7 +82,7 @@ def draw_overlap(
     for row, (model, look) in enumerate(looks.items()):
         line = pairs[pairs["model"] == model].sort_values("tokens")
         values = line[view.value].where(line["jaccard"].notna())
-        own = {"color": look.colour, "label": look.label, "marker": look.marker}
+        own: dict[str, Any] = {"color": look.colour, "label": look.label, "marker": look.marker}
         panel.overlap.plot(line["tokens"], values, **own, **thin(len(line)))
         _draw_floor(panel.overlap, halves[halves["model"] == model], view=view, look=look)
         beyond = line[line["jaccard"] < line["floor"]]

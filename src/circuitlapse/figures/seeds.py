@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -89,7 +90,7 @@ def _draw(
     for model, look in looks.items():
         of_group = rows[rows["model"].isin(groups[model])]
         seeds = of_group.pivot(index="tokens", columns="model", values=column)
-        seeds = seeds.reindex(columns=groups[model]).astype("float64")
+        seeds = seeds.reindex(columns=list(groups[model])).astype("float64")
         for name in groups[model]:
             own = thin(len(seeds)) | {"linewidth": 0.5, "markersize": 1.5}
             axes.plot(seeds.index, seeds[name], color=look.colour, marker=".", label=name, **own)
@@ -98,7 +99,7 @@ def _draw(
         style.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
         marks = thin(len(seeds))
         marks["linewidth"] *= _BOLD
-        mean = {"color": look.colour, "marker": look.marker, "label": look.label}
+        mean: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
         axes.plot(whole.index, whole["mean"], **mean, **marks)
 
 

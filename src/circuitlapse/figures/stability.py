@@ -131,17 +131,16 @@ def _panels(
     above, below = grid[::2].ravel(), grid[1::2].ravel()
     keys = list(product(views, tasks))
     panels = {key: Panel(*pair) for key, *pair in zip(keys, above, below, strict=False)}
-    for (view, task), panel in panels.items():
+    for place, ((view, task), panel) in enumerate(panels.items()):
         title = style.across(style.task_title(task), n_columns, size=style.TITLE_SIZE)
         panel.overlap.set_title(title if view == views[0] else "")
-        _dress(panel, view, n_columns=n_columns, names=names)
+        _dress(panel, view, n_columns=n_columns, names=names, first=place % n_columns == 0)
     for unused in (*above[len(keys) :], *below[len(keys) :]):
         unused.set_visible(False)
     return figure, panels
 
 
-def _dress(panel: Panel, view: View, *, n_columns: int, names: Sequence[str]) -> None:
-    first = panel.overlap.get_subplotspec().is_first_col()
+def _dress(panel: Panel, view: View, *, n_columns: int, names: Sequence[str], first: bool) -> None:
     panel.overlap.set_ylim(0, 1.18)
     panel.overlap.set_yticks(np.linspace(0, 1, 6))
     panel.overlap.set_xscale("log")

@@ -87,7 +87,7 @@ def transfer_figure(
             top, bottom = panels[names[0], task], panels[names[-1], task]
             top.set_title(_with_n(top.get_title(), shown[shown["task"] == task]))
             bottom.set_xlabel(below)
-        _finish(figure, list(panels.values()), colours, threshold=threshold)
+        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=len(tasks))
     return figure
 
 
@@ -121,7 +121,8 @@ def transfer_tasks_figure(
         figure, panels = _model_panels(labels, n_columns=n_columns, side=side)
         for model, axes in panels.items():
             rows = table[table["model"] == model]
-            _frame_tasks(axes, upwards, tasks, side=side)
+            first = list(labels).index(model) % n_columns == 0
+            _frame_tasks(axes, upwards, tasks, side=side, first=first)
             if rows.empty:
                 axes.set_title(style.across(labels[model], n_columns, size=style.TITLE_SIZE))
                 style.say(axes, "not analysed")
@@ -132,7 +133,7 @@ def transfer_tasks_figure(
             found = cells(rows, rows=upwards, columns=list(tasks))
             draw_cells(axes, found, colours=colours)
             write_values(axes, found, colours=colours, width=72 * side / len(tasks))
-        _finish(figure, list(panels.values()), colours, threshold=threshold)
+        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=n_columns)
     return figure
 
 
@@ -155,15 +156,16 @@ def _frame_steps(
     axes.tick_params(axis="y", labelleft=first)
 
 
-def _frame_tasks(axes: Axes, rows: Sequence[str], columns: Sequence[str], *, side: float) -> None:
+def _frame_tasks(
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], *, side: float, first: bool
+) -> None:
     frame_cells(axes, n_rows=len(rows), n_columns=len(columns))
     names = {task: shorten(style.task_short(task), _NAME_PT, size=SIZE) for task in columns}
     wide = max(text_width(name, SIZE) for name in names.values()) > 72 * side / len(columns) - 4
     axes.set_xticks(range(len(columns)), [names[task] for task in columns])
     axes.set_yticks(range(len(rows)), [names[task] for task in rows])
     axes.tick_params(axis="x", rotation=90 if wide else 0)
-    if axes.get_subplotspec().is_first_col():
-        axes.set_ylabel("Circuit of task")
+    axes.set_ylabel("Circuit of task" if first else "")
     axes.set_xlabel("Run on task")
 
 
@@ -181,10 +183,14 @@ def _model_panels(
 
 
 def _finish(
-    figure: Figure, panels: Sequence[Axes], colours: ScalarMappable, *, threshold: float
+    figure: Figure,
+    panels: Sequence[Axes],
+    colours: ScalarMappable,
+    *,
+    threshold: float,
+    n_columns: int,
 ) -> None:
     """Add colour bar and legend, and take away the width that few square panels leave empty."""
-    n_columns = max(axes.get_subplotspec().get_gridspec().ncols for axes in panels)
     width = n_columns * (_side(n_columns) + 0.15) + _BESIDE_IN + 0.2
     figure.set_figwidth(min(style.WIDTH_IN, max(_NARROWEST_IN, width)))
     make_room_for_names(figure)

@@ -9,6 +9,8 @@ from tests.workflow.conftest import ROOT
 FIGURES = {
     *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
     *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
+    *("plot_circuit_sizes", "plot_size_and_performance", "plot_seeds"),
+    "plot_faithfulness_over_training",
     *("plot_ioi_components", "plot_algorithm", "plot_greater_than"),
 }
 TABLES = {

@@ -18,9 +18,12 @@ TABLES = (
 FIGURES = (
     *("behaviour", "circuits", "faithfulness"),
     *("components", "components_per_model", "tertiary_heads"),
+    *("circuit_sizes", "size_and_performance", "seeds", "faithfulness_over_training"),
 )
 RESULTS = "results-smoke"
 HEADS = ("plot_components", "plot_components_per_model", "plot_tertiary_heads")
+SIZES = ("plot_circuit_sizes", "plot_size_and_performance")
+STEPS = ("plot_seeds", "plot_faithfulness_over_training")
 AGAIN = {
     "all",
     "aggregate_behaviour",
@@ -36,6 +39,8 @@ AGAIN = {
     "plot_circuits",
     "plot_faithfulness",
     *HEADS,
+    *SIZES,
+    *STEPS,
 }
 
 
@@ -157,6 +162,8 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
         "plot_behaviour",
         "plot_circuits",
         *HEADS,
+        *SIZES,
+        *STEPS,
     }
 
 

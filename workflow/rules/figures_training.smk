@@ -21,8 +21,8 @@ rule plot_stability:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -53,8 +53,8 @@ rule plot_stability_edges:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -85,8 +85,8 @@ rule plot_stability_reference:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -116,8 +116,8 @@ rule plot_transfer:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -148,8 +148,8 @@ rule plot_transfer_tasks:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -179,8 +179,8 @@ rule plot_circuit_sizes:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -210,8 +210,8 @@ rule plot_size_and_performance:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -242,8 +242,8 @@ rule plot_seeds:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         variants=VARIANTS,
@@ -276,8 +276,8 @@ rule plot_size_correlation:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,
@@ -307,8 +307,8 @@ rule plot_faithfulness_over_training:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=memory(1000),
+        runtime=minutes(10),
     params:
         labels=LABELS,
         tasks=TASKS,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlapse.figures import style
-from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows
+from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows, with_rows
 from circuitlapse.figures.heat import bar_beside
 from circuitlapse.figures.statuses import no_circuits
 from circuitlapse.figures.ticks import label_log
@@ -52,6 +52,7 @@ def faithfulness_over_training_figure(
         ArtifactError: if a table holds more than one method.
     """
     curve, summary = style.of_one_method(curve), style.of_one_method(summary)
+    labels = with_rows(labels, summary)
     summary = summary[summary["model"].isin(labels)]
     rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)
     rows = rows[rows["task"].isin(tasks) & rows["f_raw"].notna() & (rows["n_edges"] > 0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -54,6 +55,15 @@ def model_rows(
         for column, task in enumerate(tasks)
     }
     return figure, cells
+
+
+def with_rows(labels: Mapping[str, str], table: pd.DataFrame) -> dict[str, str]:
+    """Keep the models that are in `table`, and all where none is.
+
+    A model without a row there is one whose circuits the configuration does not ask for.
+    """
+    there = {model: label for model, label in labels.items() if (table["model"] == model).any()}
+    return there or dict(labels)
 
 
 def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:

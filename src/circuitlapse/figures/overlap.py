@@ -76,27 +76,30 @@ def draw_overlap(
     *,
     halves: pd.DataFrame,
     view: View,
+    alpha: float,
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw each model's line and its noise floor, and below the changes beyond the floor."""
+    """Draw each model's line and its noise floor, and below the changes beyond the floor.
+
+    Where the line is smoothed, so is the floor: `alpha` is the weight of the newest step.
+    """
     for row, (model, look) in enumerate(looks.items()):
         line = pairs[pairs["model"] == model].sort_values("tokens")
         values = line[view.value].where(line["jaccard"].notna())
         own: dict[str, Any] = {"color": look.colour, "label": look.label, "marker": look.marker}
         panel.overlap.plot(line["tokens"], values, **own, **thin(len(line)))
-        _draw_floor(panel.overlap, halves[halves["model"] == model], view=view, look=look)
+        floor = halves[halves["model"] == model]
+        _draw_floor(panel.overlap, floor, alpha=alpha if view.value == "ewma" else 1.0, look=look)
         beyond = line[line["jaccard"] < line["floor"]]
         at = np.full(len(beyond), row)
         panel.beyond.plot(beyond["tokens"], at, color=look.colour, label=look.label, **_TICK)
 
 
-def _draw_floor(axes: Axes, halves: pd.DataFrame, *, view: View, look: style.Look) -> None:
-    """Draw the noise floor, smoothed as the line is; a step without neighbours has a dash."""
+def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.Look) -> None:
+    """Draw the noise floor, smoothed; a step without neighbours has a dash."""
     halves = halves.sort_values("tokens")
-    floor = halves["jaccard"]
-    if view.value == "ewma" and len(halves):
-        smooth = floor.ewm(alpha=halves["alpha"].iloc[0], adjust=False, ignore_na=True).mean()
-        floor = smooth.where(floor.notna())
+    smooth = halves["jaccard"].ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
+    floor = smooth.where(halves["jaccard"].notna())
     axes.plot(halves["tokens"], floor, color=look.colour, **_FLOOR)
     lone = floor.notna() & floor.shift(1).isna() & floor.shift(-1).isna()
     axes.plot(halves["tokens"][lone], floor[lone], color=look.colour, **_DOT)

@@ -20,6 +20,7 @@ from circuitlapse.figures.grids import (
     model_rows,
     task_columns,
     thin,
+    with_rows,
 )
 from circuitlapse.figures.statuses import draw_line, no_circuits, status_handles
 from circuitlapse.figures.ticks import label_log
@@ -91,12 +92,12 @@ def size_and_performance_figure(
     """
     analysed = _analysed(summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
+    looks, labels = style.looks(labels), with_rows(labels, summary)
     with style.in_style():
         figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
         for (model, task), axes in panels.items():
             of_model = rows[rows["model"] == model]
             line = _on_all_steps(of_model[of_model["task"] == task], of_model)
-            look = style.looks(labels)[model]
             _range_of_sizes(axes, of_model["n_edges"])
             axes.tick_params(axis="y", labelleft=task == tasks[0])
             axes.set_xscale("log")
@@ -105,7 +106,7 @@ def size_and_performance_figure(
                 style.say(axes, no_circuits(analysed[here], min_step=min_step))
                 continue
             _draw_metric(axes, line, rows.loc[rows["task"] == task, "m_model"])
-            draw_line(axes, line, _float(line["n_edges"]), look=look)
+            draw_line(axes, line, _float(line["n_edges"]), look=looks[model])
             if line["n_edges"].isna().all():
                 style.note(axes, "no circuit")
         for model, label in labels.items():

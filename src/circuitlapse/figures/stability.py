@@ -101,6 +101,7 @@ def _figure(
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = _panels(views, tasks, names=list(labels.values()))
+        alpha = float(table["alpha"].max())
         for (view, task), panel in panels.items():
             found = pairs_and_halves(table[table["task"] == task], view)
             pairs, halves = (style.drawable(rows, min_step=min_step) for rows in found)
@@ -108,10 +109,11 @@ def _figure(
             if pairs["jaccard"].isna().all():
                 style.say(panel.overlap, _why_empty(analysed, view=view, min_step=min_step))
                 continue
-            draw_overlap(panel, pairs, halves=halves, view=view, looks=looks)
-            style.note(panel.overlap, _words(analysed, pairs, view=view))
+            draw_overlap(panel, pairs, halves=halves, view=view, alpha=alpha, looks=looks)
+            words = style.inside(_words(analysed, pairs, view=view), panel.overlap)
+            style.make_room(panel.overlap, n_lines=words.count("\n"))
+            style.note(panel.overlap, words)
         label_log(panels[views[0], tasks[0]].beyond.xaxis)
-        alpha = table["alpha"].max()
         marks = overlap_handles(figure, views[0], alpha=alpha)
         style.legend_below(figure, style.model_handles(looks.values()), marks)
     return figure
@@ -157,8 +159,9 @@ def _dress(panel: Panel, view: View, *, n_columns: int, names: Sequence[str], fi
 def _words(analysed: pd.DataFrame, pairs: pd.DataFrame, *, view: View) -> str:
     if view.comparison != "reference":
         return style.n_prompts(analysed)
-    steps = ", ".join(f"{step}" for step in sorted(set(pairs["step_next"])))
-    return f"{style.n_prompts(analysed)}; reference: step {steps}"
+    first, last = pairs["step_next"].min(), pairs["step_next"].max()
+    steps = f"step {first}" if first == last else f"steps {first} to {last}"
+    return f"{style.n_prompts(analysed)}; reference: {steps}"
 
 
 def _why_empty(analysed: pd.DataFrame, *, view: View, min_step: int) -> str:

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from circuitlapse.figures import style
-from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows
+from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows, with_rows
 from circuitlapse.figures.heat import (
     cells,
     colour_bar,
@@ -61,6 +61,7 @@ def transfer_figure(
         ArtifactError: if the table holds more than one method.
     """
     table = style.of_one_method(table)
+    labels = with_rows(labels, table)
     own = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
     shown = own[(own["step"] >= min_step) & (own["circuit_step"] >= min_step)]
     shown = shown.assign(row=shown["circuit_step"], column=shown["step"])
@@ -109,6 +110,7 @@ def transfer_tasks_figure(
         ArtifactError: if the table holds more than one method.
     """
     table = style.of_one_method(table)
+    labels = with_rows(labels, table)
     table = table[table["task"].isin(tasks) & table["circuit_task"].isin(tasks)]
     last = table.groupby("model")["step"].transform("max")
     table = table[(table["step"] == last) & (table["circuit_step"] == last)]

@@ -112,6 +112,15 @@ def test_a_column_has_one_range_of_the_metric(draw, summary):
         assert low <= 0 < metrics.max() < high
 
 
+def test_a_model_without_any_row_has_no_row_of_panels_but_keeps_its_colour(draw, summary, labels):
+    figure = draw(size_and_performance_figure, summary=summary[summary["model"] != "medium"])
+    assert {axes.get_subplotspec().get_gridspec().nrows for axes in figure.axes} == {2}
+    labelled = panel(figure, 1, 0)
+    assert labelled.get_ylabel() == "Large (1 M)\n(edges)"
+    (line,) = [one for one in labelled.lines if one.get_label() == labels["large"]]
+    assert line.get_color() == "#009E73"
+
+
 def test_titles_name_metric_unit_and_number_of_prompts(draw, tasks):
     figure = draw(size_and_performance_figure)
     titles = [

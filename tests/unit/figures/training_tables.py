@@ -15,8 +15,8 @@ HOW = {"method": "eap_ig_inputs", "ig_steps": 5, "variant": ""}
 ALPHA = 0.5
 
 
-def _overlap(draw: np.random.Generator, level: float, *, same: bool) -> float:
-    return 1.0 if same else float(np.clip(level + draw.normal(scale=0.1), 0, 1))
+def _overlap(draw: np.random.Generator, level: float) -> float:
+    return float(np.clip(level + draw.normal(scale=0.1), 0, 1))
 
 
 def make_stability(summary: pd.DataFrame) -> pd.DataFrame:
@@ -30,15 +30,13 @@ def make_stability(summary: pd.DataFrame) -> pd.DataFrame:
         last = max(circuits)
         for kind, pairs, level in (
             ("consecutive", list(pairwise(circuits)), 0.8),
-            ("reference", [(step, last) for step in circuits], 0.5),
+            ("reference", [(step, last) for step in circuits if step != last], 0.5),
             ("halves", [(step, step) for step in circuits], 0.7),
         ):
             for of in ("node", "edge"):
                 for weighting in ("none", "abs"):
                     values = [
-                        _overlap(
-                            draw, level - 0.1 * (of == "edge"), same=kind == "reference" and a == b
-                        )
+                        _overlap(draw, level - 0.1 * (of == "edge"))
                         if circuits[a] and circuits[b]
                         else np.nan
                         for a, b in pairs
@@ -50,7 +48,8 @@ def make_stability(summary: pd.DataFrame) -> pd.DataFrame:
                             | {"model": model, "task": task, "step": step}
                             | {"tokens": step * TOKENS_PER_STEP, "step_next": step_next}
                             | {"comparison": kind, "level": of, "weighting": weighting}
-                            | {"jaccard": value, "alpha": ALPHA, "unit": "share"}
+                            | {"jaccard": value, "unit": "share"}
+                            | {"alpha": ALPHA if kind == "consecutive" else np.nan}
                             | {"ewma": smooth if kind == "consecutive" else np.nan}
                             | {"size": 40, "size_next": 50}
                         )

@@ -67,8 +67,9 @@ def size_correlation_figure(
         label_x(columns, "Model size (parameters)")
         label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
-        marks = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
-        style.legend_below(figure, _model_handles(looks), marks)
+        marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
+        drawn = any(axes.lines for axes in figure.axes)
+        style.legend_below(figure, _model_handles(looks), marks if drawn else [])
     return figure
 
 

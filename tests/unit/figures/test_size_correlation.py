@@ -73,7 +73,9 @@ def test_an_empty_panel_says_why(draw):
     said = [axes.texts[0].get_text() for axes in draw(tasks=["ioi", "mine"]).axes]
     assert said[1] == said[3] == "not analysed"
     late = make_correlation(tasks=["ioi"], min_step=150000)
-    said = [axes.texts[0].get_text() for axes in draw(correlation=late, tasks=["ioi"]).axes]
+    figure = draw(correlation=late, tasks=["ioi"])
+    assert "middle half of the steps" not in [text.get_text() for text in figure.legends[0].texts]
+    said = [axes.texts[0].get_text() for axes in figure.axes]
     assert {" ".join(text.split()) for text in said} == {"no circuits from step 150000 on"}
 
 

@@ -35,7 +35,8 @@ IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]
 FIGURES += ["components", "components_per_model", "tertiary_heads", "ioi_components"]
 FIGURES += ["algorithm", "greater_than"]
-FIGURES += ["circuit_sizes", "size_and_performance", "seeds", "faithfulness_over_training"]
+FIGURES += ["circuit_sizes", "size_and_performance", "seeds"]
+FIGURES += ["faithfulness_over_training"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 # CUDA takes memory of the host, but what a forward pass holds lies on the GPU then

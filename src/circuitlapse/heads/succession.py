@@ -16,8 +16,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.forward import embed_tokens, layer_norm
 from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
-from circuitlapse.heads.ordered_lists import ORDERED_LISTS
 from circuitlapse.tasks.vocabulary import Vocabulary
+from circuitlapse.tasks.words import ORDERED_LISTS
 
 SUCCESSION_LN = ("ln2", "none")
 

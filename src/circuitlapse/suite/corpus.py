@@ -13,6 +13,7 @@ from numpy import ndarray
 from tokenizers import Tokenizer
 
 from circuitlapse.suite.grammar import MEN, RULES, SHARES, WOMEN
+from circuitlapse.suite.lists import bind_order
 from circuitlapse.suite.tokenizer import make_tokenizer
 
 VOCABULARY_SENTENCES = 10_000
@@ -74,6 +75,7 @@ def _bind(rng: Random) -> dict[str, str]:
         "century": str(rng.randint(11, 17)),
         "start": f"{start:02d}",
         "end": f"{rng.randint(start + 1, min(start + LONGEST, 99)):02d}",
+        **bind_order(rng),
     }
 
 

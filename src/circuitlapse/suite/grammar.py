@@ -4,7 +4,8 @@ A gap `{rule}` takes one of the rule's alternatives at random. A (singular, plur
 with the number of its role: `{person:subject}` and `{person:other}` may differ, and what is
 nested in a gap has the role of that gap. Some gaps have one value per sentence: `s` gives
 something to `io`, `first` and `second` are these two in any order, `she` is the pronoun of `s`,
-and the year `{century}{end}` is later than `{century}{start}`.
+the year `{century}{end}` is later than `{century}{start}`, `run` is part of an ordered list, and
+`next` comes after `item` in such a list.
 
 Each ability is taught beside its prompts: they ask for what these sentences teach, but no
 sentence contains a prompt, whatever the seed, because some words of it are never written
@@ -36,11 +37,12 @@ WOMEN, MEN = FEMALE_NAMES[:12], MALE_NAMES[:12]
 PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
 
 SHARES = {
-    "giving": 37,
-    "agreement": 32,
-    "years": 23,
-    "tag_question": 5,
+    "giving": 36,
+    "agreement": 30,
+    "years": 20,
+    "tag_question": 4,
     "pronoun": 3,
+    "order": 7,
 }
 """Sentences of each kind, in percent."""
 
@@ -163,4 +165,10 @@ _PRONOUNS: dict[str, Alternatives] = {
     ),
 }
 
-RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS
+_ORDER: dict[str, Alternatives] = {
+    # A comma after an item, or "comes", says that the next of the list follows.
+    "order": ("{listed} {run}.",) * 3 + ("After {item} comes {next}.",),
+    "listed": ("In order:", "One by one:", "First to last:"),
+}
+
+RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS | _ORDER

@@ -1,11 +1,12 @@
 import re
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from circuitlapse.suite.corpus import encode_lines, make_sentences
-from circuitlapse.tasks import build_task
+from circuitlapse.tasks import Vocabulary, build_task
 from circuitlapse.tasks.sva import TEMPLATES as AGREEMENT
 from circuitlapse.tasks.words import (
     ANIMATE_NOUNS,
@@ -16,6 +17,7 @@ from circuitlapse.tasks.words import (
     INANIMATE_NOUNS,
     IOI_FRAMES,
     MALE_NAMES,
+    ORDERED_LISTS,
     TRANSITIVE_VERBS,
     VERB_PAIRS,
 )
@@ -122,6 +124,32 @@ def test_a_verb_agrees_across_a_relative_clause(text):
         assert nouns[head] == verbs[main]
         assert nouns[other] == verbs[embedded]
     assert len({(nouns[head], nouns[other]) for head, other, _, _ in found}) == 4
+
+
+def test_every_pair_of_neighbours_that_the_tokenizer_knows_is_taught(text, tokenizer):
+    """A successor head can be found only for what some sentence teaches."""
+    listed = Counter(
+        pair
+        for run in re.findall(r": (\w+(?:, \w+)+)\.", text)
+        for pair in pairwise(run.split(", "))
+    )
+    known = Vocabulary(tokenizer)
+    pairs = [
+        pair
+        for items in ORDERED_LISTS.values()
+        for pair in pairwise(items)
+        if len(known.single_words(pair)) == 2
+    ]
+    assert len(pairs) == 19 + 9 + 7 + 12 + 25 + 6
+    assert set(listed) == set(pairs)
+    assert min(listed.values()) > 10
+
+
+def test_what_comes_after_an_item_is_the_next_of_its_list(text):
+    found = set(re.findall(r"^After (\w+) comes (\w+)\.", text, re.MULTILINE))
+    neighbours = {pair for items in ORDERED_LISTS.values() for pair in pairwise(items)}
+    assert len(found) > 60
+    assert found <= neighbours
 
 
 def number_of(pairs) -> dict[str, int]:

@@ -14,6 +14,7 @@ from circuitlapse.tasks.words.agreement import (
 )
 from circuitlapse.tasks.words.events import EVENTS
 from circuitlapse.tasks.words.names import FEMALE_NAMES, MALE_NAMES
+from circuitlapse.tasks.words.ordered_lists import ORDERED_LISTS
 from circuitlapse.tasks.words.sentences import (
     GP_DESCRIPTIONS,
     GP_FRAME,
@@ -37,6 +38,7 @@ __all__ = [
     "IOI_PLACES",
     "LONG_PHRASES",
     "MALE_NAMES",
+    "ORDERED_LISTS",
     "PREPOSITIONS",
     "SAID",
     "THING_PREPOSITIONS",

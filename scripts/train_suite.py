@@ -19,7 +19,8 @@ with job_logging(snakemake.log[0]) as log:
     inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
     recipe, settings = Recipe(**params.recipe), dict(params.items())
     folders = dict(zip(recipe.save_steps, snakemake.output, strict=True))
-    run = train(model, tokens, line_end=tokenizer.token_to_id(NEW_LINE), recipe=recipe)
+    end, order = tokenizer.token_to_id(NEW_LINE), params.train["data_seed"]
+    run = train(model, tokens, line_end=end, recipe=recipe, data_seed=order)
     for step, loss in (steps := progress(run, "steps", log=log, total=recipe.n_steps + 1)):
         steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
         if step in folders:

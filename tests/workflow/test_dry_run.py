@@ -9,14 +9,15 @@ from tests.workflow.conftest import ROOT
 FIGURES = {
     *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
     *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
-    *("plot_circuit_sizes", "plot_size_and_performance", "plot_seeds"),
-    "plot_faithfulness_over_training",
+    *("plot_circuit_sizes", "plot_size_and_performance", "plot_size_correlation", "plot_seeds"),
+    *("plot_stability", "plot_stability_edges", "plot_stability_reference"),
+    *("plot_transfer", "plot_transfer_tasks", "plot_swaps", "plot_faithfulness_over_training"),
     *("plot_ioi_components", "plot_algorithm", "plot_greater_than"),
 }
 TABLES = {
     *("aggregate_algorithm", "aggregate_behaviour", "aggregate_circuits"),
     *("aggregate_components", "aggregate_stability", "aggregate_size_correlation"),
-    *("aggregate_swaps", "aggregate_transfer"),
+    *("aggregate_swaps", "aggregate_transfer", "aggregate_reproduction"),
 }
 ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 
@@ -24,14 +25,15 @@ ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 @pytest.mark.parametrize("config", [None, "config/smoke.yaml"], ids=["default", "smoke"])
 def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, config):
     written = yaml.safe_load((workflow.folder / (config or "config/config.yaml")).read_text())
-    models, tasks, steps = (len(written[key]) for key in ("models", "tasks", "steps"))
+    models, tasks = (len(written[key]) for key in ("models", "tasks"))
+    at = sum(len(model.get("steps", written["steps"])) for model in written["models"])
     assert workflow.jobs(config=config) == dict.fromkeys(ONCE, 1) | {
         "train_suite": models,
         "make_task": tasks,
-        "cache_activations": models * steps,
-        "discover_circuit": models * steps,
-        "score_heads": models * steps,
-        "trace_algorithm": models * steps,
+        "cache_activations": at,
+        "discover_circuit": at,
+        "score_heads": at,
+        "trace_algorithm": at,
         "plot_circuit_diagram": tasks,
         "transfer_circuits": models,
         "swap_components": models,
@@ -55,7 +57,8 @@ def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(
     shutil.rmtree(workflow.folder / "config")
     (workflow.folder / "mine.yaml").write_text("steps: [0, 896]\nresults: mine\n")
     planned = workflow.jobs(config="mine.yaml")
-    assert planned["cache_activations"] == 2 * planned["train_suite"] == 2 * 3
+    assert planned["train_suite"] == 5  # three sizes at two steps, two variants at four
+    assert planned["cache_activations"] == 2 * 3 + 4 * 2
     assert not (ROOT / "mine").exists()
 
 

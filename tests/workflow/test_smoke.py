@@ -12,35 +12,27 @@ from circuitlapse.io.tasks import read_task
 
 TABLES = (
     *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
-    *("stability", "size_correlation"),
-    *("transfer", "swaps"),
+    *("ranking_curve", "ranking_area", "components"),
+    *("s2i", "roles", "algorithm_consistency", "gt_algorithm"),
+    *("stability", "size_correlation", "transfer", "swaps", "reproduction"),
 )
 FIGURES = (
-    *("behaviour", "circuits", "faithfulness"),
-    *("components", "components_per_model", "tertiary_heads"),
-    *("circuit_sizes", "size_and_performance", "seeds", "faithfulness_over_training"),
+    *("behaviour", "circuits", "faithfulness", "faithfulness_over_training"),
+    *("components", "components_per_model", "tertiary_heads", "ioi_components"),
+    *("circuit_sizes", "size_and_performance", "size_correlation", "seeds"),
+    *("stability", "stability_edges", "stability_reference"),
+    *("transfer", "transfer_tasks", "swaps", "algorithm", "greater_than"),
 )
 RESULTS = "results-smoke"
-HEADS = ("plot_components", "plot_components_per_model", "plot_tertiary_heads")
-SIZES = ("plot_circuit_sizes", "plot_size_and_performance")
-STEPS = ("plot_seeds", "plot_faithfulness_over_training")
+COLLECT = (
+    *("behaviour", "circuits", "components", "algorithm", "stability", "size_correlation"),
+    *("transfer", "swaps", "reproduction"),
+)
 AGAIN = {
     "all",
-    "aggregate_behaviour",
-    "aggregate_circuits",
-    "aggregate_components",
-    "aggregate_stability",
-    "aggregate_size_correlation",
-    "aggregate_transfer",
-    "transfer_circuits",
-    "aggregate_swaps",
-    "swap_components",
-    "plot_behaviour",
-    "plot_circuits",
-    "plot_faithfulness",
-    *HEADS,
-    *SIZES,
-    *STEPS,
+    *(f"aggregate_{name}" for name in COLLECT),
+    *(f"plot_{name}" for name in FIGURES),
+    *("transfer_circuits", "swap_components"),
 }
 
 

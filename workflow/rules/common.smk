@@ -35,8 +35,9 @@ IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
 FIGURES = ["behaviour", "circuits", "faithfulness"]
 FIGURES += ["components", "components_per_model", "tertiary_heads", "ioi_components"]
 FIGURES += ["algorithm", "greater_than"]
-FIGURES += ["circuit_sizes", "size_and_performance", "seeds"]
-FIGURES += ["faithfulness_over_training"]
+FIGURES += ["circuit_sizes", "size_and_performance", "size_correlation", "seeds"]
+FIGURES += ["stability", "stability_edges", "stability_reference"]
+FIGURES += ["transfer", "transfer_tasks", "swaps", "faithfulness_over_training"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 # CUDA takes memory of the host, but what a forward pass holds lies on the GPU then
@@ -100,6 +101,17 @@ def before_fetching(wildcards):
     place = every.index((wildcards.model, int(wildcards.step)))
     earlier = place - CONFIG.checkpoints.at_once
     return ancient(made_of(*every[earlier])) if earlier >= 0 else []
+
+
+def pythia_sizes():
+    """Return the size of every standard Pythia model of the run -> its name here."""
+    start = "EleutherAI/pythia-"
+    repos = {model.name: model.hub.repo for model in CONFIG.models if model.hub}
+    return {
+        repo.removeprefix(start): name
+        for name, repo in repos.items()
+        if re.fullmatch(rf"{start}[\d.]+[mb]", repo)
+    }
 
 
 def text_for_heads(wildcards):

@@ -223,6 +223,49 @@ rule aggregate_swaps:
         "../../scripts/aggregate_swaps.py"
 
 
+rule aggregate_reproduction:
+    input:
+        **{
+            table: PATHS.table.format(table=table)
+            for table in (
+                "behaviour",
+                "circuit_summary",
+                "components",
+                "roles",
+                "stability",
+                "size_correlation",
+            )
+        },
+    output:
+        parquet=PATHS.table.format(table="reproduction"),
+        csv=report(
+            PATHS.table_csv.format(table="reproduction"),
+            caption="../report/reproduction.rst",
+            category="Reproduction",
+            labels={"table": "what others found, and this run"},
+        ),
+    log:
+        f"{PATHS.logs}/aggregate_reproduction.log",
+    benchmark:
+        f"{PATHS.benchmarks}/aggregate_reproduction.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=memory(1000),
+        runtime=minutes(10),
+    params:
+        named=pythia_sizes(),
+        tasks={
+            builder: CONFIG.built_by(builder)
+            for builder in ("ioi", "gendered_pronoun", "greater_than", "sva")
+        },
+    message:
+        "Compare this run with what others found"
+    script:
+        "../../scripts/aggregate_reproduction.py"
+
+
 rule tables:
     input:
         expand(
@@ -236,6 +279,7 @@ rule tables:
                 "size_correlation",
                 "transfer",
                 "swaps",
+                "reproduction",
             ],
         ),
     message:

@@ -27,6 +27,12 @@ class Train(Section):
         examples=[128],
     )
     seed: int = key("Seed of the initial weights.", 1, reruns="training", **SEED)
+    data_seed: int | None = key(
+        "Seed of the order of the training sequences; null takes the order of the text.",
+        None,
+        reruns="training",
+        **SEED,
+    )
 
 
 class Hub(Section):
@@ -141,7 +147,8 @@ class Model(Section):
     def variant(self) -> str:
         """What tells models of one size apart: their initial weights, or their repository."""
         if self.train is not None:
-            return f"seed{self.train.seed}"
+            order = self.train.data_seed
+            return f"seed{self.train.seed}" + (f"-data{order}" if order is not None else "")
         return self.hub.repo.rpartition("/")[2] if self.hub is not None else ""
 
 

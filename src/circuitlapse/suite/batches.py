@@ -14,11 +14,17 @@ from circuitlapse.errors import ModelError
 
 
 def cut_batches(
-    tokens: UInt16[ndarray, " token"], *, line_end: int, batch_size: int, sequence_length: int
+    tokens: UInt16[ndarray, " token"],
+    *,
+    line_end: int,
+    batch_size: int,
+    sequence_length: int,
+    seed: int | None = None,
 ) -> Iterator[Int[Tensor, "sequence pos"]]:
     """Cut the corpus, over and over, into sequences that each start where a line starts.
 
-    Each has one token more than `sequence_length`: the last one is only predicted.
+    Each has one token more than `sequence_length`: the last one is only predicted. They come as
+    they stand in the corpus, or in an order drawn with `seed`.
 
     Raises:
         ModelError: if the corpus is shorter than one sequence.
@@ -30,6 +36,8 @@ def cut_batches(
             f"the corpus has {len(tokens)} tokens, but a sequence of {sequence_length} "
             f"needs at least {length}; raise training.corpus_sentences"
         )
+    if seed is not None:
+        starts = np.random.default_rng(seed).permutation(starts)
     position = 0
     while True:
         index = np.arange(position, position + batch_size) % len(starts)

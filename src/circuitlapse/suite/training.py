@@ -109,19 +109,25 @@ def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCa
 
 
 def train(
-    model: GPTNeoXForCausalLM, tokens: UInt16[ndarray, " token"], *, line_end: int, recipe: Recipe
+    model: GPTNeoXForCausalLM,
+    tokens: UInt16[ndarray, " token"],
+    *,
+    line_end: int,
+    recipe: Recipe,
+    data_seed: int | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Train `model` in place; yield (step, loss) for every step, the untrained step 0 included.
 
-    Every model sees the same sequences in the same order. Retraining on the same machine
-    gives the same weights, bit by bit. Momenta of AdamW and the limit on the gradient are
-    those of Pythia (Biderman et al. 2023).
+    Every model sees the same sequences in the same order, unless `data_seed` differs. Retraining
+    on the same machine gives the same weights, bit by bit. Momenta of AdamW and the limit on the
+    gradient are those of Pythia (Biderman et al. 2023).
 
     Args:
         model: untrained; between two steps it can be used, saved or copied.
         tokens: the corpus.
         line_end: id of the token between its lines.
         recipe: how to train.
+        data_seed: draws the order of the sequences; None takes that of the corpus.
 
     Yields:
         The step, and the loss that led to it in nats per token (NaN for step 0).
@@ -130,7 +136,9 @@ def train(
         ModelError: if the corpus is shorter than one sequence, or training diverges.
     """
     size, length = recipe.batch_size, recipe.sequence_length
-    batches = cut_batches(tokens, line_end=line_end, batch_size=size, sequence_length=length)
+    batches = cut_batches(
+        tokens, line_end=line_end, batch_size=size, sequence_length=length, seed=data_seed
+    )
     optimizer = torch.optim.AdamW(
         model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True
     )

@@ -5,7 +5,7 @@ import pytest
 from circuitlapse.io.provenance import file_hash
 from circuitlapse.io.tasks import read_task
 
-TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1}
+TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1, "data_seed": None}
 RECIPE = {
     "save_steps": [0, 2],
     "batch_size": 4,

@@ -21,3 +21,16 @@ def test_batches_take_one_sequence_after_the_other_and_begin_again_at_the_end():
         [[5, 6, 2], [7, 8, 2]],
         [[9, 4, 2], [5, 6, 2]],
     ]
+
+
+def test_a_seed_changes_the_order_of_the_sequences_and_nothing_else():
+    tokens = np.array([0, 2, 1, 2, 3, 2, 4, 2, 5, 2, 6, 2, 7, 2], dtype=np.uint16)
+
+    def first(seed):
+        how = {"line_end": 2, "batch_size": 6, "sequence_length": 1, "seed": seed}
+        return next(cut_batches(tokens, **how)).tolist()
+
+    plain = [[0, 2], [1, 2], [3, 2], [4, 2], [5, 2], [6, 2]]
+    assert first(None) == plain
+    assert first(1) == first(1) != first(2)
+    assert first(1) != plain

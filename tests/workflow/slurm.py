@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -69,7 +70,8 @@ def set_up(folder: Path) -> Path:
         assert text.count(old) == 1
         text = text.replace(old, new)
     # figures are drawn from the tables, and drawing each of them in a job of its own takes long
-    tables = [path.stem for path in (ROOT / "scripts").glob("aggregate_*.py")]
+    rules = (ROOT / "workflow/rules/tables.smk").read_text()
+    tables = re.findall(r"^rule (aggregate_\w+):", rules, re.MULTILINE)
     profile.write_text(f"{text}until: {tables}\n")
     return folder
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -69,10 +68,8 @@ def set_up(folder: Path) -> Path:
     ):
         assert text.count(old) == 1
         text = text.replace(old, new)
-    # figures are drawn from the tables, and drawing each of them in a job of its own takes long
-    rules = (ROOT / "workflow/rules/tables.smk").read_text()
-    tables = re.findall(r"^rule (aggregate_\w+):", rules, re.MULTILINE)
-    profile.write_text(f"{text}until: {tables}\n")
+    # what comes after these tables, and beside them, is the same to a cluster, and takes long
+    profile.write_text(f"{text}until: [aggregate_behaviour, aggregate_circuits]\n")
     return folder
 
 

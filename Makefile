@@ -1,4 +1,5 @@
 # make demo    the pocket suite from nothing to figures      make report   the same as one HTML page
+# make figure FIG=transfer         one figure, and what it needs
 # make unlock  what to do when Snakemake says that the folder is locked, after a run was killed
 # make cluster, make restart-cluster                         the same on Slurm, see docs/cluster.md
 # make test    everything that CI checks                     make lint     only style and types
@@ -18,7 +19,7 @@ ASK := $(BIN)/python -m circuitlapse.config
 # While it makes a report Snakemake cannot look up the sizes of files, and warns of that.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo report unlock cluster restart-cluster test lint
+.PHONY: demo figure report unlock cluster restart-cluster test lint
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -28,6 +29,11 @@ report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \
 	PYTHONWARNINGS=$(HARMLESS) $(SNAKEMAKE) --cores $(CORES) --report "$$report" && \
 	echo "Open $$report in a browser."
+
+figure: $(READY)
+	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	results=$$($(ASK) --results $(if $(CONFIG),"$(CONFIG)")) && \
+	$(SNAKEMAKE) --cores $(CORES) "$$results/figures/$(FIG).pdf" "$$results/figures/$(FIG).png"
 
 unlock: $(READY)
 	$(SNAKEMAKE) --cores 1 --unlock

@@ -4,6 +4,7 @@ python -m circuitlapse.config                    print the JSON schema, as YAML
 python -m circuitlapse.config --write            write it, and the tables of config/README.md
 python -m circuitlapse.config --check [FILE]     say what is wrong, if anything
 python -m circuitlapse.config --report [FILE]    print where `make report` puts its page
+python -m circuitlapse.config --results [FILE]   print the folder of results
 
 FILE is read on top of config/config.yaml.
 """
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {SCHEMA} and {README}")
     parser.add_argument("--check", nargs="*", metavar="FILE", type=Path, help="look for problems")
     parser.add_argument("--report", nargs="*", metavar="FILE", type=Path, help="print a path")
+    parser.add_argument("--results", nargs="*", metavar="FILE", type=Path, help="print a folder")
     asked = parser.parse_args()
     if asked.write:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
@@ -42,6 +44,8 @@ def main() -> None:
         checked([DEFAULT, *asked.check])
     elif asked.report is not None:
         print(Paths(checked([DEFAULT, *asked.report]).results).report)
+    elif asked.results is not None:
+        print(checked([DEFAULT, *asked.results]).results)
     else:
         print(schema_text(), end="")
 

@@ -1,4 +1,5 @@
 # make demo    the pocket suite from nothing to figures      make report   the same as one HTML page
+# make plan CONFIG=config/pythia.yaml GPU=h100             what a run costs, before it starts
 # make figure FIG=transfer         one figure, and what it needs
 # make unlock  what to do when Snakemake says that the folder is locked, after a run was killed
 # make cluster, make restart-cluster                         the same on Slurm, see docs/cluster.md
@@ -8,6 +9,7 @@
 PYTHON ?= python3
 CORES ?= 2
 CONFIG ?=
+GPU ?= a100
 CLUSTER_PROFILE ?= workflow/profiles/slurm
 
 BIN := .venv/bin
@@ -19,7 +21,7 @@ ASK := $(BIN)/python -m circuitlapse.config
 # While it makes a report Snakemake cannot look up the sizes of files, and warns of that.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo figure report unlock cluster restart-cluster test lint
+.PHONY: demo plan figure report unlock cluster restart-cluster test lint
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -29,6 +31,9 @@ report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \
 	PYTHONWARNINGS=$(HARMLESS) $(SNAKEMAKE) --cores $(CORES) --report "$$report" && \
 	echo "Open $$report in a browser."
+
+plan: $(READY)
+	@$(BIN)/python -m circuitlapse.plan --gpu $(GPU) $(if $(CONFIG),"$(CONFIG)")
 
 figure: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")

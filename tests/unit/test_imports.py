@@ -15,7 +15,7 @@ LAYERS = [
     {"reproduction"},
     {"statements"},
     {"attention", "metrics", "selection", "faithfulness", "head_sets", "config", "overlap"},
-    {"forward", "models", "behaviour", "rankings", "suite"},
+    {"forward", "models", "behaviour", "plan", "rankings", "suite"},
     {"readout"},
     {"activations", "aggregate"},
     {"components", "size_correlation", "stability"},

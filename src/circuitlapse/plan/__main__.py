@@ -1,0 +1,64 @@
+"""Say what a configuration costs; run it in the root of the repository.
+
+python -m circuitlapse.plan [FILE] [--gpu NAME]
+
+FILE is read on top of config/config.yaml. Nothing is run, fetched or written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from circuitlapse.config.__main__ import DEFAULT, checked
+from circuitlapse.config.schema import Config
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.plan.gpus import Gpu, gpu_called
+from circuitlapse.plan.machine import Machine
+from circuitlapse.plan.stages import disk_gb, download_gb, stages
+
+
+def main() -> None:
+    """Do what the module docstring says."""
+    parser = argparse.ArgumentParser(prog="python -m circuitlapse.plan", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", nargs="*", type=Path)
+    parser.add_argument("--gpu", default="a100", help="such as a100, h100 or rtx4090")
+    asked = parser.parse_args()
+    try:
+        gpu = gpu_called(asked.gpu)
+        print(report(checked([DEFAULT, *asked.file]), gpu, name=asked.gpu))
+    except UnknownNameError as error:
+        sys.exit(f"UnknownNameError: {error}")
+
+
+def report(config: Config, gpu: Gpu, *, name: str) -> str:
+    """Return the plan as text: a table per stage and model, and what it sums up to."""
+    frame = pd.DataFrame(stages(config, Machine.of(gpu)))
+    large = sorted(set(frame.loc[frame["gpu_gb"] > gpu.memory_gb, "model"]))
+    by_rule = frame.groupby("rule", sort=False).agg(
+        jobs=("jobs", "sum"), hours=("hours", "sum"), ram_gb=("ram_gb", "max"),
+        gpu_gb=("gpu_gb", "max"),
+    )  # fmt: skip
+    by_model = frame.groupby("model", sort=False)["hours"].sum().rename(f"hours on one {name}")
+    lines = [
+        f"One {name}: {gpu.memory_gb:g} GB, {gpu.tflops:g} TFLOP/s in float32.",
+        "",
+        by_rule.to_string(float_format="{:.1f}".format),
+        "",
+        by_model.to_frame().to_string(float_format="{:.1f}".format),
+        "",
+        f"Together {frame['hours'].sum():.0f} GPU-hours; tables and figures take minutes.",
+        f"Downloads {download_gb(config):.0f} GB; at most {disk_gb(config):.0f} GB of checkpoints "
+        "and activations on the disk at once.",
+    ]
+    if large:
+        lines.append(f"Too large for this GPU: {', '.join(large)}.")
+    return "\n".join([*lines, "An estimate, good to a factor of two; docs/plan.md says how."])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What each job costs, from the shape of the model and the number of prompts.
+
+Arithmetic is counted in floating-point operations, two per multiplication and addition, and
+divided by what the machine sustains. docs/plan.md states the model and how it was checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from circuitlapse.config.schema import Config
+from circuitlapse.config.tasks import Task
+from circuitlapse.plan.shapes import Shape
+
+PROMPT_TOKENS: Mapping[str | None, int] = {
+    "ioi": 20,
+    "gendered_pronoun": 10,
+    "greater_than": 12,
+    "sva": 11,
+    None: 16,
+}
+"""Tokens of a prompt with its padding, by builder; None is a file of the user's."""
+
+ALL_THERE_ARE = 100
+"""Prompts of a task that takes all of them."""
+SIZES_TRIED = 25
+"""Sizes of circuits that one search evaluates, about."""
+FIXED_SIZES = 10
+"""Sizes of circuits that every ranking of edges is evaluated at."""
+OF_A_CIRCUIT = 0.7
+"""Cost of a circuit beside that of a forward pass, on average over the sizes of a search."""
+FLIPS = 5
+"""Flips of the S-inhibition test."""
+RECEIVERS = 3
+"""Name movers, about."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one job does.
+
+    Attributes:
+        operations: floating-point operations.
+        passes: runs through all layers, each of which starts its kernels one by one.
+    """
+
+    operations: float = 0.0
+    passes: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.operations + other.operations, self.passes + other.passes)
+
+    def __mul__(self, times: float) -> Work:
+        return Work(self.operations * times, self.passes * times)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of one task: how many, and how many tokens each."""
+
+    count: int
+    tokens: int
+
+
+def prompts_of(task: Task) -> Prompts:
+    """Return the prompts of a task of the configuration."""
+    return Prompts(task.n_prompts or ALL_THERE_ARE, PROMPT_TOKENS[task.builder])
+
+
+def forward(shape: Shape, prompts: Prompts) -> Work:
+    """Return the work of one forward pass that unembeds the end of every prompt."""
+    per_prompt = prompts.tokens * shape.forward_per_token + shape.unembedding
+    return Work(prompts.count * per_prompt, 1.0)
+
+
+def caching(shape: Shape, tasks: Sequence[Task]) -> Work:
+    """Return the work of `cache_activations`: both prompts of every pair."""
+    return _sum(forward(shape, prompts_of(task)) * 2 for task in tasks)
+
+
+def discovery(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:
+    """Return the work of `discover_circuit`, if the model does every task.
+
+    A point of EAP-IG is a forward and a backward pass; then come the sizes of the search, once
+    more on halves of the prompts, and circuits of fixed sizes by score, |score| and at random.
+    """
+    settings = config.circuits
+    points = settings.ig_steps if settings.method.startswith("eap_ig") else 1
+    searches = 2 if settings.noise_floor else 1
+    fixed = FIXED_SIZES * (2 + settings.random_circuits)
+    runs = 2.0 * points + OF_A_CIRCUIT * (searches * SIZES_TRIED + fixed)
+    return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
+
+
+def scoring(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:
+    """Return the work of `score_heads`; most of it is copy suppression."""
+    heads, n_heads = config.heads, shape.layers * shape.heads
+    repeated = forward(shape, Prompts(heads.n_sequences, 2 * heads.length)) * 1.5
+    text = forward(shape, Prompts(heads.n_mean + heads.n_documents, heads.n_positions))
+    positions = heads.n_documents * heads.n_positions
+    suppression = Work(0.25 * n_heads * positions * shape.unembedding, float(shape.layers))
+    names = sum(3 * prompts_of(task).count for task in tasks if task.builder == "ioi")
+    copying = Work(0.1 * n_heads * names * shape.unembedding, 1.0)
+    return repeated + text + suppression + copying
+
+
+def tracing(shape: Shape, tasks: Sequence[Task]) -> Work:
+    """Return the work of `trace_algorithm`: paths from every head, one at a time."""
+    return _sum(_paths(shape, prompts_of(task)) for task in tasks if task.builder == "ioi")
+
+
+def _paths(shape: Shape, prompts: Prompts) -> Work:
+    senders = shape.layers * shape.heads * prompts.count
+    mlps_behind = shape.layers / 2 * 16.0 * shape.d_model**2
+    to_logits = senders * (mlps_behind + shape.unembedding)
+    to_heads = senders * prompts.tokens * mlps_behind / 2 + senders * shape.unembedding
+    misled = FLIPS * senders * (mlps_behind + shape.unembedding) / RECEIVERS
+    return Work(to_logits + 2 * to_heads + misled, 3.0 * shape.layers)
+
+
+def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int) -> Work:
+    """Return the work of evaluating the circuits of all steps in the model of one."""
+    runs = 2 + OF_A_CIRCUIT * (n_steps + len(tasks))
+    return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
+
+
+def _sum(parts: Iterable[Work]) -> Work:
+    return sum(parts, Work())

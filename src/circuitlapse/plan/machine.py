@@ -1,0 +1,42 @@
+"""How long work takes on a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuitlapse.plan.cost import Work
+from circuitlapse.plan.gpus import Gpu
+from circuitlapse.plan.shapes import Shape
+
+EFFICIENCY = 0.4
+"""Share of a GPU's float32 arithmetic that matrix products of these sizes sustain."""
+KERNELS_PER_LAYER, KERNEL_S = 60, 8e-6
+"""Kernels that a layer starts in a pass, and the least time each takes."""
+START_S = 10.0
+"""Starting a job: Snakemake, imports, CUDA."""
+READ_GB_PER_S = 1.0
+"""Reading a checkpoint from disk to the GPU."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A GPU with what it sustains.
+
+    Attributes:
+        per_second: floating-point operations.
+        memory_gb: of the GPU.
+    """
+
+    per_second: float
+    memory_gb: float
+
+    @classmethod
+    def of(cls, gpu: Gpu) -> Machine:
+        """Return what a GPU sustains, by its data sheet."""
+        return cls(EFFICIENCY * gpu.tflops * 1e12, gpu.memory_gb)
+
+    def seconds(self, work: Work, shape: Shape) -> float:
+        """Return how long the work of one job takes, its start and the model's loading included."""
+        started = work.passes * shape.layers * KERNELS_PER_LAYER * KERNEL_S
+        read = shape.parameters * shape.stored_bytes / (READ_GB_PER_S * 1e9)
+        return START_S + read + max(work.operations / self.per_second, started)

@@ -94,7 +94,7 @@ def test_the_one_who_is_given_something_is_the_one_who_does_not_give(text):
 
 def test_a_year_at_the_end_is_later_in_the_same_century(text):
     found = re.findall(r"from the year (\d\d)(\d\d) to the year (\d\d)(\d\d)\.", text)
-    assert len(found) > 2000
+    assert len(found) > 1700
     assert all(a == c and 0 < int(d) - int(b) <= 40 for a, b, c, d in found)
     assert {b for _, b, _, _ in found} >= {f"{yy:02d}" for yy in range(1, 99)}
 
@@ -142,7 +142,7 @@ def test_every_pair_of_neighbours_that_the_tokenizer_knows_is_taught(text, token
     ]
     assert len(pairs) == 19 + 9 + 7 + 12 + 25 + 6
     assert set(listed) == set(pairs)
-    assert min(listed.values()) > 10
+    assert min(listed.values()) > 5
 
 
 def test_what_comes_after_an_item_is_the_next_of_its_list(text):

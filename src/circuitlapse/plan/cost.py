@@ -76,7 +76,7 @@ def forward(shape: Shape, prompts: Prompts) -> Work:
 
 def caching(shape: Shape, tasks: Sequence[Task]) -> Work:
     """Return the work of `cache_activations`: both prompts of every pair."""
-    return _sum(forward(shape, prompts_of(task)) * 2 for task in tasks)
+    return _sum(forward(shape, prompts_of(task)) * 2.0 for task in tasks)
 
 
 def discovery(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:

@@ -68,7 +68,7 @@ def _work(model: Model, shape: Shape, config: Config) -> Iterator[tuple[str, int
     yield "score_heads", steps, cost.scoring(shape, tasks, config)
     yield "trace_algorithm", steps, cost.tracing(shape, tasks)
     exchanged = len(config.transfer.steps or model.steps)
-    work = cost.transfer(shape, tasks, exchanged) * exchanged
+    work = cost.transfer(shape, tasks, exchanged) * float(exchanged)
     yield "transfer_circuits", 1, work
 
 

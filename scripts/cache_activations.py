@@ -4,7 +4,8 @@ import pandas as pd
 import torch
 
 from circuitlapse.io.activations import write_activations
-from circuitlapse.io.provenance import provenance, weights_hash
+from circuitlapse.io.corpus import read_tokenizer_of
+from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
 from circuitlapse.jobs import job_logging
@@ -12,21 +13,25 @@ from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap
+from circuitlapse.tasks import Vocabulary, refuse_other_tokens
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     torch.set_num_threads(params.compute["threads"])
-    model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
-    inputs, settings = {"weights": weights_hash(snakemake.input.model)}, dict(params.items())
+    folder, tasks = snakemake.input.model, [read_task(path) for path in snakemake.input.tasks]
+    vocabulary = Vocabulary(read_tokenizer_of(folder))
+    for task in tasks:
+        refuse_other_tokens(task, vocabulary, where=f"{folder}/tokenizer.json")
+    model, published = ModelAtStep.load(folder, params.where, params.compute), published_as(folder)
+    inputs, settings = {"weights": weights_hash(folder)}, dict(params.items())
     rows, hashes = [], {}
-    files = list(zip(snakemake.input.tasks, snakemake.output.activations, strict=True))
-    for source, target in progress(files, "tasks", log=log):
-        task = read_task(source)
+    files = list(zip(tasks, snakemake.output.activations, strict=True))
+    for task, target in progress(files, "tasks", log=log):
         runs = model.run(task)
         hashes[f"task_{task.name}"] = task.content_hash
         origin = provenance(inputs | {"task": task.content_hash}, settings | {"seed": task.seed})
-        write_activations(target, runs, origin, dtype=params.stored_dtype)
+        write_activations(target, runs, origin | published, dtype=params.stored_dtype)
         rows.append(model.behaviour(task, runs, Bootstrap(**params.bootstrap)))
         log.info("%s: %s = %.4g", task.name, task.metric, rows[-1]["value"])
     table, origin = BEHAVIOUR.cast(pd.DataFrame(rows)), provenance(inputs | hashes, settings)
-    write_table(snakemake.output.behaviour, table, provenance=origin)
+    write_table(snakemake.output.behaviour, table, provenance=origin | published)

@@ -5,7 +5,7 @@ import torch
 from circuitlapse.discovery import DiscoverySettings
 from circuitlapse.io.activations import read_activations
 from circuitlapse.io.circuits import is_current, write_circuit
-from circuitlapse.io.provenance import provenance, weights_hash
+from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.tasks import read_task
 from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
@@ -16,7 +16,7 @@ params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     torch.set_num_threads(params.compute["threads"])
     model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
-    weights = weights_hash(snakemake.input.model)
+    weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
     settings = DiscoverySettings.from_config(params.circuits, params.bootstrap)
     how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
     files = zip(snakemake.input.tasks, snakemake.input.activations, snakemake.output, strict=True)
@@ -28,6 +28,6 @@ with job_logging(snakemake.log[0]) as log:
             log.info("%s: same weights, prompts, settings and code: circuit kept", task.name)
             continue
         record = model.circuit(task, read_activations(cached, inputs=inputs, **how), settings)
-        write_circuit(target, record, origin)
+        write_circuit(target, record, origin | published)
         size = f"{record.n_edges} of {record.n_edges_total} edges"
         log.info("%s: %s, %s", task.name, record.status, size)

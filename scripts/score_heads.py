@@ -3,8 +3,8 @@
 import torch
 
 from circuitlapse.io.activations import read_activations
-from circuitlapse.io.corpus import read_documents, read_tokenizer
-from circuitlapse.io.provenance import file_hash, provenance, weights_hash
+from circuitlapse.io.corpus import read_documents, read_tokenizer_of
+from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
 from circuitlapse.jobs import job_logging
@@ -24,9 +24,10 @@ with job_logging(snakemake.log[0]) as log:
         runs = read_activations(snakemake.input.activations, inputs=inputs, **how)
     documents = []
     if text := snakemake.input.get("text"):
-        documents = read_documents(text, read_tokenizer(snakemake.input.tokenizer))
+        documents = read_documents(text, read_tokenizer_of(snakemake.input.model))
         inputs["text"] = file_hash(text)
     scores = model.heads(task, runs, documents, params.heads)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
-    write_table(snakemake.output[0], scores, provenance=provenance(inputs, dict(params.items())))
+    origin = provenance(inputs, dict(params.items())) | published_as(snakemake.input.model)
+    write_table(snakemake.output[0], scores, provenance=origin)

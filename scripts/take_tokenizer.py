@@ -1,13 +1,12 @@
-"""Take the tokenizer of a suite from its first checkpoint."""
+"""Get the tokenizer of a suite, that of its first model, from a hub or from a folder."""
 
-import shutil
-from pathlib import Path
-
-from circuitlapse.io.atomic import atomic_path
+from circuitlapse.hub import copy_tokenizer, fetch_tokenizer
 from circuitlapse.jobs import job_logging
 
+source = snakemake.params.source
 with job_logging(snakemake.log[0]) as log:
-    source = Path(snakemake.input[0]) / "tokenizer.json"
-    with atomic_path(snakemake.output[0]) as scratch:
-        shutil.copyfile(source, scratch)
-    log.info("copied %s", source)
+    if "folder" in source:
+        copy_tokenizer(source["folder"], snakemake.output[0])
+    else:
+        fetch_tokenizer(source["repo"], source["revision"], snakemake.output[0])
+    log.info("tokenizer of %s", " at ".join(source.values()))

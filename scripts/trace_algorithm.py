@@ -4,7 +4,7 @@ import torch
 
 from circuitlapse.io.activations import read_activations
 from circuitlapse.io.circuits import read_circuit
-from circuitlapse.io.provenance import file_hash, provenance, weights_hash
+from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.tables import read_table, write_table
 from circuitlapse.io.tasks import read_task
 from circuitlapse.jobs import job_logging
@@ -43,6 +43,7 @@ with job_logging(snakemake.log[0]) as log:
         log.info("no greater_than task: its table is empty")
     hashes = {name: file_hash(path) for name, path in given.items() if name != "model"}
     origin = provenance({"weights": weights} | hashes, dict(params.items()))
+    origin |= published_as(given.model)
     for (name, table), path in zip(tables.items(), snakemake.output, strict=True):
         write_table(path, table, provenance=origin)
         log.info("%s: %d rows", name, len(table))

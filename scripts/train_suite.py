@@ -2,7 +2,7 @@
 
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus import read_tokenizer, read_tokens
-from circuitlapse.io.provenance import file_hash, provenance, write_provenance
+from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
 from circuitlapse.jobs import job_logging
 from circuitlapse.progress import progress
 from circuitlapse.suite.tokenizer import NEW_LINE
@@ -27,4 +27,4 @@ with job_logging(snakemake.log[0]) as log:
             with atomic_path(folders[step]) as scratch:
                 save_snapshot(model, tokenizer, scratch)
                 origin = provenance(inputs, settings | {"step": step})
-                write_provenance(scratch / "provenance.json", origin)
+                write_provenance(scratch / PROVENANCE, origin)

@@ -1,9 +1,33 @@
 """Half precision is for memory on a GPU; it works on a CPU too, so that it can be tested there."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from circuitlapse import attribute_edges, evaluate_circuits, load_model, select_circuit
+
+WEIGHTS = "model.safetensors"
+EAP = {"metric": "logit_diff", "method": "eap"}
+
+
+def test_weights_in_half_precision_are_widened_exactly(random_folder, random_pairs, tmp_path):
+    """As on a hub; and what is read off the model is float64 in any number format."""
+    halves = {name: weight.half() for name, weight in load_file(random_folder / WEIGHTS).items()}
+    save_file(halves, tmp_path / WEIGHTS, metadata={"format": "pt"})
+    config = json.loads((random_folder / "config.json").read_text())
+    config = {**config, "torch_dtype": "float16", "dtype": "float16"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for dtype in (torch.float32, torch.bfloat16):
+        model = load_model(tmp_path, dtype=str(dtype).removeprefix("torch."))
+        for name, found in (("gpt_neox.embed_in", model.W_E), ("embed_out", model.W_U.T)):
+            assert torch.equal(found, halves[f"{name}.weight"].to(dtype))
+        assert model.blocks[0].attn.W_Q.dtype == dtype
+        circuits = [select_circuit(attribute_edges(model, random_pairs, **EAP), 10)]
+        measured = evaluate_circuits(model, random_pairs, circuits, metric="logit_diff")
+        assert measured.dtype == np.float64
 
 
 @pytest.mark.parametrize("metric", ["logit_diff", "prob_diff", "kl_divergence"])

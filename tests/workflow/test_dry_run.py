@@ -108,7 +108,7 @@ def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow)
     """With one at a time, the second waits for the circuits of the first; else for nothing."""
     target = "results-pythia-quick/models/pythia-70m/step64"
     alone = workflow.jobs(target, config="config/pythia-quick.yaml")
-    assert alone == {"fetch_step": 1}
+    assert alone == {"make_place": 1, "fetch_step": 1}
     one = ("--config", "checkpoints={at_once: 1}")
     planned = workflow.jobs(target, *one, config="config/pythia-quick.yaml")
     assert planned["fetch_step"] == 2

@@ -19,7 +19,7 @@ rule cache_activations:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1000 + FORWARD_MB),
+        mem_mb=memory_with_models(1000 + FORWARD_MB),
         runtime=minutes(30),
         gpu=GPUS,
     params:

@@ -20,7 +20,7 @@ rule trace_algorithm:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1300 + FORWARD_MB),
+        mem_mb=memory_with_models(1300 + FORWARD_MB),
         runtime=minutes(60),
         gpu=GPUS,
     params:

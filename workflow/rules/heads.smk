@@ -5,7 +5,6 @@ rule score_heads:
     input:
         unpack(ioi_prompts),
         model=PATHS.model,
-        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
         text=text_for_heads,
     output:
         PATHS.heads,
@@ -17,7 +16,7 @@ rule score_heads:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1000 + FORWARD_MB),
+        mem_mb=memory_with_models(1000 + FORWARD_MB),
         runtime=minutes(60),
         gpu=GPUS,
     params:

@@ -6,9 +6,24 @@ def fetched(path):
     return directory(path) if CONFIG.checkpoints.keep else temp(directory(path))
 
 
-rule fetch_step:
+localrules:
+    make_place,
+
+
+# fetch_step does not ask for what this asks for: then a schedule with one step more would have
+# everything after that step fetched, and analysed, again
+rule make_place:
     input:
         before_fetching,
+    output:
+        touch(PATHS.place),
+    message:
+        "There is place for {wildcards.model} at step {wildcards.step}"
+
+
+rule fetch_step:
+    input:
+        ancient(PATHS.place),
     output:
         fetched(PATHS.model),
     log:
@@ -33,8 +48,6 @@ rule fetch_step:
 
 
 rule take_tokenizer:
-    input:
-        PATHS.model.format(model=MODELS[0], step=CONFIG.models[0].steps[0]),
     output:
         PATHS.tokenizer.format(suite=CONFIG.suite),
     log:
@@ -47,8 +60,11 @@ rule take_tokenizer:
     resources:
         mem_mb=memory(1000),
         runtime=minutes(10),
+        downloads=1,
+    params:
+        source=CONFIG.models[0].hub.source(CONFIG.models[0].steps[0]),
     message:
-        "Take the tokenizer from the first checkpoint"
+        "Take the tokenizer of the first model"
     script:
         "../../scripts/take_tokenizer.py"
 

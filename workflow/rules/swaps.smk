@@ -23,7 +23,7 @@ rule swap_components:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1500 + FORWARD_MB),
+        mem_mb=memory_with_models(1500 + FORWARD_MB, at_once=2),
         runtime=minutes(240),
         gpu=GPUS,
     params:

@@ -23,7 +23,7 @@ rule transfer_circuits:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory(1300 + FORWARD_MB),
+        mem_mb=memory_with_models(1300 + FORWARD_MB),
         runtime=minutes(240),
         gpu=GPUS,
     params:

@@ -6,7 +6,18 @@ The environment variables of `huggingface_hub` hold here too: `HF_ENDPOINT`, `HF
 
 from __future__ import annotations
 
-from circuitlapse.hub.fetch import fetch_snapshot, link_snapshot
+from circuitlapse.hub.fetch import (
+    copy_tokenizer,
+    fetch_snapshot,
+    fetch_tokenizer,
+    link_snapshot,
+)
 from circuitlapse.hub.retry import Patience
 
-__all__ = ["Patience", "fetch_snapshot", "link_snapshot"]
+__all__ = [
+    "Patience",
+    "copy_tokenizer",
+    "fetch_snapshot",
+    "fetch_tokenizer",
+    "link_snapshot",
+]

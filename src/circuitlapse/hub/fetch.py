@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode
 
-from circuitlapse.hub.layout import Source, assemble
+from circuitlapse.hub.layout import TOKENIZER, Source, assemble, refuse_missing
 from circuitlapse.hub.linked import LinkedSource
 from circuitlapse.hub.remote import HubSource
 from circuitlapse.hub.retry import Patience
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.provenance import provenance, write_provenance
+from circuitlapse.io.provenance import PROVENANCE, provenance, write_provenance
 
 
 def fetch_snapshot(
@@ -34,10 +35,7 @@ def fetch_snapshot(
         HubError: if there is no such model or revision, access is refused, the hub cannot be
             reached, a file is not what the hub announced, or one is missing.
     """
-    if is_offline_mode():
-        _make(LinkedSource.of_cache(repo, revision), folder)
-    else:
-        _make(HubSource.at(repo, revision, patience or Patience()), folder)
+    _make(_published(repo, revision, patience), folder)
 
 
 def link_snapshot(source: str | Path, folder: str | Path) -> None:
@@ -51,8 +49,36 @@ def link_snapshot(source: str | Path, folder: str | Path) -> None:
     _make(LinkedSource.of_folder(source), folder)
 
 
+def fetch_tokenizer(
+    repo: str, revision: str, path: str | Path, *, patience: Patience | None = None
+) -> None:
+    """Fetch `tokenizer.json` of one revision alone; see `fetch_snapshot`."""
+    _take_tokenizer(_published(repo, revision, patience), path)
+
+
+def copy_tokenizer(source: str | Path, path: str | Path) -> None:
+    """Copy `tokenizer.json` of a snapshot that is there already; see `link_snapshot`."""
+    _take_tokenizer(LinkedSource.of_folder(source), path)
+
+
+def _published(repo: str, revision: str, patience: Patience | None) -> Source:
+    if is_offline_mode():
+        return LinkedSource.of_cache(repo, revision)
+    return HubSource.at(repo, revision, patience or Patience())
+
+
+def _take_tokenizer(source: Source, path: str | Path) -> None:
+    refuse_missing(source, {TOKENIZER: TOKENIZER in source.names})
+    with atomic_path(path) as scratch:
+        source.put(TOKENIZER, scratch)
+        if scratch.is_symlink():
+            original = scratch.resolve()
+            scratch.unlink()
+            shutil.copyfile(original, scratch)
+
+
 def _make(source: Source, folder: str | Path) -> None:
     with atomic_path(folder) as scratch:
         scratch.mkdir()
         assemble(source, scratch)
-        write_provenance(scratch / "provenance.json", provenance({}, source.origin))
+        write_provenance(scratch / PROVENANCE, provenance({}, source.origin))

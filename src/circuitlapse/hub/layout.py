@@ -52,8 +52,8 @@ def assemble(source: Source, folder: Path) -> None:
         HubError: if `source` lacks a file that is needed.
     """
     weights = next((name for name in WEIGHT_CHOICES if name in source.names), None)
-    _refuse_missing(source, {name: name in source.names for name in (CONFIG, TOKENIZER)})
-    _refuse_missing(source, {" and no ".join(WEIGHT_CHOICES): weights is not None})
+    refuse_missing(source, {name: name in source.names for name in (CONFIG, TOKENIZER)})
+    refuse_missing(source, {" and no ".join(WEIGHT_CHOICES): weights is not None})
     assert weights is not None
     small = [name for name in OPTIONAL if name in source.names]
     for name in (CONFIG, TOKENIZER, *small):
@@ -62,7 +62,7 @@ def assemble(source: Source, folder: Path) -> None:
     if is_index:
         source.put(weights, folder / weights)
     shards = _shards(source, folder / weights) if is_index else [weights]
-    _refuse_missing(source, {name: name in source.names for name in shards})
+    refuse_missing(source, {name: name in source.names for name in shards})
     if weights.startswith(TORCH_WEIGHTS):
         _put_converted(source, shards, folder, index=folder / weights if is_index else None)
         return
@@ -77,7 +77,8 @@ def _shards(source: Source, index: Path) -> list[str]:
         raise HubError(f"{source.label}: {error}") from None
 
 
-def _refuse_missing(source: Source, there: Mapping[str, bool]) -> None:
+def refuse_missing(source: Source, there: Mapping[str, bool]) -> None:
+    """Name the first file that `source` lacks, and what to do; HubError."""
     for name, is_there in there.items():
         if not is_there:
             raise HubError(f"{source.label}: no {name}; {source.remedy}")

@@ -41,6 +41,11 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
         raise ArtifactError(f"{path}: not a readable tokenizer: {error}; {REMAKE}") from error
 
 
+def read_tokenizer_of(model: str | Path) -> Tokenizer:
+    """Read the tokenizer in the folder of a model; see `read_tokenizer`."""
+    return read_tokenizer(Path(model) / "tokenizer.json")
+
+
 def read_documents(path: str | Path, tokenizer: Tokenizer) -> list[Int64[ndarray, " _"]]:
     """Read a text file in which blank lines separate documents; return their token ids.
 

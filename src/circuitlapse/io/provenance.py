@@ -13,6 +13,9 @@ from typing import Any
 import circuitlapse
 from circuitlapse.snapshots import CONFIG, weight_files
 
+PROVENANCE = "provenance.json"
+"""In the folder of a model."""
+PUBLISHED_BY = ("repo", "revision", "commit", "folder")
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy", "h5py")
 
 
@@ -62,6 +65,17 @@ def provenance(inputs: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
     record["code_hash"] = code_hash()
     record |= {name.replace("-", "_"): version(name) for name in LIBRARIES}
     return record | {"key": hash_of(record)}
+
+
+def published_as(folder: str | Path) -> dict[str, str]:
+    """Return where a model came from: repo, revision and commit on a hub, or a folder.
+
+    A model that was trained here came from nowhere, nor does one that does not say. This goes
+    beside a result's key, not into it: the same weights are the same model, wherever they were.
+    """
+    path = Path(folder) / PROVENANCE
+    said = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    return {f"model_{name}": said[name] for name in PUBLISHED_BY if name in said}
 
 
 def write_provenance(path: str | Path, record: Mapping[str, str]) -> None:

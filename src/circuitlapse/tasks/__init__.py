@@ -7,6 +7,7 @@ prompts does not load torch.
 from circuitlapse.tasks.base import Builder, Draft, Pair, Task
 from circuitlapse.tasks.custom import build_custom_task
 from circuitlapse.tasks.registry import BUILDERS, build_task
+from circuitlapse.tasks.same_tokens import refuse_other_tokens
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "Vocabulary",
     "build_custom_task",
     "build_task",
+    "refuse_other_tokens",
 ]

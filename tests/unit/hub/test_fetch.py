@@ -14,7 +14,7 @@ from huggingface_hub import constants, snapshot_download
 
 from circuitlapse import load_model
 from circuitlapse.errors import HubError
-from circuitlapse.hub import Patience, fetch_snapshot
+from circuitlapse.hub import Patience, fetch_snapshot, fetch_tokenizer
 from circuitlapse.io.provenance import weights_hash
 from tests.fake_hub import Fault
 from tests.unit.hub.conftest import REPO
@@ -235,6 +235,24 @@ def test_a_killed_download_leaves_no_folder_and_the_next_one_completes(hub, publ
     fetch_snapshot(REPO, "step1000", folder)
     assert names_in(folder.parent) == ["step1000"]
     assert weights_hash(folder) == weights_hash(published)
+
+
+def test_the_tokenizer_can_be_fetched_alone(hub, published, tmp_path, monkeypatch):
+    fetch_tokenizer(REPO, "step1000", tmp_path / "suite" / "tokenizer.json")
+    expected = (published / "tokenizer.json").read_bytes()
+    assert (tmp_path / "suite" / "tokenizer.json").read_bytes() == expected
+    assert [request.path for request in hub.asked("*/resolve/*")] == [
+        f"/{REPO}/resolve/{hub.commit(REPO, 'step1000')}/tokenizer.json"
+    ]
+    hub.add(REPO, "step2000", {"config.json": b"{}"})
+    with pytest.raises(HubError, match=r"pythia-tiny at step2000: no tokenizer\.json; "):
+        fetch_tokenizer(REPO, "step2000", tmp_path / "b.json")
+    assert not (tmp_path / "b.json").exists()
+    snapshot_download(REPO, revision="step1000", allow_patterns=["*.json"])
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    fetch_tokenizer(REPO, "step1000", tmp_path / "c.json")
+    assert not (tmp_path / "c.json").is_symlink()
+    assert (tmp_path / "c.json").read_bytes() == expected
 
 
 def test_the_cache_that_the_hub_client_fills_is_enough_offline(

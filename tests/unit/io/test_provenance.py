@@ -7,6 +7,7 @@ from circuitlapse.io.provenance import (
     file_hash,
     hash_of,
     provenance,
+    published_as,
     weights_hash,
     write_provenance,
 )
@@ -60,6 +61,17 @@ def test_provenance_names_code_libraries_and_settings():
     assert record["weights_hash"] == "a"
     assert record["settings"] == '{"seed": 3}'
     assert {"circuitlapse", "code_hash", "torch", "transformer_lens"} <= set(record)
+
+
+def test_a_model_says_where_it_was_published_if_it_was(tmp_path):
+    assert published_as(tmp_path) == {}
+    for settings, expected in (
+        ({"seed": 3}, {}),
+        ({"folder": "/data", "seed": 3}, {"model_folder": "/data"}),
+        ({"repo": "a/b", "commit": "c"}, {"model_repo": "a/b", "model_commit": "c"}),
+    ):
+        write_provenance(tmp_path / "provenance.json", provenance({}, settings))
+        assert published_as(tmp_path) == expected
 
 
 def test_provenance_in_a_file_of_its_own_is_json_with_the_same_bytes_every_time(tmp_path):

@@ -1,12 +1,13 @@
 """The two scripts that share a model: `cache_activations`, then `discover_circuit`."""
 
 import json
+import shutil
 
 import h5py
 import pytest
 
 from circuitlapse.io.circuits import read_circuit
-from circuitlapse.io.provenance import weights_hash
+from circuitlapse.io.provenance import provenance, weights_hash, write_provenance
 from circuitlapse.io.tables import read_provenance, read_table
 from circuitlapse.io.tasks import read_task
 from circuitlapse.schemas import BEHAVIOUR
@@ -34,10 +35,10 @@ CIRCUITS = {
 
 @pytest.fixture
 def cache(run_script, pocket, tmp_path):
-    def run(**changes):
+    def run(*, model=pocket / "step0", **changes):
         run_script(
             "cache_activations",
-            inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
+            inputs={"model": model, "tasks": [pocket / "mine.parquet"]},
             output={"activations": [tmp_path / "a.h5"], "behaviour": tmp_path / "b.parquet"},
             params=SHARED | {"stored_dtype": "float32"} | changes,
         )
@@ -47,11 +48,11 @@ def cache(run_script, pocket, tmp_path):
 
 @pytest.fixture
 def discover(run_script, pocket, tmp_path):
-    def run(**changes):
+    def run(*, model=pocket / "step0", **changes):
         return run_script(
             "discover_circuit",
             inputs={
-                "model": pocket / "step0",
+                "model": model,
                 "tasks": [pocket / "mine.parquet"],
                 "activations": [tmp_path / "a.h5"],
             },
@@ -80,6 +81,34 @@ def test_behaviour_says_which_prompts_it_was_measured_on(cache, pocket, tmp_path
     origin = read_provenance(tmp_path / "b.parquet")
     assert origin["task_mine_hash"] == read_task(pocket / "mine.parquet").content_hash
     assert json.loads(origin["settings"])["where"] == WHERE
+
+
+def test_a_model_with_another_tokenizer_is_refused_before_it_is_loaded(cache, pocket, tmp_path):
+    folder = tmp_path / "step0"
+    folder.mkdir()
+    tokenizer = json.loads((pocket / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    words[" Mary"], words[" John"] = words[" John"], words[" Mary"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(SystemExit, match=r"step0/tokenizer.json: not the tokenizer that the prom"):
+        cache(model=folder)
+    assert not (tmp_path / "b.parquet").exists()
+
+
+def test_results_of_a_published_model_say_where_it_was_and_hold_for_it_anywhere(
+    cache, discover, pocket, tmp_path
+):
+    copy = shutil.copytree(pocket / "step0", tmp_path / "step0")
+    origin = {"repo": "EleutherAI/pythia-70m", "revision": "step0", "commit": "c0ffee"}
+    write_provenance(copy / "provenance.json", provenance({}, origin))
+    cache(model=copy)
+    discover(model=copy)
+    expected = {f"model_{name}": value for name, value in origin.items()}
+    assert expected.items() <= read_provenance(tmp_path / "b.parquet").items()
+    for name in ("a.h5", "c.h5"):
+        with h5py.File(tmp_path / name) as file:
+            assert expected.items() <= dict(file.attrs).items()
+    assert "circuit kept" in discover()
 
 
 def test_a_circuit_that_is_still_valid_is_kept(cache, discover, tmp_path):

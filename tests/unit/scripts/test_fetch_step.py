@@ -95,3 +95,8 @@ def test_a_folder_is_a_source_too(run_script, small, tmp_path):
     assert weights_hash(made) == weights_hash(lab)
     origin = json.loads((made / "provenance.json").read_text())
     assert origin["settings"] == {"folder": str(lab)}
+    tokenizer = tmp_path / "tokenizer.json"
+    source = {"source": {"folder": str(lab)}}
+    run_script("take_tokenizer", inputs={}, output=[tokenizer], params=source)
+    assert not tokenizer.is_symlink()
+    assert tokenizer.read_bytes() == small["tokenizer.json"]

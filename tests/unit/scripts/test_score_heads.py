@@ -20,7 +20,7 @@ def text(tmp_path):
 def test_without_an_ioi_task_the_other_scores_are_there(run_script, pocket, text, tmp_path):
     log = run_script(
         "score_heads",
-        inputs={"model": pocket / "step0", "tokenizer": pocket / "tokenizer.json", "text": text},
+        inputs={"model": pocket / "step0", "text": text},
         output=[tmp_path / "heads.parquet"],
         params={"where": WHERE, "compute": COMPUTE, "heads": OPTIONS, "stored_dtype": "float32"},
     )

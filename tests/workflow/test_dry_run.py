@@ -57,8 +57,8 @@ def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(
     shutil.rmtree(workflow.folder / "config")
     (workflow.folder / "mine.yaml").write_text("steps: [0, 896]\nresults: mine\n")
     planned = workflow.jobs(config="mine.yaml")
-    assert planned["train_suite"] == 5  # three sizes at two steps, two variants at four
-    assert planned["cache_activations"] == 2 * 3 + 4 * 2
+    assert planned["train_suite"] == 5  # three sizes at two steps, two variants at three
+    assert planned["cache_activations"] == 2 * 3 + 3 * 2
     assert not (ROOT / "mine").exists()
 
 

@@ -261,7 +261,7 @@ def test_models_in_folders_need_no_hub(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_pythia_70m_in_its_real_size_goes_through_with_two_models_on_the_disk(shared_data, tmp_path):
+def test_pythia_70m_in_its_real_size_goes_through_with_two_on_the_disk(shared_data, tmp_path):
     tokenizer = shared_data / "pythia_tokenizer.json"
     lessons = {0: 0, 512: 1, 1000: 8}
     made = make_steps(tmp_path, tokenizer, tasks=prompts(tokenizer), lessons=lessons)

@@ -87,3 +87,11 @@ def copied(finished: Workflow, tmp_path: Path) -> Workflow:
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
     return Workflow(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests that share the finished run to one worker, where there are several."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and item.path.stem != "test_published":
+            item.add_marker(pytest.mark.xdist_group("workflow"))

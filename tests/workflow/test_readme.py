@@ -76,6 +76,20 @@ def test_every_rule_of_the_tables_exists():
     assert all(f"rule {name}:" in rules for name in scripts)
 
 
+@pytest.mark.parametrize("page", ["docs/cluster.md", "workflow/profiles/slurm/config.yaml"])
+def test_every_rule_that_asks_for_a_gpu_is_named_where_its_partition_is_set(page):
+    rules = [
+        block.split(":")[0]
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for block in re.split(r"^rule ", path.read_text(), flags=re.MULTILINE)
+        if "gpu=GPUS" in block
+    ]
+    assert len(rules) >= 4
+    text = (ROOT / page).read_text()
+    named = re.findall(r"^#? +(\w+): \{slurm_partition: gpu", text, re.MULTILINE)
+    assert sorted(named) == sorted(rules)
+
+
 def test_every_example_prompt_is_one_of_the_demo():
     """So the tokenizer of the pocket suite knows it, and the models are asked it."""
     examples = dict(re.findall(r"^\| `(\w+)` \| ([A-Z][^|]*[^| ]) \|.*\|.*\|.*\|$", README, re.M))

@@ -243,6 +243,7 @@ def test_models_in_folders_need_no_hub(run, tmp_path, monkeypatch):
         "compute": {"dtype": "bfloat16"},
         "checkpoints": {"keep": True},
         "steps": [1000],
+        "transfer": {"steps": None},
     }
     config = configured(workflow, "folders.yaml", **changes)
     assert workflow.jobs("circuits", config=config)["fetch_step"] == 1

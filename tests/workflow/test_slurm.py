@@ -27,10 +27,14 @@ from tests.workflow.slurm import (
     start,
     wait_for,
 )
-from tests.workflow.test_smoke import TABLES, assert_whole, files_in
+from tests.workflow.test_smoke import assert_whole, files_in
 
 pytestmark = pytest.mark.slurm
 RESULTS = "results-smoke"
+TABLES = (
+    *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
+    *("ranking_curve", "ranking_area"),
+)
 WHOLE = {"corpus", "models", "tasks", "behaviour", "circuits"}
 RULES_TO_THE_CIRCUITS = {"make_corpus", "train_suite", "make_task", "cache_activations"}
 

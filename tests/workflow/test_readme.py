@@ -26,7 +26,7 @@ def run_examples(text: str, folder: Path) -> subprocess.CompletedProcess:
     smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     model = f"results-smoke/models/{smoke['models'][0]['name']}/step{smoke['steps'][-1]}"
     code = re.sub(r"results/models/[^\"]+", model, code)
-    code = code.replace("results/t", "results-smoke/t").replace("100)", "10)")
+    code = re.sub(r"results/(t|corpus)", r"results-smoke/\1", code).replace("100)", "10)")
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

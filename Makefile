@@ -50,10 +50,8 @@ cluster: $(READY)
 restart-cluster: $(READY)
 	workflow/profiles/slurm/run.sh --restart $(ON_SLURM)
 
-# What runs on a cluster waits for nothing and is waited for: it has the machine to itself.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'not slurm and not demo and not slow'
-	$(BIN)/pytest -m slurm
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

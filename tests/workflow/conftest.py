@@ -89,9 +89,14 @@ def copied(finished: Workflow, tmp_path: Path) -> Workflow:
     return Workflow(folder)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests that share the finished run to one worker, where there are several."""
+    """Start with these tests, and give all that share the finished run to one worker.
+
+    They take longest, and pytest-xdist looks at groups in this same hook, before us if it can.
+    """
     here = Path(__file__).parent
+    items.sort(key=lambda item: here not in item.path.parents)
     for item in items:
         if here in item.path.parents and item.path.stem != "test_published":
             item.add_marker(pytest.mark.xdist_group("workflow"))

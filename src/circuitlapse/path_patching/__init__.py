@@ -4,29 +4,39 @@ Three runs define the effect of a sender on its receivers. Run 1: the clean and 
 prompt. Run 2: the clean prompt, with the z of every head held at its clean value and that of the
 sender taken from the corrupted run; MLPs and LayerNorms are recomputed, so that paths through
 MLPs count as direct, or MLPs are held as well. Run 3: the clean prompt, with the receivers' values
-from run 2, and all else recomputed.
+from run 2, and all else recomputed. A sender is a head, or several heads whose z are taken from
+the corrupted run together.
 
 Attention is held in run 2, so no position sees another: only positions whose z may differ are
 computed, and for the logits only the end. The senders go through the layers side by side, and
-each joins in at its own layer. Run 3 starts at the first receiver's layer. It computes the same
-positions only, and the clean run gives the keys and values of those before.
+each joins in at the layer of its first head. Run 3 starts at the first receiver's layer. It
+computes the same positions only, and the clean run gives the keys and values of those before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.batching import Limits
 from circuitlapse.path_patching.batches import patch_in_batches
-from circuitlapse.path_patching.plan import Head, HeadPort, Receivers, all_heads, make_plan
+from circuitlapse.path_patching.plan import (
+    Head,
+    HeadPort,
+    Receivers,
+    Sender,
+    all_heads,
+    as_sender,
+    heads_of,
+    make_plan,
+)
 from circuitlapse.path_patching.result import PatchedPaths
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.types import Metric
 
-__all__ = ["Head", "HeadPort", "PatchedPaths", "Receivers", "patch_paths"]
+__all__ = ["Head", "HeadPort", "PatchedPaths", "Receivers", "Sender", "patch_paths"]
 
 
 @torch.no_grad()
@@ -35,7 +45,7 @@ def patch_paths(
     pairs: PromptPairs,
     *,
     receivers: Receivers,
-    senders: Sequence[Head] | None = None,
+    senders: Sequence[Head | Collection[Head]] | None = None,
     sender_positions: str = "all",
     freeze_mlps: bool = False,
     attention: bool = False,
@@ -46,15 +56,16 @@ def patch_paths(
     """Patch the path from each sender to all receivers together, sender by sender.
 
     Source: Wang et al. 2022 (arXiv 2211.00593), appendix B; Goldowsky-Dill et al. 2023
-    (arXiv 2304.05969). A sender reaches receivers of later layers only; without any receiver
-    behind it, `patched` is `clean`.
+    (arXiv 2304.05969). A head reaches receivers of later layers only; if a sender has no head
+    with a receiver behind it, or no head at all, `patched` is `clean`.
 
     Args:
         model: from `load_model`.
         pairs: clean prompts, corrupted prompts and answers. The prompts of a pair should agree
             in their first tokens: what comes before the first difference costs nothing.
         receivers: `logits` for the final residual stream, or ports of heads.
-        senders: (layer, head); None for all heads.
+        senders: each a head (layer, head), or a collection of heads, in any order, that are
+            corrupted together and share a row of the result; None for every head by itself.
         sender_positions: where the sender's z is corrupted, `all` or the `end` position alone.
         freeze_mlps: hold MLPs in run 2 at what they wrote on the clean prompt. The reference
             recomputes them.
@@ -69,20 +80,21 @@ def patch_paths(
         UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
         ValueError: if a sender or a receiver is not in the model.
     """
-    senders = all_heads(model) if senders is None else [(layer, head) for layer, head in senders]
+    asked = [as_sender(given) for given in (all_heads(model) if senders is None else senders)]
     plan = make_plan(
         model,
         receivers=receivers,
-        senders=senders,
+        senders=asked,
         sender_positions=sender_positions,
         freeze_mlps=freeze_mlps,
         attention=attention,
         metric=metric,
     )
     part = patch_in_batches(model, pairs, plan, Limits(batch_size, memory_mb))
-    rows = [plan.senders.index(sender) for sender in senders]
+    row_of = {heads: row for row, heads in enumerate(plan.senders)}
+    rows = [row_of[heads_of(sender)] for sender in asked]
     return PatchedPaths(
-        senders=tuple(senders),
+        senders=tuple(asked),
         patched=part.patched[:, rows].T,
         clean=part.clean,
         corrupted=part.corrupted,

@@ -71,7 +71,7 @@ def _patch(runs: Runs, n_at_once: int) -> Part:
 def _bytes_per_row(model: TransformerBridge, plan: Plan, *, n_pos: int, width: int) -> int:
     """Return an estimate of what one sender needs for one prompt."""
     cfg = model.cfg
-    at_window = 10 * cfg.d_model + 3 * cfg.d_mlp + 3 * cfg.n_heads * n_pos
+    at_window = (9 + plan.side_by_side) * cfg.d_model + 3 * cfg.d_mlp + 3 * cfg.n_heads * n_pos
     received = len(plan.receivers or ()) * cfg.d_head
     numbers = int(width * (at_window + received) + 6 * n_pos * cfg.d_model)
     logits = 0 if plan.metric == Metric.LOGIT_DIFF else bytes_of_logits(model)

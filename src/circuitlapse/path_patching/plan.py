@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from numbers import Integral
+from typing import Literal, NamedTuple, cast
 
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -17,6 +19,12 @@ SENDER_POSITIONS = ("all", "end")
 
 Head = tuple[int, int]
 """(layer, head)."""
+
+Sender = Head | frozenset[Head]
+"""A head, or heads whose z are taken from the corrupted run together."""
+
+HeadSet = tuple[Head, ...]
+"""The heads of a sender, in order."""
 
 
 class HeadPort(NamedTuple):
@@ -36,7 +44,7 @@ class Plan:
 
     Attributes:
         receivers: None for the logits.
-        senders: in the order of their layers.
+        senders: in the order of the layers of their first heads, that without any comes last.
         attended: receivers whose attention is kept.
         end_only: whether only the end position is computed.
         freeze_mlps: whether MLPs are held in run 2.
@@ -44,7 +52,7 @@ class Plan:
     """
 
     receivers: tuple[HeadPort, ...] | None
-    senders: tuple[Head, ...]
+    senders: tuple[HeadSet, ...]
     attended: tuple[Head, ...]
     end_only: bool
     freeze_mlps: bool
@@ -56,10 +64,18 @@ class Plan:
         return max((receiver.layer for receiver in self.receivers or ()), default=-1)
 
     @property
-    def reaching(self) -> tuple[Head, ...]:
-        """Senders with a receiver behind them."""
+    def reaching(self) -> tuple[HeadSet, ...]:
+        """Senders with a receiver behind any of their heads: the first of `senders`."""
         to_logits = self.receivers is None
-        return tuple(sender for sender in self.senders if to_logits or sender[0] < self.last)
+        return tuple(
+            heads for heads in self.senders if heads and (to_logits or heads[0][0] < self.last)
+        )
+
+    @property
+    def side_by_side(self) -> int:
+        """Most heads that one sender has in one layer; 1 without senders."""
+        counts = (Counter(layer for layer, _ in heads).values() for heads in self.reaching)
+        return max((max(count) for count in counts), default=1)
 
     def received_in(self, layer: int) -> list[HeadPort]:
         """Return the receivers of a layer."""
@@ -70,7 +86,7 @@ def make_plan(
     model: TransformerBridge,
     *,
     receivers: Receivers,
-    senders: Sequence[Head],
+    senders: Sequence[Sender],
     sender_positions: str,
     freeze_mlps: bool,
     attention: bool,
@@ -84,11 +100,12 @@ def make_plan(
     """
     if sender_positions not in SENDER_POSITIONS:
         raise UnknownNameError(unknown_name("sender_positions", sender_positions, SENDER_POSITIONS))
-    refuse_other_heads(model, senders)
+    sets = [heads_of(sender) for sender in senders]
+    refuse_other_heads(model, [head for heads in sets for head in heads])
     ports = _checked_ports(model, receivers)
     return Plan(
         receivers=ports,
-        senders=tuple(sorted(set(senders))),
+        senders=tuple(sorted(set(sets), key=lambda heads: (not heads, heads))),
         attended=tuple(sorted({port[:2] for port in ports or ()})) if attention else (),
         end_only=sender_positions == "end" or ports is None,
         freeze_mlps=freeze_mlps,
@@ -99,6 +116,19 @@ def make_plan(
 def all_heads(model: TransformerBridge) -> list[Head]:
     """Return every head, in order."""
     return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
+
+
+def as_sender(given: Head | Collection[Head]) -> Sender:
+    """Return a head as a tuple, and a collection of heads as a frozen set."""
+    if isinstance(next(iter(given), None), Integral):
+        layer, head = cast(Head, given)
+        return (layer, head)
+    return frozenset((layer, head) for layer, head in cast(Collection[Head], given))
+
+
+def heads_of(sender: Sender) -> HeadSet:
+    """Return the heads of a sender, in order."""
+    return tuple(sorted(sender)) if isinstance(sender, frozenset) else (sender,)
 
 
 def refuse_other_heads(model: TransformerBridge, heads: Sequence[Head]) -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitlapse.path_patching.plan import Head
+from circuitlapse.path_patching.plan import Head, Sender
 
 NO_CHANGE = 1e-6
 """A smaller difference between the clean and the corrupted metric leaves effects undefined."""
@@ -19,7 +19,8 @@ class PatchedPaths:
     """What the metric and attention become when the path from each sender is corrupted.
 
     Attributes:
-        senders: (layer, head) of each row.
+        senders: of each row, in the order in which they were given: (layer, head), or for heads
+            patched together the frozen set of theirs.
         patched: metric of run 3.
         clean, corrupted: metric of the whole model on the clean and on the corrupted prompt.
         attended: (layer, head) of the receivers whose attention was asked for.
@@ -27,7 +28,7 @@ class PatchedPaths:
         clean_attention: the same in the clean run.
     """
 
-    senders: tuple[Head, ...]
+    senders: tuple[Sender, ...]
     patched: Float[Tensor, "sender prompt"]
     clean: Float[Tensor, " prompt"]
     corrupted: Float[Tensor, " prompt"]

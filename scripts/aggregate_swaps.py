@@ -1,6 +1,6 @@
 """Put the swaps of all models into one table."""
 
-from circuitlapse.across import swaps_table
+from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
 from circuitlapse.jobs import job_logging
@@ -9,7 +9,7 @@ from circuitlapse.schemas import SWAPS
 with job_logging(snakemake.log[0]) as log:
     frames = [read_table(path, SWAPS) for path in snakemake.input]
     order = dict(snakemake.params.items())
-    table = swaps_table(frames, **order)
+    table = stack(frames, SWAPS, **order)
     log.info("%d rows from %d files", len(table), len(frames))
     origin = provenance({path: file_hash(path) for path in snakemake.input}, order)
     write_table(snakemake.output.parquet, table, provenance=origin, csv=snakemake.output.csv)

@@ -1,4 +1,4 @@
-"""The tables that tell what one training step has to do with another."""
+"""The table that tells how circuits do at other steps and on other tasks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from circuitlapse.aggregate import in_order
-from circuitlapse.schemas import SWAPS, TRANSFER, Schema
+from circuitlapse.aggregate import stack
+from circuitlapse.schemas import TRANSFER
 from circuitlapse.types import Status, TransferStatus
 
 _AT = ["model", "variant", "task", "step", "method", "ig_steps"]
@@ -38,7 +38,7 @@ def transfer_table(
         ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
             task is not in the configuration.
     """
-    table = _joined(frames, TRANSFER, models=models, tasks=tasks)
+    table = stack(frames, TRANSFER, models=models, tasks=tasks)
     absent = pd.MultiIndex.from_frame(
         summary.loc[summary["status"] == Status.NO_BEHAVIOUR, _AT], names=_AT
     )
@@ -50,29 +50,3 @@ def transfer_table(
     table.loc[no_circuit, "m_circuit"] = np.nan
     table.loc[no_circuit | unable, ["f_raw", "f_norm"]] = np.nan
     return table
-
-
-def swaps_table(
-    frames: Iterable[pd.DataFrame], *, models: Sequence[str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    """Put the swaps of single models together.
-
-    Args:
-        frames: each with the columns of `schemas.SWAPS`.
-        models: the order of rows, as in the configuration.
-        tasks: likewise.
-
-    Raises:
-        ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
-            task is not in the configuration.
-    """
-    return _joined(frames, SWAPS, models=models, tasks=tasks)
-
-
-def _joined(
-    frames: Iterable[pd.DataFrame], schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    frames = list(frames)
-    for index, frame in enumerate(frames):
-        schema.check(frame, where=f"{schema.name} of job {index}")
-    return in_order(pd.concat([schema.empty(), *frames]), schema, models=models, tasks=tasks)

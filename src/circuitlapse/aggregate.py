@@ -58,7 +58,7 @@ def stack(
 
 
 def concatenated(frames: Iterable[pd.DataFrame], schema: Schema) -> pd.DataFrame:
-    """Concatenate tables that must follow a schema.
+    """Concatenate tables that must follow a schema; of none, the result has no rows.
 
     Raises:
         ArtifactError: if one breaks it.
@@ -66,7 +66,7 @@ def concatenated(frames: Iterable[pd.DataFrame], schema: Schema) -> pd.DataFrame
     frames = list(frames)
     for index, frame in enumerate(frames):
         schema.check(frame, where=f"{schema.name} of job {index}")
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat([schema.empty(), *frames], ignore_index=True)
 
 
 def circuit_tables(

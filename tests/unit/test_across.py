@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.across import swaps_table, transfer_table
-from circuitlapse.aggregate import circuit_tables
+from circuitlapse.across import transfer_table
+from circuitlapse.aggregate import circuit_tables, stack
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import SWAPS, TRANSFER
 from tests.unit.test_aggregate import make_record
@@ -93,7 +93,7 @@ def test_a_transfer_that_comes_twice_is_refused():
 
 def test_swaps_are_in_the_order_of_the_configuration_and_then_by_set_and_steps():
     frames = [swaps(4, model="large"), swaps(16, 4, head_set="s2i"), swaps(4), SWAPS.empty()]
-    table = swaps_table(frames, **ORDER)
+    table = stack(frames, SWAPS, **ORDER)
     SWAPS.check(table, where="test")
     names = ["model", "head_set", "target_step"]
     assert list(table[names].itertuples(index=False, name=None)) == [
@@ -107,4 +107,4 @@ def test_swaps_are_in_the_order_of_the_configuration_and_then_by_set_and_steps()
 def test_a_swap_with_a_wrong_dtype_is_refused():
     frame = swaps(4).astype({"n": "int64"})
     with pytest.raises(ArtifactError, match=r"swaps of job 1: .*column 'n' is int64"):
-        swaps_table([swaps(4), frame], **ORDER)
+        stack([swaps(4), frame], SWAPS, **ORDER)

@@ -1,6 +1,7 @@
 """Fetch documents of a dataset, for what heads do on running text."""
 
-from circuitlapse.hub.text import dataset_texts, write_documents
+from circuitlapse.hub.text import dataset_texts
+from circuitlapse.io.corpus import write_documents
 from circuitlapse.jobs import job_logging
 
 params = snakemake.params

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.corpus import write_documents
 from circuitlapse.jobs import job_logging
 from circuitlapse.suite.corpus import encode_lines, make_sentences, make_suite_tokenizer
-from circuitlapse.suite.held_out import as_text, make_documents
+from circuitlapse.suite.held_out import make_documents
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
@@ -19,8 +20,6 @@ with job_logging(snakemake.log[0]) as log:
         scratch.write_text("\n".join(sentences) + "\n", encoding="utf-8")
     with atomic_path(snakemake.output.tokens) as scratch, Path(scratch).open("wb") as stream:
         np.save(stream, tokens)
-    with atomic_path(snakemake.output.held_out) as scratch:
-        documents = make_documents(corpus_seed=params.seed)
-        scratch.write_text(as_text(documents), encoding="utf-8")
+    write_documents(snakemake.output.held_out, make_documents(corpus_seed=params.seed))
     with atomic_path(snakemake.output.tokenizer) as scratch:
         tokenizer.save(str(scratch))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 from circuitlapse.errors import HubError
-from circuitlapse.io.atomic import atomic_path
-
-_BLANK_LINES = re.compile(r"\n\s*\n")
+from circuitlapse.io.corpus import BLANK_LINES
 
 
 def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:
@@ -31,7 +26,7 @@ def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[s
 
     try:
         rows = load_dataset(dataset, split="train", streaming=True)
-        texts = (_BLANK_LINES.sub("\n", str(row["text"])).strip() for row in rows)
+        texts = (BLANK_LINES.sub("\n", str(row["text"])).strip() for row in rows)
         found = list(islice((text for text in texts if len(text) >= min_letters), n_documents))
     except KeyError as error:
         raise HubError(
@@ -42,9 +37,3 @@ def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[s
     if not found:
         raise HubError(f"dataset {dataset}: no document has {min_letters} letters or more")
     return found
-
-
-def write_documents(path: str | Path, texts: Sequence[str]) -> None:
-    """Write documents to a text file, with blank lines between them."""
-    with atomic_path(path) as scratch:
-        Path(scratch).write_text("\n\n".join(texts) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy import ndarray
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import REMAKE, ArtifactError
+from circuitlapse.io.atomic import atomic_path
 from circuitlapse.tasks.vocabulary import Vocabulary
 
-_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+BLANK_LINES = re.compile(r"\n\s*\n")
+"""What stands between two documents of a text file."""
 
 
 def read_tokens(path: str | Path) -> UInt16[ndarray, " token"]:
@@ -63,8 +66,14 @@ def read_documents(path: str | Path, tokenizer: Tokenizer) -> list[Int64[ndarray
         raise ArtifactError(f"{path}: not a readable text file: {error}") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path}: is not UTF-8 text; save it as UTF-8 ({error})") from error
-    documents = [part for part in _BLANK_LINES.split(text.strip()) if part]
+    documents = [part for part in BLANK_LINES.split(text.strip()) if part]
     if not documents:
         raise ArtifactError(f"{path}: has no text; expected documents with blank lines between")
     vocabulary = Vocabulary(tokenizer)
     return [np.array(vocabulary.ids(document), dtype=np.int64) for document in documents]
+
+
+def write_documents(path: str | Path, documents: Sequence[str]) -> None:
+    """Write a text file with a blank line between documents, as `read_documents` reads it."""
+    with atomic_path(path) as scratch:
+        scratch.write_text("\n\n".join(documents) + "\n", encoding="utf-8")

@@ -19,8 +19,3 @@ def make_documents(n_documents: int = N_DOCUMENTS, *, corpus_seed: int) -> list[
     """
     lines = make_sentences(n_documents * SENTENCES, seed=f"held out from corpus {corpus_seed}")
     return ["\n".join(lines[at : at + SENTENCES]) for at in range(0, len(lines), SENTENCES)]
-
-
-def as_text(documents: list[str]) -> str:
-    """Return one text, with a blank line between documents, as `read_documents` reads it."""
-    return "\n\n".join(documents) + "\n"

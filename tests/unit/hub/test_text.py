@@ -3,8 +3,8 @@ import json
 import pytest
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.text import dataset_texts, write_documents
-from circuitlapse.io.corpus import read_documents
+from circuitlapse.hub.text import dataset_texts
+from circuitlapse.io.corpus import read_documents, write_documents
 from circuitlapse.suite.tokenizer import make_tokenizer
 
 

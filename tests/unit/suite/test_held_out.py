@@ -1,8 +1,8 @@
 import pytest
 
-from circuitlapse.io.corpus import read_documents
+from circuitlapse.io.corpus import read_documents, write_documents
 from circuitlapse.suite.corpus import make_sentences
-from circuitlapse.suite.held_out import SENTENCES, as_text, make_documents
+from circuitlapse.suite.held_out import SENTENCES, make_documents
 
 SEED = 1
 
@@ -20,7 +20,7 @@ def test_there_are_enough_long_documents_for_a_copy_suppression_score(documents,
 
 
 def test_what_is_written_is_read_as_the_same_documents(documents, tokenizer, tmp_path):
-    (tmp_path / "held_out.txt").write_text(as_text(documents), encoding="utf-8")
+    write_documents(tmp_path / "held_out.txt", documents)
     read = read_documents(tmp_path / "held_out.txt", tokenizer)
     assert [tokenizer.decode(ids.tolist()) for ids in read] == documents
 

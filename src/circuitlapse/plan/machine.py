@@ -38,5 +38,5 @@ class Machine:
     def seconds(self, work: Work, shape: Shape) -> float:
         """Return how long the work of one job takes, its start and the model's loading included."""
         started = work.passes * shape.layers * KERNELS_PER_LAYER * KERNEL_S
-        read = shape.parameters * shape.stored_bytes / (READ_GB_PER_S * 1e9)
+        read = shape.stored_gb / READ_GB_PER_S
         return START_S + read + max(work.operations / self.per_second, started)

@@ -35,11 +35,9 @@ class Shape:
         return self.layers * per_layer + 2 * self.d_model * (self.vocabulary + 1)
 
     @property
-    def edges(self) -> int:
-        """Number of edges of the graph; attention and MLP run in parallel."""
-        layers, heads = self.layers, self.heads
-        into_layers = layers + (heads + 1) * layers * (layers - 1) // 2
-        return (3 * heads + 1) * into_layers + 1 + layers * (heads + 1)
+    def stored_gb(self) -> float:
+        """Size of a checkpoint on disk."""
+        return self.parameters * self.stored_bytes / 1e9
 
     @property
     def forward_per_token(self) -> float:

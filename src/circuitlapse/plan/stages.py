@@ -12,7 +12,8 @@ from circuitlapse.plan.cost import Work
 from circuitlapse.plan.machine import Machine
 from circuitlapse.plan.shapes import Shape, shape_of
 
-BYTES = {"bfloat16": 2, "float32": 4, "float64": 8}
+BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+"""Of one number, by its type."""
 RAM_GB = 1.6
 """Memory of a job beside the model: Python, PyTorch, the graph, prompts and activations."""
 
@@ -51,11 +52,9 @@ def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]
     shape = shape_of(model)
     for rule, jobs, work in _work(model, shape, config):
         seconds = jobs * machine.seconds(work, shape)
-        weights = (
-            shape.parameters * {"bfloat16": 2, "float64": 8}.get(config.compute.dtype, 4) / 1e9
-        )
-        loading = weights + shape.parameters * shape.stored_bytes / 1e9
-        yield Stage(rule, model.name, jobs, seconds / 3600, RAM_GB + loading, 1.5 + 1.3 * weights)
+        weights = shape.parameters * BYTES[config.compute.dtype] / 1e9
+        ram_gb = RAM_GB + weights + shape.stored_gb
+        yield Stage(rule, model.name, jobs, seconds / 3600, ram_gb, 1.5 + 1.3 * weights)
 
 
 def _work(model: Model, shape: Shape, config: Config) -> Iterator[tuple[str, int, Work]]:
@@ -75,7 +74,7 @@ def _work(model: Model, shape: Shape, config: Config) -> Iterator[tuple[str, int
 def download_gb(config: Config) -> float:
     """Return how much is fetched: every step of every published model."""
     return sum(
-        shape_of(model).parameters * shape_of(model).stored_bytes / 1e9 * len(model.steps)
+        shape_of(model).stored_gb * len(model.steps)
         for model in config.models
         if model.hub is not None and model.hub.folder is None
     )
@@ -87,14 +86,10 @@ def disk_gb(config: Config) -> float:
     Checkpoints are those of `checkpoints.at_once`, or all if they are kept or trained here, and
     those that wait for the exchange of circuits between steps.
     """
-    sizes = [
-        shape_of(model).parameters * shape_of(model).stored_bytes / 1e9
-        for model in config.models
-        for _ in model.steps
-    ]
+    sizes = [shape_of(model).stored_gb for model in config.models for _ in model.steps]
     if not config.checkpoints.keep and all(model.hub for model in config.models):
         waiting = [
-            shape_of(model).parameters * shape_of(model).stored_bytes / 1e9
+            shape_of(model).stored_gb
             for model in config.models
             if model.circuits
             for _ in config.transfer.steps or model.steps
@@ -109,7 +104,7 @@ def activations_gb(config: Config) -> float:
 
 
 def _activations_gb(shape: Shape, config: Config) -> float:
-    bytes_each = 2 if config.activations.dtype == "float16" else 4
+    bytes_each = BYTES[config.activations.dtype]
     total = 0.0
     for task in config.tasks:
         prompts = cost.prompts_of(task)

@@ -6,7 +6,6 @@ import yaml
 
 from circuitlapse.config import load_config
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.graph import Graph
 from circuitlapse.plan.__main__ import report
 from circuitlapse.plan.cost import Prompts, Work, forward
 from circuitlapse.plan.gpus import GPUS, gpu_called
@@ -38,12 +37,6 @@ def config_of(root: Path, name: str, **changes):
 @pytest.mark.parametrize("size", PYTHIA)
 def test_every_size_has_its_published_number_of_parameters(size):
     assert PYTHIA[size].parameters == PUBLISHED[size]
-
-
-@pytest.mark.parametrize("size", ["70m", "160m", "2.8b"])
-def test_the_number_of_edges_is_that_of_the_graph(size):
-    shape = PYTHIA[size]
-    assert shape.edges == Graph(shape.layers, shape.heads).n_edges
 
 
 def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():

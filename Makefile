@@ -36,7 +36,6 @@ plan: $(READY)
 	@$(BIN)/python -m circuitlapse.plan --gpu $(GPU) $(if $(CONFIG),"$(CONFIG)")
 
 figure: $(READY)
-	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
 	results=$$($(ASK) --results $(if $(CONFIG),"$(CONFIG)")) && \
 	$(SNAKEMAKE) --cores $(CORES) "$$results/figures/$(FIG).pdf" "$$results/figures/$(FIG).png"
 

@@ -37,6 +37,6 @@ rule discover_circuit:
 
 rule circuits:
     input:
-        per_step_and_task(PATHS.circuit),
+        per_step(PATHS.circuit, task=TASKS),
     message:
         "All circuits are there"

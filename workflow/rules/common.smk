@@ -63,15 +63,6 @@ def per_step(template, models=ANALYSED, **values):
     ]
 
 
-def per_step_and_task(template):
-    """Return one path for every model that has circuits, task and analysed step."""
-    return [
-        path
-        for model in ANALYSED
-        for path in expand(template, model=model.name, task=TASKS, step=model.steps)
-    ]
-
-
 def diagrams(template):
     """Return the paths of the diagrams that are always drawn: the largest model's last step."""
     last = [model for model in ANALYSED if not model.variant_of][-1:]
@@ -130,7 +121,7 @@ def kept_if_asked(path):
 
 def kept_activations():
     """Return every file of activations, or none where they are deleted after use."""
-    return per_step_and_task(PATHS.activations) if CONFIG.activations.keep else []
+    return per_step(PATHS.activations, task=TASKS) if CONFIG.activations.keep else []
 
 
 def model_at(model, step):

@@ -10,7 +10,7 @@ rule plot_behaviour:
             PATHS.figure_png.format(figure="behaviour"),
             caption="../report/behaviour.rst",
             category="Figures",
-            labels={"figure": "1: abilities over training"},
+            labels={"figure": "abilities over training"},
         ),
     log:
         f"{PATHS.logs}/plot_behaviour.log",
@@ -27,7 +27,7 @@ rule plot_behaviour:
         tasks=TASKS,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw figure 1, behaviour"
+        "Draw the figure about abilities over training"
     script:
         "../../scripts/plot_behaviour.py"
 
@@ -41,7 +41,7 @@ rule plot_circuits:
             PATHS.figure_png.format(figure="circuits"),
             caption="../report/circuits.rst",
             category="Figures",
-            labels={"figure": "2: circuit size and faithfulness over training"},
+            labels={"figure": "circuit size and faithfulness over training"},
         ),
     log:
         f"{PATHS.logs}/plot_circuits.log",
@@ -59,7 +59,7 @@ rule plot_circuits:
         threshold=CONFIG.circuits.threshold,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw figure 2, circuits"
+        "Draw the figure about circuits over training"
     script:
         "../../scripts/plot_circuits.py"
 
@@ -75,7 +75,7 @@ rule plot_faithfulness:
             PATHS.figure_png.format(figure="faithfulness"),
             caption="../report/faithfulness.rst",
             category="Figures",
-            labels={"figure": "3: faithfulness against circuit size"},
+            labels={"figure": "faithfulness against circuit size"},
         ),
     log:
         f"{PATHS.logs}/plot_faithfulness.log",
@@ -92,7 +92,7 @@ rule plot_faithfulness:
         tasks=TASKS,
         threshold=CONFIG.circuits.threshold,
     message:
-        "Draw figure 3, faithfulness"
+        "Draw the figure about faithfulness against circuit size"
     script:
         "../../scripts/plot_faithfulness.py"
 

@@ -10,7 +10,7 @@ rule plot_components:
             PATHS.figure_png.format(figure="components"),
             caption="../report/components.rst",
             category="Figures",
-            labels={"figure": "4: heads over training, by three rules"},
+            labels={"figure": "heads over training, by three rules"},
         ),
     log:
         f"{PATHS.logs}/plot_components.log",
@@ -27,7 +27,7 @@ rule plot_components:
         length=CONFIG.heads.length,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw figure 4, components"
+        "Draw the figure about heads by three rules"
     script:
         "../../scripts/plot_components.py"
 
@@ -41,7 +41,7 @@ rule plot_components_per_model:
             PATHS.figure_png.format(figure="components_per_model"),
             caption="../report/components_per_model.rst",
             category="Figures",
-            labels={"figure": "5: heads of each model over training"},
+            labels={"figure": "heads of each model over training"},
         ),
     log:
         f"{PATHS.logs}/plot_components_per_model.log",
@@ -58,7 +58,7 @@ rule plot_components_per_model:
         length=CONFIG.heads.length,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw figure 5, components_per_model"
+        "Draw the figure about heads of each model"
     script:
         "../../scripts/plot_components_per_model.py"
 
@@ -72,7 +72,7 @@ rule plot_tertiary_heads:
             PATHS.figure_png.format(figure="tertiary_heads"),
             caption="../report/tertiary_heads.rst",
             category="Figures",
-            labels={"figure": "6: induction, duplicate and previous-token heads"},
+            labels={"figure": "induction, duplicate and previous-token heads"},
         ),
     log:
         f"{PATHS.logs}/plot_tertiary_heads.log",
@@ -89,7 +89,7 @@ rule plot_tertiary_heads:
         length=CONFIG.heads.length,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw figure 6, tertiary_heads"
+        "Draw the figure about induction, duplicate and previous-token heads"
     script:
         "../../scripts/plot_tertiary_heads.py"
 
@@ -120,6 +120,6 @@ rule plot_ioi_components:
         labels=LABELS,
         min_step=CONFIG.figures.min_step,
     message:
-        "Draw ioi_components"
+        "Draw the figure about heads of the IOI circuit"
     script:
         "../../scripts/plot_ioi_components.py"

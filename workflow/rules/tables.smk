@@ -36,7 +36,7 @@ rule aggregate_behaviour:
 
 rule aggregate_circuits:
     input:
-        per_step_and_task(PATHS.circuit),
+        per_step(PATHS.circuit, task=TASKS),
     output:
         parquet=expand(PATHS.table, table=CIRCUIT_TABLES),
         csv=expand(PATHS.table_csv, table=CIRCUIT_TABLES),
@@ -119,7 +119,7 @@ rule aggregate_components:
 
 rule aggregate_stability:
     input:
-        circuits=per_step_and_task(PATHS.circuit),
+        circuits=per_step(PATHS.circuit, task=TASKS),
         summary=PATHS.table.format(table="circuit_summary"),
     output:
         parquet=PATHS.table.format(table="stability"),

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
+Head = tuple[int, int]
+"""Layer and head."""
 PORTS = ("q", "k", "v")
 HEAD_NAME = r"^a(?P<layer>\d+)\.h(?P<head>\d+)$"
 """What the name of an attention head looks like."""

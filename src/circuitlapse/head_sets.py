@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from circuitlapse.graph import Head
 from circuitlapse.records import CircuitRecord
 from circuitlapse.types import HeadSet
 
@@ -17,7 +18,7 @@ _BY_ROLE = {
     HeadSet.INDUCTION_DUPLICATE: ("Ind", "Dup"),
 }
 
-Heads = frozenset[tuple[int, int]]
+Heads = frozenset[Head]
 
 
 def head_sets(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from circuitlapse.activations import PairActivations, cache_activations
 from circuitlapse.algorithm import Thresholds, trace_greater_than, trace_ioi
 from circuitlapse.behaviour import behaviour
 from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.graph import Head
 from circuitlapse.heads import score_heads, undefined_scores
 from circuitlapse.heads.base import ScoreStatus
 from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
@@ -26,7 +29,7 @@ from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.selection import Circuit
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.swaps import Head, swap_sets
+from circuitlapse.swaps import swap_sets
 from circuitlapse.tasks.base import Task
 from circuitlapse.transfer import FoundCircuit, refuse_other_models, transfer
 from circuitlapse.types import UNITS, HeadSet
@@ -68,7 +71,7 @@ class ModelAtStep:
             bootstrap=bootstrap,
         )
         made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
-        made |= {"data_seed": task.seed, "n_parameters": n_parameters(self.model)}
+        made |= {"data_seed": task.seed, "n_parameters": self._n_parameters}
         return {**self.where, **_named(task), **measured, **made}
 
     def circuit(
@@ -102,17 +105,12 @@ class ModelAtStep:
         """
         text = [torch.from_numpy(document) for document in documents]
         missing = {
-            name: status
-            for status, names, there in (
-                (ScoreStatus.NO_PROMPTS, PROMPT_SCORES, task is not None),
-                (ScoreStatus.NO_TEXT, TEXT_SCORES, bool(text)),
-            )
-            if not there
-            for name in names
+            ScoreStatus.NO_PROMPTS: PROMPT_SCORES if task is None else (),
+            ScoreStatus.NO_TEXT: TEXT_SCORES if not text else (),
         }
         frame = score_heads(
             self.model,
-            scores=[name for name in SCORE_NAMES if name not in missing],
+            scores=[name for name in SCORE_NAMES if name not in chain(*missing.values())],
             pairs=None if task is None else self._pairs(task),
             text=text,
             clean=None if runs is None else runs.clean,
@@ -120,8 +118,8 @@ class ModelAtStep:
             **options,
         )
         nothing = [
-            undefined_scores(self.model, scores=[name], status=status)
-            for name, status in missing.items()
+            undefined_scores(self.model, scores=names, status=status)
+            for status, names in missing.items()
         ]
         return HEADS.cast(pd.concat([frame, *nothing]).assign(**self.where))
 
@@ -224,6 +222,10 @@ class ModelAtStep:
         named = {name: self.where[name] for name in ("model", "variant")} | _named(task)
         steps = {"source_step": source.where["step"], "target_step": self.where["step"]}
         return SWAPS.cast(pd.DataFrame(rows).assign(**named, **steps))
+
+    @cached_property
+    def _n_parameters(self) -> int:
+        return n_parameters(self.model)
 
     @property
     def _limits(self) -> dict[str, Any]:

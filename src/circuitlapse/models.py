@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import REMAKE, ModelError, unknown_name
-from circuitlapse.graph import Graph
+from circuitlapse.graph import Graph, Head
 from circuitlapse.progress import no_progress_bars
 from circuitlapse.snapshots import CONFIG, weight_files
 
@@ -106,6 +106,11 @@ def model_graph(model: TransformerBridge) -> Graph:
     """Return the edge graph of `model`."""
     cfg = model.cfg
     return Graph(cfg.n_layers, cfg.n_heads, parallel=bool(cfg.parallel_attn_mlp))
+
+
+def all_heads(model: TransformerBridge) -> list[Head]:
+    """Return every head, in order."""
+    return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
 
 
 def n_tokens(model: TransformerBridge) -> int:

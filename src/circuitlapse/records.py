@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
-from circuitlapse.graph import HEAD_NAME, split_target
+from circuitlapse.graph import HEAD_NAME, Head, split_target
 from circuitlapse.types import UNITS, Metric, Status
 
 
@@ -133,7 +133,7 @@ class CircuitRecord:
         return len(senders | {self.target_names[column][0] for column in columns})
 
     @property
-    def heads(self) -> frozenset[tuple[int, int]]:
+    def heads(self) -> frozenset[Head]:
         """Layer and head of each attention head that an edge of the circuit touches."""
         rows, columns = np.nonzero(self.in_circuit)
         nodes = {self.sources[row] for row in rows}

@@ -21,12 +21,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.activations import clean_logits
 from circuitlapse.batching import Limits
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
+from circuitlapse.graph import Head
 from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.models import all_heads
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
-
-Head = tuple[int, int]
-"""Layer and head."""
 
 PARTS = ("layer_norms", "mlps", "rest")
 """What can be taken beside heads; the rest is embeddings, unembedding and output biases."""
@@ -141,8 +140,7 @@ def random_heads(model: TransformerBridge, n: int, *, n_draws: int, seed: int) -
 
     With the same seed, the sets for a smaller `n` are parts of those for a larger one.
     """
-    cfg = model.cfg
-    every = [(layer, head) for layer in range(cfg.n_layers) for head in range(cfg.n_heads)]
+    every = all_heads(model)
     orders = (
         np.random.default_rng([seed, draw]).permutation(len(every)) for draw in range(n_draws)
     )

@@ -21,13 +21,13 @@ import torch
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.batching import Limits
+from circuitlapse.graph import Head
+from circuitlapse.models import all_heads
 from circuitlapse.path_patching.batches import patch_in_batches
 from circuitlapse.path_patching.plan import (
-    Head,
     HeadPort,
     Receivers,
     Sender,
-    all_heads,
     as_sender,
     heads_of,
     make_plan,

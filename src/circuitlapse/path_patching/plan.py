@@ -11,14 +11,11 @@ from typing import Literal, NamedTuple, cast
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.graph import PORTS
+from circuitlapse.graph import PORTS, Head
 
 LOGITS = "logits"
 """The receiver that is the final residual stream."""
 SENDER_POSITIONS = ("all", "end")
-
-Head = tuple[int, int]
-"""(layer, head)."""
 
 Sender = Head | frozenset[Head]
 """A head, or heads whose z are taken from the corrupted run together."""
@@ -111,11 +108,6 @@ def make_plan(
         freeze_mlps=freeze_mlps,
         metric=metric,
     )
-
-
-def all_heads(model: TransformerBridge) -> list[Head]:
-    """Return every head, in order."""
-    return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
 
 
 def as_sender(given: Head | Collection[Head]) -> Sender:

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitlapse.path_patching.plan import Head, Sender
+from circuitlapse.graph import Head
+from circuitlapse.path_patching.plan import Sender
 
 NO_CHANGE = 1e-6
 """A smaller difference between the clean and the corrupted metric leaves effects undefined."""

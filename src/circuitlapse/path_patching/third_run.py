@@ -8,9 +8,8 @@ from torch import Tensor
 
 from circuitlapse.attention import mix
 from circuitlapse.forward import layer_norm
-from circuitlapse.graph import PORTS
+from circuitlapse.graph import PORTS, Head
 from circuitlapse.path_patching.first_run import Runs
-from circuitlapse.path_patching.plan import Head
 from circuitlapse.path_patching.second_run import Received
 from circuitlapse.path_patching.vectors import mlp, per_head
 

@@ -72,6 +72,14 @@ def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
     axes.set_ylabel("\n".join(lines))
 
 
+def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
+    """Write metric and number of prompts of `rows`, if there are any, below a column's title."""
+    if len(rows):
+        metric = style.metric_title(rows).replace("\n", " ")
+        metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
+        axes.set_title(f"{axes.get_title()}\n{metric}\n{style.n_prompts(rows)}")
+
+
 def make_room_for_names(figure: Figure) -> None:
     """Let the figure grow by what titles and x labels of several lines would take from panels."""
     lines = [

@@ -126,15 +126,14 @@ def markers_at(
     The first and the last point have one, and those without neighbours, which nothing else shows.
     """
     known = np.isfinite(values)
-    padded = np.concatenate([[False], known, [False]])
-    lone = known & ~padded[:-2] & ~padded[2:]
     places = np.flatnonzero(known)
     if len(places) <= most:
         return [int(place) for place in places]
     logs = np.log(tokens[places])
     slots = np.linspace(logs[0], logs[-1], most)
     nearest = places[np.abs(logs[:, None] - slots).argmin(axis=0)]
-    return sorted({int(place) for place in (*nearest, *np.flatnonzero(lone))})
+    lone = np.flatnonzero(style.without_neighbours(known))
+    return sorted({int(place) for place in (*nearest, *lone)})
 
 
 def draw_chance(axes: Axes, value: float | None) -> None:

@@ -101,7 +101,7 @@ def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.L
     smooth = halves["jaccard"].ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
     floor = smooth.where(halves["jaccard"].notna())
     axes.plot(halves["tokens"], floor, color=look.colour, **_FLOOR)
-    lone = floor.notna() & floor.shift(1).isna() & floor.shift(-1).isna()
+    lone = style.without_neighbours(floor.notna().to_numpy())
     axes.plot(halves["tokens"][lone], floor[lone], color=look.colour, **_DOT)
 
 

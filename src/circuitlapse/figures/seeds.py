@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from circuitlapse.figures import style
-from circuitlapse.figures.grids import label_x, make_room_for_names, task_columns, thin
+from circuitlapse.figures.grids import label_x, make_room_for_names, name_metric, task_columns, thin
 from circuitlapse.figures.statuses import no_circuits
 from circuitlapse.figures.ticks import label_log
 
@@ -65,7 +65,8 @@ def seeds_figure(
                 else:
                     words = no_circuits(analysed, min_step=min_step) if groups else _NO_SEEDS
                     style.say(axes, words)
-            _name(panels[0], tables[0][tables[0]["task"] == task], n_columns=len(tasks))
+            of_task = tables[0][tables[0]["task"] == task]
+            name_metric(panels[0], of_task, n_columns=len(tasks))
             panels[1].set_yscale("log")
             label_log(panels[1].yaxis)
         columns[tasks[0]][0].set_ylabel("Task metric")
@@ -101,14 +102,6 @@ def _draw(
         marks["linewidth"] *= _BOLD
         mean: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
         axes.plot(whole.index, whole["mean"], **mean, **marks)
-
-
-def _name(axes: Axes, analysed: pd.DataFrame, *, n_columns: int) -> None:
-    """Write metric and number of prompts above a column."""
-    if len(analysed):
-        metric = style.metric_title(analysed).replace("\n", " ")
-        metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
-        axes.set_title(f"{axes.get_title()}\n{metric}\n{style.n_prompts(analysed)}")
 
 
 def _group_handles(

@@ -18,6 +18,7 @@ from circuitlapse.figures.grids import (
     label_x,
     make_room_for_names,
     model_rows,
+    name_metric,
     task_columns,
     thin,
     with_rows,
@@ -111,8 +112,11 @@ def size_and_performance_figure(
                 style.note(axes, "no circuit")
         for model, label in labels.items():
             label_row(panels[model, tasks[0]], label, "(edges)", height=_ROW_IN)
-        _name_columns(panels, rows, models=list(labels), tasks=tasks)
-        label_log(panels[next(iter(labels)), tasks[0]].xaxis)
+        columns = {task: [panels[model, task] for model in labels] for task in tasks}
+        for task, column in columns.items():
+            name_metric(column[0], rows[rows["task"] == task], n_columns=len(tasks))
+        label_x(columns, style.TOKENS)
+        label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
         solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
         dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)
@@ -170,21 +174,3 @@ def _draw_metric(axes: Axes, line: pd.DataFrame, of_task: pd.Series[float]) -> N
     right.set_ylim(low - 0.05 * (high - low), high + 0.2 * (high - low))
     right.yaxis.set_major_locator(MaxNLocator(3))
     right.spines["right"].set_visible(True)
-
-
-def _name_columns(
-    panels: Mapping[tuple[str, str], Axes],
-    rows: pd.DataFrame,
-    *,
-    models: Sequence[str],
-    tasks: Sequence[str],
-) -> None:
-    """Write metric and number of prompts above each column, and what x is below it."""
-    for task in tasks:
-        top, bottom = panels[models[0], task], panels[models[-1], task]
-        of_task = rows[rows["task"] == task]
-        if len(of_task):
-            metric = style.metric_title(of_task).replace("\n", " ")
-            words = style.across(metric, len(tasks), size=style.TITLE_SIZE)
-            top.set_title(f"{top.get_title()}\n{words}\n{style.n_prompts(of_task)}")
-        bottom.set_xlabel(style.across(style.TOKENS, len(tasks), size=style.LABEL_SIZE))

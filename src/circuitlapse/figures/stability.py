@@ -18,6 +18,7 @@ from circuitlapse.figures.overlap import (
     overlap_handles,
     pairs_and_halves,
 )
+from circuitlapse.figures.statuses import no_circuits
 from circuitlapse.figures.text import shorten
 from circuitlapse.figures.ticks import SIZE, label_log
 
@@ -165,11 +166,8 @@ def _words(analysed: pd.DataFrame, pairs: pd.DataFrame, *, view: View) -> str:
 
 
 def _why_empty(analysed: pd.DataFrame, *, view: View, min_step: int) -> str:
-    rows = style.drawable(analysed, min_step=min_step)
-    if rows.empty:
-        return style.nothing_to_show(analysed, min_step=min_step)
-    if rows["n_edges"].isna().all():
-        return "no circuits:\nno behaviour yet"
+    if style.drawable(analysed, min_step=min_step)["n_edges"].isna().all():
+        return no_circuits(analysed, min_step=min_step)
     if view.comparison == "reference":
         return "no circuit at\nthe reference step"
     return "no two neighbouring steps\nwith circuits"

@@ -188,7 +188,7 @@ def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: 
     """
     low, high = (line[name].to_numpy(dtype=float) for name in limits)
     tokens, known = line["tokens"].to_numpy(), np.isfinite(low) & np.isfinite(high)
-    lone = _without_neighbour(known)
+    lone = without_neighbours(known)
     if (known & ~lone).any():
         axes.fill_between(tokens, low, high, color=look.colour, alpha=0.2, linewidth=0)
     if lone.any():
@@ -198,7 +198,8 @@ def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: 
         axes.plot(np.repeat(tokens[lone], 3), ends, color=look.colour, **bar)
 
 
-def _without_neighbour(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:
+def without_neighbours(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:
+    """Return which known points a line does not show, for those beside them are not known."""
     padded = np.concatenate([[False], known, [False]])
     alone: ndarray = known & ~padded[:-2] & ~padded[2:]
     return alone

@@ -1,9 +1,9 @@
 """Put what was traced of the known algorithms, in all models and steps, into tables."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import ALGORITHM_SCHEMAS
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Put the behaviour of all models and steps into one table."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Put the scores of all heads into one table."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.components import components_table
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_EDGES, CIRCUIT_SUMMARY, HEADS
 
 with job_logging(snakemake.log[0]) as log:

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.reproduction import Run, reproduction_table
 from circuitlapse.statements import STATEMENTS
 

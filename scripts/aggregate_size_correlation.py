@@ -1,8 +1,8 @@
 """Correlate the sizes of circuits with those of the models that they are in."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY
 from circuitlapse.size_correlation import size_correlation_table
 

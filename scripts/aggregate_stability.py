@@ -1,9 +1,9 @@
 """Compare the circuits of every model over training, and those of two halves of the prompts."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.circuits import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY
 from circuitlapse.stability import StabilitySettings, stability_table
 

@@ -1,14 +1,13 @@
 """Run one model on all tasks: activations of both prompts, and how well it does each task."""
 
 import pandas as pd
-import torch
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.activations import write_activations
 from circuitlapse.io.corpus import read_tokenizer_of
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import BEHAVIOUR
@@ -17,7 +16,6 @@ from circuitlapse.tasks import Vocabulary, refuse_other_tokens
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     folder, tasks = snakemake.input.model, [read_task(path) for path in snakemake.input.tasks]
     vocabulary = Vocabulary(read_tokenizer_of(folder))
     for task in tasks:

@@ -1,20 +1,17 @@
 """Find the circuit of every task in one model at one step; keep those that are still valid."""
 
-import torch
-
+from circuitlapse.jobs import job_logging
 from circuitlapse.discovery import DiscoverySettings
 from circuitlapse.io.activations import read_activations
 from circuitlapse.io.circuits import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.models import DTYPES
 from circuitlapse.progress import progress
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
     weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
     settings = DiscoverySettings.from_config(params.circuits, params.bootstrap)

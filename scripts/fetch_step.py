@@ -1,7 +1,7 @@
 """Get one training step of a published model: from a hub, or from a folder that has it."""
 
-from circuitlapse.hub import fetch_snapshot, link_snapshot
 from circuitlapse.jobs import job_logging
+from circuitlapse.hub import fetch_snapshot, link_snapshot
 
 source = snakemake.params.source
 with job_logging(snakemake.log[0]) as log:

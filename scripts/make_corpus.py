@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus import write_documents
-from circuitlapse.jobs import job_logging
 from circuitlapse.suite.corpus import encode_lines, make_sentences, make_suite_tokenizer
 from circuitlapse.suite.held_out import make_documents
 

@@ -1,9 +1,9 @@
 """Make the prompt pairs of one task, for one tokenizer."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.corpus import read_tokenizer
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tasks import write_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.tasks import build_custom_task, build_task
 
 params = snakemake.params

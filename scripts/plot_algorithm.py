@@ -1,9 +1,9 @@
 """Draw whether the heads with a known role carry the IOI algorithm, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import algorithm_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY
 
 with job_logging(snakemake.log[0]) as log:

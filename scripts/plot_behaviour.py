@@ -1,9 +1,9 @@
 """Draw how well each model does each task, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import behaviour_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR
 
 with job_logging(snakemake.log[0]) as log:

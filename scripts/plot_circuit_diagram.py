@@ -1,10 +1,10 @@
 """Draw one circuit as a diagram."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import circuit_diagram
 from circuitlapse.figures.style import task_title
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_EDGES, ROLES
 
 params = snakemake.params

@@ -1,9 +1,9 @@
 """Draw how large and how faithful the circuit of each task is, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import circuits_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY
 
 with job_logging(snakemake.log[0]) as log:

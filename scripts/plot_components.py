@@ -1,9 +1,9 @@
 """Draw when heads that do the work appear: one per model, the best one, how many."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import components_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import COMPONENTS
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw the heads of each model that score high and are in its circuits, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import components_per_model_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import COMPONENTS
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw faithfulness against circuit size, at each model's last step."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import faithfulness_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, RANKING_CURVE
 
 with job_logging(snakemake.log[0]) as log:

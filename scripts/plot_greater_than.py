@@ -1,9 +1,9 @@
 """Draw whether Greater-Than circuits do what the known algorithm does, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import greater_than_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import GT_ALGORITHM
 
 with job_logging(snakemake.log[0]) as log:

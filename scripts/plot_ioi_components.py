@@ -1,9 +1,9 @@
 """Draw what the heads of the IOI circuit do, over training."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import ioi_components_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import COMPONENTS, S2I
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw how much behaviour and circuits differ between seeds."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import seeds_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY
 
 with job_logging(snakemake.log[0]) as log:

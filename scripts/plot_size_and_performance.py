@@ -1,9 +1,9 @@
 """Draw how large circuits are beside how well the models do the tasks."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import size_and_performance_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw how large circuits are against how large the models are."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import size_correlation_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, SIZE_CORRELATION
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw how much the edges of circuits change from step to step."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import stability_edges_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import CIRCUIT_SUMMARY, STABILITY
 
 with job_logging(snakemake.log[0]) as log:

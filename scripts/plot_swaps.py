@@ -1,9 +1,9 @@
 """Draw how a model does with heads taken from another step."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import swaps_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import SWAPS
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw the best induction, duplicate-token and previous-token heads of each model."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import tertiary_heads_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import COMPONENTS
 
 with job_logging(snakemake.log[0]) as log:

@@ -1,9 +1,9 @@
 """Draw how well the circuits of all steps do in the models of all steps."""
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.figures import transfer_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.jobs import job_logging
 from circuitlapse.schemas import TRANSFER
 
 with job_logging(snakemake.log[0]) as log:

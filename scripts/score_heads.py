@@ -1,19 +1,16 @@
 """Measure what every attention head of one model at one step does."""
 
-import torch
-
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.activations import read_activations
 from circuitlapse.io.corpus import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.models import DTYPES
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
     inputs = {"weights": weights_hash(snakemake.input.model)}
     task = runs = None

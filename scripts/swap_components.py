@@ -5,15 +5,14 @@ from itertools import groupby
 from operator import itemgetter
 
 import pandas as pd
-import torch
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.head_sets import head_sets
 from circuitlapse.io.circuits import read_circuit
 from circuitlapse.io.parts import Parts
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.tables import read_tables, write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
@@ -42,7 +41,6 @@ def _swaps(sources, step, *, tasks, sets):
 
 
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     tasks = [read_task(path) for path in given.tasks]
     builders = {task.name: task.builder for task in tasks}
     about = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}

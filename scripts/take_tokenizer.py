@@ -1,7 +1,7 @@
 """Get the tokenizer of a suite, that of its first model, from a hub or from a folder."""
 
-from circuitlapse.hub import copy_tokenizer, fetch_tokenizer
 from circuitlapse.jobs import job_logging
+from circuitlapse.hub import copy_tokenizer, fetch_tokenizer
 
 source = snakemake.params.source
 with job_logging(snakemake.log[0]) as log:

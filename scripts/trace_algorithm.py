@@ -1,13 +1,11 @@
 """Trace the known algorithms in one model at one step: what the heads and MLPs do in them."""
 
-import torch
-
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.activations import read_activations
 from circuitlapse.io.circuits import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.tables import read_table, write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.models import DTYPES
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
@@ -16,7 +14,6 @@ from circuitlapse.statistics import Bootstrap
 
 params, given = snakemake.params, snakemake.input
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     model = ModelAtStep.load(given.model, params.where, params.compute)
     weights = weights_hash(given.model)
     schemas = IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}

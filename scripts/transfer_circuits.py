@@ -3,14 +3,13 @@
 from functools import partial
 
 import pandas as pd
-import torch
 
+from circuitlapse.jobs import job_logging
 from circuitlapse.io.circuits import read_circuit
 from circuitlapse.io.parts import Parts
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.tables import write_table
 from circuitlapse.io.tasks import read_task
-from circuitlapse.jobs import job_logging
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import TRANSFER
@@ -30,7 +29,6 @@ def _transfer(folder, where, *, tasks, found):
 
 
 with job_logging(snakemake.log[0]) as log:
-    torch.set_num_threads(params.compute["threads"])
     tasks = [read_task(path) for path in given.tasks]
     found = [FoundCircuit.from_record(read_circuit(path)) for path in given.circuits]
     inputs = {path: file_hash(path) for path in given.circuits}

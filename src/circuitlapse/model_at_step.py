@@ -42,7 +42,7 @@ class ModelAtStep:
     Attributes:
         model: in eval mode.
         where: model, variant, step and tokens, as in every table.
-        compute: device, dtype, batch_size and memory_mb, as in the configuration.
+        compute: device, dtype, batch_size, memory_mb and threads, as in the configuration.
     """
 
     model: TransformerBridge
@@ -53,7 +53,11 @@ class ModelAtStep:
     def load(
         cls, folder: str | Path, where: Mapping[str, Any], compute: Mapping[str, Any]
     ) -> ModelAtStep:
-        """Load a folder laid out like a hub snapshot; see `load_model` for what is refused."""
+        """Load a folder laid out like a hub snapshot; see `load_model` for what is refused.
+
+        From here on PyTorch uses so many CPU threads as `compute` says.
+        """
+        torch.set_num_threads(compute["threads"])
         return cls(load_model(folder, compute["device"], compute["dtype"]), where, compute)
 
     def run(self, task: Task) -> PairActivations:

@@ -21,7 +21,7 @@ from circuitlapse.transfer import FoundCircuit
 from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
-COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None}
+COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None, "threads": 1}
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
 SEARCH = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=1)
 

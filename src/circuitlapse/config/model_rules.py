@@ -58,13 +58,13 @@ def _one_source(entries: list[Entry]) -> Iterator[Problem]:
 def _heads_fit(where: KeyPath, train: Any) -> Iterator[Problem]:
     shape = train if isinstance(train, dict) else {}
     heads, d_model = shape.get("heads", REJECTED), shape.get("d_model", REJECTED)
-    if REJECTED in (heads, d_model) or d_model % (8 * heads) == 0:
+    if REJECTED in (heads, d_model) or d_model % (2 * heads) == 0:
         return
-    fitting = [str(n) for n in range(1, d_model // 8 + 1) if d_model % (8 * n) == 0]
+    fitting = [str(n) for n in range(1, d_model // 2 + 1) if d_model % (2 * n) == 0]
     yield Problem(
         (*where, "heads"),
-        f"= {heads} does not fit d_model = {d_model}: d_model / heads must be a multiple of 8, "
-        "because rotary positions turn a quarter of each head, in pairs; "
+        f"= {heads} does not fit d_model = {d_model}: d_model / heads must be even, "
+        "because rotary positions turn the dimensions of a head in pairs; "
         f"heads can be {', '.join(fitting)}.",
     )
 

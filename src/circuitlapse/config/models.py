@@ -11,8 +11,8 @@ class Train(Section):
 
     layers: int = key("Number of layers.", reruns="training", ge=1, le=48, examples=[4])
     heads: int = key(
-        "Attention heads per layer; d_model / heads must be a multiple of 8, because rotary "
-        "positions turn a quarter of each head, in pairs.",
+        "Attention heads per layer; d_model / heads must be even, because rotary positions turn "
+        "the dimensions of a head in pairs.",
         reruns="training",
         ge=1,
         le=64,

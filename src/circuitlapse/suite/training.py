@@ -24,6 +24,9 @@ from circuitlapse.suite.tokenizer import END_OF_TEXT, as_transformers
 CONTEXT = 256
 """Longest text that a model of the suite accepts, in tokens."""
 
+ROTARY_BASE = 100.0
+"""The slowest pair of dimensions turns once in less than 2 pi times this number of tokens."""
+
 FINAL_LEARNING_RATE = 0.1
 """Share of the peak learning rate that is left at the last step, as in Pythia."""
 
@@ -33,7 +36,7 @@ REFERENCE_WIDTH = 128
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a model; `d_model / heads` is a multiple of 8."""
+    """The shape of a model; `d_model / heads` is even."""
 
     layers: int
     heads: int
@@ -79,10 +82,11 @@ class Recipe:
 
 
 def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCausalLM:
-    """Return an untrained model with the architecture of Pythia.
+    """Return an untrained model with the architecture of Pythia, made to learn in few steps.
 
-    Attention and MLP read the same residual stream, rotary positions turn a quarter of each
-    head, and the embeddings are untied.
+    As in Pythia, attention and MLP read the same residual stream. Other than there, rotary
+    positions turn heads wholly and fast, which tells places in a short text apart, and one
+    matrix embeds and unembeds, so that to copy a token is to pass it on.
     """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     config = GPTNeoXConfig(
@@ -95,11 +99,11 @@ def make_model(shape: Shape, tokenizer: Tokenizer, *, seed: int) -> GPTNeoXForCa
         use_parallel_residual=True,
         rope_parameters={
             "rope_type": "default",
-            "rope_theta": 10_000.0,
-            "partial_rotary_factor": 0.25,
+            "rope_theta": ROTARY_BASE,
+            "partial_rotary_factor": 1.0,
         },
         initializer_range=1 / math.sqrt(shape.d_model),
-        tie_word_embeddings=False,
+        tie_word_embeddings=True,
         bos_token_id=end_of_text,
         eos_token_id=end_of_text,
     )

@@ -96,21 +96,26 @@ def test_saved_steps_must_ascend(errors):
 
 @pytest.mark.parametrize(
     ("heads", "d_model", "fitting"),
-    [(5, 64, "1, 2, 4, 8"), (4, 48, "1, 2, 3, 6"), (2, 8, "1"), (12, 64, "1, 2, 4, 8")],
+    [
+        (5, 64, "1, 2, 4, 8, 16, 32"),
+        (16, 48, "1, 2, 3, 4, 6, 8, 12, 24"),
+        (8, 8, "1, 2, 4"),
+        (12, 64, "1, 2, 4, 8, 16, 32"),
+    ],
 )
 def test_heads_must_fit_the_width_and_the_rotary_positions(errors, heads, d_model, fitting):
     train = f"{{layers: 2, heads: {heads}, d_model: {d_model}}}"
     assert errors(f"models: [{{name: a, train: {train}}}]") == [
         f"user.yaml: models[0].train.heads = {heads} does not fit d_model = {d_model}: "
-        "d_model / heads must be a multiple of 8, because rotary positions turn a quarter of "
-        f"each head, in pairs; heads can be {fitting}."
+        "d_model / heads must be even, because rotary positions turn the dimensions of a head in "
+        f"pairs; heads can be {fitting}."
     ]
 
 
-@pytest.mark.parametrize(("heads", "d_model"), [(4, 64), (8, 64), (6, 192), (4, 32), (1, 8)])
-def test_heads_with_an_even_quarter_fit(load, heads, d_model):
-    assert d_model // heads % 4 == 0
-    assert d_model // heads // 4 % 2 == 0
+@pytest.mark.parametrize(("heads", "d_model"), [(4, 64), (32, 64), (6, 192), (1, 8)])
+def test_heads_of_even_width_fit(load, heads, d_model):
+    assert d_model % heads == 0
+    assert d_model // heads % 2 == 0
     load(f"models: [{{name: a, train: {{layers: 1, heads: {heads}, d_model: {d_model}}}}}]")
 
 

@@ -55,11 +55,14 @@ def same(one, other) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_architecture_is_that_of_pythia(tokenizer):
+def test_the_architecture_is_that_of_pythia_with_tied_embeddings_and_fast_rotary_positions(
+    tokenizer,
+):
     config = make_model(SHAPE, tokenizer, seed=1).config
     assert config.use_parallel_residual
-    assert not config.tie_word_embeddings
-    assert config.rope_parameters["partial_rotary_factor"] == 0.25
+    assert config.tie_word_embeddings
+    assert config.rope_parameters["partial_rotary_factor"] == 1
+    assert config.rope_parameters["rope_theta"] == 100
     assert config.hidden_act == "gelu"
     assert config.attention_dropout == config.hidden_dropout == 0
     assert (config.vocab_size, config.intermediate_size) == (tokenizer.get_vocab_size(), 64)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.demo
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-MODELS = [model["name"] for model in CONFIG["models"]]
+MODELS = [model["name"] for model in CONFIG["models"] if "variant_of" not in model]
 LARGEST, LAST = MODELS[-1], CONFIG["steps"][-1]
 
 
@@ -29,6 +29,13 @@ def read(name: str) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def behaviour() -> pd.DataFrame:
     return read("behaviour")
+
+
+@pytest.fixture(scope="module")
+def best() -> pd.DataFrame:
+    """The best head of each score and step of the largest model."""
+    scores = read("components").query("model == @LARGEST").groupby(["score", "step"])
+    return scores["value"].max().unstack()
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +59,7 @@ def test_the_largest_model_does_every_task_in_the_end(behaviour, task, column, l
 
 
 def test_no_untrained_model_does_any_task(summary):
-    start = summary.query("step == 0")
+    start = summary.query("step == 0 and model in @MODELS")
     assert len(start) == len(MODELS) * len(CONFIG["tasks"])
     assert set(start["status"]) == {"no_behaviour"}
 
@@ -68,3 +75,14 @@ def test_sizes_differ_in_when_they_learn(behaviour):
     onsets = learned.unstack(fill_value=LAST + 1).reindex(columns=MODELS, fill_value=LAST + 1)
     assert (onsets.nunique(axis=1) > 1).sum() >= 3, onsets
     assert (onsets[MODELS[0]] >= onsets[LARGEST]).all(), onsets
+
+
+@pytest.mark.parametrize(
+    ("score", "at_first", "in_the_end"),
+    [("succession", 0.2, 0.5), ("copy", 30, 80), ("cspa", 0.05, 0.2)],
+)
+def test_heads_of_the_largest_model_come_to_do_what_they_are_named_for(
+    best, score, at_first, in_the_end
+):
+    assert best.loc[score, 0] < at_first
+    assert best.loc[score, LAST] > in_the_end

@@ -31,7 +31,9 @@ def swaps(*targets, model="small", head_set="circuit"):
     frame = pd.DataFrame({"target_step": targets})
     about = {"model": model, "variant": "", "task": "ioi", "head_set": head_set, "source_step": 8}
     about |= {"metric": "logit_diff", "unit": "logits", "n_heads": 1, "n": 9, "status": "ok"}
-    return SWAPS.cast(frame.assign(**about, baseline=0.0, swapped=1.0, difference=1.0))
+    about |= {"baseline": 0.0, "swapped": 1.0, "difference": 1.0, "difference_low": 0.5}
+    about |= {"difference_high": 1.5, "n_draws": pd.NA, "lowest_draw": np.nan}
+    return SWAPS.cast(frame.assign(**about, highest_draw=np.nan))
 
 
 def summary(*, negligible_at_step=()):

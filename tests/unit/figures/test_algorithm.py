@@ -96,9 +96,17 @@ def make_swaps():
             "unit": "logits",
             "baseline": target / 10,
             "swapped": target / 10 + gain,
+            "difference": gain,
+            "difference_low": gain - 0.25,
+            "difference_high": gain + 0.5,
+            "lowest_draw": target / 10 + lowest,
+            "highest_draw": target / 10 + highest,
             "n": 70,
         }
-        for head_set, gain in (("name_movers", 2.0), ("random_like_name_movers", 0.5))
+        for head_set, gain, lowest, highest in (
+            ("name_movers", 2.0, np.nan, np.nan),
+            ("random_like_name_movers", 0.5, 0.0, 1.5),
+        )
         for source in (20, 40)
         for target in (0, 5, 10)
         if target < source
@@ -115,6 +123,27 @@ def test_swaps_of_the_last_source_are_drawn_beside_what_was_not_swapped():
     np.testing.assert_allclose(random, [[0, 0.5], [5, 1], [10, 1.5]])
     assert texts(axes) == ["heads of step 40, n = 70"]
     assert texts(figure.axes[1]) == ["not swapped"]
+
+
+def test_bars_are_intervals_of_the_difference_and_the_shade_holds_all_draws():
+    figure = swaps_figure(make_swaps(), labels={"a": "Small"}, tasks=["ioi"])
+    bars, shade = figure.axes[0].collections
+    found = [segment.tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(
+        found, [[[0, 1.75], [0, 2.5]], [[5, 2.25], [5, 3]], [[10, 2.75], [10, 3.5]]]
+    )
+    low, high = shade.get_paths()[0].get_extents().get_points()
+    np.testing.assert_allclose([low, high], [[0, 0], [10, 2.5]])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"bootstrap interval", "lowest to highest draw"} <= set(named)
+
+
+def test_without_a_control_the_key_has_none():
+    table = make_swaps().query("head_set == 'name_movers'")
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "random" not in named
+    assert "draw" not in named
 
 
 def test_a_set_without_heads_says_so():

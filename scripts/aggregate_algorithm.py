@@ -1,16 +1,18 @@
 """Put what was traced of the known algorithms, in all models and steps, into tables."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.aggregate import stack
+from circuitlapse.across import algorithm_table
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.schemas import ALGORITHM_SCHEMAS
+from circuitlapse.schemas import ALGORITHM_SCHEMAS, CIRCUIT_SUMMARY
 
 with job_logging(snakemake.log[0]) as log:
-    order, output = dict(snakemake.params.items()), snakemake.output
+    given, order, output = snakemake.input, dict(snakemake.params.items()), snakemake.output
+    summary = read_table(given.summary, CIRCUIT_SUMMARY)
     for schema, parquet, csv in zip(ALGORITHM_SCHEMAS, output.parquet, output.csv, strict=True):
-        paths = snakemake.input.get(schema.name)
-        table = stack((read_table(path, schema) for path in paths), schema, **order)
-        origin = provenance({path: file_hash(path) for path in paths}, order)
+        paths = given.get(schema.name)
+        frames = [read_table(path, schema) for path in paths]
+        table = algorithm_table(frames, schema, summary=summary, **order)
+        origin = provenance({path: file_hash(path) for path in (*paths, given.summary)}, order)
         write_table(parquet, table, provenance=origin, csv=csv)
         log.info("%s: %d rows from %d files", schema.name, len(table), len(paths))

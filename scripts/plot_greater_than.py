@@ -4,12 +4,13 @@ from circuitlapse.jobs import job_logging
 from circuitlapse.figures import greater_than_figure
 from circuitlapse.io.figures import write_figure
 from circuitlapse.io.tables import read_table
-from circuitlapse.schemas import GT_ALGORITHM
+from circuitlapse.schemas import CIRCUIT_SUMMARY, GT_ALGORITHM
 
 with job_logging(snakemake.log[0]) as log:
     params = snakemake.params
     figure = greater_than_figure(
         read_table(snakemake.input.checks, GT_ALGORITHM),
+        summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
         labels=params.labels,
         min_step=params.min_step,
     )

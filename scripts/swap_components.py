@@ -16,11 +16,13 @@ from circuitlapse.io.tasks import read_task
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
+from circuitlapse.statistics import Bootstrap
 
 given, params = snakemake.input, snakemake.params
 where = {each["step"]: each for each in params.where}
 folders = dict(zip(where, given.models, strict=True))
 control = {"random_sets": params.random_sets, "seed": params.seed}
+bootstrap = Bootstrap(**params.bootstrap)
 
 
 def _load(step):
@@ -33,7 +35,7 @@ _lender = lru_cache(maxsize=1)(_load)
 def _swaps(sources, step, *, tasks, sets):
     target = _load(step)
     rows = [
-        target.swaps(task, _lender(source), sets[source, task.name], **control)
+        target.swaps(task, _lender(source), sets[source, task.name], bootstrap=bootstrap, **control)
         for source in sources
         for task in tasks
     ]
@@ -55,7 +57,7 @@ with job_logging(snakemake.log[0]) as log:
     inputs = {path: file_hash(path) for paths in about.values() for path in paths}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
     inputs |= {f"weights_{step}": weights_hash(folder) for step, folder in folders.items()}
-    settings = control | {"compute": params.compute, "where": params.where}
+    settings = {name: params[name] for name in ("bootstrap", "compute", "where")} | control
     parts, tables = Parts(params.parts, SWAPS), [SWAPS.empty()]
     targets = [(step, list(pairs)) for step, pairs in groupby(params.pairs, key=itemgetter(1))]
     for step, pairs in progress(targets, "targets", log=log):

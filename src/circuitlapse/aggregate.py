@@ -10,15 +10,13 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.absence import lacks_late_behaviour
 from circuitlapse.errors import ArtifactError, unknown_name
 from circuitlapse.faithfulness import faithfulness
 from circuitlapse.rankings import areas
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import CIRCUIT_SCHEMAS, Schema
 from circuitlapse.types import Ranking, Status
-
-LATE_SHARE = 0.05
-"""A model with less than this share of its late-training metric does not do the task yet."""
 
 _SERIES = ["model", "variant", "task", "method", "ig_steps"]
 _OF_A_CIRCUIT = ["n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes"]
@@ -93,18 +91,6 @@ def circuit_tables(
             *(in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
         )
     )
-
-
-def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
-    """Return, per row, whether the metric is below 5 % of the late-training mean.
-
-    That mean is over the analysed steps of the same model, task and method from half of the
-    last of them on.
-    """
-    series = [summary[column] for column in _SERIES]
-    last = summary["step"].groupby(series).transform("max")
-    late = summary["m_model"].where(summary["step"] >= last / 2)
-    return summary["m_model"] < LATE_SHARE * late.groupby(series).transform("mean")
 
 
 def _without_absent(tables: CircuitTables) -> CircuitTables:

@@ -203,6 +203,7 @@ class ModelAtStep:
         *,
         random_sets: int,
         seed: int,
+        bootstrap: Bootstrap,
     ) -> pd.DataFrame:
         """Return rows of the table `swaps`: this model with sets of heads of another step.
 
@@ -212,6 +213,7 @@ class ModelAtStep:
             sets: see `swap_sets`.
             random_sets: likewise.
             seed: likewise.
+            bootstrap: likewise.
         """
         rows = swap_sets(
             self.model,
@@ -221,6 +223,7 @@ class ModelAtStep:
             metric=task.metric,
             random_sets=random_sets,
             seed=seed,
+            bootstrap=bootstrap,
             **self._limits,
         )
         named = {name: self.where[name] for name in ("model", "variant")} | _named(task)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy import ndarray
@@ -25,12 +26,18 @@ from circuitlapse.graph import Head
 from circuitlapse.metrics import per_prompt_metric
 from circuitlapse.models import all_heads
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.statistics import Bootstrap
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
 
 PARTS = ("layer_norms", "mlps", "rest")
 """What can be taken beside heads; the rest is embeddings, unembedding and output biases."""
 
 _SHAPE = ("architecture", "n_layers", "n_heads", "d_model", "d_mlp", "d_vocab", "n_ctx", "dtype")
+_NOT_DRAWN = {"n_draws": pd.NA, "lowest_draw": np.nan, "highest_draw": np.nan}
+_NO_HEADS: dict[str, Any] = {
+    "status": str(SwapStatus.NO_HEADS),
+    **dict.fromkeys(("swapped", "difference", "difference_low", "difference_high"), np.nan),
+}
 
 
 @contextmanager
@@ -103,6 +110,7 @@ def swap_sets(
     *,
     random_sets: int,
     seed: int,
+    bootstrap: Bootstrap,
     **how: Any,
 ) -> list[dict[str, Any]]:
     """Swap one set of heads after the other; one row of measurements for each, and its control.
@@ -115,24 +123,45 @@ def swap_sets(
         random_sets: so many times as many heads are drawn at random for the control, which is the
             mean over those draws. For 0 there is none.
         seed: of the draws, which are the same for all sets of one size.
+        bootstrap: for the interval of the difference: prompts are resampled, with and without the
+            swap together; the draws of a control are kept.
         how: metric, batch_size and memory_mb; see `swap_metric`.
     """
 
-    def measure(heads: Collection[Head]) -> float:
-        return float(swap_metric(target, source, heads, pairs, **how).mean())
+    def measure(heads: Collection[Head]) -> Float[ndarray, " pair"]:
+        return swap_metric(target, source, heads, pairs, **how)
 
     baseline, rows = measure(()), []
     for name, heads in sets.items():
         draws = random_heads(target, len(heads), n_draws=random_sets, seed=seed)
         for head_set, tried in ((name, [heads]), (RANDOM_LIKE + name, draws)):
-            if tried:
-                swapped = np.mean([measure(one) for one in tried]) if heads else np.nan
-                rows.append(
-                    {"head_set": str(head_set), "n_heads": len(heads), "n": len(pairs)}
-                    | {"baseline": baseline, "swapped": swapped, "difference": swapped - baseline}
-                    | {"status": str(SwapStatus.OK if heads else SwapStatus.NO_HEADS)}
-                )
+            if not tried:
+                continue
+            row = {"head_set": str(head_set), "n_heads": len(heads), "n": len(pairs)}
+            found = _NO_HEADS
+            if heads:
+                values = np.stack([measure(one) for one in tried])
+                found = _change(values, baseline, bootstrap) | {"status": str(SwapStatus.OK)}
+                if head_set != name:
+                    found |= _spread(values)
+            rows.append(row | {"baseline": baseline.mean()} | _NOT_DRAWN | found)
     return rows
+
+
+def _change(
+    values: Float[ndarray, "draw pair"], baseline: Float[ndarray, " pair"], bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """Return what the swap makes of the metric, a mean over draws and prompts."""
+    low, high = bootstrap.mean(values.mean(0) - baseline)
+    difference = values.mean() - baseline.mean()
+    ends = {"difference_low": low, "difference_high": high}
+    return {"swapped": values.mean(), "difference": difference} | ends
+
+
+def _spread(values: Float[ndarray, "draw pair"]) -> dict[str, Any]:
+    """Return how far the draws of a control are apart."""
+    means = values.mean(1)
+    return {"n_draws": len(means), "lowest_draw": means.min(), "highest_draw": means.max()}
 
 
 def random_heads(model: TransformerBridge, n: int, *, n_draws: int, seed: int) -> list[list[Head]]:

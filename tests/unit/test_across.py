@@ -2,10 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.across import transfer_table
+from circuitlapse.across import algorithm_table, transfer_table
 from circuitlapse.aggregate import circuit_tables, stack
 from circuitlapse.errors import ArtifactError
-from circuitlapse.schemas import SWAPS, TRANSFER
+from circuitlapse.schemas import (
+    ALGORITHM_CONSISTENCY,
+    GT_ALGORITHM,
+    ROLES,
+    S2I,
+    SWAPS,
+    TRANSFER,
+)
 from tests.unit.test_aggregate import make_record
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
@@ -24,7 +31,9 @@ def swaps(*targets, model="small", head_set="circuit"):
     frame = pd.DataFrame({"target_step": targets})
     about = {"model": model, "variant": "", "task": "ioi", "head_set": head_set, "source_step": 8}
     about |= {"metric": "logit_diff", "unit": "logits", "n_heads": 1, "n": 9, "status": "ok"}
-    return SWAPS.cast(frame.assign(**about, baseline=0.0, swapped=1.0, difference=1.0))
+    about |= {"baseline": 0.0, "swapped": 1.0, "difference": 1.0, "difference_low": 0.5}
+    about |= {"difference_high": 1.5, "n_draws": pd.NA, "lowest_draw": np.nan}
+    return SWAPS.cast(frame.assign(**about, highest_draw=np.nan))
 
 
 def summary(*, negligible_at_step=()):
@@ -108,3 +117,48 @@ def test_a_swap_with_a_wrong_dtype_is_refused():
     frame = swaps(4).astype({"n": "int64"})
     with pytest.raises(ArtifactError, match=r"swaps of job 1: .*column 'n' is int64"):
         stack([swaps(4), frame], SWAPS, **ORDER)
+
+
+def traced(schema, *steps, **changes):
+    """One row of any table about the algorithms per step of the IOI task."""
+    about = {"model": "small", "variant": "", "tokens": 0, "task": "ioi", "layer": 1, "head": 2}
+    about |= {"flip": "same_opposite", "role": "NM", "node": "m1", "check": "mlp_gap", "value": 1.0}
+    about |= dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2", "effect"), -0.5)
+    about |= {"panel": "direct", "denominator": "circuit", "pct": 80.0, "explained": 0.4}
+    about |= {"pct_low": 70.0, "pct_high": 90.0, "total": 0.5, "n_heads": 3}
+    about |= {"unit": "%", "is_s2i": True, "n": 9, "status": "ok"}
+    frame = pd.DataFrame({"step": steps}).assign(**about | changes)
+    return schema.cast(frame[list(schema.columns)])
+
+
+@pytest.mark.parametrize("schema", [S2I, ROLES, GT_ALGORITHM], ids=lambda schema: schema.name)
+def test_a_step_whose_metric_is_negligible_has_no_rows_of_what_heads_do(schema):
+    frames = [traced(schema, 8), traced(schema, 16)]
+    table = algorithm_table(frames, schema, summary=summary(negligible_at_step=[8]), **ORDER)
+    schema.check(table, where="test")
+    pd.testing.assert_frame_equal(table, frames[1])
+    able = algorithm_table(frames, schema, summary=summary(), **ORDER)
+    assert able["step"].tolist() == [8, 16]
+
+
+@pytest.mark.parametrize("denominator", ["circuit", "all"])
+@pytest.mark.parametrize("said", ["ok", "no_name_movers"])
+def test_a_step_whose_metric_is_negligible_has_no_share_and_says_why(denominator, said):
+    about = {"denominator": denominator, "status": said}
+    frames = [traced(ALGORITHM_CONSISTENCY, step, **about) for step in (8, 16)]
+    at_8 = summary(negligible_at_step=[8])
+    table = algorithm_table(frames, ALGORITHM_CONSISTENCY, summary=at_8, **ORDER)
+    ALGORITHM_CONSISTENCY.check(table, where="test")
+    assert table["status"].tolist() == ["no_behaviour", said]
+    numbers = ["pct", "pct_low", "pct_high", "explained", "total"]
+    assert table.loc[0, numbers].isna().all()
+    assert (table.loc[0, "n_heads"], table.loc[0, "n"]) == (0, 9)
+    pd.testing.assert_frame_equal(table[1:].reset_index(drop=True), frames[1])
+
+
+def test_of_other_models_variants_and_tasks_the_algorithm_is_kept():
+    others = [{"model": "large"}, {"variant": "seed1"}, {"task": "sva"}]
+    only_ioi = summary(negligible_at_step=[8]).query("task == 'ioi'")
+    for other in others:
+        table = algorithm_table([traced(ROLES, 8, **other)], ROLES, summary=only_ioi, **ORDER)
+        assert len(table) == 1

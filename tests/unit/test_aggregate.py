@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.aggregate import circuit_tables, lacks_late_behaviour, stack
+from circuitlapse.absence import lacks_late_behaviour
+from circuitlapse.aggregate import circuit_tables, stack
 from circuitlapse.errors import ArtifactError
 from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS

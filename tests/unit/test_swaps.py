@@ -1,6 +1,7 @@
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,6 +10,7 @@ from circuitlapse import load_model
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.forward import embed_tokens, run_layers
 from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.statistics import Bootstrap
 from circuitlapse.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
 from circuitlapse.types import HeadSet
 from tests.conftest import save_random, save_random_model
@@ -175,7 +177,7 @@ def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
 def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(steps, random_pairs):
     target, source = steps
     sets = {HeadSet.S2I: frozenset({(1, 0), (2, 1)}), HeadSet.NAME_MOVERS: frozenset()}
-    how = {"seed": 3, **METRIC}
+    how = {"seed": 3, "bootstrap": Bootstrap(200, 0.9, 5), **METRIC}
     rows = swap_sets(target, source, sets, random_pairs, random_sets=2, **how)
     by_set = {row["head_set"]: row for row in rows}
     assert list(by_set) == ["s2i", "random_like_s2i", "name_movers", "random_like_name_movers"]
@@ -191,12 +193,41 @@ def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(step
         assert row["baseline"] == pytest.approx(baseline)
         assert row["difference"] == pytest.approx(np.mean(means) - baseline)
         assert (row["n_heads"], row["n"], row["status"]) == (2, 9, "ok")
+        draw = ["n_draws", "lowest_draw", "highest_draw"]
+        if name == "s2i":
+            assert all(pd.isna(row[column]) for column in draw)
+        else:
+            assert [row[column] for column in draw] == pytest.approx([2, min(means), max(means)])
     for name in ("name_movers", "random_like_name_movers"):
         assert np.isnan(by_set[name]["swapped"])
         assert np.isnan(by_set[name]["difference"])
+        assert np.isnan(by_set[name]["difference_low"])
+        assert pd.isna(by_set[name]["n_draws"])
         assert (by_set[name]["n_heads"], by_set[name]["status"]) == (0, "no_heads")
     alone = swap_sets(target, source, sets, random_pairs, random_sets=0, **how)
     assert [row["head_set"] for row in alone] == list(sets)
+
+
+def test_the_interval_of_a_swap_is_over_prompts_that_are_resampled_with_and_without_it(
+    steps, random_pairs
+):
+    """By hand: means of the differences of resampled prompts, and their 5th and 95th percentile."""
+    target, source = steps
+    heads = [(0, 0), (2, 1)]
+    before, after = (
+        swap_metric(target, source, one, random_pairs, **METRIC) for one in ([], heads)
+    )
+    drawn = np.random.default_rng(0).integers(9, size=(20_000, 9))
+    expected = np.percentile((after - before)[drawn].mean(1), [5, 95])
+    how = {"random_sets": 0, "seed": 3, "bootstrap": Bootstrap(5_000, 0.9, 5), **METRIC}
+    [row] = swap_sets(target, source, {HeadSet.S2I: heads}, random_pairs, **how)
+    width = expected[1] - expected[0]
+    assert [row["difference_low"], row["difference_high"]] == pytest.approx(
+        expected, abs=width / 20
+    )
+    apart = [np.percentile(part[drawn].mean(1), [5, 95]) for part in (before, after)]
+    unpaired = apart[1][1] - apart[0][0] - (apart[1][0] - apart[0][1])
+    assert unpaired > 1.2 * width
 
 
 def test_random_heads_are_different_heads_and_the_same_for_the_same_seed(steps):

@@ -24,7 +24,6 @@ rule plot_algorithm:
         runtime=minutes(10),
     params:
         labels=LABELS,
-        denominator="circuit",
         min_step=CONFIG.figures.min_step,
     message:
         "Draw the consistency of the IOI algorithm"
@@ -35,6 +34,7 @@ rule plot_algorithm:
 rule plot_greater_than:
     input:
         checks=PATHS.table.format(table="gt_algorithm"),
+        summary=PATHS.table.format(table="circuit_summary"),
     output:
         pdf=PATHS.figure_pdf.format(figure="greater_than"),
         png=report(

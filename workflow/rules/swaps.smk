@@ -31,6 +31,7 @@ rule swap_components:
         pairs=lambda wildcards: CONFIG.swap_pairs(wildcards.model),
         random_sets=CONFIG.swaps.random_sets,
         seed=CONFIG.seed,
+        bootstrap=BOOTSTRAP,
         compute=CONFIG.compute.model_dump(mode="json"),
         parts=PATHS.swaps_parts,
     message:

@@ -65,6 +65,7 @@ rule aggregate_algorithm:
         roles=per_step(PATHS.algorithm, table="roles"),
         algorithm_consistency=per_step(PATHS.algorithm, table="algorithm_consistency"),
         gt_algorithm=per_step(PATHS.algorithm, table="gt_algorithm"),
+        summary=PATHS.table.format(table="circuit_summary"),
     output:
         parquet=expand(PATHS.table, table=ALGORITHM_TABLES),
         csv=expand(PATHS.table_csv, table=ALGORITHM_TABLES),

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.activations import PairActivations, RunActivations
-from circuitlapse.algorithm.base import OWN, AlgorithmStatus
+from circuitlapse.algorithm.base import OWN
 from circuitlapse.forward import at_end
 from circuitlapse.prompts import PromptPairs
 from circuitlapse.readout import at_least_float32
@@ -43,8 +43,10 @@ def trace_greater_than(
 
     Ties do not count. The lens is what a node adds to the logits directly, at the end of the
     prompt: its output with the mean taken off, over the final LayerNorm's scale of that prompt,
-    times gain and unembedding; constants, the same for every prompt, are left out. (The scale
-    plays no part in which answer is favoured.) The lens is of the clean run.
+    times gain and unembedding. (The scale plays no part in which answer is favoured.) A head's
+    output has the bias of its values in it, an MLP's that of its output; left out are biases
+    that no single node adds: of attention outputs, the final LayerNorm and the unembedding. The
+    lens is of the clean run.
 
     Source: Hanna et al. 2023 (arXiv 2305.00586), sections 3.2 and 3.3; as checks over training,
     Tigges et al. 2024 (arXiv 2407.10827). The reference looks for YY at one place in the padded
@@ -73,7 +75,7 @@ def trace_greater_than(
         rows += _mlp_rows(model, pairs, activations.clean, years, mlps)
     schema = OWN["gt_algorithm"]
     frame = pd.DataFrame(rows, columns=["node", "check", "value", "unit"])
-    return schema.cast(frame.assign(n=len(pairs), status=str(AlgorithmStatus.OK)))
+    return schema.cast(frame.assign(n=len(pairs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +169,7 @@ def _lens(
     years: _Years,
     written: Float[Tensor, "pair d_model"],
 ) -> Float[Tensor, "pair answer"]:
-    """Return what a node's output adds to the logits of the answers, constants left out."""
+    """Return what a node's output adds to the logits of the answers, without later biases."""
     gain: Tensor = model.ln_final.original_component.weight
     scale = at_end(clean.final_scale[..., None], pairs.end)
     normed = (written - written.mean(1, keepdim=True)) / scale * gain

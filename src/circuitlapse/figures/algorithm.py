@@ -29,21 +29,20 @@ def algorithm_figure(
     consistency: pd.DataFrame,
     *,
     labels: Mapping[str, str],
-    denominator: str = "circuit",
     min_step: int = 1,
 ) -> Figure:
     """Draw the share of each effect that comes from heads with a known role.
 
-    Lines break where a share is not defined. Shaded are bootstrap intervals.
+    The share is of the heads of the circuit. Lines break where it is not defined. Shaded are
+    bootstrap intervals.
 
     Args:
         consistency: the table `algorithm_consistency`.
         labels: the models to draw, in the order of the legend, and their names there.
-        denominator: which heads the share is of: `circuit`, `all` or `harmful`.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
     rows = consistency[
-        consistency["model"].isin(labels) & (consistency["denominator"] == denominator)
+        consistency["model"].isin(labels) & (consistency["denominator"] == "circuit")
     ]
     looks = style.looks(labels)
     with style.in_style():

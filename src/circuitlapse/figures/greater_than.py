@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy import ndarray
 
 from circuitlapse.figures import style
 from circuitlapse.figures.ticks import label_log
@@ -17,19 +21,26 @@ CHECKS = {
     "mlp_gap": ("MLPs that raise later years", "Logits, later minus earlier"),
 }
 MOST = 6
-"""Nodes drawn per panel: those with the largest value at their last step."""
+"""Nodes drawn per panel."""
 
 
 def greater_than_figure(
-    checks: pd.DataFrame, *, labels: Mapping[str, str], min_step: int = 1
+    checks: pd.DataFrame,
+    *,
+    summary: pd.DataFrame,
+    labels: Mapping[str, str],
+    min_step: int = 1,
 ) -> Figure:
     """Draw each check against training tokens: a row per model, a column per check.
 
-    A line is a node, and has a point where the node is part of the circuit. Of more than six
-    nodes those with the largest values at the model's last step are drawn.
+    A line is a node; it has a point at each step whose circuit the node is part of, and breaks
+    where it is not. Of more than six nodes those of the last circuit with the largest values,
+    whatever their sign, are drawn, and after them those that left the circuit last; the key says
+    how many there are besides.
 
     Args:
         checks: the table `gt_algorithm`.
+        summary: the table `circuit_summary`, for the steps that were analysed.
         labels: the models to draw, one row each, and their names.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
@@ -43,7 +54,9 @@ def greater_than_figure(
                 axes.set_xscale("log")
                 axes.set_ylabel(f"{label}\n{unit}" if axes is line[0] else unit)
                 of_panel = rows[(rows["model"] == model) & (rows["check"] == check)]
-                _draw_panel(axes, of_panel, min_step=min_step)
+                at = summary[(summary["model"] == model) & summary["task"].isin(of_panel["task"])]
+                steps = style.drawable(at, min_step=min_step)["tokens"].unique()
+                _draw_panel(axes, of_panel, tokens=np.sort(steps), min_step=min_step)
                 if axes in grid[0]:
                     axes.set_title(style.across(title, len(CHECKS), size=style.TITLE_SIZE))
                 if axes in grid[-1]:
@@ -52,18 +65,30 @@ def greater_than_figure(
     return figure
 
 
-def _draw_panel(axes: Axes, analysed: pd.DataFrame, *, min_step: int) -> None:
+def _draw_panel(
+    axes: Axes, analysed: pd.DataFrame, *, tokens: Int[ndarray, " step"], min_step: int
+) -> None:
     rows = style.drawable(analysed, min_step=min_step).dropna(subset="value")
     if rows.empty:
         return style.say(axes, "no such node in a circuit")
-    last = rows.sort_values("step").groupby("node")["value"].last()
-    nodes = last.sort_values(ascending=False, kind="stable").index[:MOST]
+    every = in_order_of_interest(rows)
+    nodes = every[:MOST]
+    lines = rows.pivot(index="tokens", columns="node", values="value").reindex(tokens)
     for node, look in style.looks({node: node for node in nodes}).items():
-        line = rows[rows["node"] == node].sort_values("tokens")
-        axes.plot(line["tokens"], line["value"], color=look.colour, marker=look.marker, label=node)
+        axes.plot(lines.index, lines[node], color=look.colour, marker=look.marker, label=node)
     if rows["check"].iloc[0] == "mlp_gap":
         axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     else:
         axes.set_ylim(-0.04, 1.04)
-    axes.legend(loc="best", fontsize=5.5, ncols=2, handlelength=1.2, columnspacing=0.8)
+    more = len(every) - len(nodes)
+    own: dict[str, Any] = {"title": f"{more} more not drawn"} if more else {}
+    small = {"fontsize": 5.5, "title_fontsize": 5.5}
+    axes.legend(loc="best", ncols=2, handlelength=1.2, columnspacing=0.8, **small, **own)
     return None
+
+
+def in_order_of_interest(rows: pd.DataFrame) -> list[str]:
+    """Return the nodes that stay longest, and of those that leave together the largest |value|."""
+    last = rows.sort_values("step").groupby("node").last()
+    last["size"] = last["value"].abs()
+    return list(last.sort_values(["step", "size"], ascending=False, kind="stable").index)

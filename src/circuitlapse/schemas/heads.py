@@ -69,7 +69,7 @@ GT_ALGORITHM = Schema(
     keys=(*_OF_A_HEAD, "node", "check"),
     columns=WHERE
     | {"task": "str", "node": "str", "check": "str", "value": "float64", "unit": "str"}
-    | {"n": "int32", "status": "str"},
+    | {"n": "int32"},
 )
 """Whether the nodes of a Greater-Than circuit do what the known algorithm does."""
 

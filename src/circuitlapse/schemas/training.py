@@ -46,7 +46,9 @@ SWAPS = Schema(
     columns={"model": "str", "variant": "str", "task": "str", "head_set": "str"}
     | {"source_step": "int64", "target_step": "int64"}
     | {"metric": "str", "unit": "str"}
-    | dict.fromkeys(("baseline", "swapped", "difference"), "float64")
+    | dict.fromkeys(("baseline", "swapped"), "float64")
+    | dict.fromkeys(("difference", "difference_low", "difference_high"), "float64")
+    | {"n_draws": "Int16", "lowest_draw": "float64", "highest_draw": "float64"}
     | {"n_heads": "int16", "n": "int32", "status": "str"},
 )
 """How well a model does a task with some of its heads taken from another step."""

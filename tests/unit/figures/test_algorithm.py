@@ -35,12 +35,12 @@ def texts(axes):
     return [text.get_text() for text in axes.texts]
 
 
-def test_every_panel_has_a_line_per_model_of_the_chosen_denominator(drawn_line, pick):
+def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line, pick):
     table = make_consistency()
-    figure = algorithm_figure(table, labels=LABELS, denominator="all")
+    figure = algorithm_figure(table, labels=LABELS)
     for axes, panel in zip(figure.axes, ("direct", "s2i", "tertiary"), strict=True):
         for model, label in LABELS.items():
-            wanted = {"model": model, "panel": panel, "denominator": "all"}
+            wanted = {"model": model, "panel": panel, "denominator": "circuit"}
             rows = pick(table, **wanted).query("step > 0")
             np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "pct"]])
 
@@ -59,29 +59,67 @@ def test_an_empty_table_says_so_in_every_panel():
     assert all(texts(axes) == ["not analysed"] for axes in figure.axes)
 
 
-def make_checks(n_nodes):
+STEPS = (0, 1, 2, 4)
+
+
+def make_checks(values, check="attn_yy", steps=STEPS):
+    """Node -> its values at the steps; None where it is not part of the circuit."""
     rows = [
-        {
-            "model": "a",
-            "step": step,
-            "tokens": step * 1000,
-            "node": f"a1.h{node}",
-            "check": "attn_yy",
-            "value": (node + step) / 20,
-            "n": 100,
-        }
-        for node in range(n_nodes)
-        for step in (0, 1, 2)
+        {"step": step, "tokens": step * 1000, "node": node, "value": value}
+        for node, at in values.items()
+        for step, value in zip(steps, at, strict=True)
+        if value is not None
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(model="a", task="gt", check=check, n=100)
 
 
-def test_the_six_nodes_with_the_largest_last_values_are_drawn(drawn_line):
-    figure = greater_than_figure(make_checks(8), labels=LABELS)
-    axes = figure.axes[0]
-    assert {line.get_label() for line in axes.lines} == {f"a1.h{node}" for node in range(2, 8)}
-    np.testing.assert_array_equal(drawn_line(axes, "a1.h7"), [[1000, 0.4], [2000, 0.45]])
-    assert texts(figure.axes[1]) == ["no such node in a circuit"]
+@pytest.fixture
+def draw_checks():
+    """The first row of panels, of a model analysed at all of `STEPS`."""
+    summary = pd.DataFrame({"model": "a", "task": "gt", "step": STEPS})
+    summary["tokens"] = 1000 * summary["step"]
+
+    def draw(checks):
+        return greater_than_figure(checks, summary=summary, labels=LABELS).axes[:3]
+
+    return draw
+
+
+def names(axes):
+    return {line.get_label() for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def test_of_more_than_six_nodes_the_largest_of_the_last_circuit_are_drawn(draw_checks, drawn_line):
+    """a0.h9 was larger than all, but is no part of the last circuit any more."""
+    values = {f"a1.h{node}": [(node + step) / 20 for step in STEPS] for node in range(8)}
+    axes, other, _ = draw_checks(make_checks(values | {"a0.h9": [0.9, 0.9, 0.9, None]}))
+    assert names(axes) == {f"a1.h{node}" for node in range(2, 8)}
+    assert drawn_line(axes, "a1.h7").tolist() == [[1000, 0.4], [2000, 0.45], [4000, 0.55]]
+    assert axes.get_legend().get_title().get_text() == "3 more not drawn"
+    assert texts(other) == ["no such node in a circuit"]
+
+
+def test_mlps_that_lower_later_years_are_drawn_before_those_that_hardly_raise_them(draw_checks):
+    values = {f"m{at}": [0.0, 0.0, 0.0, value] for at, value in enumerate([0.1] * 6 + [-3.0])}
+    axes = draw_checks(make_checks(values, check="mlp_gap"))[2]
+    assert names(axes) == {"m6", "m0", "m1", "m2", "m3", "m4"}
+    assert axes.get_legend().get_title().get_text() == "1 more not drawn"
+
+
+def test_a_node_that_left_the_circuit_is_drawn_if_there_is_room(draw_checks):
+    axes = draw_checks(make_checks({"a0.h0": [0, 0.9, None, None], "a0.h1": [0, 0.1, 0.1, 0.1]}))[0]
+    assert names(axes) == {"a0.h0", "a0.h1"}
+    assert axes.get_legend().get_title().get_text() == ""
+
+
+@pytest.mark.parametrize("beside", [0.5, None], ids=["another node is", "nothing is"])
+def test_a_line_breaks_at_a_step_where_the_node_is_not_in_the_circuit(draw_checks, beside):
+    """Also where no node at all is, and the table has no row of that step."""
+    values = {"a0.h0": [0.1, 0.2, None, 0.4], "a0.h1": [0.5, 0.5, beside, 0.5]}
+    axes = draw_checks(make_checks(values))[0]
+    (line,) = (line for line in axes.lines if line.get_label() == "a0.h0")
+    np.testing.assert_array_equal(line.get_xdata(), [1000, 2000, 4000])
+    np.testing.assert_array_equal(line.get_ydata(), [0.2, np.nan, 0.4])
 
 
 def make_swaps():
@@ -96,9 +134,17 @@ def make_swaps():
             "unit": "logits",
             "baseline": target / 10,
             "swapped": target / 10 + gain,
+            "difference": gain,
+            "difference_low": gain - 0.25,
+            "difference_high": gain + 0.5,
+            "lowest_draw": target / 10 + lowest,
+            "highest_draw": target / 10 + highest,
             "n": 70,
         }
-        for head_set, gain in (("name_movers", 2.0), ("random_like_name_movers", 0.5))
+        for head_set, gain, lowest, highest in (
+            ("name_movers", 2.0, np.nan, np.nan),
+            ("random_like_name_movers", 0.5, 0.0, 1.5),
+        )
         for source in (20, 40)
         for target in (0, 5, 10)
         if target < source
@@ -115,6 +161,27 @@ def test_swaps_of_the_last_source_are_drawn_beside_what_was_not_swapped():
     np.testing.assert_allclose(random, [[0, 0.5], [5, 1], [10, 1.5]])
     assert texts(axes) == ["heads of step 40, n = 70"]
     assert texts(figure.axes[1]) == ["not swapped"]
+
+
+def test_bars_are_intervals_of_the_difference_and_the_shade_holds_all_draws():
+    figure = swaps_figure(make_swaps(), labels={"a": "Small"}, tasks=["ioi"])
+    bars, shade = figure.axes[0].collections
+    found = [segment.tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(
+        found, [[[0, 1.75], [0, 2.5]], [[5, 2.25], [5, 3]], [[10, 2.75], [10, 3.5]]]
+    )
+    low, high = shade.get_paths()[0].get_extents().get_points()
+    np.testing.assert_allclose([low, high], [[0, 0], [10, 2.5]])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"bootstrap interval", "lowest to highest draw"} <= set(named)
+
+
+def test_without_a_control_the_key_has_none():
+    table = make_swaps().query("head_set == 'name_movers'")
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "random" not in named
+    assert "draw" not in named
 
 
 def test_a_set_without_heads_says_so():

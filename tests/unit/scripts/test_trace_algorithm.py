@@ -19,6 +19,7 @@ from circuitlapse.prompts import PromptPairs
 from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
     ALGORITHM_SCHEMAS,
+    CIRCUIT_SUMMARY,
     GT_ALGORITHM,
     HEADS,
     IOI_SCHEMAS,
@@ -158,6 +159,8 @@ def test_tables_of_all_jobs_are_put_together_also_where_some_are_empty(trace, ru
     for name, paths in inputs.items():
         for tables, path in zip(jobs, paths, strict=True):
             write_table(path, tables[name], provenance={})
+    inputs["summary"] = tmp_path / "summary.parquet"
+    write_table(inputs["summary"], CIRCUIT_SUMMARY.empty(), provenance={})
     output = {
         kind: [tmp_path / f"all-{name}.{kind}" for name in names] for kind in ("parquet", "csv")
     }

@@ -126,6 +126,7 @@ def swap(run_script, steps, pocket, circuits, tmp_path):
                 "pairs": list(pairs),
                 "random_sets": 2,
                 "seed": 1,
+                "bootstrap": BOOTSTRAP,
                 "compute": COMPUTE,
                 "parts": str(tmp_path / "swaps"),
             },
@@ -139,6 +140,7 @@ def test_the_heads_of_the_circuit_go_from_the_source_to_the_target(swap, tmp_pat
     table, log = swap()
     assert table["head_set"].tolist() == ["circuit", "random_like_circuit"]
     assert set(table["n_heads"]) == {4}
+    assert table["n_draws"].fillna(0).tolist() == [0, 2]
     assert set(zip(table["source_step"], table["target_step"], strict=True)) == {(0, 4)}
     assert table["swapped"].iloc[0] != table["baseline"].iloc[0]
     assert table["swapped"].iloc[1] == pytest.approx(table["swapped"].iloc[0])  # all four heads

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from circuitlapse.figures import style
 from circuitlapse.figures.ticks import label_log
+from circuitlapse.types import Status
 
 PANELS = {
     "direct": "Direct effect on the logits:\nname movers, copy suppression",
@@ -79,6 +80,10 @@ def _draw_panel(
 
 
 def why_undefined(statuses: pd.Series[str]) -> str:
-    """Say in words why nothing is defined; the most frequent reason, if there are several."""
-    status = str(statuses.mode().iloc[0])
+    """Say in words why nothing is defined; the most frequent reason, if there are several.
+
+    That a model does not do the task yet is a reason only where it never does.
+    """
+    able = statuses[statuses != Status.NO_BEHAVIOUR]
+    status = str((able if len(able) else statuses).mode().iloc[0])
     return REASONS.get(status, status.replace("_", " "))

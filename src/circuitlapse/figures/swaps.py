@@ -13,16 +13,30 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from circuitlapse.figures import style
+from circuitlapse.figures.grids import (
+    label_row,
+    label_x,
+    make_room_for_names,
+    model_rows,
+    name_metric,
+)
+from circuitlapse.figures.heat import label_cells
+from circuitlapse.figures.ticks import count_label
 from circuitlapse.types import RANDOM_LIKE
+
+_ROW_IN = 1.6
+_SHARE_OF_PANEL = 0.7
+"""Of the width of a column, without the labels of the y axis."""
 
 
 def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]) -> Figure:
     """Draw the metric with and without swapped heads against the step of the rest of the model.
 
-    A row per model, a column per task; of several sources the last step is drawn. Solid lines
-    have heads with a role; their bars are the bootstrap interval of the difference to what was
-    not swapped. Dotted lines of the same colour have as many random heads, a mean over draws;
-    the shade reaches from the lowest to the highest draw.
+    Steps stand side by side, however far apart they are. A row per model, a column per task; of
+    several sources the last step is drawn. Solid lines have heads with a role; their bars are the
+    bootstrap interval of the difference to what was not swapped. Dotted lines of the same colour
+    have as many random heads, a mean over draws; the shade reaches from the lowest to the highest
+    draw.
 
     Args:
         swaps: the table `swaps`.
@@ -34,50 +48,52 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
     sets = [name for name in dict.fromkeys(rows["head_set"]) if not name.startswith(RANDOM_LIKE)]
     looks = style.looks({name: name.replace("_", " ") for name in sets})
     with style.in_style():
-        size = (style.WIDTH_IN, 1.9 * len(labels) + 0.6)
-        figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(len(labels), len(columns), squeeze=False)
-        for (model, label), line in zip(labels.items(), grid, strict=True):
-            for task, axes in zip(columns, line, strict=True):
-                of_panel = rows[(rows["model"] == model) & (rows["task"] == task)]
-                axes.set_title(
-                    style.across(
-                        f"{label}: {style.task_title(task)}", len(columns), size=style.TITLE_SIZE
-                    )
-                )
-                _draw_panel(axes, of_panel, looks=looks)
+        figure, panels = model_rows(list(labels), columns, height=_ROW_IN)
+        for (model, task), axes in panels.items():
+            here = (rows["model"] == model) & (rows["task"] == task)
+            _draw_panel(axes, rows[here], looks=looks, n_columns=len(columns))
+        for model, label in labels.items():
+            label_row(panels[model, columns[0]], label, "Task metric", height=_ROW_IN)
+        below = {task: [panels[model, task] for model in labels] for task in columns}
+        label_x(below, "Step of the rest of the model")
+        for task, (axes, *_) in below.items():
+            name_metric(axes, rows[rows["task"] == task], n_columns=len(columns))
+        make_room_for_names(figure)
         style.legend_below(figure, style.model_handles(looks.values()), _line_handles(rows))
     return figure
 
 
-def _draw_panel(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
-    axes.set_xlabel("Step of the rest of the model")
+def _draw_panel(
+    axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look], n_columns: int
+) -> None:
     if rows["swapped"].isna().all():
+        axes.set_xticks([])
         return style.say(axes, "not swapped" if rows.empty else "no such heads")
     rows = rows[rows["source_step"] == rows["source_step"].max()].sort_values("target_step")
+    steps = rows["target_step"].unique().tolist()
+    rows = rows.assign(place=rows["target_step"].map(steps.index))
     base = rows.drop_duplicates("target_step")
-    axes.plot(base["target_step"], base["baseline"], color="black", linewidth=1.6, label="_base")
+    axes.plot(base["place"], base["baseline"], color="black", linewidth=1.6, label="_base")
     for name, look in looks.items():
         _draw_set(axes, rows[rows["head_set"] == name], look=look)
         _draw_control(axes, rows[rows["head_set"] == RANDOM_LIKE + name], look=look)
-    axes.set_ylabel(style.metric_title(rows))
-    axes.set_xscale("symlog", linthresh=max(1, base["target_step"][lambda s: s > 0].min()))
-    source = rows["source_step"].iloc[0]
+    length = _SHARE_OF_PANEL * 72 * style.WIDTH_IN / n_columns
+    label_cells(axes, [count_label(float(step)) for step in steps], along="x", length=length)
     style.make_room(axes, n_lines=1)
-    return style.note(axes, f"heads of step {source}, {style.n_prompts(rows)}")
+    return style.note(axes, f"heads of step {rows['source_step'].iloc[0]}")
 
 
 def _draw_set(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:
     rows = rows.dropna(subset="swapped")
-    axes.plot(rows["target_step"], rows["swapped"], color=look.colour, marker=look.marker)
+    axes.plot(rows["place"], rows["swapped"], color=look.colour, marker=look.marker)
     low, high = (rows["baseline"] + rows[f"difference_{end}"] for end in ("low", "high"))
-    axes.vlines(rows["target_step"], low, high, color=look.colour, linewidth=0.8)
+    axes.vlines(rows["place"], low, high, color=look.colour, linewidth=0.8)
 
 
 def _draw_control(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:
     rows = rows.dropna(subset="swapped")
-    axes.plot(rows["target_step"], rows["swapped"], ":", color=look.colour)
-    at = rows.rename(columns={"target_step": "tokens"})
+    axes.plot(rows["place"], rows["swapped"], ":", color=look.colour)
+    at = rows.assign(tokens=rows["place"])
     style.draw_band(axes, at, ("lowest_draw", "highest_draw"), look=look)
 
 

@@ -54,6 +54,15 @@ def test_a_panel_without_a_share_says_why(status, words):
     assert all(texts(axes) == [words] for axes in figure.axes)
 
 
+def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later():
+    table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status="no_behaviour")
+    table.loc[table["step"] == 4, "status"] = "no_s2i_heads"
+    figure = algorithm_figure(table, labels=LABELS)
+    assert all(texts(axes) == ["no S-inhibition heads"] for axes in figure.axes)
+    figure = algorithm_figure(table.query("step < 4"), labels=LABELS)
+    assert texts(figure.axes[0]) == ["the model does not do the\ntask"]
+
+
 def test_an_empty_table_says_so_in_every_panel():
     figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS)
     assert all(texts(axes) == ["not analysed"] for axes in figure.axes)
@@ -156,10 +165,12 @@ def test_swaps_of_the_last_source_are_drawn_beside_what_was_not_swapped():
     figure = swaps_figure(make_swaps(), labels=LABELS, tasks=["ioi", "greater_than"])
     axes = figure.axes[0]
     baseline, swapped, random = (line.get_xydata() for line in axes.lines)
-    np.testing.assert_allclose(baseline, [[0, 0], [5, 0.5], [10, 1]])
-    np.testing.assert_allclose(swapped, [[0, 2], [5, 2.5], [10, 3]])
-    np.testing.assert_allclose(random, [[0, 0.5], [5, 1], [10, 1.5]])
-    assert texts(axes) == ["heads of step 40, n = 70"]
+    np.testing.assert_allclose(baseline, [[0, 0], [1, 0.5], [2, 1]])
+    np.testing.assert_allclose(swapped, [[0, 2], [1, 2.5], [2, 3]])
+    np.testing.assert_allclose(random, [[0, 0.5], [1, 1], [2, 1.5]])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "5", "0"]
+    assert texts(axes) == ["heads of step 40"]
+    assert "n = 70" in axes.get_title()
     assert texts(figure.axes[1]) == ["not swapped"]
 
 
@@ -168,10 +179,10 @@ def test_bars_are_intervals_of_the_difference_and_the_shade_holds_all_draws():
     bars, shade = figure.axes[0].collections
     found = [segment.tolist() for segment in bars.get_segments()]
     np.testing.assert_allclose(
-        found, [[[0, 1.75], [0, 2.5]], [[5, 2.25], [5, 3]], [[10, 2.75], [10, 3.5]]]
+        found, [[[0, 1.75], [0, 2.5]], [[1, 2.25], [1, 3]], [[2, 2.75], [2, 3.5]]]
     )
     low, high = shade.get_paths()[0].get_extents().get_points()
-    np.testing.assert_allclose([low, high], [[0, 0], [10, 2.5]])
+    np.testing.assert_allclose([low, high], [[0, 0], [2, 2.5]])
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"bootstrap interval", "lowest to highest draw"} <= set(named)
 

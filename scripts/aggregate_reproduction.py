@@ -9,10 +9,10 @@ from circuitlapse.reproduction import Run, reproduction_table
 from circuitlapse.statements import STATEMENTS
 
 with job_logging(snakemake.log[0]) as log:
-    params = snakemake.params
+    settings = dict(snakemake.params.items())
     tables = {name: pd.read_parquet(path) for name, path in snakemake.input.items()}
-    table = reproduction_table(Run(tables, params.named, params.tasks), STATEMENTS)
+    table = reproduction_table(Run(tables, **settings), STATEMENTS)
     for verdict, count in table["verdict"].value_counts().items():
         log.info("%s: %d statements", verdict, count)
-    origin = provenance({path: file_hash(path) for path in snakemake.input}, dict(params.items()))
+    origin = provenance({path: file_hash(path) for path in snakemake.input}, settings)
     write_table(snakemake.output.parquet, table, provenance=origin, csv=snakemake.output.csv)

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.component_choice import attention_chance
 from circuitlapse.schemas import REPRODUCTION
 from circuitlapse.types import Status
 
@@ -48,12 +49,14 @@ class Run:
     Attributes:
         tables: name -> table; one that the run did not make is missing.
         named: size of a published model, such as 160m -> its name in the run.
-        tasks: builder -> the name of its task in the run.
+        tasks: builder -> the name of its task in the run, or None.
+        length: number of random tokens, which come twice, that heads were scored on.
     """
 
     tables: Mapping[str, pd.DataFrame]
     named: Mapping[str, str]
-    tasks: Mapping[str, str]
+    tasks: Mapping[str, str | None]
+    length: int
 
     def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
         """Return a model's rows of a table, in the order of steps; empty where there are none."""
@@ -251,25 +254,47 @@ def stable_by(size: str, builder: str, least: float, step: int) -> Callable[[Run
     return test
 
 
-def untrained(
-    table: str, column: str, low: float, high: float, **where: str
-) -> Callable[[Run], Found]:
-    """Test that a number of every model lies in a range at step 0, on average over heads."""
+def attends_by_chance(score: str, within: float) -> Callable[[Run], Found]:
+    """Test that heads of every model attend uniformly at step 0, on average over heads.
+
+    Args:
+        score: `induction`, `duplicate` or `prev_token`.
+        within: the largest deviation from chance that agrees, as a share of chance.
+    """
 
     def test(run: Run) -> Found:
-        rows = run.tables.get(table)
-        if rows is None:
-            return NOTHING
-        rows = rows[rows["step"] == 0]
-        for name, value in where.items():
-            rows = rows[rows[name] == (run.tasks.get(value, "") if name == "task" else value)]
-        means = rows.groupby("model")[column].mean().dropna()
+        rows = _untrained(run, "components")
+        means = rows[rows["score"] == score].groupby("model")["value"].mean().dropna()
         if means.empty:
             return NOTHING
-        inside = means.between(low, high).all()
-        return Found(f"{means.min():.3g} to {means.max():.3g}", bool(inside))
+        chance = attention_chance(score, run.length)
+        agrees = (means / chance - 1).abs().max() <= within
+        measured = f"{means.min():.3g} to {means.max():.3g}, chance is {chance:.3g}"
+        return Found(measured, bool(agrees))
 
     return test
+
+
+def unable(builder: str, bound: float) -> Callable[[Run], Found]:
+    """Test that the metric of every model is small at step 0, or no larger than two errors."""
+
+    def test(run: Run) -> Found:
+        rows = _untrained(run, "behaviour")
+        rows = rows[rows["task"] == run.tasks.get(builder)].dropna(subset="value")
+        if rows.empty:
+            return NOTHING
+        allowed = np.fmax(bound, 2 * rows["se"])
+        value = rows["value"]
+        measured = f"{value.min():.3g} to {value.max():.3g}, se up to {rows['se'].max():.2g}"
+        return Found(measured, bool((value.abs() <= allowed).all()))
+
+    return test
+
+
+def _untrained(run: Run, table: str) -> pd.DataFrame:
+    """Return the rows of step 0; empty where there are none."""
+    rows = run.tables.get(table, pd.DataFrame(columns=["model", "task", "score", "step", "value"]))
+    return rows[rows["step"] == 0]
 
 
 def no_circuit_untrained(run: Run) -> Found:

@@ -9,10 +9,11 @@ from circuitlapse.statements import STATEMENTS
 STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
 TASKS = {name: name for name in ("ioi", "greater_than", "gendered_pronoun", "sva")}
+SETTINGS = {"named": NAMED, "tasks": TASKS, "length": 100}
 
 
-def run_with(**tables):
-    return Run({name: pd.DataFrame(rows) for name, rows in tables.items()}, NAMED, TASKS)
+def run_with(settings=SETTINGS, **tables):
+    return Run({name: pd.DataFrame(rows) for name, rows in tables.items()}, **settings)
 
 
 def behaviour(model, task, values, **more):
@@ -40,7 +41,7 @@ def test_the_half_level_is_half_of_the_mean_of_the_second_half_of_training(value
 
 
 def test_a_run_without_tables_confirms_and_contradicts_nothing():
-    table = reproduction_table(Run({}, {}, {}), STATEMENTS)
+    table = reproduction_table(run_with(SETTINGS | {"named": {}, "tasks": {}}), STATEMENTS)
     REPRODUCTION.check(table, where="here")
     assert len(table) == len(STATEMENTS) == table["statement"].nunique()
     assert set(table["verdict"]) == {"not_applicable"}
@@ -85,15 +86,70 @@ def test_a_jump_is_a_factor_of_two_in_either_direction():
     assert verdict_of("size_jumps_160m", sizes(100, 10))[0] == "not_applicable"
 
 
-def test_untrained_models_are_looked_at_one_by_one():
-    components = [
-        {"model": model, "step": step, "score": "induction", "value": value}
-        for model, value in (("a", 0.007), ("b", 0.02))
-        for step in (0, 5)
+def heads_of(score, values, step=0):
+    """Rows of `components`: the mean over two heads of each model is what is given for it."""
+    return [
+        {"model": model, "step": step, "score": score, "value": value + by}
+        for model, value in values.items()
+        for by in (-0.001, 0.001)
     ]
+
+
+def test_untrained_models_are_looked_at_one_by_one():
+    components = heads_of("induction", {"a": 0.007, "b": 0.02})
+    components += heads_of("induction", {"a": 0.9, "b": 0.9}, step=5)
     run = run_with(components=components)
-    assert verdict_of("untrained_induction", run) == ("fail", "0.007 to 0.02")
+    measured = "0.007 to 0.02, chance is 0.00691"
+    assert verdict_of("untrained_induction", run) == ("fail", measured)
     assert verdict_of("untrained_prev_token", run) == ("not_applicable", "")
+    run = run_with(components=heads_of("induction", {"a": 0.007}, step=5))
+    assert verdict_of("untrained_induction", run) == ("not_applicable", "")
+
+
+@pytest.mark.parametrize("length", [24, 100])
+@pytest.mark.parametrize("score", ["prev_token", "induction", "duplicate"])
+def test_chance_is_that_of_uniform_attention_to_the_tokens_that_the_heads_saw(score, length):
+    """Each row of the pattern is 1 over the number of tokens that it can see."""
+    tokens = 2 * length
+    pattern = np.tril(np.ones((tokens, tokens))) / np.arange(1, tokens + 1)[:, None]
+    if score == "prev_token":
+        chance = np.diagonal(pattern, -1).mean()
+    else:
+        back = length if score == "duplicate" else length - 1
+        chance = np.diagonal(pattern, -back)[-length:].mean()
+
+    def verdict(factor):
+        rows = heads_of(score, {"a": chance, "b": factor * chance})
+        run = run_with(SETTINGS | {"length": length}, components=rows)
+        return verdict_of(f"untrained_{score}", run)[0]
+
+    assert [verdict(factor) for factor in (0.55, 0.65, 1.35, 1.45)] == [
+        *("fail", "pass", "pass", "fail")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "se", "verdict"),
+    [
+        ("ioi", 0.09, 0.001, "pass"),
+        ("ioi", -0.15, 0.08, "pass"),  # ten prompts
+        ("ioi", -0.15, 0.07, "fail"),
+        ("ioi", 0.15, np.nan, "fail"),
+        ("sva", 0.015, 0.008, "pass"),
+        ("sva", 0.015, 0.007, "fail"),
+    ],
+)
+def test_an_untrained_model_may_miss_zero_by_the_noise_of_its_prompts(task, value, se, verdict):
+    rows = behaviour("p160", task, {0: value}, se=se)
+    rows += behaviour("p70", task, {0: 0.0}, se=0.5) + behaviour("p70", task, {5: 9.0}, se=0.0)
+    assert verdict_of(f"untrained_{task}", run_with(behaviour=rows))[0] == verdict
+
+
+def test_the_noise_of_the_prompts_is_reported_beside_what_was_measured():
+    rows = behaviour("p160", "ioi", {0: -0.15}, se=0.08)
+    rows += behaviour("p70", "ioi", {0: 0.02}, se=0.05)
+    measured = "-0.15 to 0.02, se up to 0.08"
+    assert verdict_of("untrained_ioi", run_with(behaviour=rows)) == ("pass", measured)
 
 
 def test_a_correlation_that_is_not_defined_says_nothing():

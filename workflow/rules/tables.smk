@@ -261,6 +261,7 @@ rule aggregate_reproduction:
             builder: CONFIG.built_by(builder)
             for builder in ("ioi", "gendered_pronoun", "greater_than", "sva")
         },
+        length=CONFIG.heads.length,
     message:
         "Compare this run with what others found"
     script:

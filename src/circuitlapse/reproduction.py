@@ -18,7 +18,9 @@ from circuitlapse.types import Status
 
 STUDY = "arXiv 2407.10827"
 FEW = 5
-"""Fewer circuits than this say nothing about all of them."""
+"""Fewer circuits, or steps, than this say nothing about all of them."""
+EARLY = 10_000
+"""Where IOI accuracy dips below chance, it does so before this step."""
 LATE = 0.5
 """Late training: from this share of the last step on."""
 
@@ -127,15 +129,25 @@ def late_peak(size: str, builder: str, low: int, high: int) -> Callable[[Run], F
 
 
 def below_chance_first(size: str) -> Callable[[Run], Found]:
-    """Test that IOI accuracy falls below one half before the model does the task."""
+    """Test that IOI accuracy is clearly below one half early, and clearly above it later.
+
+    Clearly: by two standard errors of what fair coins would give, one per prompt.
+    """
 
     def test(run: Run) -> Found:
         rows = run.of("behaviour", size, "ioi")
-        early = rows[(rows["step"] > 0) & (rows["step"] < 10_000)]
-        if early.empty:
+        rows = rows[rows["step"] > 0]
+        early = rows[rows["step"] < EARLY]
+        if len(early) < FEW or rows["step"].max() < EARLY:
             return NOTHING
-        lowest = early["accuracy"].min()
-        return Found(f"lowest accuracy {lowest:.2f}", bool(lowest < 0.5))
+        doubt = 2 * np.sqrt(0.25 / rows["n"])
+        below = early.loc[early["accuracy"] + doubt[early.index] < 0.5, "step"]
+        later = rows["step"] > below.min()
+        recovers = (later & (rows["accuracy"] - doubt > 0.5)).any()
+        lowest = early.loc[early["accuracy"].idxmin()]
+        best = rows.loc[rows["step"] > lowest["step"], "accuracy"].max()
+        measured = f"{lowest['accuracy']:.2f} at step {lowest['step']}, later up to {best:.2f}"
+        return Found(f"{measured}; chance is 0.5 +- {doubt.max():.2f}", bool(recovers))
 
     return test
 

@@ -84,8 +84,8 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
     Statement(
         "below_chance_160m",
-        "ioi accuracy of 160m first falls below chance",
-        "below 0.5 before step 10000",
+        "ioi accuracy of 160m first falls below chance and then recovers",
+        "clearly below 0.5 before step 10000, clearly above it later",
         _REVIEW,
         below_chance_first("160m"),
     ),

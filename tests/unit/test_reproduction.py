@@ -47,6 +47,44 @@ def test_a_run_without_tables_confirms_and_contradicts_nothing():
     assert set(table["verdict"]) == {"not_applicable"}
 
 
+def accuracies(values, n=100):
+    rows = behaviour("p160", "ioi", dict.fromkeys(values, 0.0), n=n)
+    return [row | {"accuracy": values[row["step"]]} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "n", "verdict"),
+    [
+        (0.39, 0.61, 100, "pass"),  # fair coins are within 0.4 to 0.6
+        (0.41, 0.90, 100, "fail"),
+        (0.30, 0.59, 100, "fail"),
+        (0.41, 0.90, 400, "pass"),  # within 0.45 to 0.55
+        (0.05, 0.95, 4, "fail"),
+    ],
+)
+def test_below_chance_is_below_what_coins_give_and_is_followed_by_more(low, high, n, verdict):
+    values = {1: 0.5, 512: 0.5, 1000: 0.45, 4000: low, 8000: high, 10_000: high}
+    assert verdict_of("below_chance_160m", run_with(behaviour=accuracies(values, n)))[0] == verdict
+
+
+def test_accuracy_falls_below_chance_before_it_rises_and_not_afterwards():
+    values = {1: 0.5, 512: 0.5, 1000: 0.9, 2000: 0.95, 9000: 0.2, 10_000: 0.5}
+    measured = "0.20 at step 9000, later up to 0.50; chance is 0.5 +- 0.10"
+    run = run_with(behaviour=accuracies(values))
+    assert verdict_of("below_chance_160m", run) == ("fail", measured)
+    run = run_with(behaviour=accuracies(values | {9000: 0.9, 10_000: 0.2, 20_000: 0.9}))
+    assert verdict_of("below_chance_160m", run)[0] == "fail"
+
+
+@pytest.mark.parametrize("missing", [{512}, {10_000}])
+def test_a_dip_below_chance_needs_several_early_steps_and_a_late_one(missing):
+    values = {1: 0.5, 512: 0.5, 1000: 0.45, 4000: 0.3, 8000: 0.9, 10_000: 0.9}
+    assert verdict_of("below_chance_160m", run_with(behaviour=accuracies(values)))[0] == "pass"
+    fewer = {step: value for step, value in values.items() if step not in missing}
+    found = verdict_of("below_chance_160m", run_with(behaviour=accuracies(fewer)))
+    assert found == ("not_applicable", "")
+
+
 @pytest.mark.parametrize(("corrupted", "verdict"), [(-3.3, "pass"), (-2.0, "fail"), (3.0, "fail")])
 def test_the_corrupted_metric_is_minus_the_clean_one_within_15_percent(corrupted, verdict):
     rows = behaviour("p160", "ioi", {143_000: 3.0}, value_corrupted=corrupted)

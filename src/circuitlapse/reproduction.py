@@ -21,6 +21,8 @@ FEW = 5
 """Fewer circuits, or steps, than this say nothing about all of them."""
 EARLY = 10_000
 """Where IOI accuracy dips below chance, it does so before this step."""
+END = 100_000
+"""The last step of a run is the end of training from this step on; the models have 143000."""
 LATE = 0.5
 """Late training: from this share of the last step on."""
 
@@ -31,7 +33,7 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not_applicable"
-    """The run lacks the model, the task or the steps that the statement is about."""
+    """The run lacks the model, the task, the steps or the settings that the statement is about."""
 
 
 class Found(NamedTuple):
@@ -46,19 +48,23 @@ NOTHING = Found("", None)
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The tables of a run.
+    """The tables of a run, and the settings that statements depend on.
 
     Attributes:
         tables: name -> table; one that the run did not make is missing.
         named: size of a published model, such as 160m -> its name in the run.
         tasks: builder -> the name of its task in the run, or None.
         length: number of random tokens, which come twice, that heads were scored on.
+        corruption: of the task that `ioi` built; None where there is no such task.
+        copy_ln: LayerNorms in copy scores, `full` or `folded`.
     """
 
     tables: Mapping[str, pd.DataFrame]
     named: Mapping[str, str]
     tasks: Mapping[str, str | None]
     length: int
+    corruption: str | None
+    copy_ln: str
 
     def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
         """Return a model's rows of a table, in the order of steps; empty where there are none."""
@@ -97,18 +103,25 @@ def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]
         yield given | {"measured": measured, "verdict": str(verdict), "source": one.source}
 
 
+def _reaches(rows: pd.DataFrame, step: int) -> bool:
+    return not rows.empty and bool(rows["step"].max() >= step)
+
+
 def half_level(size: str, builder: str, low: int, high: int) -> Callable[[Run], Found]:
     """Test when a metric first reaches half of its late-training mean."""
 
     def test(run: Run) -> Found:
         rows = run.of("behaviour", size, builder)
-        if rows.empty or rows["step"].max() < 2 * high:
+        if not _reaches(rows, 2 * high):
             return NOTHING
         late = rows.loc[rows["step"] >= LATE * rows["step"].max(), "value"].mean()
         above = rows.loc[rows["value"] >= late / 2, "step"]
         if late <= 0 or above.empty:
             return Found(f"late mean {late:.3g}", False)
         step = int(above.iloc[0])
+        below = rows["step"].between(high, step, inclusive="left")
+        if step > high and not below.any():  # it may have been there by `high`
+            return NOTHING
         return Found(f"step {step}", low <= step <= high)
 
     return test
@@ -119,7 +132,7 @@ def late_peak(size: str, builder: str, low: int, high: int) -> Callable[[Run], F
 
     def test(run: Run) -> Found:
         rows = run.of("behaviour", size, builder)
-        if rows.empty or rows["step"].max() < 2 * high:
+        if not _reaches(rows, 2 * high) or not rows["step"].between(low, high).any():
             return NOTHING
         best = rows.sort_values("value", kind="stable").iloc[-1]
         falls = rows["value"].iloc[-1] < best["value"]
@@ -137,14 +150,13 @@ def below_chance_first(size: str) -> Callable[[Run], Found]:
     def test(run: Run) -> Found:
         rows = run.of("behaviour", size, "ioi")
         rows = rows[rows["step"] > 0]
-        early = rows[rows["step"] < EARLY]
-        if len(early) < FEW or rows["step"].max() < EARLY:
+        early = rows["step"] < EARLY
+        if early.sum() < FEW or not _reaches(rows, EARLY):
             return NOTHING
         doubt = 2 * np.sqrt(0.25 / rows["n"])
-        below = early.loc[early["accuracy"] + doubt[early.index] < 0.5, "step"]
-        later = rows["step"] > below.min()
-        recovers = (later & (rows["accuracy"] - doubt > 0.5)).any()
-        lowest = early.loc[early["accuracy"].idxmin()]
+        falls = rows.loc[early & (rows["accuracy"] + doubt < 0.5), "step"].min()
+        recovers = ((rows["step"] > falls) & (rows["accuracy"] - doubt > 0.5)).any()
+        lowest = rows[early].sort_values("accuracy", kind="stable").iloc[0]
         best = rows.loc[rows["step"] > lowest["step"], "accuracy"].max()
         measured = f"{lowest['accuracy']:.2f} at step {lowest['step']}, later up to {best:.2f}"
         return Found(f"{measured}; chance is 0.5 +- {doubt.max():.2f}", bool(recovers))
@@ -153,11 +165,16 @@ def below_chance_first(size: str) -> Callable[[Run], Found]:
 
 
 def opposite_when_corrupted(size: str) -> Callable[[Run], Found]:
-    """Test that with the names exchanged the logit difference is the negative, within 15 %."""
+    """Test that with the names exchanged the logit difference at the end is the negative.
+
+    Within 15 %; the corruption `s2_to_io` exchanges them.
+    """
 
     def test(run: Run) -> Found:
         rows = run.of("behaviour", size, "ioi")
-        if rows.empty or rows["value"].iloc[-1] <= 0:
+        if run.corruption != "s2_to_io" or not _reaches(rows, END):
+            return NOTHING
+        if rows["value"].iloc[-1] <= 0:
             return NOTHING
         ratio = -rows["value_corrupted"].iloc[-1] / rows["value"].iloc[-1]
         return Found(f"ratio {-ratio:.2f}", bool(abs(ratio - 1) <= 0.15))
@@ -168,15 +185,18 @@ def opposite_when_corrupted(size: str) -> Callable[[Run], Found]:
 def heads_have_roles(
     size: str, roles: Iterable[str], heads: Iterable[tuple[int, int]]
 ) -> Callable[[Run], Found]:
-    """Test that heads have one of some roles at the last step."""
+    """Test that heads have one of some roles at the end of training.
+
+    Roles are looked for in every circuit, and a model may have none.
+    """
     wanted = set(heads)
 
     def test(run: Run) -> Found:
-        rows = run.of("roles", size, "ioi")
-        last = run.of("behaviour", size, "ioi")["step"].max()
-        if rows.empty or last < 100_000:
+        circuits = run.of("circuit_summary", size, "ioi")
+        if not _reaches(circuits, END) or "roles" not in run.tables:
             return NOTHING
-        rows = rows[(rows["step"] == last) & rows["role"].isin(list(roles))]
+        rows = run.of("roles", size, "ioi")
+        rows = rows[(rows["step"] == circuits["step"].max()) & rows["role"].isin(list(roles))]
         found = wanted & set(zip(rows["layer"], rows["head"], strict=True))
         names = ", ".join(f"({layer},{head})" for layer, head in sorted(found))
         return Found(f"{len(found)} of {len(wanted)}: {names or 'none'}", found == wanted)
@@ -187,11 +207,14 @@ def heads_have_roles(
 def copy_score_by(
     size: str, head: tuple[int, int], least: float, step: int
 ) -> Callable[[Run], Found]:
-    """Test that the copy score of a head is above some value by a step."""
+    """Test that the copy score of a head, with `copy_ln` folded, is above some value by a step.
+
+    The step itself must be among those analysed.
+    """
 
     def test(run: Run) -> Found:
         rows = run.of("components", size)
-        if rows.empty:
+        if run.copy_ln != "folded" or step not in set(rows["step"]):
             return NOTHING
         here = (rows["layer"] == head[0]) & (rows["head"] == head[1]) & (rows["step"] <= step)
         values = rows.loc[here & (rows["score"] == "copy"), "value"].dropna()
@@ -203,23 +226,28 @@ def copy_score_by(
 
 
 def sizes_jump(size: str, builder: str) -> Callable[[Run], Found]:
-    """Test that circuits of neighbouring steps differ by a factor of two somewhere."""
+    """Test that circuits of neighbouring steps differ by a factor of two somewhere.
+
+    Neighbours are consecutive among all steps analysed, and both circuits are faithful.
+    """
 
     def test(run: Run) -> Found:
-        sizes = _faithful_sizes(run, size, builder)
-        if len(sizes) < FEW:
+        jumps = np.exp(np.abs(np.diff(np.log(_faithful_sizes(run, size, builder)))))
+        jumps = jumps[~np.isnan(jumps)]
+        if len(jumps) < FEW - 1:
             return NOTHING
-        jumps = np.exp(np.abs(np.diff(np.log(sizes))))
         return Found(f"largest factor {jumps.max():.1f}", bool(jumps.max() >= 2))
 
     return test
 
 
 def _faithful_sizes(run: Run, size: str, builder: str) -> Float[ndarray, " step"]:
+    """Return the number of edges at each step; NaN where there is no faithful circuit."""
     rows = run.of("circuit_summary", size, builder)
     if rows.empty:
         return np.zeros(0)
-    return rows.loc[rows["status"] == Status.OK, "n_edges"].dropna().to_numpy(dtype=float)
+    edges = rows["n_edges"].where(rows["status"] == Status.OK)
+    return edges.to_numpy(dtype=float, na_value=np.nan)
 
 
 def mostly_below(size: str, builder: str, edges: int) -> Callable[[Run], Found]:
@@ -227,6 +255,7 @@ def mostly_below(size: str, builder: str, edges: int) -> Callable[[Run], Found]:
 
     def test(run: Run) -> Found:
         sizes = _faithful_sizes(run, size, builder)
+        sizes = sizes[~np.isnan(sizes)]
         if len(sizes) < FEW:
             return NOTHING
         return Found(f"median {np.median(sizes):.0f} edges", bool(np.median(sizes) < edges))
@@ -250,7 +279,10 @@ def larger_models_have_larger_circuits(builder: str) -> Callable[[Run], Found]:
 
 
 def stable_by(size: str, builder: str, least: float, step: int) -> Callable[[Run], Found]:
-    """Test that the smoothed edge Jaccard of neighbouring steps is high by a step."""
+    """Test that the smoothed edge Jaccard of neighbouring steps is high by a step.
+
+    The step itself must be among those compared, and several before it.
+    """
 
     def test(run: Run) -> Found:
         rows = run.of("stability", size, builder)
@@ -259,7 +291,7 @@ def stable_by(size: str, builder: str, least: float, step: int) -> Callable[[Run
         kind = (rows["comparison"] == "consecutive") & (rows["level"] == "edge")
         rows = rows[kind & (rows["weighting"] == "none") & (rows["step"] <= step)]
         smooth = rows["ewma"].dropna()
-        if smooth.empty:
+        if len(rows) < FEW or not _reaches(rows, step) or smooth.empty:
             return NOTHING
         return Found(f"{smooth.iloc[-1]:.2f}", bool(smooth.iloc[-1] >= least))
 

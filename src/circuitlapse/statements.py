@@ -24,6 +24,7 @@ _CODE = f"code and results of {STUDY}"
 _REVIEW = "OpenReview Czu86eIuWb"
 _MODEL_FREE = "follows from the definition"
 _S2_TO_IO = "with the corruption s2_to_io"
+_FOLDED = "with copy_ln folded"
 _NEAR_CHANCE = 0.4
 """Of chance; for 100 tokens 0.025 within 0.01, and 0.007 within 0.003."""
 
@@ -92,7 +93,7 @@ STATEMENTS: tuple[Statement, ...] = (
     Statement(
         "opposite_160m",
         f"corrupted over clean logit difference of 160m on ioi, {_S2_TO_IO}",
-        "-1, within 15 %",
+        "-1, within 15 %, at the end of training",
         _CODE,
         opposite_when_corrupted("160m"),
     ),
@@ -103,14 +104,14 @@ STATEMENTS: tuple[Statement, ...] = (
     _roles("name_movers", "410m", ("NM",), (12, 8), (13, 5), (17, 6)),
     Statement(
         "copy_13_5_410m_early",
-        "copy score of head (13,5) of 410m",
+        f"copy score of head (13,5) of 410m, {_FOLDED}",
         "above 10 by step 4000",
         _CODE,
         copy_score_by("410m", (13, 5), 10.0, 4000),
     ),
     Statement(
         "copy_13_5_410m",
-        "copy score of head (13,5) of 410m",
+        f"copy score of head (13,5) of 410m, {_FOLDED}",
         "above 90 by step 6000",
         _CODE,
         copy_score_by("410m", (13, 5), 90.0, 6000),

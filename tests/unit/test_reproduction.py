@@ -10,6 +10,7 @@ STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
 TASKS = {name: name for name in ("ioi", "greater_than", "gendered_pronoun", "sva")}
 SETTINGS = {"named": NAMED, "tasks": TASKS, "length": 100}
+SETTINGS |= {"corruption": "s2_to_io", "copy_ln": "folded"}
 
 
 def run_with(settings=SETTINGS, **tables):
@@ -33,11 +34,23 @@ def verdict_of(name, run):
         ({1000: 1.6, 7000: 2.0, 80_000: 3.0, 143_000: 3.0}, ("fail", "step 1000")),
         ({1000: 0.0, 80_000: -1.0, 143_000: -1.0}, ("fail", "late mean -1")),
         ({1000: 0.1, 7000: 1.6}, ("not_applicable", "")),
+        ({1000: 0.1, 8000: 0.2, 20_000: 3.0, 143_000: 3.0}, ("fail", "step 20000")),
+        ({1000: 0.1, 4000: 0.2, 20_000: 3.0, 143_000: 3.0}, ("not_applicable", "")),
+        ({143_000: 3.0}, ("not_applicable", "")),
     ],
 )
 def test_the_half_level_is_half_of_the_mean_of_the_second_half_of_training(values, expected):
     run = run_with(behaviour=behaviour("p160", "ioi", values))
     assert verdict_of("emergence_ioi_160m", run) == expected
+
+
+def test_a_peak_is_looked_for_where_a_step_was_analysed():
+    def run(*steps):
+        values = {6000: 3.0, 7000: 4.0, 10_000: 3.5, 143_000: 3.0}
+        return run_with(behaviour=behaviour("p410", "ioi", {step: values[step] for step in steps}))
+
+    assert verdict_of("peak_ioi_410m", run(6000, 7000, 143_000)) == ("pass", "step 7000")
+    assert verdict_of("peak_ioi_410m", run(10_000, 143_000)) == ("not_applicable", "")
 
 
 def test_a_run_without_tables_confirms_and_contradicts_nothing():
@@ -92,29 +105,83 @@ def test_the_corrupted_metric_is_minus_the_clean_one_within_15_percent(corrupted
 
 
 @pytest.mark.parametrize(
+    ("corruption", "step"), [("s2_to_random", 143_000), (None, 143_000), ("s2_to_io", 512)]
+)
+def test_names_must_have_been_exchanged_and_training_must_have_ended(corruption, step):
+    rows = behaviour("p160", "ioi", {step: 3.0}, value_corrupted=-1.0)
+    run = run_with(SETTINGS | {"corruption": corruption}, behaviour=rows)
+    assert verdict_of("opposite_160m", run) == ("not_applicable", "")
+
+
+def circuits(model, sizes, status="ok"):
+    rows = [{"model": model, "task": "ioi", "step": s, "n_edges": n} for s, n in sizes.items()]
+    return [row | {"status": status if row["n_edges"] else "no_behaviour"} for row in rows]
+
+
+def roles_of(model, heads):
+    return [
+        {"model": model, "task": "ioi", "step": step, "role": "NM", "layer": layer, "head": head}
+        for step, at in heads.items()
+        for layer, head in at
+    ]
+
+
+@pytest.mark.parametrize(
     ("heads", "expected"),
     [
         ([(8, 2), (8, 10), (9, 1)], ("pass", "2 of 2: (8,2), (8,10)")),
         ([(8, 2)], ("fail", "1 of 2: (8,2)")),
+        ([], ("fail", "0 of 2: none")),
     ],
 )
 def test_named_heads_are_looked_up_at_the_last_step(heads, expected):
-    roles = [
-        {"model": "p160", "task": "ioi", "step": step, "role": "NM", "layer": layer, "head": head}
-        for step, at in ((1000, [(8, 2), (8, 10)]), (143_000, heads))
-        for layer, head in at
-    ]
-    run = run_with(roles=roles, behaviour=behaviour("p160", "ioi", {1000: 0.0, 143_000: 3.0}))
+    roles = roles_of("p160", {1000: [(8, 2), (8, 10)], 143_000: heads})
+    run = run_with(roles=roles, circuit_summary=circuits("p160", {1000: None, 143_000: 9}))
     assert verdict_of("name_movers_160m", run) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "last", "verdict"),
+    [
+        ("p160", 143_000, "fail"),
+        ("p160", 4000, "not_applicable"),
+        ("p70", 143_000, "not_applicable"),  # behaviour alone was measured of the other
+    ],
+)
+def test_a_model_without_any_role_fails_if_circuits_were_looked_for(model, last, verdict):
+    run = run_with(
+        roles=roles_of("p70", {last: [(0, 0)]}),
+        circuit_summary=circuits(model, {1000: 9, last: 9}),
+        behaviour=behaviour("p160", "ioi", {last: 3.0}),
+    )
+    assert verdict_of("name_movers_160m", run)[0] == verdict
+
+
+def copy_scores(values):
+    given = {"model": "p410", "score": "copy", "layer": 13, "head": 5}
+    other = {"model": "p410", "score": "copy", "layer": 13, "head": 6, "value": 99.0}
+    rows = [given | {"step": step, "value": value} for step, value in values.items()]
+    return rows + [other | {"step": step} for step in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "copy_ln", "expected"),
+    [
+        ({1000: 0.5, 6000: 95.2, 143_000: 20.0}, "folded", ("pass", "95")),
+        ({1000: 0.5, 6000: 60.0, 143_000: 95.0}, "folded", ("fail", "60")),
+        ({1000: 0.5, 6000: 60.0}, "full", ("not_applicable", "")),
+        ({1000: 0.5}, "folded", ("not_applicable", "")),
+        ({1000: 0.5, 7000: 95.0}, "folded", ("not_applicable", "")),
+    ],
+)
+def test_a_copy_score_is_looked_up_at_its_step_as_the_study_defines_it(values, copy_ln, expected):
+    run = run_with(SETTINGS | {"copy_ln": copy_ln}, components=copy_scores(values))
+    assert verdict_of("copy_13_5_410m", run) == expected
 
 
 def test_a_jump_is_a_factor_of_two_in_either_direction():
     def sizes(*edges):
-        rows = [
-            {"model": "p160", "task": "ioi", "step": step, "status": "ok", "n_edges": n}
-            for step, n in enumerate(edges)
-        ]
-        return run_with(circuit_summary=rows)
+        return run_with(circuit_summary=circuits("p160", dict(enumerate(edges))))
 
     assert verdict_of("size_jumps_160m", sizes(100, 110, 50, 60, 70)) == (
         "pass",
@@ -122,6 +189,56 @@ def test_a_jump_is_a_factor_of_two_in_either_direction():
     )
     assert verdict_of("size_jumps_160m", sizes(100, 110, 60, 60, 70))[0] == "fail"
     assert verdict_of("size_jumps_160m", sizes(100, 10))[0] == "not_applicable"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int32"])
+def test_circuits_are_neighbours_only_if_no_step_lies_between_them(dtype):
+    def run(*edges):
+        table = pd.DataFrame(circuits("p160", dict(enumerate(edges)))).astype({"n_edges": dtype})
+        return run_with(circuit_summary=table)
+
+    first, second = (100, 110, 100), (300, 310, 300)
+    assert verdict_of("size_jumps_160m", run(*first, *second)) == ("pass", "largest factor 3.0")
+    found = verdict_of("size_jumps_160m", run(*first, None, *second))
+    assert found == ("fail", "largest factor 1.1")
+    assert verdict_of("size_jumps_160m", run(None, 9, None, 9, None, 9, None, 9, None, 9))[0] == (
+        "not_applicable"
+    )
+
+
+def test_a_circuit_that_is_not_faithful_is_no_neighbour_and_does_not_count():
+    rows = circuits("p160", {1: 100, 2: 110, 3: 100}) + circuits("p160", {4: 9000}, "not_reached")
+    rows += circuits("p160", {5: 100, 6: 110, 7: 100})
+    run = run_with(circuit_summary=rows)
+    assert verdict_of("size_jumps_160m", run) == ("fail", "largest factor 1.1")
+    assert verdict_of("small_circuits_160m", run) == ("pass", "median 100 edges")
+
+
+def overlaps(values):
+    given = {"model": "p160", "task": "gendered_pronoun", "comparison": "consecutive"}
+    given |= {"level": "edge", "weighting": "none"}
+    rows = [given | {"step": step, "ewma": value} for step, value in values.items()]
+    return rows + [row | {"level": "node", "ewma": 0.1} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({1000: 0.4, 6000: 0.71, 7000: 0.2}, ("pass", "0.71")),
+        ({1000: 0.4, 6000: 0.69, 7000: 0.9}, ("fail", "0.69")),
+        ({1000: 0.4, 7000: 0.2}, ("not_applicable", "")),  # nothing at the step
+    ],
+)
+def test_overlaps_are_looked_up_at_the_step_after_several_others(values, expected):
+    between = {2000: 0.5, 3000: 0.6, 4000: 0.6}
+    run = run_with(stability=overlaps(dict(sorted((values | between).items()))))
+    assert verdict_of("stability_gendered_pronoun_160m", run) == expected
+
+
+@pytest.mark.parametrize("steps", [(512,), (6000,), (1000, 2000, 3000, 6000)])
+def test_few_overlaps_say_nothing_about_when_circuits_are_stable(steps):
+    run = run_with(stability=overlaps(dict.fromkeys(steps, 0.2)))
+    assert verdict_of("stability_gendered_pronoun_160m", run) == ("not_applicable", "")
 
 
 def heads_of(score, values, step=0):

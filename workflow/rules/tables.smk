@@ -262,6 +262,8 @@ rule aggregate_reproduction:
             for builder in ("ioi", "gendered_pronoun", "greater_than", "sva")
         },
         length=CONFIG.heads.length,
+        corruption=CONFIG.task(IOI).corruption if IOI else None,
+        copy_ln=CONFIG.heads.copy_ln,
     message:
         "Compare this run with what others found"
     script:

@@ -135,3 +135,10 @@ def test_the_smoke_configuration_loads_on_top_of_the_pocket_suite(root):
     assert [task.name for task in config.tasks] == ["ioi", "sva"]
     assert len(config.models[0].steps) == 3
     assert config.results == "results-smoke"
+
+
+@pytest.mark.parametrize("name", ["pythia", "pythia-quick", "pythia-seeds"])
+def test_circuits_of_pythia_are_compared_from_step_1000_on_which_all_models_have(root, name):
+    config = load_files(root / "config/config.yaml", root / f"config/{name}.yaml")
+    assert config.stability.min_step == 1000
+    assert all(1000 in model.steps for model in config.models)

@@ -21,8 +21,9 @@ class Parts(NamedTuple):
     Attributes:
         edge: |score| over that of all edges of the circuit, by the place of the edge in the
             score matrix, row by row.
-        node: the same of the edges that touch a node, by its name. An edge counts for both of
-            its ends.
+        node: the same of the edges that touch a head or an MLP, by its name. An edge counts for
+            both of its ends. `input` and `logits` are left out: every circuit has them, so that
+            with them any two circuits would have something in common.
     """
 
     edge: Shares
@@ -42,7 +43,8 @@ def parts_of(
     owner = np.array([row_of[node] for node, _ in record.target_names])
     ends = np.concatenate([rows, owner[columns]])
     at_node = np.bincount(ends, weights=np.tile(weight, 2), minlength=len(nodes))
-    touched = np.unique(ends)
+    at_an_end = np.isin(nodes, ("input", "logits"))
+    touched = np.unique(ends[~at_an_end[ends]])
     return Parts(
         edge=_shares(weight, rows * len(record.targets) + columns),
         node=_shares(at_node[touched], nodes[touched]),

@@ -65,17 +65,35 @@ def test_weighted_and_unweighted_agree_with_sets_drawn_at_random():
         assert weighted_jaccard(a, b) == pytest.approx(smaller / larger)
 
 
-def test_parts_are_the_edges_and_the_nodes_they_touch():
-    """Edges input->a0.h0<q> (-1), input->a0.h0<v> (3), a0.h0->logits (4)."""
+def parts_with(edges: dict[tuple[int, int], float]):
     in_circuit = np.zeros((3, 5), dtype=bool)
     scores = np.full((3, 5), 9.0)
-    for place, score in {(0, 0): -1.0, (0, 2): 3.0, (1, 4): 4.0}.items():
+    for place, score in edges.items():
         in_circuit[place], scores[place] = True, score
     record = make_record(in_circuit=in_circuit, scores=scores)
-    edge, node = parts_of(record, in_circuit, scores)
-    assert edge.to_dict() == {0: 1 / 8, 2: 3 / 8, 9: 4 / 8}
-    assert node.to_dict() == {"input": 4 / 16, "a0.h0": 8 / 16, "logits": 4 / 16}
-    assert (len(edge), len(node)) == (record.n_edges, record.n_nodes)
+    return record, parts_of(record, in_circuit, scores)
+
+
+def test_parts_are_the_edges_and_the_heads_and_mlps_they_touch():
+    """Edges input->a0.h0<q> (-1), input->a0.h0<v> (3), a0.h0->logits (4), m0->logits (2)."""
+    record, (edge, node) = parts_with({(0, 0): -1.0, (0, 2): 3.0, (1, 4): 4.0, (2, 4): 2.0})
+    assert edge.to_dict() == {0: 1 / 10, 2: 3 / 10, 9: 4 / 10, 14: 2 / 10}
+    assert node.to_dict() == {"a0.h0": 8 / 10, "m0": 2 / 10}
+    assert (len(edge), len(node)) == (record.n_edges, record.n_nodes - 2)
+
+
+@pytest.mark.parametrize("measure", [jaccard, weighted_jaccard])
+def test_circuits_through_different_heads_and_mlps_have_no_node_in_common(measure):
+    """Both go from the input to the logits, as every circuit does."""
+    _, by_head = parts_with({(0, 2): 3.0, (1, 4): 4.0})
+    _, by_mlp = parts_with({(0, 3): 1.0, (2, 4): 4.0})
+    assert measure(by_head.node, by_mlp.node) == 0
+    assert measure(by_head.node, by_head.node) == 1
+
+
+def test_the_edge_from_the_input_to_the_logits_touches_no_head_and_no_mlp():
+    _, (edge, node) = parts_with({(0, 4): 3.0})
+    assert (len(edge), len(node)) == (1, 0)
 
 
 def test_smoothing_is_the_mean_of_the_newest_and_all_before():

@@ -82,23 +82,22 @@ def test_consecutive_circuits_are_compared_as_one_does_by_hand():
     found = table(THREE)
     edges, nodes = (line(found, "consecutive", level=level) for level in ("edge", "node"))
     assert values(edges, *LINE) == [(2, 4, 1 / 3), (4, 8, 2 / 3)]
-    assert values(nodes, *LINE) == [(2, 4, 1.0), (4, 8, 3 / 4)]
+    assert values(nodes, *LINE) == [(2, 4, 1.0), (4, 8, 1 / 2)]
     assert values(edges, "ewma", "alpha") == [(1 / 3, 0.5), (1 / 2, 0.5)]
     assert values(edges, "tokens", "size", "size_next") == [(200, 2, 2), (400, 2, 3)]
-    assert values(nodes, "size", "size_next", "unit") == [(3, 3, "share"), (3, 4, "share")]
+    assert values(nodes, "size", "size_next", "unit") == [(1, 1, "share"), (1, 2, "share")]
 
 
 def test_weights_are_shares_of_the_summed_score_of_each_circuit():
     """Edges: K 1/4, to logits 3/4 against Q, to logits 1/2; then 1/2, 1/2 against 1/4, 1/4, 1/2.
 
-    Nodes: input 1/8, head 1/2, logits 3/8 against 1/4, 1/2, 1/4; then against input 3/8,
-    head 1/4, MLP 1/4, logits 1/8.
+    Nodes: the head alone against the head alone; then against head 1/2, MLP 1/2.
     """
     found = table(THREE)
     edges = line(found, "consecutive", weighting="abs")["jaccard"]
     assert edges.tolist() == pytest.approx([0.5 / 1.5, 0.5 / 1.5])
     nodes = line(found, "consecutive", level="node", weighting="abs")["jaccard"]
-    assert nodes.tolist() == pytest.approx([7 / 9, (1 / 4 + 1 / 4 + 1 / 8) / (11 / 8)])
+    assert nodes.tolist() == pytest.approx([1, (1 / 2) / (3 / 2)])
 
 
 def test_every_other_step_is_compared_with_the_last_or_with_the_one_asked_for():

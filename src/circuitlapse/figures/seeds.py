@@ -33,8 +33,9 @@ def seeds_figure(
 ) -> Figure:
     """Draw task metric (top) and circuit size (bottom) of several seeds, a column per task.
 
-    Thin lines are single seeds. Where all seeds of a model have a value, a bold line is their
-    mean, and the shade reaches from the lowest to the highest. Models with one seed are left out.
+    Thin lines are single seeds, each at the steps at which it was analysed. At the steps of all
+    seeds of a model, a bold line is their mean, and the shade reaches from the lowest to the
+    highest; both break where one has no value. Models with one seed are left out.
 
     Args:
         behaviour: the table `behaviour`.
@@ -87,21 +88,29 @@ def _draw(
     groups: Mapping[str, Sequence[str]],
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw single seeds, their mean and their range."""
+    """Draw single seeds, each at its own steps, and their mean and range at those all have."""
     for model, look in looks.items():
-        of_group = rows[rows["model"].isin(groups[model])]
-        seeds = of_group.pivot(index="tokens", columns="model", values=column)
-        seeds = seeds.reindex(columns=list(groups[model])).astype("float64")
+        of_group = rows[rows["model"].isin(groups[model])].sort_values("tokens")
         for name in groups[model]:
-            own = thin(len(seeds)) | {"linewidth": 0.5, "markersize": 1.5}
-            axes.plot(seeds.index, seeds[name], color=look.colour, marker=".", label=name, **own)
-        whole = seeds.assign(low=seeds.min(axis=1), high=seeds.max(axis=1), mean=seeds.mean(axis=1))
-        whole.loc[seeds.isna().any(axis=1), ["low", "high", "mean"]] = float("nan")
+            own = of_group[of_group["model"] == name]
+            thinner = thin(len(own)) | {"linewidth": 0.5, "markersize": 1.5}
+            values = own[column].astype("float64")
+            axes.plot(own["tokens"], values, color=look.colour, marker=".", label=name, **thinner)
+        whole = _over_all(of_group, column=column, n_seeds=len(groups[model]))
         style.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
-        marks = thin(len(seeds))
+        marks = thin(len(whole))
         marks["linewidth"] *= _BOLD
         mean: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
         axes.plot(whole.index, whole["mean"], **mean, **marks)
+
+
+def _over_all(rows: pd.DataFrame, *, column: str, n_seeds: int) -> pd.DataFrame:
+    """Return mean, low and high at the steps of all seeds; NaN where one has no value."""
+    values = rows.assign(value=rows[column].astype("float64")).groupby("tokens")["value"]
+    whole = values.agg(["mean", "min", "max", "size", "count"])
+    whole = whole.rename(columns={"min": "low", "max": "high"})
+    whole.loc[whole["count"] < n_seeds, ["mean", "low", "high"]] = float("nan")
+    return whole[whole["size"] == n_seeds]
 
 
 def _group_handles(

@@ -57,6 +57,27 @@ def test_there_is_no_mean_where_one_seed_has_no_circuit(draw, drawn_line, pick):
     assert len(drawn_line(axes, "Small (0.1 M)")) == len(whole) - 1
 
 
+def test_a_seed_that_was_analysed_at_fewer_steps_breaks_no_line_and_the_mean_has_its_steps(
+    draw, drawn_line, pick
+):
+    few = (8000, 143000)
+    table = draw.behaviour
+    table = table[(table["model"] != "small-seed1") | table["step"].isin(few)]
+    axes = draw(behaviour=table, tasks=["sva"]).axes[0]
+    own = pick(draw.behaviour, model="small", task="sva").query("step > 0")
+    for name, factor, at in (
+        ("small", 1.0, own),
+        ("small-seed1", 1.1, own.query("step in @few")),
+        ("small-seed2", 1.2, own),
+        ("Small (0.1 M)", 1.1, own.query("step in @few")),
+    ):
+        (line,) = (line for line in axes.lines if line.get_label() == name)
+        expected = np.column_stack([at["tokens"], factor * at["value"]])
+        np.testing.assert_allclose(line.get_xydata(), expected, atol=1e-6, err_msg=name)
+    (band,) = axes.collections
+    assert band.get_paths()[0].vertices[:, 0].max() == own["tokens"].max()
+
+
 def test_only_models_with_several_seeds_are_drawn_in_their_own_colour(draw, labels):
     figure = draw(labels=dict(reversed(labels.items())), tasks=["sva"])
     lines = {line.get_label(): line for line in figure.axes[0].lines}

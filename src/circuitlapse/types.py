@@ -160,6 +160,12 @@ class HeadSet(StrEnum):
 RANDOM_LIKE = "random_like_"
 """Before the name of a set of heads: as many heads drawn at random, the control."""
 
+NAME_ROLES = ("io", "s1", "s2")
+"""In IOI prompts: the indirect object, and the first and second mention of the subject."""
+
+TELLING = "same_opposite"
+"""The flip of names whose signs tell an S-inhibition head: same token, other position."""
+
 TASK_METRICS = (Metric.LOGIT_DIFF, Metric.PROB_DIFF)
 """Those that say how well a task is done."""
 

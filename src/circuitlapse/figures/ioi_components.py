@@ -28,10 +28,9 @@ from circuitlapse.figures.head_scores import (
     why_empty,
 )
 from circuitlapse.figures.ticks import label_log
+from circuitlapse.types import TELLING
 
 MOST_HEADS = 6
-TELLING = "same_opposite"
-"""The flip of names whose signs tell an S-inhibition head: other position, same token."""
 _RATIO = "IO / S1 attention"
 _CHANGES = {
     "d_logit_diff": "Logit difference",

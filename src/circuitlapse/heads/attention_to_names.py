@@ -9,11 +9,12 @@ from torch import Tensor
 from circuitlapse.batching import Limits, in_batches
 from circuitlapse.forward import embed_tokens, run_layers
 from circuitlapse.heads.base import HeadScore, Subject
-from circuitlapse.heads.names import ROLES, positions_of_names, with_names
+from circuitlapse.heads.names import positions_of_names, with_names
 from circuitlapse.memory import bytes_per_run
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.types import NAME_ROLES
 
-SCORES = tuple(f"attn_{role}" for role in ROLES)
+SCORES = tuple(f"attn_{role}" for role in NAME_ROLES)
 
 
 @torch.no_grad()

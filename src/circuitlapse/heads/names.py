@@ -7,9 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from circuitlapse.prompts import PromptPairs
-
-ROLES = ("io", "s1", "s2")
-"""The indirect object, and the first and second mention of the subject."""
+from circuitlapse.types import NAME_ROLES
 
 
 def with_names(pairs: PromptPairs | None) -> PromptPairs:
@@ -19,8 +17,8 @@ def with_names(pairs: PromptPairs | None) -> PromptPairs:
         ValueError: if there are no prompts, or they lack one of these roles.
     """
     if pairs is None or not len(pairs):
-        raise ValueError(f"this score needs prompt pairs with the roles {', '.join(ROLES)}")
-    if missing := [role for role in ROLES if role not in pairs.roles]:
+        raise ValueError(f"this score needs prompt pairs with the roles {', '.join(NAME_ROLES)}")
+    if missing := [role for role in NAME_ROLES if role not in pairs.roles]:
         raise ValueError(
             f"the prompt pairs lack the roles {', '.join(missing)}; expected those of an ioi "
             f"task, found {', '.join(pairs.roles) or 'none'}"
@@ -30,7 +28,7 @@ def with_names(pairs: PromptPairs | None) -> PromptPairs:
 
 def positions_of_names(pairs: PromptPairs) -> Int[Tensor, "pair role"]:
     """Return the positions of io, s1 and s2 in each clean prompt, in this order."""
-    return torch.stack([pairs.roles[role] for role in ROLES], 1).to(pairs.clean.device)
+    return torch.stack([pairs.roles[role] for role in NAME_ROLES], 1).to(pairs.clean.device)
 
 
 def at_positions(x: Tensor, positions: Int[Tensor, "pair role"]) -> Tensor:

@@ -12,14 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitlapse.heads.base import ScoreStatus, Subject
+from circuitlapse.heads.names import positions_of_names, with_names
 from circuitlapse.path_patching import Head, HeadPort, PatchedPaths, patch_paths
 from circuitlapse.prompts import PromptPairs
+from circuitlapse.types import NAME_ROLES, TELLING
 
-ROLES = ("io", "s1", "s2")
 FLIPS = {
     "random_same": "XYY",
     "opposite_same": "BAA",
-    "same_opposite": "BAB",
+    TELLING: "BAB",
     "random_opposite": "XYX",
     "opposite_opposite": "ABA",
 }
@@ -28,9 +29,7 @@ FLIPS = {
 A is the indirect object of the prompt, B its subject, X and Y are two other names. By role, a
 flip is the same whether the indirect object or the subject comes first.
 """
-TELLING = "same_opposite"
-"""The flip whose signs say whether a head is an S-inhibition head."""
-COLUMNS = ("d_logit_diff", *(f"d_attn_{role}" for role in ROLES))
+COLUMNS = ("d_logit_diff", *(f"d_attn_{role}" for role in NAME_ROLES))
 NO_ORIGINAL = 1e-6
 
 
@@ -88,7 +87,7 @@ def s_inhibition(
         last = max(layer for layer, _ in name_movers)
         heads = range(subject.model.cfg.n_heads)
         candidates = [(layer, head) for layer in range(last) for head in heads]
-    pairs, frames = _pairs_of(subject), []
+    pairs, frames = with_names(subject.pairs), []
     if not candidates:
         return _frame([], ScoreStatus.OK)
     for flip, corrupted in flipped_prompts(pairs, seed=subject.seed).items():
@@ -119,22 +118,15 @@ def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "
     flipped = {}
     for flip, letters in FLIPS.items():
         tokens = pairs.clean.clone()
-        for role, letter in zip(ROLES, letters, strict=True):
+        for role, letter in zip(NAME_ROLES, letters, strict=True):
             tokens.scatter_(1, pairs.roles[role][:, None], names[letter][:, None])
         flipped[flip] = tokens
     return flipped
 
 
-def _pairs_of(subject: Subject) -> PromptPairs:
-    pairs = subject.pairs
-    if pairs is None or not set(ROLES) <= set(pairs.roles):
-        raise ValueError(f"the S-inhibition test needs prompts with the roles {', '.join(ROLES)}")
-    return pairs
-
-
 def _names(pairs: PromptPairs, seed: int) -> Int[Tensor, "letter pair"]:
     """Return the tokens of A, B, X and Y of every prompt."""
-    io, s1 = (pairs.clean.gather(1, pairs.roles[role][:, None]) for role in ROLES[:2])
+    io, s1 = (pairs.clean.gather(1, pairs.roles[role][:, None]) for role in NAME_ROLES[:2])
     known = torch.tensor(sorted({int(name) for name in torch.cat([io, s1])}))
     if len(known) < 4:
         raise ValueError(
@@ -163,7 +155,7 @@ def _means(
     attention: Float[Tensor, "head prompt mover key"],
     pairs: PromptPairs,
 ) -> _Means:
-    at = torch.stack([pairs.roles[role] for role in ROLES], dim=1)[None, :, None]
+    at = positions_of_names(pairs)[None, :, None]
     attended = attention.take_along_dim(at, 3).double().mean((1, 2))
     return _Means(metric.double().mean(1), attended)
 

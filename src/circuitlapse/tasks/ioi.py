@@ -16,7 +16,7 @@ from circuitlapse.tasks.words import (
     IOI_PLACES,
     MALE_NAMES,
 )
-from circuitlapse.types import Metric
+from circuitlapse.types import NAME_ROLES, Metric
 
 NAMES = (*FEMALE_NAMES, *MALE_NAMES)
 CORRUPTIONS = ("s2_to_io", "s2_to_random")
@@ -61,7 +61,7 @@ def make_pairs(
 def _usable(words: Mapping[str, tuple[str, ...]], vocabulary: Vocabulary) -> list[str]:
     """Return the names of the templates of which the tokenizer knows every word."""
     example = {kind: known[0] for kind, known in words.items() if known}
-    example |= dict.fromkeys(("io", "s1", "s2"), example["name"])
+    example |= dict.fromkeys(NAME_ROLES, example["name"])
     templates = [
         name
         for name, text in TEMPLATES.items()
@@ -92,7 +92,7 @@ def _draw(
         correct=(f" {io}",),
         wrong=(f" {subject}",),
         template=template,
-        spans={role: spans[role] for role in ("io", "s1", "s2")},
+        spans={role: spans[role] for role in NAME_ROLES},
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from circuitlapse.absence import lacks_behaviour
 from circuitlapse.aggregate import concatenated, in_order
 from circuitlapse.graph import HEAD_NAME
 from circuitlapse.schemas import COMPONENTS, HEADS
@@ -53,6 +54,9 @@ def components_table(
 ) -> pd.DataFrame:
     """Put the scores of single jobs together, and look each head up in the task's circuit.
 
+    Effects are shares of what corruption costs, so they are not defined where `summary` says that
+    the model does not do the task; other scores are.
+
     Args:
         frames: each with the columns of `schemas.HEADS`.
         summary: the table `circuit_summary`.
@@ -70,6 +74,10 @@ def components_table(
     rows["task"] = rows["score"].map(tasks)
     rows["unit"] = rows["score"].map({name: score.unit for name, score in SCORES.items()})
     rows["in_circuit"] = _in_circuit(rows, summary, edges)
+    undefined = (rows["unit"] == _EFFECT) & lacks_behaviour(rows, summary)
+    rows.loc[undefined, "value"] = float("nan")
+    rows.loc[undefined, "n"] = 0
+    rows.loc[undefined, "status"] = str(Status.NO_BEHAVIOUR)
     known = list(dict.fromkeys(tasks.values()))
     return in_order(COMPONENTS.cast(rows), COMPONENTS, models=models, tasks=known)
 

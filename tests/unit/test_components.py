@@ -47,6 +47,19 @@ def test_a_head_is_in_a_circuit_when_an_edge_touches_it_and_unknown_without_a_ci
     assert found[2].tolist() == [True, False]
 
 
+def test_effects_are_not_defined_where_the_model_does_not_do_the_task_and_other_scores_are():
+    frames = [scores_at(step, "copy", "e_logits") for step in (0, 1)]
+    table = table_of(frames, summary=summary_of("no_behaviour", "ok"), edges=edges_of())
+    COMPONENTS.check(table, where="here")
+    rows = table.set_index(["step", "score"])
+    assert rows.loc[(0, "e_logits"), "value"].isna().all()
+    assert set(rows.loc[(0, "e_logits"), "status"]) == {"no_behaviour"}
+    assert set(rows.loc[(0, "e_logits"), "n"]) == {0}
+    for kept in ((0, "copy"), (1, "e_logits")):
+        assert rows.loc[kept, "value"].tolist() == [0.0, 0.5]
+        assert set(rows.loc[kept, "status"]) == {"ok"}
+
+
 def test_a_circuit_of_another_task_says_nothing():
     edges = edges_of((0, "sva", "a1.h1", "logits"), (0, "ioi", "a1.h0", "logits"))
     table = table_of([scores_at(0, "copy")], summary=summary_of("ok"), edges=edges)

@@ -50,7 +50,7 @@ restart-cluster: $(READY)
 	workflow/profiles/slurm/run.sh --restart $(ON_SLURM)
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

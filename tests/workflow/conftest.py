@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,11 +75,19 @@ def workflow(tmp_path: Path) -> Workflow:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """The smoke configuration, run to its end once; tests only read it or dry-run on it."""
-    workflow = new_workflow(tmp_path_factory.mktemp("smoke"))
-    workflow.run()
-    return workflow
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workflow:
+    """The smoke configuration, run to its end once; tests only read it or dry-run on it.
+
+    Workers share the run: the first that needs it makes it while others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "smoke"
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            new_workflow(folder).run()
+            done.touch()
+    return Workflow(folder)
 
 
 @pytest.fixture
@@ -89,14 +98,7 @@ def copied(finished: Workflow, tmp_path: Path) -> Workflow:
     return Workflow(folder)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with these tests, and give all that share the finished run to one worker.
-
-    They take longest, and pytest-xdist looks at groups in this same hook, before us if it can.
-    """
+    """Start with these tests, which take longest."""
     here = Path(__file__).parent
     items.sort(key=lambda item: here not in item.path.parents)
-    for item in items:
-        if here in item.path.parents and item.path.stem != "test_published":
-            item.add_marker(pytest.mark.xdist_group("workflow"))

@@ -49,8 +49,10 @@ localrules:
 rule models:
     input:
         per_step(PATHS.model, CONFIG.models),
+        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
+        text=text_for_heads,
     message:
-        "All models are there"
+        "All models are there, their tokenizer, and text for their heads"
 
 
 rule activations:

@@ -1,3 +1,4 @@
+import re
 import shutil
 import time
 
@@ -102,6 +103,26 @@ def test_the_paper_s_grid_is_planned_in_full(workflow):
 def test_the_smaller_grids_of_pythia_are_planned_in_full(workflow, name, models, steps):
     planned = workflow.jobs(config=f"config/pythia-{name}.yaml")
     assert planned["fetch_step"] == planned["discover_circuit"] == models * steps
+
+
+def test_the_target_models_leaves_nothing_to_fetch(workflow):
+    """So it can run where there is a network, and everything else on nodes without one."""
+    config, keep = (
+        "config/pythia-quick.yaml",
+        ("--config", "checkpoints={keep: true, at_once: 9999}"),
+    )
+    first, every = (workflow.jobs(*what, *keep, config=config) for what in (("models",), ()))
+    online = {"fetch_step", "take_tokenizer", "fetch_text"}
+    assert online == rules_that_use("downloads")
+    assert {rule: first[rule] for rule in online} == {rule: every[rule] for rule in online}
+    assert set(first) == online | {"models", "make_place"}
+
+
+def rules_that_use(resource: str) -> set[str]:
+    """Return the names of all rules that ask for a resource."""
+    text = "\n".join(file.read_text() for file in ROOT.glob("workflow/rules/*.smk"))
+    rules = re.split(r"^rule (\w+):", text, flags=re.MULTILINE)[1:]
+    return {name for name, body in zip(*[iter(rules)] * 2) if f" {resource}=" in body}
 
 
 def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow):

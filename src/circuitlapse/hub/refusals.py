@@ -30,8 +30,12 @@ def host() -> str:
 
 
 def redacted(text: str) -> str:
-    """Return `text` without the token in use and without credentials in addresses."""
+    """Return `text` without the token in use and without credentials or queries in addresses.
+
+    The query of a signed address lets anyone read what is there.
+    """
     text = re.sub(r"://[^/\s@]*@", "://", text)
+    text = re.sub(r"(://[^\s?]*)\?[^\s'\")>]*", r"\1", text)
     token = get_token()
     return text.replace(token, "***") if token else text
 

@@ -29,7 +29,7 @@ with job_logging(snakemake.log[0]) as log:
         hashes[f"task_{task.name}"] = task.content_hash
         origin = provenance(inputs | {"task": task.content_hash}, settings | {"seed": task.seed})
         write_activations(target, runs, origin | published, dtype=params.stored_dtype)
-        rows.append(model.behaviour(task, runs, Bootstrap(**params.bootstrap)))
+        rows.append(model.behaviour(task, *runs.end_logits, Bootstrap(**params.bootstrap)))
         log.info("%s: %s = %.4g", task.name, task.metric, rows[-1]["value"])
     table, origin = BEHAVIOUR.cast(pd.DataFrame(rows)), provenance(inputs | hashes, settings)
     write_table(snakemake.output.behaviour, table, provenance=origin | published)

@@ -104,6 +104,11 @@ class PairActivations:
     clean: RunActivations
     corrupted: RunActivations
 
+    @property
+    def end_logits(self) -> tuple[Tensor, Tensor]:
+        """The clean and the corrupted logits at the end of each prompt."""
+        return self.clean.logits_end, self.corrupted.logits_end
+
     def take(self, rows: Int[ndarray, " row"]) -> PairActivations:
         """Return copies of the prompts at the given places, in that order."""
         return PairActivations(self.clean.take(rows), self.corrupted.take(rows))
@@ -169,14 +174,21 @@ def run_outputs(
     return Outputs(*_joined(run, model, pairs, limits))
 
 
-@torch.no_grad()
 def clean_logits(
     model: TransformerBridge, pairs: PromptPairs, *, limits: Limits
 ) -> Float[Tensor, "pair vocab"]:
     """Return the logits of the whole model at the end of each clean prompt."""
+    return end_logits_of(model, pairs, side="clean", limits=limits)
+
+
+@torch.no_grad()
+def end_logits_of(
+    model: TransformerBridge, pairs: PromptPairs, *, side: str, limits: Limits
+) -> Float[Tensor, "pair vocab"]:
+    """Return the logits at the end of each prompt of one side, `clean` or `corrupted`."""
 
     def run(part: PromptPairs) -> Tensor:
-        layers = run_layers(model, embed_tokens(model, part.clean))
+        layers = run_layers(model, embed_tokens(model, getattr(part, side)))
         return end_logits(model, at_end(layers[-1].after, part.end))
 
     return torch.cat(_batched(run, model, pairs, limits))

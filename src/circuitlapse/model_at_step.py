@@ -11,12 +11,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from numpy import ndarray
+from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.activations import PairActivations, cache_activations
+from circuitlapse.activations import PairActivations, cache_activations, end_logits_of
 from circuitlapse.algorithm import Thresholds, trace_greater_than, trace_ioi
+from circuitlapse.batching import Limits
 from circuitlapse.behaviour import behaviour
 from circuitlapse.discovery import DiscoverySettings, discover_circuit, record_of
 from circuitlapse.graph import Head
@@ -64,11 +66,25 @@ class ModelAtStep:
         """Run the model on both prompts of every pair."""
         return cache_activations(self.model, self._pairs(task), **self._limits)
 
-    def behaviour(self, task: Task, runs: PairActivations, bootstrap: Bootstrap) -> dict[str, Any]:
-        """Return the task's row of the table `behaviour`; `runs` are those of `run`."""
+    def end_logits(self, task: Task) -> tuple[Tensor, Tensor]:
+        """Return the clean and the corrupted logits at the end of each prompt, and keep no more."""
+        limits, pairs = Limits(**self._limits), self._pairs(task)
+        return (
+            end_logits_of(self.model, pairs, side="clean", limits=limits),
+            end_logits_of(self.model, pairs, side="corrupted", limits=limits),
+        )
+
+    def behaviour(
+        self,
+        task: Task,
+        clean: Float[Tensor, "pair vocab"],
+        corrupted: Float[Tensor, "pair vocab"],
+        bootstrap: Bootstrap,
+    ) -> dict[str, Any]:
+        """Return the task's row of the table `behaviour`, from logits as of `end_logits`."""
         measured = behaviour(
-            runs.clean.logits_end,
-            runs.corrupted.logits_end,
+            clean,
+            corrupted,
             self._pairs(task),
             metric=task.metric,
             n_tokens=n_tokens(self.model),

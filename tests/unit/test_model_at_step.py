@@ -39,7 +39,7 @@ def task(pocket):
 def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, task):
     runs = model.run(task)
     assert runs.clean.logits_end.dtype == torch.float64
-    row = model.behaviour(task, runs, BOOTSTRAP)
+    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
     assert set(row) == set(BEHAVIOUR.columns)
     assert row.items() >= (WHERE | {"task": "mine", "unit": "logits", "dtype": "float64"}).items()
     ids = [[cell[0] for cell in task.frame[side]] for side in ("correct", "wrong")]
@@ -48,7 +48,7 @@ def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, tas
 
 
 def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, pocket):
-    row = model.behaviour(task, model.run(task), BOOTSTRAP)
+    row = model.behaviour(task, *model.end_logits(task), BOOTSTRAP)
     weights = load_file(pocket / "step0/model.safetensors")
     assert row["n_parameters"] == sum(part.size for part in weights.values())
 
@@ -59,7 +59,7 @@ def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
     record = model.circuit(task, runs, settings)
     assert {name: getattr(record, name) for name in WHERE} == WHERE
     assert (record.task, record.metric, record.ig_steps) == ("mine", "logit_diff", 3)
-    row = model.behaviour(task, runs, BOOTSTRAP)
+    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
     assert np.mean(record.m_model) == pytest.approx(row["value"], rel=1e-5)
 
 

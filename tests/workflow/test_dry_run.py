@@ -88,7 +88,8 @@ def test_the_paper_s_grid_is_planned_in_full(workflow):
     steps, sizes = 45, len(PYTHIA)
     expected = {
         "fetch_step": (sizes + 2) * steps,
-        "cache_activations": (sizes + 2) * steps,
+        "cache_activations": sizes * steps,
+        "measure_behaviour": 2 * steps,
         "discover_circuit": sizes * steps,
         "score_heads": sizes * steps,
         "make_task": 4,
@@ -122,7 +123,9 @@ def rules_that_use(resource: str) -> set[str]:
     """Return the names of all rules that ask for a resource."""
     text = "\n".join(file.read_text() for file in ROOT.glob("workflow/rules/*.smk"))
     rules = re.split(r"^rule (\w+):", text, flags=re.MULTILINE)[1:]
-    return {name for name, body in zip(*[iter(rules)] * 2) if f" {resource}=" in body}
+    return {
+        name for name, body in zip(rules[::2], rules[1::2], strict=True) if f" {resource}=" in body
+    }
 
 
 def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow):

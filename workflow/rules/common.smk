@@ -24,6 +24,7 @@ PATHS = Paths(CONFIG.results)
 MODELS = [model.name for model in CONFIG.models]
 PUBLISHED = [model.name for model in CONFIG.models if model.hub]
 ANALYSED = [model for model in CONFIG.models if model.circuits]
+MEASURED = [model.name for model in CONFIG.models if not model.circuits]
 ORIGINALS = [model.name for model in ANALYSED if not model.variant_of]
 LABELS = {model.name: model.label for model in CONFIG.models if not model.variant_of}
 VARIANTS = {
@@ -47,10 +48,15 @@ SNAKEMAKE_MB = 350
 ENVIRONMENT = "../../envs/environment.yaml"
 
 
+def one_of(names):
+    """Return the pattern of these names alone; without any, that of nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
     suite=re.escape(CONFIG.suite),
-    model="|".join(map(re.escape, MODELS)),
-    task="|".join(map(re.escape, TASKS)),
+    model=one_of(MODELS),
+    task=one_of(TASKS),
     step=r"\d+",
 
 

@@ -25,6 +25,8 @@ def write_activations(
 ) -> None:
     """Write both runs as `dtype` (`float32` or `float16`), all but the parts in `EXACT`.
 
+    They are not compressed: most are deleted soon, and numbers like these hardly shrink.
+
     Raises:
         ArtifactError: if a value is NaN or infinite, or does not fit `dtype`; names the dataset
             and the first such prompt. No file is written.
@@ -35,7 +37,7 @@ def write_activations(
             part = getattr(getattr(activations, side), name)
             stored = _stored(part, "float32" if name in EXACT else dtype, f"{path}: {side}/{name}")
             datasets[f"{side}/{name}"] = Dataset(stored, dims, UNITS.get(name, "residual stream"))
-    write_hdf5(path, datasets, provenance)
+    write_hdf5(path, datasets, provenance, compress=False)
 
 
 def _stored(part: Tensor, dtype: str, where: str) -> ndarray:

@@ -25,23 +25,35 @@ class Dataset:
 
 
 def write_hdf5(
-    path: str | Path, datasets: Mapping[str, Dataset], attributes: Mapping[str, Any]
+    path: str | Path,
+    datasets: Mapping[str, Dataset],
+    attributes: Mapping[str, Any],
+    *,
+    compress: bool = True,
 ) -> None:
-    """Write a file that is whole or absent; compressed, chunked along the first axis."""
+    """Write a file that is whole or absent.
+
+    Args:
+        path: of the file.
+        datasets: by name.
+        attributes: of the file.
+        compress: pack it, in chunks along the first axis. That takes thirty times as long as
+            writing it as it is, so it does not pay for files that are soon deleted.
+    """
     with atomic_path(path) as scratch, h5py.File(scratch, "w", libver="latest") as file:
         file.attrs.update(attributes)
         for name, dataset in datasets.items():
-            _write(file, name, dataset)
+            _write(file, name, dataset, compress=compress)
 
 
-def _write(file: h5py.File, name: str, dataset: Dataset) -> None:
+def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> None:
     values = dataset.values
     if values.ndim != len(dataset.dims):
         raise ArtifactError(
             f"{file.filename}: {name} has shape {values.shape}, but its axes are {dataset.dims}"
         )
     packing = {}
-    if values.ndim and values.size:
+    if compress and values.ndim and values.size:
         packing = {
             "chunks": (1, *values.shape[1:]) if values.ndim > 1 else values.shape,
             "compression": "gzip",

@@ -26,6 +26,13 @@ def test_activations_come_back_bit_for_bit(tmp_path, runs):
             assert torch.equal(getattr(getattr(back, side), field.name), expected)
 
 
+def test_they_are_written_as_they_are(tmp_path, runs):
+    """Compressed they would take thirty times as long, to be deleted soon after."""
+    write_activations(tmp_path / "a.h5", runs, ORIGIN, dtype="float32")
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert {part.compression for part in file["clean"].values()} == {None}
+
+
 @pytest.mark.parametrize("name", INPUTS)
 def test_a_file_of_another_model_or_task_is_refused(tmp_path, runs, name):
     write_activations(tmp_path / "a.h5", runs, ORIGIN, dtype="float16")

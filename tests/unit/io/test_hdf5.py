@@ -30,6 +30,16 @@ def test_axes_and_units_can_be_read_by_other_tools(file):
         assert stored["x"].chunks == (1, 3)
 
 
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_file_is_compressed_if_asked_and_reads_the_same(tmp_path, compress):
+    values = np.zeros((4, 1000))
+    write_hdf5(tmp_path / "a.h5", {"x": Dataset(values, DIMS)}, {}, compress=compress)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["x"].compression == ("gzip" if compress else None)
+    assert ((tmp_path / "a.h5").stat().st_size < values.nbytes) == compress
+    assert np.array_equal(read_hdf5(tmp_path / "a.h5", {"x": DIMS})[0]["x"], values)
+
+
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [

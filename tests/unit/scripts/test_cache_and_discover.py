@@ -4,6 +4,7 @@ import json
 import shutil
 
 import h5py
+import pandas as pd
 import pytest
 
 from circuitlapse.io.circuits import read_circuit
@@ -81,6 +82,25 @@ def test_behaviour_says_which_prompts_it_was_measured_on(cache, pocket, tmp_path
     origin = read_provenance(tmp_path / "b.parquet")
     assert origin["task_mine_hash"] == read_task(pocket / "mine.parquet").content_hash
     assert json.loads(origin["settings"])["where"] == WHERE
+
+
+def test_a_model_without_circuits_gets_the_same_behaviour_and_no_other_file(
+    cache, run_script, pocket, tmp_path
+):
+    cache()
+    run_script(
+        "measure_behaviour",
+        inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
+        output=[tmp_path / "alone/b.parquet"],
+        params=SHARED,
+    )
+    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["b.parquet"]
+    cached, alone = (tmp_path / name for name in ("b.parquet", "alone/b.parquet"))
+    pd.testing.assert_frame_equal(read_table(alone, BEHAVIOUR), read_table(cached, BEHAVIOUR))
+    hashes = ("weights_hash", "task_mine_hash")
+    assert [read_provenance(alone)[name] for name in hashes] == [
+        read_provenance(cached)[name] for name in hashes
+    ]
 
 
 def test_a_model_with_another_tokenizer_is_refused_before_it_is_loaded(cache, pocket, tmp_path):

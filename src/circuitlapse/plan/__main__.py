@@ -18,7 +18,7 @@ from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.plan.gpus import Gpu, gpu_called
 from circuitlapse.plan.machine import Machine
-from circuitlapse.plan.stages import disk_gb, download_gb, stages
+from circuitlapse.plan.stages import activations_gb, checkpoints_gb, download_gb, stages
 
 
 def main() -> None:
@@ -38,7 +38,6 @@ def main() -> None:
 def report(config: Config, gpu: Gpu, *, name: str) -> str:
     """Return the plan as text: a table per stage and model, and what it sums up to."""
     frame = pd.DataFrame(stages(config, Machine.of(gpu)))
-    large = sorted(set(frame.loc[frame["gpu_gb"] > gpu.memory_gb, "model"]))
     by_rule = frame.groupby("rule", sort=False).agg(
         jobs=("jobs", "sum"), hours=("hours", "sum"), ram_gb=("ram_gb", "max"),
         gpu_gb=("gpu_gb", "max"),
@@ -51,13 +50,24 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
         "",
         by_model.to_frame().to_string(float_format="{:.1f}".format),
         "",
-        f"Together {frame['hours'].sum():.0f} GPU-hours; tables and figures take minutes.",
-        f"Downloads {download_gb(config):.0f} GB; at most {disk_gb(config):.0f} GB of checkpoints "
-        "and activations on the disk at once.",
+        f"Together {frame['hours'].sum():.1f} GPU-hours; tables and figures take minutes.",
+        f"Downloads {download_gb(config):.0f} GB; on the disk at once at most "
+        f"{checkpoints_gb(config):.0f} GB of checkpoints, {activations_gb(config):.0f} GB of "
+        "activations.",
     ]
-    if large:
+    if large := _too_large(frame, gpu):
         lines.append(f"Too large for this GPU: {', '.join(large)}.")
     return "\n".join([*lines, "An estimate, good to a factor of two; docs/plan.md says how."])
+
+
+def _too_large(frame: pd.DataFrame, gpu: Gpu) -> list[str]:
+    """Return the models that do not fit, each with the rules if only some are too large."""
+    named = []
+    for model, rows in frame.groupby("model", sort=False):
+        rules = list(rows.loc[rows["gpu_gb"] > gpu.usable_gb, "rule"])
+        if rules:
+            named.append(str(model) if len(rules) == len(rows) else f"{model} ({', '.join(rules)})")
+    return named
 
 
 if __name__ == "__main__":

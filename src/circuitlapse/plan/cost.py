@@ -34,6 +34,8 @@ FLIPS = 5
 """Flips of the S-inhibition test."""
 RECEIVERS = 3
 """Name movers, about."""
+SETS: Mapping[str | None, int] = {"ioi": 5, "greater_than": 2}
+"""Sets of heads that are swapped, by builder; one in all other tasks."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,22 @@ class Work:
     Attributes:
         operations: floating-point operations.
         passes: runs through all layers, each of which starts its kernels one by one.
+        disk_gb: what is read and written: checkpoints and activations.
     """
 
     operations: float = 0.0
     passes: float = 0.0
+    disk_gb: float = 0.0
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.operations + other.operations, self.passes + other.passes)
+        return Work(
+            self.operations + other.operations,
+            self.passes + other.passes,
+            self.disk_gb + other.disk_gb,
+        )
 
     def __mul__(self, times: float) -> Work:
-        return Work(self.operations * times, self.passes * times)
+        return Work(self.operations * times, self.passes * times, self.disk_gb * times)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def forward(shape: Shape, prompts: Prompts) -> Work:
 
 
 def caching(shape: Shape, tasks: Sequence[Task]) -> Work:
-    """Return the work of `cache_activations`: both prompts of every pair."""
+    """Return the work of a run on both prompts of every pair."""
     return _sum(forward(shape, prompts_of(task)) * 2.0 for task in tasks)
 
 
@@ -123,6 +131,14 @@ def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int) -> Work:
     """Return the work of evaluating the circuits of all steps in the model of one."""
     runs = 2 + OF_A_CIRCUIT * (n_steps + len(tasks))
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
+
+
+def swapping(shape: Shape, tasks: Sequence[Task], random_sets: int) -> Work:
+    """Return the work of swapping every set of heads between one pair of steps, and its control."""
+    return _sum(
+        forward(shape, prompts_of(task)) * (1.0 + SETS.get(task.builder, 1) * (1.0 + random_sets))
+        for task in tasks
+    )
 
 
 def _sum(parts: Iterable[Work]) -> Work:

@@ -14,8 +14,8 @@ KERNELS_PER_LAYER, KERNEL_S = 60, 8e-6
 """Kernels that a layer starts in a pass, and the least time each takes."""
 START_S = 10.0
 """Starting a job: Snakemake, imports, CUDA."""
-READ_GB_PER_S = 1.0
-"""Reading a checkpoint from disk to the GPU."""
+DISK_GB_PER_S = 1.0
+"""Reading a checkpoint to the GPU, writing and reading activations."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Machine:
         return cls(EFFICIENCY * gpu.tflops * 1e12, gpu.memory_gb)
 
     def seconds(self, work: Work, shape: Shape) -> float:
-        """Return how long the work of one job takes, its start and the model's loading included."""
+        """Return how long the work of one job takes, its start included."""
         started = work.passes * shape.layers * KERNELS_PER_LAYER * KERNEL_S
-        read = shape.stored_gb / READ_GB_PER_S
-        return START_S + read + max(work.operations / self.per_second, started)
+        return (
+            START_S + work.disk_gb / DISK_GB_PER_S + max(work.operations / self.per_second, started)
+        )

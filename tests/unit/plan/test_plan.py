@@ -4,14 +4,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+from circuitlapse.activations import DIMS, cache_activations
 from circuitlapse.config import load_config
 from circuitlapse.errors import UnknownNameError
+from circuitlapse.plan import cost
 from circuitlapse.plan.__main__ import report
 from circuitlapse.plan.cost import Prompts, Work, forward
 from circuitlapse.plan.gpus import GPUS, gpu_called
 from circuitlapse.plan.machine import Machine
-from circuitlapse.plan.shapes import PYTHIA, shape_of
-from circuitlapse.plan.stages import disk_gb, download_gb, stages
+from circuitlapse.plan.shapes import PYTHIA, Shape, shape_of
+from circuitlapse.plan.stages import Stage, activations_gb, disk_gb, download_gb, runs_gb, stages
 
 PUBLISHED = {
     "70m": 70_426_624,
@@ -50,17 +52,17 @@ def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():
 
 def test_a_job_takes_its_start_its_reading_and_the_slower_of_arithmetic_and_kernels():
     shape, machine = PYTHIA["70m"], Machine(per_second=1e12, memory_gb=80.0)
-    start = 10 + 70_426_624 * 2 / 1e9
-    assert machine.seconds(Work(5e12, 1.0), shape) == pytest.approx(start + 5)
-    assert machine.seconds(Work(0.0, 1000.0), shape) == pytest.approx(start + 1000 * 6 * 60 * 8e-6)
+    assert machine.seconds(Work(5e12, 1.0, 3.0), shape) == pytest.approx(10 + 3 + 5)
+    assert machine.seconds(Work(0.0, 1000.0), shape) == pytest.approx(10 + 1000 * 6 * 60 * 8e-6)
 
 
 def test_every_rule_has_a_job_per_model_and_step(root):
     found = stages(config_of(root, "pythia"), Machine.of(gpu_called("h100")))
     jobs = {(stage.rule, stage.model): stage.jobs for stage in found}
     assert jobs["discover_circuit", "pythia-2.8b"] == 45
-    assert jobs["cache_activations", "pythia-12b"] == 45
-    assert ("discover_circuit", "pythia-12b") not in jobs
+    assert {rule for rule, model in jobs if model == "pythia-12b"} == {"measure_behaviour"}
+    assert jobs["measure_behaviour", "pythia-12b"] == 45
+    assert {rule for rule, _ in jobs} == rules_that_run_models(root)
     assert all(stage.hours > 0 and stage.gpu_gb < stage.ram_gb + 80 for stage in found)
 
 
@@ -70,16 +72,113 @@ def test_downloads_are_two_bytes_per_weight_and_step(root):
     assert download_gb(config) == pytest.approx(12 * each)
 
 
+def rules_that_run_models(root: Path) -> set[str]:
+    """Return the rules of the workflow that ask for a GPU."""
+    return set(asked_memory(root))
+
+
+def asked_memory(root: Path) -> dict[str, tuple[int, int]]:
+    """Return, of each of them, the MB that it asks for beside models, and how many it loads."""
+    found = {}
+    for file in root.glob("workflow/rules/*.smk"):
+        for rule in file.read_text().split("\nrule ")[1:]:
+            if "gpu=GPUS" in rule:
+                name, mb, models = re.findall(
+                    r"(?s)^(\w+):.*memory_with_models\((\d+) \+ FORWARD_MB(?:, at_once=(\d))?\)",
+                    rule,
+                )[0]
+                found[name] = int(mb), int(models or 1)
+    return found
+
+
+def test_the_memory_of_a_job_is_what_the_workflow_asks_for(root):
+    found = stages(config_of(root, "pythia"), Machine.of(gpu_called("h100")))
+    asked = asked_memory(root)
+    for stage in found:
+        mb, models = asked[stage.rule]
+        files = 2 * PUBLISHED[stage.model.removeprefix("pythia-")]
+        least = (mb + 3000 + 350) * 2**20 + 3 * models * files
+        assert least <= stage.ram_gb * 1e9 < least + 0.6e9
+
+
+def test_swapping_holds_two_models(root):
+    gpu_gb = {stage.rule: stage.gpu_gb for stage in of_model(root, "pythia-2.8b")}
+    weights = PUBLISHED["2.8b"] * 4 / 1e9
+    assert gpu_gb["swap_components"] == pytest.approx(1.5 + 2 * 1.3 * weights)
+    assert gpu_gb["discover_circuit"] > 1.5 + 1.3 * weights
+
+
+def of_model(root: Path, model: str) -> list[Stage]:
+    found = stages(config_of(root, "pythia"), Machine.of(gpu_called("h100")))
+    return [stage for stage in found if stage.model == model]
+
+
+def test_runs_are_as_large_as_what_is_computed(random_model, random_pairs, root):
+    runs, cfg = cache_activations(random_model, random_pairs), random_model.cfg
+    (task,) = config_of(root, "pythia").tasks[1:2]
+    numbers = random_pairs.clean.shape
+    shape = Shape(cfg.n_layers, cfg.n_heads, cfg.d_model, cfg.d_vocab, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "prompts_of", lambda _: Prompts(*numbers))
+        estimated = runs_gb(shape, [task], "float32") * 1e9
+    computed = sum(
+        getattr(side, name).numel() * 4 for side in (runs.clean, runs.corrupted) for name in DIMS
+    )
+    assert estimated == pytest.approx(computed, rel=0.1)
+
+
+def test_jobs_take_longer_where_activations_are_larger(root):
+    seconds = {}
+    for dtype in ("float32", "float16"):
+        config = config_of(root, "pythia-quick", activations={"dtype": dtype})
+        machine = Machine(per_second=1e30, memory_gb=80.0)
+        found = stages(config, machine)
+        seconds[dtype] = {stage.rule: stage.hours * 3600 / stage.jobs for stage in found}
+    more = {
+        rule: seconds["float32"][rule] - seconds["float16"][rule] for rule in seconds["float32"]
+    }
+    shape, tasks = PYTHIA["160m"], config.tasks
+    half = runs_gb(shape, tasks, "float32") - runs_gb(shape, tasks, "float16")
+    assert more["cache_activations"] == pytest.approx(half)
+    assert more["discover_circuit"] == pytest.approx(half)
+    assert 0 < more["score_heads"] < half
+    assert more["transfer_circuits"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("builder", "sets"), [("ioi", 5), ("greater_than", 2), ("sva", 1), (None, 1)]
+)
+def test_a_swap_is_a_pass_for_every_set_and_every_draw_of_the_control(root, builder, sets):
+    shape, (task, *_) = PYTHIA["160m"], config_of(root, "pythia").tasks
+    task = task.model_copy(update={"builder": builder})
+    work = cost.swapping(shape, [task], 3)
+    assert work.passes == 1 + 4 * sets
+
+
 def test_what_is_kept_needs_more_disk(root):
+    usual = config_of(root, "pythia")
     kept = config_of(root, "pythia", checkpoints={"keep": True})
-    assert disk_gb(kept) > 2 * disk_gb(config_of(root, "pythia"))
+    assert disk_gb(kept) > 2 * disk_gb(usual)
+    kept = config_of(root, "pythia", activations={"keep": True})
+    assert activations_gb(kept) > 10 * activations_gb(usual)
+
+
+def test_models_without_circuits_leave_no_activations(root):
+    hub = {"repo": "EleutherAI/pythia-70m"}
+    config = config_of(
+        root, "pythia-quick", models=[{"name": "pythia-70m", "hub": hub, "circuits": False}]
+    )
+    assert activations_gb(config) == 0
 
 
 def test_the_report_names_what_does_not_fit(root):
     config = config_of(root, "pythia")
     text = report(config, GPUS["t4"], name="t4")
-    assert "Too large for this GPU: pythia-12b, pythia-6.9b." in text
-    assert re.search(r"Together \d+ GPU-hours", text)
+    assert ", pythia-2.8b, pythia-6.9b, pythia-12b." in text  # 2.8b: 11 GB of weights and 3 copied
+    text = report(config, GPUS["v100"], name="v100")
+    named = "pythia-2.8b (swap_components), pythia-6.9b, pythia-12b."
+    assert f"Too large for this GPU: {named}" in text
+    assert re.search(r"Together \d+\.\d GPU-hours", text)
     assert "Too large" not in report(config, GPUS["h200"], name="h200")
 
 

@@ -119,6 +119,19 @@ def test_the_target_models_leaves_nothing_to_fetch(workflow):
     assert set(first) == online | {"models", "make_place"}
 
 
+def test_every_profile_limits_downloads_and_whatever_runs_locally_gpus():
+    """Without a limit `downloads` would do nothing."""
+    profiles = ROOT / "workflow/profiles"
+    local, slurm = (
+        yaml.safe_load((profiles / name / "config.yaml").read_text())["resources"]
+        for name in ("local", "slurm")
+    )
+    assert rules_that_use("downloads")
+    assert slurm == {"downloads": local["downloads"]}
+    allocation = (profiles / "slurm/one_allocation.sh").read_text()
+    assert all(f" {name}={amount} " in allocation for name, amount in local.items())
+
+
 def rules_that_use(resource: str) -> set[str]:
     """Return the names of all rules that ask for a resource."""
     text = "\n".join(file.read_text() for file in ROOT.glob("workflow/rules/*.smk"))

@@ -18,6 +18,7 @@ def model_problems(entries: list[Entry]) -> Iterator[Problem]:
     """Yield what is wrong between the keys of all models."""
     yield from _known_originals(entries)
     yield from _one_source(entries)
+    yield from _some_circuits(entries)
     for where, model in entries:
         yield from _heads_fit((*where, "train"), model.get("train"))
         yield from _step_in_name((*where, "hub"), model.get("hub"))
@@ -53,6 +54,14 @@ def _one_source(entries: list[Entry]) -> Iterator[Problem]:
                 f"cannot be in one suite with models[0].{sources[0][0]}: the models of a suite "
                 "share one tokenizer; take a configuration of its own, with its own results.",
             )
+
+
+def _some_circuits(entries: list[Entry]) -> Iterator[Problem]:
+    """Check that there is a model whose circuits are asked for: all but one table need one."""
+    if entries and all(model.get("circuits") is False for _, model in entries):
+        (where, _), *_ = entries
+        sentence = "= false for every model; at least one must have circuits: true."
+        yield Problem((*where, "circuits"), sentence)
 
 
 def _heads_fit(where: KeyPath, train: Any) -> Iterator[Problem]:

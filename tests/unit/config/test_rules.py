@@ -94,6 +94,16 @@ def test_saved_steps_must_ascend(errors):
     ]
 
 
+def test_some_model_must_have_circuits(errors, load):
+    first = "{name: a, circuits: false, train: {layers: 1, heads: 1, d_model: 8}}"
+    second = "{name: b, train: {layers: 1, heads: 1, d_model: 8}}"
+    assert errors(f"models: [{first}]") == [
+        "user.yaml: models[0].circuits = false for every model; at least one must have "
+        "circuits: true."
+    ]
+    load(f"models: [{first}, {second}]")
+
+
 @pytest.mark.parametrize(
     ("heads", "d_model", "fitting"),
     [

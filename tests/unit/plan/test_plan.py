@@ -164,11 +164,13 @@ def test_what_is_kept_needs_more_disk(root):
 
 
 def test_models_without_circuits_leave_no_activations(root):
-    hub = {"repo": "EleutherAI/pythia-70m"}
-    config = config_of(
-        root, "pythia-quick", models=[{"name": "pythia-70m", "hub": hub, "circuits": False}]
+    small, large = (
+        {"name": name, "hub": {"repo": f"EleutherAI/{name}"}}
+        for name in ("pythia-70m", "pythia-12b")
     )
-    assert activations_gb(config) == 0
+    alone = config_of(root, "pythia-quick", models=[small])
+    beside = config_of(root, "pythia-quick", models=[small, large | {"circuits": False}])
+    assert activations_gb(beside) == activations_gb(alone)
 
 
 def test_the_report_names_what_does_not_fit(root):

@@ -122,6 +122,8 @@ def start(command: list[str], folder: Path) -> Run:
             stderr=subprocess.STDOUT,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             start_new_session=True,
+            # in the background of a shell we ignore it, and what we start would, too
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     return Run(folder, process, output)
 

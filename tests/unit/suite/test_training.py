@@ -169,7 +169,8 @@ def test_training_that_diverges_stops_and_says_at_which_step(tokens, tokenizer):
 def test_a_gradient_that_is_no_number_does_not_reach_the_weights(tokens, tokenizer):
     model = make_model(SHAPE, tokenizer, seed=1)
     model.gpt_neox.embed_in.weight.register_hook(lambda gradient: gradient * math.inf)
-    with pytest.raises(ModelError, match=r"diverged at step 1: the loss is \d.* its gradient (inf|nan)"):
+    message = r"diverged at step 1: the loss is \d.* its gradient (inf|nan)"
+    with pytest.raises(ModelError, match=message):
         list(train(model, tokens, line_end=2, recipe=RECIPE))
     assert same(model.state_dict(), make_model(SHAPE, tokenizer, seed=1).state_dict())
 

@@ -4,22 +4,18 @@ import pandas as pd
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.io.activations import write_activations
-from circuitlapse.io.corpus import read_tokenizer_of
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.tables import write_table
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.tasks import read_tasks_for
 from circuitlapse.model_at_step import ModelAtStep
 from circuitlapse.progress import progress
 from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.tasks import Vocabulary, refuse_other_tokens
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    folder, tasks = snakemake.input.model, [read_task(path) for path in snakemake.input.tasks]
-    vocabulary = Vocabulary(read_tokenizer_of(folder))
-    for task in tasks:
-        refuse_other_tokens(task, vocabulary, where=f"{folder}/tokenizer.json")
+    folder = snakemake.input.model
+    tasks = read_tasks_for(folder, snakemake.input.tasks)
     model, published = ModelAtStep.load(folder, params.where, params.compute), published_as(folder)
     inputs, settings = {"weights": weights_hash(folder)}, dict(params.items())
     rows, hashes = [], {}

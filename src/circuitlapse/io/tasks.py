@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import pyarrow.parquet as pq
 
 from circuitlapse.errors import REMAKE, ArtifactError, TaskError
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.corpus import read_tokenizer_of
 from circuitlapse.tasks.base import COLUMNS, Task, to_frame
+from circuitlapse.tasks.same_tokens import refuse_other_tokens
+from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 
 HEADER = b"circuitlapse_task"
@@ -70,6 +73,20 @@ def read_task(path: str | Path) -> Task:
             f"{expected}, found {task.content_hash}; {REMAKE}"
         )
     return task
+
+
+def read_tasks_for(model: str | Path, paths: Iterable[str | Path]) -> list[Task]:
+    """Read tasks for the model in a folder.
+
+    Raises:
+        ArtifactError: see `read_task` and `read_tokenizer`.
+        ModelError: if the model's tokenizer has other tokens for the prompts.
+    """
+    tasks = [read_task(path) for path in paths]
+    vocabulary = Vocabulary(read_tokenizer_of(model))
+    for task in tasks:
+        refuse_other_tokens(task, vocabulary, where=f"{model}/tokenizer.json")
+    return tasks
 
 
 def _rows(task: Task) -> list[dict[Hashable, Any]]:

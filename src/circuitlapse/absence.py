@@ -16,7 +16,8 @@ LATE_SHARE = 0.05
 AT = ("model", "variant", "task", "step")
 """What says which model is asked to do which task."""
 
-_SERIES = ["model", "variant", "task", "method", "ig_steps"]
+SERIES = ["model", "variant", "task", "method", "ig_steps"]
+"""What circuits have in common that differ in nothing but their step."""
 
 
 def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
@@ -25,7 +26,7 @@ def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
     That mean is over the analysed steps of the same model, task and method from half of the
     last of them on.
     """
-    series = [summary[column] for column in _SERIES]
+    series = [summary[column] for column in SERIES]
     last = summary["step"].groupby(series).transform("max")
     late = summary["m_model"].where(summary["step"] >= last / 2)
     return summary["m_model"] < LATE_SHARE * late.groupby(series).transform("mean")

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from circuitlapse.absence import lacks_late_behaviour
+from circuitlapse.absence import SERIES, lacks_late_behaviour
 from circuitlapse.errors import ArtifactError, unknown_name
 from circuitlapse.faithfulness import faithfulness
 from circuitlapse.rankings import areas
@@ -18,7 +18,6 @@ from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import CIRCUIT_SCHEMAS, Schema
 from circuitlapse.types import Ranking, Status
 
-_SERIES = ["model", "variant", "task", "method", "ig_steps"]
 _OF_A_CIRCUIT = ["n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes"]
 _OF_A_CIRCUIT += ["edge_fraction", "m_circuit"]
 _TAKEN = ["ig_rule", "selection", "threshold", "n_requested", "n_edges", "n_edges_low"]
@@ -96,7 +95,7 @@ def circuit_tables(
 def _without_absent(tables: CircuitTables) -> CircuitTables:
     summary, curve, edges, rankings, areas_ = (table.copy() for table in tables)
     absent = (summary["status"] == Status.NO_BEHAVIOUR) | lacks_late_behaviour(summary)
-    keys = [*_SERIES, "step"]
+    keys = [*SERIES, "step"]
     gone = pd.MultiIndex.from_frame(summary.loc[absent, keys])
     summary.loc[absent, "status"] = str(Status.NO_BEHAVIOUR)
     summary.loc[absent, _OF_A_CIRCUIT + _RATIOS] = pd.NA

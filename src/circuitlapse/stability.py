@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from circuitlapse.absence import SERIES
 from circuitlapse.aggregate import in_order
 from circuitlapse.errors import ArtifactError
 from circuitlapse.overlap import Parts, jaccard, parts_of, smoothed, weighted_jaccard
@@ -17,8 +18,7 @@ from circuitlapse.records import CircuitRecord
 from circuitlapse.schemas import STABILITY
 from circuitlapse.types import Comparison, Level, Status, Weighting
 
-_SERIES = ["model", "variant", "task", "method", "ig_steps"]
-_LINE = [*_SERIES, "level", "weighting"]
+_LINE = [*SERIES, "level", "weighting"]
 _WITHOUT_CIRCUIT = (Status.NO_BEHAVIOUR, Status.TOO_FEW_PROMPTS)
 _MEASURES = {Weighting.NONE: jaccard, Weighting.ABS: weighted_jaccard}
 
@@ -88,7 +88,7 @@ def stability_table(
     steps, has_halves = _collected(records, summary)
     schedule = _common_steps(summary, originals)
     rows = [
-        dict(zip(_SERIES, series, strict=True)) | row
+        dict(zip(SERIES, series, strict=True)) | row
         for series, at in steps.items()
         for row in _rows(at, schedule, name=series[0], settings=settings, has_halves=has_halves)
     ]
@@ -102,12 +102,12 @@ def _collected(
     records: Iterable[CircuitRecord], summary: pd.DataFrame
 ) -> tuple[Mapping[Series, dict[int, _AtStep]], bool]:
     """Return what is kept of every step of every series, and whether any record has halves."""
-    status = summary.set_index([*_SERIES, "step"])["status"].to_dict()
+    status = summary.set_index([*SERIES, "step"])["status"].to_dict()
     steps: dict[Series, dict[int, _AtStep]] = defaultdict(dict)
     graphs: dict[str, tuple[tuple[str, ...], ...]] = {}
     has_halves = False
     for record in records:
-        series = tuple(getattr(record, name) for name in _SERIES)
+        series = tuple(getattr(record, name) for name in SERIES)
         graph = (record.sources, record.targets)
         if (*series, record.step) not in status:
             raise ArtifactError(f"{record.name} is not in the table circuit_summary; make it again")

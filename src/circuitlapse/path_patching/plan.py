@@ -20,7 +20,7 @@ SENDER_POSITIONS = ("all", "end")
 Sender = Head | frozenset[Head]
 """A head, or heads whose z are taken from the corrupted run together."""
 
-HeadSet = tuple[Head, ...]
+SenderHeads = tuple[Head, ...]
 """The heads of a sender, in order."""
 
 
@@ -49,7 +49,7 @@ class Plan:
     """
 
     receivers: tuple[HeadPort, ...] | None
-    senders: tuple[HeadSet, ...]
+    senders: tuple[SenderHeads, ...]
     attended: tuple[Head, ...]
     end_only: bool
     freeze_mlps: bool
@@ -61,7 +61,7 @@ class Plan:
         return max((receiver.layer for receiver in self.receivers or ()), default=-1)
 
     @property
-    def reaching(self) -> tuple[HeadSet, ...]:
+    def reaching(self) -> tuple[SenderHeads, ...]:
         """Senders with a receiver behind any of their heads: the first of `senders`."""
         to_logits = self.receivers is None
         return tuple(
@@ -118,7 +118,7 @@ def as_sender(given: Head | Collection[Head]) -> Sender:
     return frozenset((layer, head) for layer, head in cast(Collection[Head], given))
 
 
-def heads_of(sender: Sender) -> HeadSet:
+def heads_of(sender: Sender) -> SenderHeads:
     """Return the heads of a sender, in order."""
     return tuple(sorted(sender)) if isinstance(sender, frozenset) else (sender,)
 

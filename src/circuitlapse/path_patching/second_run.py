@@ -11,7 +11,7 @@ from torch import Tensor
 from circuitlapse.forward import layer_norm
 from circuitlapse.graph import PORTS
 from circuitlapse.path_patching.first_run import Runs
-from circuitlapse.path_patching.plan import HeadPort, HeadSet
+from circuitlapse.path_patching.plan import HeadPort, SenderHeads
 from circuitlapse.path_patching.vectors import mlp, per_head
 
 Received = dict[HeadPort, Float[Tensor, "sender pair window d_head"]]
@@ -19,7 +19,7 @@ Received = dict[HeadPort, Float[Tensor, "sender pair window d_head"]]
 
 
 def send(
-    runs: Runs, senders: Sequence[HeadSet]
+    runs: Runs, senders: Sequence[SenderHeads]
 ) -> tuple[Received, Float[Tensor, "sender pair window d_model"]]:
     """Do run 2: return what the receivers get, and the residual stream behind the last of them.
 
@@ -37,7 +37,7 @@ def send(
     return received, resid
 
 
-def _among(runs: Runs, senders: Sequence[HeadSet]) -> Bool[Tensor, "layer sender head"]:
+def _among(runs: Runs, senders: Sequence[SenderHeads]) -> Bool[Tensor, "layer sender head"]:
     """Return which heads each sender consists of, on the CPU: it is read to choose rows."""
     cfg = runs.model.cfg
     among = torch.zeros(cfg.n_layers, len(senders), cfg.n_heads, dtype=torch.bool)

@@ -134,11 +134,6 @@ def download_gb(config: Config) -> float:
     )
 
 
-def disk_gb(config: Config) -> float:
-    """Return how much lies on the disk at the most, beside results: checkpoints and activations."""
-    return checkpoints_gb(config) + activations_gb(config)
-
-
 def checkpoints_gb(config: Config) -> float:
     """Return how much the checkpoints take that lie on the disk at once, at the most.
 

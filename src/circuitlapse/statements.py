@@ -65,7 +65,7 @@ def _no_ability(builder: str, bound: float) -> Statement:
     return Statement(
         f"untrained_{builder}",
         f"metric of {builder} of every untrained model",
-        f"{-bound:g} to {bound:g}, or within two standard errors of 0",
+        f"{-bound:g} to {bound:g}, or within three standard errors of 0",
         _MODEL_FREE,
         unable(builder, bound),
     )

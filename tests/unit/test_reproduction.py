@@ -287,11 +287,11 @@ def test_chance_is_that_of_uniform_attention_to_the_tokens_that_the_heads_saw(sc
     ("task", "value", "se", "verdict"),
     [
         ("ioi", 0.09, 0.001, "pass"),
-        ("ioi", -0.15, 0.08, "pass"),  # ten prompts
-        ("ioi", -0.15, 0.07, "fail"),
+        ("ioi", -0.15, 0.051, "pass"),
+        ("ioi", -0.15, 0.049, "fail"),
         ("ioi", 0.15, np.nan, "fail"),
-        ("sva", 0.015, 0.008, "pass"),
-        ("sva", 0.015, 0.007, "fail"),
+        ("sva", 0.015, 0.0051, "pass"),
+        ("sva", 0.015, 0.0049, "fail"),
     ],
 )
 def test_an_untrained_model_may_miss_zero_by_the_noise_of_its_prompts(task, value, se, verdict):

@@ -45,7 +45,8 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
     """
     rows = swaps[swaps["model"].isin(labels) & swaps["task"].isin(tasks)]
     columns = [task for task in tasks if (rows["task"] == task).any()] or list(tasks[:1])
-    sets = [name for name in dict.fromkeys(rows["head_set"]) if not name.startswith(RANDOM_LIKE)]
+    swapped = rows.dropna(subset="swapped")["head_set"].unique()
+    sets = [name for name in swapped if not name.startswith(RANDOM_LIKE)]
     looks = style.looks({name: name.replace("_", " ") for name in sets})
     with style.in_style():
         figure, panels = model_rows(list(labels), columns, height=_ROW_IN)

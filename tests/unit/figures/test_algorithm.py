@@ -199,3 +199,12 @@ def test_a_set_without_heads_says_so():
     table = make_swaps().assign(swapped=np.nan)
     figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
     assert texts(figure.axes[0]) == ["no such heads"]
+
+
+def test_the_key_names_only_sets_that_were_swapped():
+    absent = make_swaps().assign(head_set="s_inhibition", swapped=np.nan)
+    table = pd.concat([make_swaps(), absent])
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "name movers" in named
+    assert "s inhibition" not in named

@@ -13,7 +13,6 @@ LAYERS = [
     | {"component_choice", "snapshots"},
     {"records", "schemas", "scores", "statistics", "tasks", "prompts"},
     {"reproduction"},
-    {"statements"},
     {
         "absence",
         "attention",

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from circuitlapse.reproduction import (
-    STUDY,
-    Statement,
-    attends_by_chance,
+from circuitlapse.reproduction.base import Statement
+from circuitlapse.reproduction.behaviour import (
     below_chance_first,
-    copy_score_by,
     half_level,
-    heads_have_roles,
-    larger_models_have_larger_circuits,
     late_peak,
-    mostly_below,
-    no_circuit_untrained,
     opposite_when_corrupted,
-    sizes_jump,
-    stable_by,
     unable,
 )
+from circuitlapse.reproduction.circuits import (
+    larger_models_have_larger_circuits,
+    mostly_below,
+    no_circuit_untrained,
+    sizes_jump,
+    stable_by,
+)
+from circuitlapse.reproduction.heads import attends_by_chance, copy_score_by, heads_have_roles
+
+STUDY = "arXiv 2407.10827"
 
 _CODE = f"code and results of {STUDY}"
 _REVIEW = "OpenReview Czu86eIuWb"

@@ -1,0 +1,104 @@
+"""What a statement about a run is, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import pandas as pd
+
+from circuitlapse.schemas import REPRODUCTION
+
+FEW = 5
+"""Fewer circuits, or steps, than this say nothing about all of them."""
+END = 100_000
+"""The last step of a run is the end of training from this step on; the models have 143000."""
+
+
+class Verdict(StrEnum):
+    """What a run says about a statement."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_APPLICABLE = "not_applicable"
+    """The run lacks the model, the task, the steps or the settings that the statement is about."""
+
+
+class Found(NamedTuple):
+    """What was measured, in words, and whether it agrees; None where nothing could be measured."""
+
+    measured: str
+    agrees: bool | None
+
+
+NOTHING = Found("", None)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The tables of a run, and the settings that statements depend on.
+
+    Attributes:
+        tables: name -> table; one that the run did not make is missing.
+        named: size of a published model, such as 160m -> its name in the run.
+        tasks: builder -> the name of its task in the run, or None.
+        length: number of random tokens, which come twice, that heads were scored on.
+        corruption: of the task that `ioi` built; None where there is no such task.
+        copy_ln: LayerNorms in copy scores, `full` or `folded`.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    named: Mapping[str, str]
+    tasks: Mapping[str, str | None]
+    length: int
+    corruption: str | None
+    copy_ln: str
+
+    def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
+        """Return a model's rows of a table, in the order of steps; empty where there are none."""
+        rows = self.tables.get(table, pd.DataFrame(columns=["model", "task", "step"]))
+        rows = rows[rows["model"] == self.named.get(size, "")]
+        if builder is not None:
+            rows = rows[rows["task"] == self.tasks.get(builder, "")]
+        return rows.sort_values("step", kind="stable")
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement that a run can confirm or contradict."""
+
+    name: str
+    claim: str
+    expected: str
+    source: str
+    test: Callable[[Run], Found]
+
+
+def reproduction_table(run: Run, statements: Iterable[Statement]) -> pd.DataFrame:
+    """Return the table `reproduction`: one row per statement, with what the run measured."""
+    return REPRODUCTION.cast(
+        pd.DataFrame(_rows(run, statements), columns=list(REPRODUCTION.columns))
+    )
+
+
+def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]:
+    for one in statements:
+        measured, agrees = one.test(run)
+        verdict = Verdict.NOT_APPLICABLE
+        if agrees is not None:
+            verdict = Verdict.PASS if agrees else Verdict.FAIL
+        given = {"statement": one.name, "claim": one.claim, "expected": one.expected}
+        yield given | {"measured": measured, "verdict": str(verdict), "source": one.source}
+
+
+def reaches(rows: pd.DataFrame, step: int) -> bool:
+    """Return whether any row is of `step` or later."""
+    return not rows.empty and bool(rows["step"].max() >= step)
+
+
+def untrained(run: Run, table: str) -> pd.DataFrame:
+    """Return the rows of step 0; empty where there are none."""
+    rows = run.tables.get(table, pd.DataFrame(columns=["model", "task", "score", "step", "value"]))
+    return rows[rows["step"] == 0]

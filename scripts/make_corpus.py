@@ -9,22 +9,15 @@ from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus import write_documents
 from circuitlapse.suite.corpus import encode_lines, make_sentences, make_suite_tokenizer
 from circuitlapse.suite.held_out import make_documents
-from circuitlapse.suite.repetition import with_repetitions
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
+    sentences = make_sentences(params.sentences, seed=params.seed)
     tokenizer = make_suite_tokenizer()
-    lines = with_repetitions(
-        make_sentences(params.sentences, seed=params.seed),
-        first=params.first,
-        tokenizer=tokenizer,
-        n_tokens=params.sequence_length,
-        seed=params.seed,
-    )
-    tokens = encode_lines(lines, tokenizer)
-    log.info("%d lines, %d tokens", len(lines), len(tokens))
+    tokens = encode_lines(sentences, tokenizer)
+    log.info("%d sentences, %d tokens", len(sentences), len(tokens))
     with atomic_path(snakemake.output.text) as scratch:
-        scratch.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        scratch.write_text("\n".join(sentences) + "\n", encoding="utf-8")
     with atomic_path(snakemake.output.tokens) as scratch, Path(scratch).open("wb") as stream:
         np.save(stream, tokens)
     write_documents(snakemake.output.held_out, make_documents(corpus_seed=params.seed))

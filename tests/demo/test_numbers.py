@@ -33,8 +33,9 @@ def behaviour() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def best() -> pd.DataFrame:
-    """The best head of each model, score and step."""
-    return read("components").groupby(["model", "score", "step"])["value"].max().unstack()
+    """The best head of each score and step of the largest model."""
+    scores = read("components").query("model == @LARGEST").groupby(["score", "step"])
+    return scores["value"].max().unstack()
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +84,5 @@ def test_sizes_differ_in_when_they_learn(behaviour):
 def test_heads_of_the_largest_model_come_to_do_what_they_are_named_for(
     best, score, at_first, in_the_end
 ):
-    assert best.loc[(LARGEST, score), 0] < at_first
-    assert best.loc[(LARGEST, score), LAST] > in_the_end
-
-
-def test_previous_token_heads_come_first_and_then_induction_heads(best):
-    """One attends to the previous token, the other composes with it (arXiv 2209.11895)."""
-    both = best.loc[LARGEST].loc[["prev_token", "induction"]]
-    assert (both[0] < 0.2).all()
-    assert (both[LAST] > 0.5).all()
-    previous, induction = ((row > 0.5).idxmax() for _, row in both.iterrows())
-    assert previous <= induction
+    assert best.loc[score, 0] < at_first
+    assert best.loc[score, LAST] > in_the_end

@@ -20,8 +20,6 @@ rule make_corpus:
     params:
         sentences=CONFIG.training.corpus_sentences,
         seed=CONFIG.training.corpus_seed,
-        first=CONFIG.training.repetition_steps * CONFIG.training.batch_size,
-        sequence_length=CONFIG.training.sequence_length,
     message:
         "Write the corpus of {wildcards.suite}"
     script:

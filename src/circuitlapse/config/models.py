@@ -161,17 +161,8 @@ class Training(Section):
         examples=[[0, 500, 1000]],
         **STEPS,
     )
-    batch_size: int = key("Sequences per training step.", 32, reruns="corpus", ge=1, le=4096)
-    sequence_length: int = key("Tokens per sequence.", 48, reruns="corpus", ge=32, le=256)
-    repetition_steps: int = key(
-        "Steps at the start in which models read nothing but random words that come again and "
-        "again; induction heads form on them. Fewer than the last of `save_steps`; at 0 there is "
-        "no such text.",
-        0,
-        reruns="corpus",
-        ge=0,
-        le=1_000_000,
-    )
+    batch_size: int = key("Sequences per training step.", 32, reruns="training", ge=1, le=4096)
+    sequence_length: int = key("Tokens per sequence.", 48, reruns="training", ge=32, le=256)
     learning_rate: float = key(
         "Peak learning rate of a model 128 wide; that of others falls with their width.",
         1e-3,

@@ -20,7 +20,6 @@ def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
     training = written.get("training")
     saved = steps_in(training if isinstance(training, dict) else {}, "save_steps")
     yield from ascending(("training", "save_steps"), saved)
-    yield from _sentences_follow(training, saved)
     yield from ascending(("steps",), steps_in(written, "steps"))
     for where, model in models:
         yield from ascending((*where, "steps"), steps_in(model, "steps"))
@@ -34,17 +33,6 @@ def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
     with_circuits = [entry for entry in models if entry[1].get("circuits", True) is True]
     lists = [analysed(written, where, model)[1] for where, model in with_circuits]
     yield from _shared_reference(written, [set(steps) for steps in lists if steps])
-
-
-def _sentences_follow(training: Any, saved: Sequence[Any]) -> Iterator[Problem]:
-    """Check that training goes on after the repeated words."""
-    steps = training.get("repetition_steps", 0) if isinstance(training, dict) else 0
-    if saved and REJECTED not in (steps, saved[-1]) and 0 < steps >= saved[-1]:
-        yield Problem(
-            ("training", "repetition_steps"),
-            f"= {steps} must be smaller than {saved[-1]}, the last of training.save_steps: "
-            "sentences come after the repeated words; 0 leaves these out.",
-        )
 
 
 def steps_in(parent: Written, name: str) -> list[Any]:

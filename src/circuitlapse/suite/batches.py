@@ -19,14 +19,12 @@ def cut_batches(
     line_end: int,
     batch_size: int,
     sequence_length: int,
-    first: int = 0,
     seed: int | None = None,
 ) -> Iterator[Int[Tensor, "sequence pos"]]:
     """Cut the corpus, over and over, into sequences that each start where a line starts.
 
     Each has one token more than `sequence_length`: the last one is only predicted. They come as
-    they stand in the corpus, or in an order drawn with `seed`: the `first` ones stay the first,
-    in an order of their own.
+    they stand in the corpus, or in an order drawn with `seed`.
 
     Raises:
         ModelError: if the corpus is shorter than one sequence.
@@ -39,8 +37,7 @@ def cut_batches(
             f"needs at least {length}; raise training.corpus_sentences"
         )
     if seed is not None:
-        draw = np.random.default_rng(seed).permutation
-        starts = np.concatenate([draw(starts[:first]), draw(starts[first:])])
+        starts = np.random.default_rng(seed).permutation(starts)
     position = 0
     while True:
         index = np.arange(position, position + batch_size) % len(starts)

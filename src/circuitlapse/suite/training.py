@@ -51,7 +51,6 @@ class Recipe:
         save_steps: steps worth saving, ascending; training ends at the last one.
         batch_size: sequences per step.
         sequence_length: tokens per sequence.
-        repetition_steps: steps at the start, for which the corpus has lines of repeated words.
         learning_rate: at its peak, after `warmup_steps` steps, for a model 128 wide; that of
             others is in inverse proportion to their width (Yang et al. 2021).
         warmup_steps: steps over which the learning rate rises.
@@ -62,7 +61,6 @@ class Recipe:
     save_steps: Sequence[int]
     batch_size: int
     sequence_length: int
-    repetition_steps: int
     learning_rate: float
     warmup_steps: int
     weight_decay: float
@@ -133,8 +131,7 @@ def train(
         tokens: the corpus.
         line_end: id of the token between its lines.
         recipe: how to train.
-        data_seed: draws the order of the sequences, among those of repeated words and among all
-            others; None takes that of the corpus.
+        data_seed: draws the order of the sequences; None takes that of the corpus.
 
     Yields:
         The step, and the loss that led to it in nats per token (NaN for step 0).
@@ -144,12 +141,7 @@ def train(
     """
     size, length = recipe.batch_size, recipe.sequence_length
     batches = cut_batches(
-        tokens,
-        line_end=line_end,
-        batch_size=size,
-        sequence_length=length,
-        first=recipe.repetition_steps * size,
-        seed=data_seed,
+        tokens, line_end=line_end, batch_size=size, sequence_length=length, seed=data_seed
     )
     optimizer = torch.optim.AdamW(
         model.parameters(), weight_decay=recipe.weight_decay, betas=(0.9, 0.95), fused=True

@@ -126,7 +126,7 @@ def test_the_pocket_suite_loads(root):
     assert originals == ["pocket-0.2m", "pocket-0.9m", "pocket-2m"]
     assert {task.builder for task in config.tasks} == set(BUILDERS)
     assert len(config.training.save_steps) >= 12
-    assert config.tokens_per_step(config.models[0].name) == 12 * 48
+    assert config.tokens_per_step(config.models[0].name) == 24 * 48
 
 
 def test_the_smoke_configuration_loads_on_top_of_the_pocket_suite(root):

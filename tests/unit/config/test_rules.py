@@ -87,15 +87,6 @@ def test_steps_must_ascend(errors, first, second):
     assert errors(f"steps: [0, {first}, {second}]") == [f"user.yaml: steps[2] {what}"]
 
 
-def test_training_goes_on_after_the_repeated_words(errors, load):
-    assert errors("training: {repetition_steps: 20}") == [
-        "user.yaml: training.repetition_steps = 20 must be smaller than 20, the last of "
-        "training.save_steps: sentences come after the repeated words; 0 leaves these out."
-    ]
-    assert load("training: {repetition_steps: 19}").training.repetition_steps == 19
-    load("training: {repetition_steps: 0, save_steps: [0]}\nsteps: [0]")
-
-
 def test_saved_steps_must_ascend(errors):
     assert errors("training: {save_steps: [10, 0, 20]}") == [
         "user.yaml: training.save_steps[1] = 0 must be larger than 10 before it; "

@@ -10,7 +10,6 @@ RECIPE = {
     "save_steps": [0, 2],
     "batch_size": 4,
     "sequence_length": 16,
-    "repetition_steps": 0,
     "learning_rate": 1e-3,
     "warmup_steps": 1,
     "weight_decay": 0.01,

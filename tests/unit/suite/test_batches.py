@@ -34,13 +34,3 @@ def test_a_seed_changes_the_order_of_the_sequences_and_nothing_else():
     assert first(None) == plain
     assert first(1) == first(1) != first(2)
     assert first(1) != plain
-
-
-def test_what_is_read_first_stays_first_when_a_seed_changes_the_order():
-    tokens = np.array([one for n in range(12) for one in (n, 99)], dtype=np.uint16)
-    batches = cut_batches(tokens, line_end=99, batch_size=6, sequence_length=1, first=6, seed=1)
-    first, rest = ([number for number, _ in batch.tolist()] for batch in islice(batches, 2))
-    assert first != sorted(first)
-    assert sorted(first) == [0, 1, 2, 3, 4, 5]
-    assert rest != sorted(rest)
-    assert sorted(rest) == [6, 7, 8, 9, 10, 11]

@@ -23,7 +23,6 @@ RECIPE = Recipe(
     save_steps=(0, 1, 4),
     batch_size=4,
     sequence_length=16,
-    repetition_steps=0,
     learning_rate=1e-2,
     warmup_steps=2,
     weight_decay=0.01,

@@ -78,13 +78,24 @@ def does_the_task(
     *,
     metric: str,
     bootstrap: Bootstrap,
+    threshold: float = 1.0,
 ) -> bool:
     """Return whether the model does the task, and does it with what corruption takes away.
 
     Both the mean metric and what it loses on the corrupted prompts must be above chance, with
     intervals that exclude 0. A model that always prefers large numbers scores well on Greater-Than
     whatever the prompt says; no edge carries anything there.
+
+    Args:
+        m_model: on the clean prompts.
+        m_corrupted: on the corrupted ones, with the clean answers.
+        metric: `logit_diff` or `prob_diff`.
+        bootstrap: of the intervals.
+        threshold: share of the metric that must not be left on the corrupted prompts. Where the
+            F_raw of a faithful circuit is left, the circuit without edges would be faithful.
     """
+    if m_corrupted.mean() >= threshold * m_model.mean():
+        return False
     gains = (m_model, m_model - m_corrupted)
     chance = CHANCE[Metric(metric)]
     return all(gain.mean() > chance and bootstrap.mean(gain)[0] > 0 for gain in gains)

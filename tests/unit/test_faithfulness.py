@@ -93,6 +93,17 @@ def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupt
     assert does is expected
 
 
+@pytest.mark.parametrize(("left", "expected"), [(0.79, True), (0.8, False), (0.9, False)])
+def test_where_corrupted_prompts_keep_what_a_circuit_must_reach_there_is_nothing_to_find(
+    left, expected
+):
+    """The circuit without edges has exactly their metric, so it would pass."""
+    clean = np.array([10.0, 10.5, 9.5])
+    how = {"metric": "logit_diff", "bootstrap": Bootstrap(1000, 0.95, 0)}
+    assert does_the_task(clean, left * clean, threshold=0.8, **how) is expected
+    assert does_the_task(clean, left * clean, **how)
+
+
 def test_what_an_untrained_model_reaches_by_chance_is_no_behaviour():
     clean, corrupted = np.array([0.05, 0.06, 0.05]), np.array([-0.05, -0.06, -0.05])
     bootstrap = Bootstrap(1000, 0.95, 0)

@@ -71,9 +71,12 @@ class Search:
     @cached_property
     def does_the_task(self) -> bool:
         """Whether there is anything for a circuit to be faithful to."""
-        bootstrap = self.settings.bootstrap
         return does_the_task(
-            self.m_model, self.m_corrupted, metric=self.metric, bootstrap=bootstrap
+            self.m_model,
+            self.m_corrupted,
+            metric=self.metric,
+            bootstrap=self.settings.bootstrap,
+            threshold=self.settings.search.threshold,
         )
 
     def scores(self) -> EdgeScores:

@@ -61,6 +61,19 @@ def test_a_model_that_does_the_opposite_has_no_circuit(oracle, oracle_discovery)
     assert np.isnan(record.f_raw_low)
 
 
+def test_a_threshold_that_corrupted_prompts_reach_leaves_nothing_to_find(oracle, oracle_discovery):
+    pairs, found = oracle_discovery
+    left = found.m_corrupted.mean() / found.m_model.mean()
+    runs = cache_activations(oracle.model, pairs)
+    how = {"activations": runs, "metric": "logit_diff"}
+    assert left > 0.01
+    for threshold, expected in ((0.99 * left, "no_behaviour"), (1.01 * left, found.status)):
+        search = dataclasses.replace(SETTINGS.search, threshold=threshold)
+        settings = dataclasses.replace(SETTINGS, search=search)
+        again = discover_circuit(oracle.model, pairs, settings=settings, **how)
+        assert again.status == expected
+
+
 def test_the_record_carries_ranks_and_intervals(oracle_discovery):
     _, found = oracle_discovery
     record = named(found)

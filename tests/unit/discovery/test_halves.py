@@ -47,7 +47,7 @@ def pairs(random_model):
     any_answer = [[1]] * 21
     asked = PromptPairs.from_lists(clean, corrupted, correct=any_answer, wrong=[[2]] * 21)
     runs = cache_activations(random_model, asked)
-    gain = 2 * runs.clean.logits_end - runs.corrupted.logits_end
+    gain = 1.5 * runs.clean.logits_end - runs.corrupted.logits_end
     best, worst = ([[token] for token in end(1).tolist()] for end in (gain.argmax, gain.argmin))
     return dataclasses.replace(asked, correct=best, wrong=worst)
 

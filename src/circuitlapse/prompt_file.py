@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from circuitlapse.errors import TaskError
+from circuitlapse.types import MIN_PROMPTS
 
 PROMPTS = ("clean", "corrupted")
 ANSWERS = ("correct", "wrong")
 SEPARATOR = "|"
 """Between the answers of one CSV cell."""
+LISTED = 20
+"""Most bad rows that are listed; one mistake is often in every row."""
 
 _NOT_UTF8 = "is not UTF-8 text; save it as UTF-8"
 
@@ -56,16 +59,86 @@ def read_rows(path: Path) -> list[Row]:
         raise TaskError(f"{path}: {error}") from error
 
 
-def column_problem(path: Path) -> str:
-    """Return what is wrong with the columns of a file that exists, or ""; reads one row at most."""
-    try:
-        with _opened(path) as stream:
-            if path.suffix == ".csv":
-                return _header_problem(next(csv.reader(stream), []))
-            first = next(_read_jsonl(stream), None)
-    except UnicodeDecodeError:
-        return _NOT_UTF8
-    return f"line {first.line}: {first.problem}" if first and first.problem else ""
+def check_file(path: Path) -> None:
+    """Check what can be checked of a file before there is a tokenizer.
+
+    Raises:
+        TaskError: see `read_rows`; or rows break a rule, or there are too few of them.
+    """
+    rows = read_rows(path)
+    refuse_bad_rows(path, {row.line: _plain_problems(row) for row in rows})
+
+
+def refuse_bad_rows(path: Path, found: Mapping[int, Sequence[str]]) -> None:
+    """Refuse a file by what is wrong with each of its rows, by line.
+
+    Raises:
+        TaskError: with the first `LISTED` bad rows; or there are fewer than `MIN_PROMPTS` rows.
+    """
+    bad = [f"  line {line}: {'; '.join(what)}" for line, what in found.items() if what]
+    if bad:
+        more = [f"  and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
+        listing = "\n".join([*bad[:LISTED], *more])
+        raise TaskError(f"{path}: {len(bad)} of {len(found)} rows break a rule\n{listing}")
+    if len(found) < MIN_PROMPTS:
+        raise TaskError(
+            f"{path}: has {len(found)} prompt pairs, but a task needs at least {MIN_PROMPTS}, "
+            "the smallest n_prompts"
+        )
+
+
+def cell_problems(row: Row) -> list[str]:
+    """Return why the cells of a row cannot be read as prompts and answers."""
+    if row.problem:
+        return [row.problem]
+    return [
+        f"{column} must be {wanted}, found {row.cells[column]!r}"
+        for columns, wanted, fits in (
+            (PROMPTS, "text", _is_text),
+            (ANSWERS, 'text like " she" or a list of texts', _is_answers),
+        )
+        for column in columns
+        if not fits(row.cells[column])
+    ]
+
+
+def prompt_problem(side: str, text: str) -> str:
+    """Return what is wrong with a prompt, whatever the tokenizer, or ""."""
+    if not text.strip():
+        return f"{side} is empty"
+    if text[-1].isspace():
+        return f"{side} ends in a space, which belongs in front of the answers instead"
+    return ""
+
+
+def answers_of(row: Row, side: str) -> tuple[str, ...]:
+    """Return the answers in one cell, which is text or a list of texts."""
+    cell = row.cells[side]
+    return (cell,) if isinstance(cell, str) else tuple(cell)
+
+
+def _plain_problems(row: Row) -> list[str]:
+    if problems := cell_problems(row):
+        return problems
+    problems = [prompt_problem(side, row.cells[side]) for side in PROMPTS]
+    answers = {side: answers_of(row, side) for side in ANSWERS}
+    problems += [f"{side} has an empty answer" for side in ANSWERS if "" in answers[side]]
+    problems += [f"{side} has no answer" for side in ANSWERS if not answers[side]]
+    if row.cells["clean"] == row.cells["corrupted"]:
+        problems.append("clean and corrupted are the same")
+    correct, wrong = (set(answers[side]) - {""} for side in ANSWERS)
+    if both := sorted(correct & wrong):
+        shared = ", ".join(map(repr, both))
+        problems.append(f"{shared} is among the correct and the wrong answers")
+    return [problem for problem in problems if problem]
+
+
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str)
+
+
+def _is_answers(cell: Any) -> bool:
+    return _is_text(cell) or (isinstance(cell, list) and all(map(_is_text, cell)))
 
 
 def _opened(path: Path) -> TextIO:
@@ -116,12 +189,17 @@ def _header_problem(header: list[str]) -> str:
 
 def _missing(columns: Collection[str]) -> str:
     """Name the required columns that are not there, and the nearest that is."""
-    missing = [column for column in (*PROMPTS, *ANSWERS) if column not in columns]
+    needed = (*PROMPTS, *ANSWERS)
+    missing = [column for column in needed if column not in columns]
+    others = [column for column in columns if column not in needed]
     found = ", ".join(columns) or "nothing"
-    near = [_near(column, columns) for column in missing]
+    near = [_near(column, others) for column in missing]
     return f"no column {', '.join(near)} (found: {found})" if missing else ""
 
 
 def _near(column: str, columns: Collection[str]) -> str:
     close = difflib.get_close_matches(column, columns, n=1)
+    # "corrupt" is nearer to "corrupted" than to "correct", and is meant to be one of them
+    if close and difflib.get_close_matches(close[0], (*PROMPTS, *ANSWERS), n=1) != [column]:
+        close = []
     return f"'{column}' (is '{close[0]}' meant to be it?)" if close else f"'{column}'"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.errors import TaskError
-from circuitlapse.prompt_file import Row, column_problem, read_rows
+from circuitlapse.prompt_file import Row, check_file, read_rows, refuse_bad_rows
 
 
 def test_csv_cells_keep_their_spaces_and_answers_are_separated_by_bars(tmp_path: Path) -> None:
@@ -48,17 +48,67 @@ def test_another_separator_than_the_comma_is_pointed_out(
     file.write_text(separator.join(("clean", "corrupted", "correct", "wrong")) + "\n")
     with pytest.raises(TaskError, match=f"; put commas between them, not {name}$"):
         read_rows(file)
-    assert column_problem(file).endswith(f"not {name}")
 
 
-def test_the_columns_can_be_checked_without_reading_the_rows(tmp_path: Path) -> None:
-    table, lines, latin = (tmp_path / name for name in ("a.csv", "a.jsonl", "latin.csv"))
-    table.write_text("clean,corrupted,correct,wrong\nshort row\n")
-    assert column_problem(table) == ""
-    lines.write_text('\n{"clean": "a"}\n')
-    assert column_problem(lines).startswith("line 2: no column 'corrupted'")
-    latin.write_bytes("clean,corrupted,correct,wrong,\xe9\n".encode("latin-1"))
-    assert column_problem(latin) == "is not UTF-8 text; save it as UTF-8"
+def test_one_column_is_not_offered_for_two(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("clean,corrupt,answer,wrong\n")
+    with pytest.raises(TaskError) as error:
+        read_rows(file)
+    assert "no column 'corrupted' (is 'corrupt' meant to be it?), 'correct' (found:" in str(error)
+
+
+def test_rows_are_checked_as_far_as_that_needs_no_tokenizer(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = ["Mary is,John is, she, he"] * 10
+    bad = [
+        " ,John is, she, he",
+        "Mary is,John is ,, he",
+        "Mary is,Mary is, she| he, he",
+        "Mary is,John is, she",
+    ]
+    file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows, *bad]) + "\n")
+    with pytest.raises(TaskError) as error:
+        check_file(file)
+    assert str(error.value).splitlines() == [
+        f"{file}: 4 of 14 rows break a rule",
+        "  line 12: clean is empty",
+        "  line 13: corrupted ends in a space, which belongs in front of the answers instead; "
+        "correct has an empty answer",
+        "  line 14: clean and corrupted are the same; ' he' is among the correct and the wrong "
+        "answers",
+        "  line 15: has 3 cells, but line 1 names 4 columns; put text that has a comma between "
+        'two "',
+    ]
+    file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows]) + "\n")
+    check_file(file)
+    file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows[1:]]) + "\n")
+    with pytest.raises(TaskError, match="has 9 prompt pairs, but a task needs at least 10"):
+        check_file(file)
+
+
+def test_json_lines_are_checked_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text(
+        '{"clean": "a", "corrupted": "b", "correct": [], "wrong": " e"}\n'
+        '{"clean": 5, "corrupted": "b", "correct": " c", "wrong": " e"}\n'
+    )
+    with pytest.raises(TaskError) as error:
+        check_file(file)
+    assert str(error.value).splitlines()[1:] == [
+        "  line 1: correct has no answer",
+        "  line 2: clean must be text, found 5",
+    ]
+
+
+def test_of_very_many_bad_rows_the_first_are_listed() -> None:
+    found = {line: ["clean is empty"] * (line > 5) for line in range(2, 3006)}
+    with pytest.raises(TaskError) as error:
+        refuse_bad_rows(Path("mine.csv"), found)
+    head, *lines = str(error.value).splitlines()
+    assert head == "mine.csv: 3000 of 3004 rows break a rule"
+    assert lines[0] == "  line 6: clean is empty"
+    assert lines[19:] == ["  line 25: clean is empty", "  and 2980 more"]
 
 
 def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:

@@ -23,14 +23,26 @@ def test_a_value_from_the_command_line_is_named_as_such(workflow):
     assert "--config: circuits.threshold = 1.7" in message
 
 
+def with_row(workflow, row):
+    rows = "\n".join(["clean,corrupted,correct,wrong", row, *[row] * 9])
+    (workflow.folder / "mine.csv").write_text(rows)
+    task = {"name": "mine", "file": "mine.csv", "metric": "logit_diff"}
+    return workflow.write_config("mine.yaml", tasks=[task])
+
+
 @pytest.mark.parametrize("row", ["Mary,John", "Mary saw,Mary saw, him, it"])
 def test_a_file_of_prompts_with_a_bad_row_names_the_row(workflow, row):
-    (workflow.folder / "mine.csv").write_text(f"clean,corrupted,correct,wrong\n{row}\n")
-    task = {"name": "mine", "file": "mine.csv", "metric": "logit_diff"}
-    config = workflow.write_config("mine.yaml", tasks=[task])
+    message = message_of(workflow, config=with_row(workflow, row))
+    assert message.count("line 2:") == 1
+    assert "Traceback" not in message
+    assert "tasks[0].file = 'mine.csv'" in message
+
+
+def test_a_word_that_the_tokenizer_does_not_know_names_the_row(workflow):
+    config = with_row(workflow, "Xyzzy is,John is, she, he")
     target = "results-smoke/tasks/pocket/mine.parquet"
     message = workflow.run(target, config=config, ok=False)
     assert message.count("TaskError: ") == 1
-    assert message.count("line 2") == 1
+    assert message.count("line 2:") == 1
     assert "Traceback" not in message
     assert "mine.csv" in message

@@ -11,6 +11,8 @@ rule make_task:
         f"{PATHS.logs}/make_task/{{task}}.log",
     benchmark:
         f"{PATHS.benchmarks}/make_task/{{task}}.tsv"
+    # a mistake in a file of prompts shows before hours of training, not after
+    priority: 10
     conda:
         ENVIRONMENT
     threads: 1

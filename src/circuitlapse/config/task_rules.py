@@ -9,7 +9,8 @@ from typing import Any
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.problems import Problem, missing, nearest, shown
 from circuitlapse.config.tasks import BUILDERS, DRAWN_AT_RANDOM
-from circuitlapse.prompt_file import column_problem
+from circuitlapse.errors import TaskError
+from circuitlapse.prompt_file import check_file
 
 
 def task_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
@@ -44,8 +45,11 @@ def _file_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
 def _contents_problem(file: Path) -> str:
     if not file.is_file():
         return f"does not exist in {Path.cwd()}"
-    problem = column_problem(file)
-    return f"cannot be used: {problem}" if problem else ""
+    try:
+        check_file(file)
+    except TaskError as error:
+        return f"cannot be used: {str(error).removeprefix(f'{file}: ')}"
+    return ""
 
 
 def _builder_problems(where: KeyPath, task: dict[str, Any], builder: Any) -> Iterator[Problem]:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
-from circuitlapse.prompt_file import ANSWERS, PROMPTS, Row, read_rows
+from circuitlapse.prompt_file import Row, answers_of, cell_problems, read_rows, refuse_bad_rows
 from circuitlapse.tasks.base import Draft, Pair, Task
 from circuitlapse.tasks.doubts import warn_of_doubts
 from circuitlapse.tasks.encode import encode
 from circuitlapse.tasks.rules import problems
 from circuitlapse.tasks.vocabulary import Vocabulary
-from circuitlapse.types import MIN_PROMPTS, TASK_METRICS, Metric
+from circuitlapse.types import TASK_METRICS, Metric
 
 
 def build_custom_task(
@@ -46,7 +45,7 @@ def build_custom_task(
 
     Raises:
         UnknownNameError: if there is no such metric.
-        TaskError: if the file cannot be read, or rows break a rule (names every bad row),
+        TaskError: if the file cannot be read, or rows break a rule (names the first of them),
             or there are fewer than `MIN_PROMPTS` of them.
     """
     if metric not in TASK_METRICS:
@@ -77,53 +76,22 @@ def _limit(pairs: Sequence[Pair], *, n_prompts: int | None, seed: int) -> tuple[
 def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
     """Return the pairs of a file, or raise one error with the problems of all its rows."""
     rows = read_rows(path)
-    found = {row.line: _row_problems(row, vocabulary) for row in rows}
-    if bad := {line: what for line, what in found.items() if what}:
-        listing = "\n".join(f"  line {line}: {'; '.join(what)}" for line, what in bad.items())
-        raise TaskError(f"{path}: {len(bad)} of {len(rows)} rows cannot be used\n{listing}")
-    if len(rows) < MIN_PROMPTS:
-        raise TaskError(
-            f"{path}: has {len(rows)} prompt pairs, but a task needs at least {MIN_PROMPTS}, "
-            "the smallest n_prompts"
-        )
+    refuse_bad_rows(path, {row.line: _row_problems(row, vocabulary) for row in rows})
     pairs = {row.line: _pair(row) for row in rows}
     warn_of_doubts(path, pairs, vocabulary)
     return list(pairs.values())
 
 
 def _row_problems(row: Row, vocabulary: Vocabulary) -> list[str]:
-    if row.problem:
-        return [row.problem]
-    wrong_type = [
-        f"{column} must be {wanted}, found {row.cells[column]!r}"
-        for columns, wanted, fits in (
-            (PROMPTS, "text", _is_text),
-            (ANSWERS, 'text like " she" or a list of texts', _is_answers),
-        )
-        for column in columns
-        if not fits(row.cells[column])
-    ]
-    return wrong_type or problems(_pair(row), vocabulary)
-
-
-def _is_text(cell: Any) -> bool:
-    return isinstance(cell, str)
-
-
-def _is_answers(cell: Any) -> bool:
-    return _is_text(cell) or (isinstance(cell, list) and all(map(_is_text, cell)))
+    return cell_problems(row) or problems(_pair(row), vocabulary)
 
 
 def _pair(row: Row) -> Pair:
-    correct, wrong = (
-        (cell,) if isinstance(cell, str) else tuple(cell)
-        for cell in (row.cells[side] for side in ANSWERS)
-    )
     return Pair(
         clean=row.cells["clean"],
         corrupted=row.cells["corrupted"],
-        correct=correct,
-        wrong=wrong,
+        correct=answers_of(row, "correct"),
+        wrong=answers_of(row, "wrong"),
         template=str(row.cells.get("template") or ""),
         n_changed=None,
     )

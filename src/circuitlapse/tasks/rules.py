@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from circuitlapse.errors import TaskError
+from circuitlapse.prompt_file import prompt_problem
 from circuitlapse.tasks.base import Pair
 from circuitlapse.tasks.vocabulary import Vocabulary
 
@@ -47,10 +48,10 @@ def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
 
 
 def _prompt_problems(side: str, text: str, vocabulary: Vocabulary) -> Iterator[str]:
-    if not text.strip() or not vocabulary.ids(text):
+    if problem := prompt_problem(side, text):
+        yield problem
+    elif not vocabulary.ids(text):
         yield f"{side} is empty"
-    elif text[-1].isspace():
-        yield f"{side} ends in a space, which belongs in front of the answers instead"
     if not vocabulary.knows(text):
         unknown = ", ".join(repr(token) for token in vocabulary.unknown_parts(text))
         yield f"{side} has words that the tokenizer does not know: {unknown}"

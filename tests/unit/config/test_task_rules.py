@@ -7,7 +7,8 @@ import pytest
 
 @pytest.fixture
 def csv(tmp_path) -> str:
-    (tmp_path / "mine.csv").write_text("clean,corrupted,correct,wrong\n", encoding="utf-8")
+    rows = ["clean,corrupted,correct,wrong", *["Mary is,John is, she, he"] * 10]
+    (tmp_path / "mine.csv").write_text("\n".join(rows), encoding="utf-8")
     return "mine.csv"
 
 
@@ -32,6 +33,15 @@ def test_a_file_without_the_right_columns_is_found_before_anything_runs(errors, 
         "user.yaml: tasks[0].file = 'mine.csv' cannot be used: line 1 must name the columns: "
     )
     assert line.endswith("; put commas between them, not ';'.")
+
+
+def test_a_bad_row_is_found_before_anything_runs(errors, csv):
+    with Path(csv).open("a", encoding="utf-8") as file:
+        file.write("\nMary is,,,\n")
+    assert errors(f"tasks: [{{name: a, file: {csv}, metric: logit_diff}}]") == [
+        "user.yaml: tasks[0].file = 'mine.csv' cannot be used: 1 of 11 rows break a rule",
+        "  line 12: corrupted is empty; correct has an empty answer; wrong has an empty answer.",
+    ]
 
 
 def test_a_file_must_be_csv_or_jsonl(errors):

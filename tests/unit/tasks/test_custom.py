@@ -63,7 +63,7 @@ def test_every_bad_row_is_reported_at_once_with_its_line(pythia: Tokenizer, tmp_
     with pytest.raises(TaskError) as error:
         build(pythia, file)
     head, *lines = str(error.value).splitlines()
-    assert head == f"task mine: {file}: 5 of 7 rows cannot be used"
+    assert head == f"task mine: {file}: 5 of 7 rows break a rule"
     assert [line.split(":")[0].strip() for line in lines] == [f"line {n}" for n in (3, 5, 6, 7, 8)]
     assert "clean has 3 tokens and corrupted 4, but they must be equally long" in lines[0]
     assert (

@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitlapse.config.problems import schema_problems
 from circuitlapse.config.rules import rule_problems
-from circuitlapse.config.schedules import SCHEDULES
+from circuitlapse.config.schedules import SCHEDULES, TOKENS_PER_STEP
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import COMMAND_LINE, Source, place, read_sources, with_types
 from circuitlapse.config.tasks import BUILDERS
@@ -49,12 +49,16 @@ def _filled_in(written: dict[str, Any]) -> dict[str, Any]:
     """Add the values that depend on other keys; nothing is wrong with `written`."""
     seed = written.get("seed", Config.model_fields["seed"].default)
     steps = _steps(written) or written["steps"]
-    models = [
-        {"label": model["name"], **model, "steps": model.get("steps") or _steps(model) or steps}
-        for model in written["models"]
-    ]
+    models = [_filled_in_model(model, steps) for model in written["models"]]
     tasks = [_filled_in_task(task, seed) for task in written["tasks"]]
     return {**written, "steps": steps, "models": models, "tasks": tasks}
+
+
+def _filled_in_model(model: dict[str, Any], steps: Sequence[int]) -> dict[str, Any]:
+    filled = {"label": model["name"], **model}
+    if model.get("hub") is not None:
+        filled["hub"] = {"tokens_per_step": TOKENS_PER_STEP, **model["hub"]}
+    return {**filled, "steps": model.get("steps") or _steps(model) or steps}
 
 
 def _steps(section: Mapping[str, Any]) -> tuple[int, ...]:

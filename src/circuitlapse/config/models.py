@@ -61,10 +61,11 @@ class Hub(Section):
     )
     tokens_per_step: int = key(
         "Tokens that the model saw in one training step.",
-        TOKENS_PER_STEP,
         reruns="activations",
         ge=1,
         le=10**9,
+        examples=[4_194_304],
+        otherwise=f"{TOKENS_PER_STEP} for EleutherAI/pythia; required for others",
     )
 
     def source(self, step: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 from circuitlapse.config.across_rules import across_problems
@@ -29,6 +30,7 @@ def rule_problems(written: Written, known: Iterable[Problem]) -> Iterator[Proble
     for where, task in _entries(sound, "tasks"):
         yield from task_problems(where, task)
     yield from _one_text(sound.get("heads"))
+    yield from _results_folder(sound.get("results"))
 
 
 def _without(written: Written, known: Iterable[Problem]) -> Written:
@@ -76,3 +78,17 @@ def _one_text(heads: Any) -> Iterator[Problem]:
     given = heads if isinstance(heads, dict) else {}
     if given.get("text") is not None and given.get("dataset") is not None:
         yield Problem(("heads", "dataset"), "cannot stand beside heads.text; remove one of them.")
+    text = given.get("text")
+    if isinstance(text, str) and not Path(text).is_file():
+        what = "is not a file" if Path(text).exists() else f"does not exist in {Path.cwd()}"
+        yield Problem(("heads", "text"), f"{shown(text)} {what}.")
+
+
+def _results_folder(results: Any) -> Iterator[Problem]:
+    """Check that no file lies where the folder of results is to be."""
+    if not isinstance(results, str):
+        return
+    for path in (Path(results), *Path(results).parents):
+        if path.exists() and not path.is_dir():
+            what = "is a file" if path == Path(results) else f"lies below {path}, which is a file"
+            yield Problem(("results",), f"{shown(results)} {what}; it must be a folder, or free.")

@@ -129,8 +129,12 @@ def _rank(where: KeyPath, merged: dict[str, Any], sources: Sequence[Source]) -> 
         here = _at(owner, sources[rank].values)
         if here is not _ABSENT:
             both_mappings = isinstance(here, dict) and isinstance(value, dict)
-            return rank if both_mappings or here == value else len(sources)
+            return rank if both_mappings or _same(here, value) else len(sources)
     return len(sources)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or repr(one) == repr(other)  # nan is not equal to itself
 
 
 def _at(where: KeyPath, tree: Any) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.model_rules import REJECTED, Entry
-from circuitlapse.config.problems import Problem
+from circuitlapse.config.models import Training
+from circuitlapse.config.problems import Problem, shown
 from circuitlapse.config.schedules import PUBLISHED, PUBLISHED_BY, SCHEDULES
 
 Written = dict[str, Any]
@@ -20,12 +22,14 @@ def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
     training = written.get("training")
     saved = steps_in(training if isinstance(training, dict) else {}, "save_steps")
     yield from ascending(("training", "save_steps"), saved)
+    yield from _peak_reached(training, saved)
     yield from ascending(("steps",), steps_in(written, "steps"))
     for where, model in models:
         yield from ascending((*where, "steps"), steps_in(model, "steps"))
     done = set()
     for where, model in models:
         place, steps = analysed(written, where, model)
+        yield from _some_folder_there((*where, "hub"), model.get("hub"), steps)
         known, what = _known_steps(model, saved)
         if known and (place, what) not in done:
             done.add((place, what))
@@ -33,6 +37,32 @@ def step_problems(written: Written, models: list[Entry]) -> Iterator[Problem]:
     with_circuits = [entry for entry in models if entry[1].get("circuits", True) is True]
     lists = [analysed(written, where, model)[1] for where, model in with_circuits]
     yield from _shared_reference(written, [set(steps) for steps in lists if steps])
+
+
+def _peak_reached(training: Any, saved: Sequence[Any]) -> Iterator[Problem]:
+    """Check that the learning rate has reached its peak before training ends."""
+    given = training if isinstance(training, dict) else {}
+    steps = given.get("warmup_steps", Training.model_fields["warmup_steps"].default)
+    if saved and REJECTED not in (steps, saved[-1]) and 0 < saved[-1] <= steps:
+        yield Problem(
+            ("training", "warmup_steps"),
+            f"= {steps} must be smaller than {saved[-1]}, the last of training.save_steps: "
+            "the learning rate would not reach its peak.",
+        )
+
+
+def _some_folder_there(where: KeyPath, hub: Any, steps: Sequence[Any]) -> Iterator[Problem]:
+    """Check that there is a folder of at least one step."""
+    pattern = hub.get("folder") if isinstance(hub, dict) else None
+    if not isinstance(pattern, str) or not steps or REJECTED in steps:
+        return
+    folders = [pattern.replace("{step}", str(step)) for step in steps]
+    if not any(Path(folder).is_dir() for folder in folders):
+        yield Problem(
+            (*where, "folder"),
+            f"{shown(pattern)} is there for none of the steps; there is no folder {folders[0]}, "
+            "for example.",
+        )
 
 
 def steps_in(parent: Written, name: str) -> list[Any]:

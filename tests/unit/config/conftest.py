@@ -21,6 +21,7 @@ models:
     train: {layers: 2, heads: 2, d_model: 32}
 training:
   save_steps: [0, 10, 20]
+  warmup_steps: 5
 tasks:
   - name: ioi
 circuits: {threshold: 0.8}

@@ -23,7 +23,7 @@ def test_several_problems_come_in_one_error_in_the_order_of_the_files(errors):
     base = """
 circuits: {threshold: 2}
 tasks: [{name: ioy}, {name: sva, n_prompts: 3}]
-training: {save_steps: [0, 10]}
+training: {save_steps: [0, 10], warmup_steps: 5}
 steps: [0, 5]
 models: [{name: a, train: {layers: 2, heads: 3, d_model: 32}}]
 """
@@ -42,8 +42,9 @@ models: [{name: a, train: {layers: 2, heads: 3, d_model: 32}}]
 
 
 def test_a_model_without_steps_and_label_takes_those_of_the_run_and_its_name(load):
-    train = "train: {layers: 2, heads: 2, d_model: 32, seed: 5}"
-    config = load(f"models: [{{name: a, {train}}}, {{name: b, {train}, steps: [20], label: B}}]")
+    shape = "layers: 2, heads: 2, d_model: 32"
+    second = f"{{name: b, train: {{{shape}, seed: 5}}, steps: [20], label: B}}"
+    config = load(f"models: [{{name: a, train: {{{shape}}}}}, {second}]")
     assert [model.steps for model in config.models] == [(0, 10), (20,)]
     assert [model.label for model in config.models] == ["a", "B"]
     assert config.model("b").variant == "seed5"
@@ -58,7 +59,8 @@ def test_a_task_takes_its_builder_from_its_name_and_its_metric_from_its_builder(
 
 
 def test_a_task_with_a_file_takes_all_its_rows_and_has_no_builder(load, tmp_path):
-    (tmp_path / "mine.jsonl").touch()
+    row = '{"clean": "a", "corrupted": "b", "correct": " c", "wrong": " d"}\n'
+    (tmp_path / "mine.jsonl").write_text(10 * row)
     task = load("tasks: [{name: ioi, file: mine.jsonl, metric: prob_diff}]").task("ioi")
     assert (task.builder, task.file, task.metric) == (None, "mine.jsonl", Metric.PROB_DIFF)
     assert task.n_prompts is None
@@ -81,8 +83,9 @@ def test_a_key_of_a_task_that_is_null_counts_as_not_set(load):
 
 
 def test_without_a_choice_all_steps_exchange_circuits_and_the_last_lends_heads_to_the_others(load):
-    train = "train: {layers: 2, heads: 2, d_model: 32}"
-    config = load(f"models: [{{name: a, {train}}}, {{name: b, {train}, steps: [0, 10, 20]}}]")
+    first = "{name: a, train: {layers: 2, heads: 2, d_model: 32}}"
+    second = "{name: b, train: {layers: 2, heads: 2, d_model: 64}, steps: [0, 10, 20]}"
+    config = load(f"models: [{first}, {second}]")
     assert (config.transfer_steps("a"), config.transfer_steps("b")) == ((0, 10), (0, 10, 20))
     assert (config.swap_pairs("a"), config.swap_pairs("b")) == (((10, 0),), ((20, 0), (20, 10)))
     assert load("steps: [10]").swap_pairs("tiny") == ()

@@ -4,8 +4,11 @@ import pytest
 
 
 def models(*entries: str) -> str:
-    train = "train: {layers: 2, heads: 2, d_model: 32}"
-    return f"models: [{', '.join(f'{{{train}, {entry}}}' for entry in entries)}]"
+    trained = [
+        f"{{train: {{layers: 2, heads: 2, d_model: 32, seed: {seed}}}, {entry}}}"
+        for seed, entry in enumerate(entries)
+    ]
+    return f"models: [{', '.join(trained)}]"
 
 
 def test_two_models_cannot_have_one_name(errors):
@@ -33,6 +36,35 @@ def test_a_variant_repeats_a_model_that_is_no_variant(errors, original):
     ]
 
 
+def test_a_variant_needs_another_model(errors):
+    assert errors(models("name: a, variant_of: zz")) == [
+        "user.yaml: models[0].variant_of = 'zz' must be the name of a model that is no variant, "
+        "and there is none beside this one."
+    ]
+
+
+@pytest.mark.parametrize("kind", ["", "variant_of: a, "])
+def test_no_model_is_trained_twice(errors, load, kind):
+    shape = "layers: 2, heads: 2, d_model: 32"
+    first = f"{{name: a, train: {{{shape}}}}}"
+    twice = f"{{name: b, {kind}train: {{{shape}, seed: 1, data_seed: null}}}}"
+    assert errors(f"models: [{first}, {twice}]") == [
+        "user.yaml: models[1].train is the same model as models[0]; give it another seed, "
+        "data_seed or shape, or leave it out."
+    ]
+    for other in ("seed: 2", "data_seed: 1"):
+        load(f"models: [{first}, {{name: b, {kind}train: {{{shape}, {other}}}}}]")
+
+
+def test_a_variant_has_the_shape_of_its_original(errors):
+    first = "{name: a, train: {layers: 2, heads: 2, d_model: 32}}"
+    second = "{name: b, variant_of: a, train: {layers: 3, heads: 2, d_model: 32, seed: 2}}"
+    assert errors(f"models: [{first}, {second}]") == [
+        "user.yaml: models[1].train must have the shape of a, which it is a variant of "
+        "(layers: 2, heads: 2, d_model: 32); only seeds may differ."
+    ]
+
+
 @pytest.mark.parametrize(
     ("models", "expected"),
     [
@@ -43,7 +75,7 @@ def test_a_variant_repeats_a_model_that_is_no_variant(errors, original):
     ],
 )
 def test_all_models_are_analysed_at_the_reference_step(errors, load, models, expected):
-    entry = f"{{name: b, {models}train: {{layers: 2, heads: 2, d_model: 32}}}}"
+    entry = f"{{name: b, {models}train: {{layers: 2, heads: 2, d_model: 64}}}}"
     both = f"models: [{{name: a, train: {{layers: 2, heads: 2, d_model: 32}}}}, {entry}]\n"
     assert errors(f"{both}stability: {{reference_step: 5}}") == [
         "user.yaml: stability.reference_step = 5 is not a step at which all models have circuits; "
@@ -87,6 +119,25 @@ def test_steps_must_ascend(errors, first, second):
     assert errors(f"steps: [0, {first}, {second}]") == [f"user.yaml: steps[2] {what}"]
 
 
+@pytest.mark.parametrize(
+    ("training", "warmup"), [("warmup_steps: 20", 20), ("save_steps: [0, 5]", 5)]
+)
+def test_the_learning_rate_reaches_its_peak(errors, load, training, warmup):
+    assert errors(f"steps: [0]\ntraining: {{{training}}}")[0].endswith(
+        f": training.warmup_steps = {warmup} must be smaller than {warmup}, the last of "
+        "training.save_steps: the learning rate would not reach its peak."
+    )
+    assert load("training: {warmup_steps: 19}").training.warmup_steps == 19
+    load("training: {save_steps: [0]}\nsteps: [0]")
+
+
+def test_the_default_of_the_warm_up_counts_too(errors):
+    base = "steps: [0]\nmodels: [{name: a, train: {layers: 1, heads: 1, d_model: 8}}]\n"
+    base += "training: {save_steps: [0, 100]}\ntasks: [{name: ioi}]"
+    (problem,) = errors(base=base)
+    assert problem.startswith("base.yaml: training.warmup_steps = 100 must be smaller than 100")
+
+
 def test_saved_steps_must_ascend(errors):
     assert errors("training: {save_steps: [10, 0, 20]}") == [
         "user.yaml: training.save_steps[1] = 0 must be larger than 10 before it; "
@@ -96,7 +147,7 @@ def test_saved_steps_must_ascend(errors):
 
 def test_some_model_must_have_circuits(errors, load):
     first = "{name: a, circuits: false, train: {layers: 1, heads: 1, d_model: 8}}"
-    second = "{name: b, train: {layers: 1, heads: 1, d_model: 8}}"
+    second = "{name: b, train: {layers: 2, heads: 1, d_model: 8}}"
     assert errors(f"models: [{first}]") == [
         "user.yaml: models[0].circuits = false for every model; at least one must have "
         "circuits: true."
@@ -191,12 +242,39 @@ def test_a_step_that_pythia_was_not_published_at_gets_its_neighbours(errors):
     ]
 
 
-def test_the_steps_of_another_suite_and_of_a_folder_are_not_known_beforehand(errors):
-    olmo = "hub: {repo: allenai/OLMo-1B-hf, revision: 'step{step}-tokens'}"
-    folder = "hub: {repo: EleutherAI/pythia-70m, folder: '/data/step{step}'}"
+def test_the_steps_of_another_suite_and_of_a_folder_are_not_known_beforehand(errors, tmp_path):
+    repo = "repo: allenai/OLMo-1B-hf, tokens_per_step: 4194304"
+    olmo = f"hub: {{{repo}, revision: 'step{{step}}-tokens'}}"
+    (tmp_path / "step7").mkdir()
+    folder = f"hub: {{repo: EleutherAI/pythia-70m, folder: '{tmp_path}/step{{step}}'}}"
     models = published(f"name: a, {olmo}", f"name: b, {folder}")
     (problem,) = errors(f"steps: [7]\nzzz: 1\n{models}")
     assert problem.startswith("user.yaml: zzz")
+
+
+def test_a_folder_that_no_step_has_is_named(errors, load, tmp_path):
+    hub = "hub: {repo: EleutherAI/pythia-70m, folder: 'data/step{step}'}"
+    models = published(f"name: a, {hub}, steps: [5, 7]")
+    assert errors(models) == [
+        "user.yaml: models[0].hub.folder = 'data/step{step}' is there for none of the steps; "
+        "there is no folder data/step5, for example."
+    ]
+    (tmp_path / "data/step7").mkdir(parents=True)
+    load(models)
+
+
+@pytest.mark.parametrize("more", ["", ", folder: 'step{step}'"])
+def test_only_of_pythia_it_is_known_how_much_text_a_step_is(errors, load, tmp_path, more):
+    (tmp_path / "step0").mkdir()
+    hub = f"repo: me/mine{more}"
+    assert errors(published(f"name: a, steps: [0], hub: {{{hub}}}")) == [
+        "user.yaml: models[0].hub.tokens_per_step is missing: Tokens that the model saw in one "
+        "training step. For example 'tokens_per_step: 4194304'."
+    ]
+    config = load(published(f"name: a, steps: [0], hub: {{{hub}, tokens_per_step: 6}}"))
+    assert config.tokens_per_step("a") == 6
+    config = load(published(f"name: a, steps: [0], {HUB}"))
+    assert config.tokens_per_step("a") == 1024 * 2048
 
 
 def test_every_step_needs_a_revision_of_its_own(errors):
@@ -213,7 +291,29 @@ def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
     ]
 
 
-def test_text_for_heads_comes_from_one_place(errors):
+def test_text_for_heads_is_a_file(errors, tmp_path):
+    (tmp_path / "texts").mkdir()
+    assert errors("heads: {text: my.txt}") == [
+        f"user.yaml: heads.text = 'my.txt' does not exist in {tmp_path}."
+    ]
+    assert errors("heads: {text: texts}") == ["user.yaml: heads.text = 'texts' is not a file."]
+
+
+@pytest.mark.parametrize(
+    ("results", "what"),
+    [("README.md", "is a file"), ("README.md/a/b", "lies below README.md, which is a file")],
+)
+def test_no_file_lies_where_results_go(errors, load, tmp_path, results, what):
+    (tmp_path / "README.md").touch()
+    assert errors(f"results: {results}") == [
+        f"user.yaml: results = '{results}' {what}; it must be a folder, or free."
+    ]
+    (tmp_path / "there").mkdir()
+    load("results: there/new")
+
+
+def test_text_for_heads_comes_from_one_place(errors, tmp_path):
+    (tmp_path / "my.txt").touch()
     assert errors("heads: {text: my.txt, dataset: a/b}") == [
         "user.yaml: heads.dataset cannot stand beside heads.text; remove one of them."
     ]

@@ -32,6 +32,16 @@ def test_a_value_from_the_command_line_is_blamed_on_it(errors):
     ]
 
 
+def test_a_value_that_is_not_equal_to_itself_is_blamed_on_its_file(errors):
+    assert errors("circuits: {threshold: .nan}\nsteps: [0, .nan]") == [
+        "user.yaml: circuits.threshold = NaN must be a number, above 0 and at most 1.",
+        "user.yaml: steps[1] = NaN must be a whole number, at least 0.",
+    ]
+    assert errors("", "circuits={threshold: .nan}") == [
+        "--config: circuits.threshold = NaN must be a number, above 0 and at most 1."
+    ]
+
+
 def test_a_list_from_the_command_line_replaces_the_list_of_a_file(errors):
     assert errors("", "steps=[0, 11]") == [
         "--config: steps[1] = 11 is not a saved step; nearest are 10 and 20."

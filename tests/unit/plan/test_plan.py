@@ -195,7 +195,7 @@ def test_the_report_names_what_does_not_fit(root):
 def test_an_unknown_gpu_or_model_is_named_with_those_that_are_known(root):
     with pytest.raises(UnknownNameError, match="did you mean 'a100'"):
         gpu_called("a10")
-    hub = {"repo": "allenai/OLMo-1B-hf", "folder": "/data/step{step}"}
+    hub = {"repo": "allenai/OLMo-1B-hf", "tokens_per_step": 4_194_304}
     config = config_of(root, "pythia", models=[{"name": "olmo", "hub": hub}])
     with pytest.raises(UnknownNameError, match="EleutherAI/pythia-70m"):
         shape_of(config.models[0])

@@ -31,15 +31,19 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
         dtype: `float32`, `bfloat16` or `float64`.
 
     Raises:
-        ModelError: if the folder lacks a file or holds a broken one, the device is not there,
-            or the architecture is not one that the
-            circuit engine understands; the message says which.
+        ModelError: if the folder is not there, lacks a file or holds a broken one, the device is
+            not there, or the architecture is not one that the circuit engine understands; the
+            message says which.
     """
+    if not Path(path).is_dir():
+        raise ModelError(
+            f"{path}: there is no such folder; expected one laid out like a hub snapshot "
+            f"(a relative path starts in {Path.cwd()}); names on a hub are not fetched"
+        )
     for name in (CONFIG, *weight_files(path)):
         if not (Path(path) / name).is_file():
             raise ModelError(
-                f"{path}: no {name}; expected a local folder laid out like a hub snapshot; "
-                f"{REMEDY}; names on a hub are not fetched"
+                f"{path}: no {name}; expected a local folder laid out like a hub snapshot; {REMEDY}"
             )
     if dtype not in DTYPES:
         raise ModelError(unknown_name("dtype", dtype, DTYPES))

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 def evaluate_circuits(
     model: TransformerBridge,
     pairs: PromptPairs,
-    circuits: Sequence[Circuit],
+    circuits: Sequence[Circuit] | Circuit,
     *,
     metric: str,
     ablation: str = "corrupted",
@@ -55,7 +55,7 @@ def evaluate_circuits(
     Args:
         model: from `load_model`.
         pairs: the prompts.
-        circuits: circuits of this model's graph.
+        circuits: circuits of this model's graph, or one alone.
         metric: `logit_diff` (logits), `prob_diff` (probability) or `kl_divergence` (nats).
         ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over all
             clean prompts and positions).
@@ -72,6 +72,7 @@ def evaluate_circuits(
     """
     limits = Limits(batch_size, memory_mb)
     graph = model_graph(model)
+    circuits = [circuits] if isinstance(circuits, Circuit) else circuits
     for circuit in circuits:
         if circuit.graph != graph:
             raise ValueError(f"a circuit of {circuit.graph} cannot run in a model with {graph}")

@@ -12,6 +12,7 @@ from numpy import ndarray
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import REMAKE, ArtifactError
+from circuitlapse.io.absent import refuse_absent
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.tasks.vocabulary import Vocabulary
 
@@ -23,8 +24,9 @@ def read_tokens(path: str | Path) -> UInt16[ndarray, " token"]:
     """Read the token ids of a corpus.
 
     Raises:
-        ArtifactError: if the file is broken.
+        ArtifactError: if the file is not there, or broken.
     """
+    refuse_absent(path)
     try:
         tokens: ndarray = np.load(path)
     except (ValueError, EOFError, OSError) as error:
@@ -36,8 +38,9 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     """Read a tokenizer of the `tokenizers` library.
 
     Raises:
-        ArtifactError: if the file is broken.
+        ArtifactError: if the file is not there, or broken.
     """
+    refuse_absent(path)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more special

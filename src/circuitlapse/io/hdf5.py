@@ -12,6 +12,7 @@ import numpy as np
 from numpy import ndarray
 
 from circuitlapse.errors import REMAKE, ArtifactError
+from circuitlapse.io.absent import refuse_absent
 from circuitlapse.io.atomic import atomic_path
 
 
@@ -75,6 +76,7 @@ def read_hdf5(
         ArtifactError: naming the file and the dataset that is missing, or whose axes or
             number type are not the expected ones.
     """
+    refuse_absent(path)
     try:
         with h5py.File(path) as file:
             arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}

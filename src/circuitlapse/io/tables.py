@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from circuitlapse.errors import REMAKE, ArtifactError
+from circuitlapse.io.absent import refuse_absent
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.schemas import Schema
 
@@ -85,6 +86,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
+    refuse_absent(path)
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from circuitlapse.errors import REMAKE, ArtifactError, TaskError
+from circuitlapse.io.absent import refuse_absent
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus import read_tokenizer_of
 from circuitlapse.tasks.base import COLUMNS, Task, to_frame
@@ -50,9 +51,10 @@ def read_task(path: str | Path) -> Task:
     """Read a task and check that it is what was written.
 
     Raises:
-        ArtifactError: if the file is no task, or its content does not have the hash that was
-            written with it.
+        ArtifactError: if the file is not there or is no task, or its content does not have the
+            hash that was written with it.
     """
+    refuse_absent(path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:

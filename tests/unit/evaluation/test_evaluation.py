@@ -37,6 +37,8 @@ def test_all_edges_are_the_clean_model_and_none_the_corrupted_one(
     plain = GPTNeoXForCausalLM.from_pretrained(random_folder).eval()
     ends = [Circuit.full(Graph(3, 2)), Circuit.empty(Graph(3, 2))]
     values = evaluate_circuits(random_model, random_pairs, ends, metric=metric)
+    alone = evaluate_circuits(random_model, random_pairs, ends[1], metric=metric)
+    np.testing.assert_allclose(alone, values[1:], rtol=1e-6)
     for row, tokens in zip(values, (random_pairs.clean, random_pairs.corrupted), strict=True):
         with torch.no_grad():
             logits = plain(tokens).logits[range(9), random_pairs.end]

@@ -256,6 +256,8 @@ def test_untrained_models_are_looked_at_one_by_one():
     measured = "0.007 to 0.02, chance is 0.00691"
     assert verdict_of("untrained_induction", run) == ("fail", measured)
     assert verdict_of("untrained_prev_token", run) == ("not_applicable", "")
+    alone = run_with(components=heads_of("induction", {"b": 0.02}))
+    assert verdict_of("untrained_induction", alone) == ("fail", "0.02, chance is 0.00691")
     run = run_with(components=heads_of("induction", {"a": 0.007}, step=5))
     assert verdict_of("untrained_induction", run) == ("not_applicable", "")
 

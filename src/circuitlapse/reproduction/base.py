@@ -93,6 +93,12 @@ def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]
         yield given | {"measured": measured, "verdict": str(verdict), "source": one.source}
 
 
+def span(values: pd.Series) -> str:
+    """Return the smallest to the largest of some values; one where they do not differ."""
+    ends = [f"{value:.3g}" for value in (values.min(), values.max())]
+    return " to ".join(dict.fromkeys(ends))
+
+
 def reaches(rows: pd.DataFrame, step: int) -> bool:
     """Return whether any row is of `step` or later."""
     return not rows.empty and bool(rows["step"].max() >= step)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from circuitlapse.reproduction.base import END, FEW, NOTHING, Found, Run, reaches, untrained
+from circuitlapse.reproduction.base import END, FEW, NOTHING, Found, Run, reaches, span, untrained
 
 EARLY = 10_000
 """Where IOI accuracy dips below chance, it does so before this step."""
@@ -103,7 +103,7 @@ def unable(builder: str, bound: float) -> Callable[[Run], Found]:
             return NOTHING
         allowed = np.fmax(bound, 3 * rows["se"])
         value = rows["value"]
-        measured = f"{value.min():.3g} to {value.max():.3g}, se up to {rows['se'].max():.2g}"
+        measured = f"{span(value)}, se up to {rows['se'].max():.2g}"
         return Found(measured, bool((value.abs() <= allowed).all()))
 
     return test

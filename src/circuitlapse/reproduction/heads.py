@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from circuitlapse.component_choice import attention_chance
-from circuitlapse.reproduction.base import END, NOTHING, Found, Run, reaches, untrained
+from circuitlapse.reproduction.base import END, NOTHING, Found, Run, reaches, span, untrained
 
 
 def heads_have_roles(
@@ -66,7 +66,7 @@ def attends_by_chance(score: str, within: float) -> Callable[[Run], Found]:
             return NOTHING
         chance = attention_chance(score, run.length)
         agrees = (means / chance - 1).abs().max() <= within
-        measured = f"{means.min():.3g} to {means.max():.3g}, chance is {chance:.3g}"
+        measured = f"{span(means)}, chance is {chance:.3g}"
         return Found(measured, bool(agrees))
 
     return test

@@ -51,13 +51,19 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
         by_model.to_frame().to_string(float_format="{:.1f}".format),
         "",
         f"Together {frame['hours'].sum():.1f} GPU-hours; tables and figures take minutes.",
-        f"Downloads {download_gb(config):.0f} GB; on the disk at once at most "
-        f"{checkpoints_gb(config):.0f} GB of checkpoints, {activations_gb(config):.0f} GB of "
+        f"Downloads: {_size(download_gb(config))}; on the disk at once at most "
+        f"{_size(checkpoints_gb(config))} of checkpoints, {_size(activations_gb(config))} of "
         "activations.",
     ]
+    if any(model.train for model in config.models):
+        lines.append("Not counted: training on the CPU, one job per model.")
     if large := _too_large(frame, gpu):
         lines.append(f"Too large for this GPU: {', '.join(large)}.")
     return "\n".join([*lines, "An estimate, good to a factor of two; docs/plan.md says how."])
+
+
+def _size(gb: float) -> str:
+    return f"{gb:.0f} GB" if gb >= 1 else f"{1000 * gb:.0f} MB" if gb > 0 else "none"
 
 
 def _too_large(frame: pd.DataFrame, gpu: Gpu) -> list[str]:

@@ -127,11 +127,12 @@ def _loads(pairs: Sequence[tuple[int, int]]) -> int:
 
 def download_gb(config: Config) -> float:
     """Return how much is fetched: every step of every published model."""
-    return sum(
+    sizes = [
         shape_of(model).stored_gb * len(model.steps)
         for model in config.models
         if model.hub is not None and model.hub.folder is None
-    )
+    ]
+    return sum(sizes, 0.0)
 
 
 def checkpoints_gb(config: Config) -> float:

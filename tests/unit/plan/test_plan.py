@@ -192,6 +192,22 @@ def test_the_report_names_what_does_not_fit(root):
     assert "Too large" not in report(config, GPUS["h200"], name="h200")
 
 
+def test_the_report_on_a_small_run_is_in_mb_and_says_that_training_is_not_in_it(root):
+    config = config_of(root, "smoke")
+    text = report(config, GPUS["a100"], name="a100")
+    weights = 3 * config_checkpoint_bytes()
+    assert f"Downloads: none; on the disk at once at most {weights / 1e6:.0f} MB of" in text
+    assert "Not counted: training on the CPU, one job per model." in text
+    published = report(config_of(root, "pythia-quick"), GPUS["a100"], name="a100")
+    assert "Downloads: 6 GB; " in published  # 12 x 0.23 x 2
+    assert "training" not in published
+
+
+def config_checkpoint_bytes() -> int:
+    """Two layers 64 wide, 500 tokens: 12 d^2 + 13 d per layer, embeddings and last LayerNorm."""
+    return 4 * (2 * (12 * 64**2 + 13 * 64) + 2 * 500 * 64 + 2 * 64)
+
+
 def test_an_unknown_gpu_or_model_is_named_with_those_that_are_known(root):
     with pytest.raises(UnknownNameError, match="did you mean 'a100'"):
         gpu_called("a10")

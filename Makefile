@@ -3,6 +3,7 @@
 # make figure FIG=transfer         one figure, and what it needs
 # make unlock  what to do when Snakemake says that the folder is locked, after a run was killed
 # make cluster, make restart-cluster                         the same on Slurm, see docs/cluster.md
+# make help    these lines
 # make test    everything that CI checks                     make lint     only style and types
 # CORES=8 uses more cores; CONFIG=config/mine.yaml another configuration.
 
@@ -21,11 +22,14 @@ ASK := $(BIN)/python -m circuitlapse.config
 # While it makes a report Snakemake cannot look up the sizes of files, and warns of that.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo plan figure report unlock cluster restart-cluster test lint
+.PHONY: demo help plan figure report unlock cluster restart-cluster test lint
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
 	$(SNAKEMAKE) --cores $(CORES)
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \
@@ -36,8 +40,8 @@ plan: $(READY)
 	@$(BIN)/python -m circuitlapse.plan --gpu $(GPU) $(if $(CONFIG),"$(CONFIG)")
 
 figure: $(READY)
-	results=$$($(ASK) --results $(if $(CONFIG),"$(CONFIG)")) && \
-	$(SNAKEMAKE) --cores $(CORES) "$$results/figures/$(FIG).pdf" "$$results/figures/$(FIG).png"
+	@figure=$$($(ASK) --figure "$(FIG)" $(if $(CONFIG),"$(CONFIG)")) && \
+	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
 
 unlock: $(READY)
 	$(SNAKEMAKE) --cores 1 --unlock

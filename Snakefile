@@ -1,5 +1,6 @@
 """Circuitlapse: a time-lapse of circuits across training and scale. Stages from top to bottom."""
 
+import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -44,6 +45,11 @@ localrules:
     swaps,
     tables,
     figures,
+
+
+onsuccess:
+    if said := where_to_look():
+        print(said, file=sys.stderr)
 
 
 rule models:

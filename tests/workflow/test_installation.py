@@ -76,6 +76,44 @@ def test_the_configuration_is_checked_first_and_its_path_may_have_a_space(stand_
         assert (done.returncode == 0) == started
 
 
+def test_help_is_one_line_per_command():
+    done = run("make", "--no-print-directory", "help", cwd=ROOT)
+    targets = ("demo", "plan", "figure", "unlock", "cluster", "test")
+    for target, line in zip(("demo", "plan", "figure"), done.stdout.splitlines(), strict=False):
+        assert line.startswith(f"make {target} ")
+    assert all(f"make {target}" in done.stdout for target in targets)
+    assert "PYTHON" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("figure", "path"),
+    [
+        ("transfer", "results-smoke/figures/transfer"),
+        ("circuit_diagram/pocket-tiny/ioi/step100",) * 2,
+        ("foo", ""),
+        ("", ""),
+        ("circuit_diagram/pocket-tiny/ioi/step200", ""),  # saved, but not analysed
+    ],
+)
+def test_one_figure_is_made_or_the_known_ones_are_named(stand_in, figure, path):
+    folder = stand_in("snakemake")
+    stand_in("python", f'exec {sys.executable} "$@"')
+    config = "CONFIG=config/smoke.yaml"
+    make = ("make", "-o", ".venv/.ready", f"BIN={folder}", config, f"FIG={figure}", "figure")
+    done = run(*make, cwd=ROOT)
+    if path:
+        assert f"{path}.pdf " in done.stdout, done.stderr
+        assert done.stdout.endswith(f"{path}.png\n")
+    else:
+        assert done.returncode != 0
+        assert "results-smoke" not in done.stdout
+        assert f"unknown figure '{figure}'; " in done.stderr
+        assert (
+            "transfer_tasks); diagrams are named like circuit_diagram/pocket-tiny/sva/step400\n"
+            in done.stderr
+        )
+
+
 def test_a_locked_folder_is_unlocked_with_the_configuration_it_belongs_to(stand_in):
     folder = stand_in("snakemake")
     make = ("make", "-o", ".venv/.ready", f"BIN={folder}", "CONFIG=config/smoke.yaml", "unlock")

@@ -113,6 +113,22 @@ def test_logs_say_what_was_done(finished):
     assert "tasks: 2/2" in (logs / "discover_circuit/pocket-tiny/step400.log").read_text()
 
 
+def test_a_run_ends_with_where_to_look(copied):
+    """Once, although every job starts Snakemake anew; and not before all figures are there."""
+    figures = copied.folder / RESULTS / "figures"
+    for name in ("swaps", "transfer"):
+        (figures / f"{name}.png").unlink()
+    said = (
+        "Figures are in results-smoke/figures; all on one page: "
+        'make report CONFIG="config/smoke.yaml"\n'
+    )
+    assert "make report" not in copied.run(f"{RESULTS}/figures/swaps.png")
+    assert "make report" not in copied.run("--dry-run")
+    output = copied.run()
+    assert output.count(said) == 1
+    assert output.count("make report") == 1
+
+
 def test_a_second_run_does_nothing(finished):
     assert finished.jobs() == {}
 

@@ -1,13 +1,14 @@
 """The checked configuration, the paths, and the only functions of the workflow."""
 
 import re
+from os.path import relpath
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError
-from circuitlapse.paths import Paths
+from circuitlapse.paths import FIGURES, Paths
 
 
 def checked_config():
@@ -33,12 +34,6 @@ VARIANTS = {
 }
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
-FIGURES = ["behaviour", "circuits", "faithfulness"]
-FIGURES += ["components", "components_per_model", "tertiary_heads", "ioi_components"]
-FIGURES += ["algorithm", "greater_than"]
-FIGURES += ["circuit_sizes", "size_and_performance", "size_correlation", "seeds"]
-FIGURES += ["stability", "stability_edges", "stability_reference"]
-FIGURES += ["transfer", "transfer_tasks", "swaps", "faithfulness_over_training"]
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 # CUDA takes memory of the host, but what a forward pass holds lies on the GPU then
@@ -70,13 +65,26 @@ def per_step(template, models=ANALYSED, **values):
 
 
 def diagrams(template):
-    """Return the paths of the diagrams that are always drawn: the largest model's last step."""
+    """Return the paths of the diagrams that are always drawn: the last model's last step."""
     last = [model for model in ANALYSED if not model.variant_of][-1:]
     return [
         path
         for model in last
         for path in expand(template, model=model.name, task=TASKS, step=model.steps[-1])
     ]
+
+
+def where_to_look():
+    """Return where the figures are, and how to get them on one page; nothing before all are."""
+    if not all(
+        Path(path).exists() for path in expand(PATHS.figure_png, figure=FIGURES)
+    ):
+        return ""
+    files = [relpath(file) for file in workflow.config_settings.configfiles]
+    config = "".join(f' CONFIG="{file}"' for file in files)
+    # make takes one file
+    page = f"; all on one page: make report{config}" if len(files) < 2 else ""
+    return f"Figures are in {Path(PATHS.figure_png).parent}{page}"
 
 
 def per_model(template):

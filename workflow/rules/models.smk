@@ -51,6 +51,6 @@ rule train_suite:
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
         recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
     message:
-        "Train {wildcards.model}"
+        "Train {wildcards.model}; how far it is, and the time left: {log}"
     script:
         "../../scripts/train_suite.py"

@@ -4,7 +4,7 @@ python -m circuitlapse.config                    print the JSON schema, as YAML
 python -m circuitlapse.config --write            write it, and the tables of config/README.md
 python -m circuitlapse.config --check [FILE]     say what is wrong, if anything
 python -m circuitlapse.config --report [FILE]    print where `make report` puts its page
-python -m circuitlapse.config --results [FILE]   print the folder of results
+python -m circuitlapse.config --figure NAME [FILE]   print the path of a figure, without ending
 
 FILE is read on top of config/config.yaml.
 """
@@ -20,8 +20,8 @@ from circuitlapse.config.document import schema_text, with_tables
 from circuitlapse.config.load import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
-from circuitlapse.errors import ConfigError
-from circuitlapse.paths import Paths
+from circuitlapse.errors import ConfigError, unknown_name
+from circuitlapse.paths import FIGURES, Paths
 
 DEFAULT = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {SCHEMA} and {README}")
     parser.add_argument("--check", nargs="*", metavar="FILE", type=Path, help="look for problems")
     parser.add_argument("--report", nargs="*", metavar="FILE", type=Path, help="print a path")
-    parser.add_argument("--results", nargs="*", metavar="FILE", type=Path, help="print a folder")
+    parser.add_argument("--figure", nargs="+", metavar=("NAME", "FILE"), help="print a path")
     asked = parser.parse_args()
     if asked.write:
         SCHEMA.write_text(schema_text(), encoding="utf-8")
@@ -44,8 +44,9 @@ def main() -> None:
         checked([DEFAULT, *asked.check])
     elif asked.report is not None:
         print(Paths(checked([DEFAULT, *asked.report]).results).report)
-    elif asked.results is not None:
-        print(checked([DEFAULT, *asked.results]).results)
+    elif asked.figure is not None:
+        name, *files = asked.figure
+        print(figure_path(name, checked([DEFAULT, *map(Path, files)])))
     else:
         print(schema_text(), end="")
 
@@ -59,6 +60,21 @@ def checked(files: Sequence[Path]) -> Config:
         return load_config(merged_values(sources), files)
     except ConfigError as error:
         sys.exit(f"ConfigError: {error}")
+
+
+def figure_path(name: str, config: Config) -> str:
+    """Return the path of a figure without its ending, or end with the names there are."""
+    diagrams = [
+        f"circuit_diagram/{model.name}/{task.name}/step{step}"
+        for model in config.models
+        if model.circuits
+        for task in config.tasks
+        for step in model.steps
+    ]
+    if name not in diagrams and name not in FIGURES:
+        known = unknown_name("figure", name, FIGURES)
+        sys.exit(f"{known}; diagrams are named like {diagrams[-1]}")
+    return Paths(config.results).figure_pdf.format(figure=name).removesuffix(".pdf")
 
 
 if __name__ == "__main__":

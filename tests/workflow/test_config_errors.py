@@ -1,4 +1,5 @@
 import pytest
+import yaml
 
 
 def message_of(workflow, *arguments, config="config/smoke.yaml"):
@@ -16,6 +17,23 @@ def test_every_problem_is_reported_before_any_job_and_without_a_traceback(workfl
     assert "tasks[0].n_promts is not a known key; did you mean 'n_prompts'?" in message
     assert "Traceback" not in message
     assert not (workflow.folder / "results-smoke").exists()
+
+
+@pytest.mark.parametrize(
+    ("circuit", "words"),
+    [
+        ("pocket-tiny/sva/step7", "step 7 to draw; the analysed steps of pocket-tiny are {steps}"),
+        ("pocket-nano/sva/step0", "model pocket-nano to draw; the analysed models are {models}"),
+        ("pocket-tiny/svo/step0", "task svo to draw; the analysed tasks are {tasks}"),
+    ],
+)
+def test_a_diagram_of_what_is_not_analysed_is_refused_before_any_job(workflow, circuit, words):
+    written = yaml.safe_load((workflow.folder / "config/smoke.yaml").read_text())
+    named = {key: ", ".join(one["name"] for one in written[key]) for key in ("models", "tasks")}
+    steps = written["models"][0].get("steps", written["steps"])
+    words = words.format(steps=", ".join(map(str, steps)), **named)
+    message = message_of(workflow, f"results-smoke/figures/circuit_diagram/{circuit}.pdf")
+    assert f"there is no circuit of {words}" in message
 
 
 def test_a_value_from_the_command_line_is_named_as_such(workflow):

@@ -87,6 +87,22 @@ def where_to_look():
     return f"Figures are in {Path(PATHS.figure_png).parent}{page}"
 
 
+def tables_of_a_diagram(wildcards):
+    """Return the tables that a diagram is drawn from, or stop where there is no such circuit."""
+    steps = {model.name: [str(step) for step in model.steps] for model in ANALYSED}
+    choices = {"model": [*steps], "task": TASKS, "step": steps.get(wildcards.model, [])}
+    for wildcard, names in choices.items():
+        asked = wildcards.get(wildcard)
+        if asked not in names:
+            whose = f" of {wildcards.model}" if wildcard == "step" else ""
+            raise WorkflowError(
+                f"there is no circuit of {wildcard} {asked} to draw; "
+                f"the analysed {wildcard}s{whose} are {', '.join(names)}"
+            )
+    tables = {"edges": "circuit_edges", "roles": "roles", "summary": "circuit_summary"}
+    return {name: PATHS.table.format(table=table) for name, table in tables.items()}
+
+
 def per_model(template):
     """Return one path for every model that has circuits."""
     return expand(template, model=[model.name for model in ANALYSED])

@@ -24,6 +24,7 @@ rule plot_algorithm:
         runtime=minutes(10),
     params:
         labels=LABELS,
+        task=IOI,
         min_step=CONFIG.figures.min_step,
     message:
         "Draw the consistency of the IOI algorithm"
@@ -55,6 +56,7 @@ rule plot_greater_than:
         runtime=minutes(10),
     params:
         labels=LABELS,
+        task=GREATER_THAN,
         min_step=CONFIG.figures.min_step,
     message:
         "Draw the checks of the Greater-Than algorithm"
@@ -94,8 +96,7 @@ rule plot_swaps:
 
 rule plot_circuit_diagram:
     input:
-        edges=PATHS.table.format(table="circuit_edges"),
-        roles=PATHS.table.format(table="roles"),
+        unpack(tables_of_a_diagram),
     output:
         pdf=PATHS.diagram_pdf,
         png=report(
@@ -108,6 +109,11 @@ rule plot_circuit_diagram:
         f"{PATHS.logs}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.log",
     benchmark:
         f"{PATHS.benchmarks}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.tsv"
+    wildcard_constraints:
+        # any: the input says what is wrong with a name or step that is not analysed
+        model="[^/]+",
+        task="[^/]+",
+        step="[^/]+",
     conda:
         ENVIRONMENT
     threads: 1

@@ -2,7 +2,7 @@
 
 from circuitlapse.figures.algorithm import algorithm_figure
 from circuitlapse.figures.behaviour import behaviour_figure
-from circuitlapse.figures.circuit_diagram import circuit_diagram
+from circuitlapse.figures.circuit_diagram import circuit_diagram, why_no_edge
 from circuitlapse.figures.circuits import circuits_figure
 from circuitlapse.figures.components import components_figure
 from circuitlapse.figures.components_per_model import (
@@ -46,4 +46,5 @@ __all__ = [
     "tertiary_heads_figure",
     "transfer_figure",
     "transfer_tasks_figure",
+    "why_no_edge",
 ]

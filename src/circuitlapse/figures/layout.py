@@ -11,7 +11,7 @@ import pandas as pd
 
 SWEEPS = 24
 """Times that the order within rows is improved, downwards and upwards in turn."""
-ROW_IN = 0.52
+ROW_IN = 0.7
 """Height of a row."""
 MANY = 14
 """From so many nodes in a row on, their names are smaller."""

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from circuitlapse.figures.circuit_diagram import ROLE_COLOURS, circuit_diagram
+from circuitlapse.figures.circuit_diagram import (
+    PORT_COLOURS,
+    ROLE_COLOURS,
+    circuit_diagram,
+    why_no_edge,
+)
 from circuitlapse.figures.layout import place_nodes
 
 EDGES = pd.DataFrame(
@@ -49,7 +56,7 @@ def test_every_edge_is_an_arrow_and_negative_ones_are_dashed(axes):
     assert len(arrows) == len(EDGES)
     assert [arrow.get_linestyle() for arrow in arrows].count("dashed") == 1
     widest = max(arrows, key=lambda arrow: arrow.get_linewidth())
-    assert to_hex(widest.get_edgecolor()) == "#555555"
+    assert to_hex(widest.get_edgecolor()) == PORT_COLOURS[""].lower()
 
 
 def test_the_legend_names_only_what_is_there(axes):
@@ -60,8 +67,8 @@ def test_the_legend_names_only_what_is_there(axes):
         "into keys",
         "into values",
         "into MLP or logits",
-        "supports the answer",
-        "works against it",
+        "of any colour: supports the answer",
+        "of any colour: works against it",
         "name mover",
     ]
 
@@ -69,6 +76,50 @@ def test_the_legend_names_only_what_is_there(axes):
 def test_without_a_circuit_it_says_why():
     (axes,) = draw(EDGES.iloc[:0], ROLES.iloc[:0]).axes
     assert [text.get_text() for text in axes.texts] == ["no circuit"]
+
+
+def test_no_entry_of_the_legend_looks_like_another(axes):
+    handles = axes.figure.legends[0].legend_handles
+    lines = [one for one in handles if hasattr(one, "get_linestyle") and hasattr(one, "get_color")]
+    looks = [
+        (to_hex(one.get_color()), one.get_linestyle()) for one in lines if one.get_label().strip()
+    ]
+    assert len(looks) == len(set(looks)) == 6
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        (["no_behaviour"], "does not do the task"),
+        (["not_reached"], "no circuit of the sizes tried is faithful"),
+        (["ok"], "the circuit has no edge"),
+        ([], "not analysed"),
+    ],
+)
+def test_why_there_is_no_edge_is_what_the_search_found(statuses, words):
+    assert words in why_no_edge(statuses)
+
+
+def test_an_edge_that_skips_a_layer_is_visible_beside_the_node_between():
+    """A chain, and an edge past each part of it; all nodes stand above one another."""
+    chain = ["input", "m0", "a1.h2", "logits"]
+    pairs = [*pairwise(chain), ("input", "a1.h2"), ("m0", "logits"), ("input", "logits")]
+    edges = pd.DataFrame(pairs, columns=["source", "target"]).assign(port="", score=0.5)
+    figure = draw(edges, ROLES.iloc[:0])
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = {t.get_text(): t.get_bbox_patch().get_window_extent() for t in axes.texts}
+    names = {"a1.h2": "1.2"}
+    middles = {node: boxes[names.get(node, node)] for node in chain}
+    assert len(axes.patches) == len(pairs)
+    for arrow in axes.patches:
+        path = arrow.get_path().interpolated(40).transformed(arrow.get_transform())
+        touched = {
+            node
+            for node, box in middles.items()
+            if any(box.contains(x, y) for x, y in path.to_polygons(closed_only=False)[0])
+        }
+        assert len(touched) <= 2, touched
 
 
 def test_rows_follow_the_layers_from_the_embedding_to_the_logits():

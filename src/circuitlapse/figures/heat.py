@@ -26,7 +26,8 @@ TOP = 1.2
 """Faithfulness at the upper end of the colour scale; the lower end is 0."""
 _GAP = 4.0
 """Least distance of two labels along an axis, in points."""
-_LOW, _HIGH = ("#f3f7fb", "#08519c"), ("#fde3b8", "#c44e00")
+_LOW, _AT, _HIGH = ("#08519c", "#8fc1de"), "#fff2bf", ("#f6a04d", "#b8430a")
+"""Colours from 0 up to the threshold, at it, and from there up to `TOP`."""
 _UNDER, _OVER = "#555555", "#661a00"
 _HATCHES = {"no_circuit": "////", "no_behaviour": "\\\\\\\\", "other": "xxxx", "absent": ""}
 _REASONS = {
@@ -35,6 +36,8 @@ _REASONS = {
     "other": "not defined",
     "absent": "not measured",
 }
+_FAITHFUL = "_faithful"
+_BORDER: dict[str, Any] = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.2}
 _BAR_IN = (0.13, 3.5)
 """Width and greatest length of a colour bar."""
 
@@ -65,10 +68,14 @@ def cells(table: pd.DataFrame, *, rows: Sequence[Hashable], columns: Sequence[Ha
 def faithfulness_colours(threshold: float) -> ScalarMappable:
     """Return blues below the threshold and oranges above, from 0 to `TOP`.
 
+    The nearer to the threshold, the paler, on both sides: values that hardly differ look alike.
     Below 0 everything is dark grey, above `TOP` dark brown.
     """
-    share = min(max(threshold / TOP, 0.0), 1.0)
-    stops = [(0.0, _LOW[0]), (share, _LOW[1]), (share, _HIGH[0]), (1.0, _HIGH[1])]
+    share = min(max(threshold / TOP, 0.01), 0.99)
+    stops = [
+        *((0.0, _LOW[0]), (share / 2, _LOW[1]), (share, _AT)),
+        *(((1 + share) / 2, _HIGH[0]), (1.0, _HIGH[1])),
+    ]
     colours = LinearSegmentedColormap.from_list("faithfulness", stops, N=480)
     clipped = colours.with_extremes(under=_UNDER, over=_OVER)
     return ScalarMappable(Normalize(0.0, TOP), clipped)
@@ -84,6 +91,25 @@ def draw_cells(axes: Axes, drawn: Cells, *, colours: ScalarMappable) -> None:
         here = drawn.reasons == reason
         if here.any():
             axes.add_patch(PathPatch(_outline(here), label=reason, **_fill(reason)))
+
+
+def outline_faithful(axes: Axes, drawn: Cells, *, threshold: float) -> None:
+    """Draw a line around the cells whose value is at least `threshold`, between them and others."""
+    above = np.pad(drawn.values >= threshold, 1)
+    lines = []
+    for row, column in np.argwhere(above[:-1] != above[1:]) - (0, 1):
+        lines.append([(column - 0.5, row - 0.5), (column + 0.5, row - 0.5)])
+    for row, column in np.argwhere(above[:, :-1] != above[:, 1:]) - (1, 0):
+        lines.append([(column - 0.5, row - 0.5), (column - 0.5, row + 0.5)])
+    if lines:
+        border = Path.make_compound_path(*(Path(line) for line in lines))
+        axes.add_patch(PathPatch(border, label=_FAITHFUL, clip_on=False, **_BORDER))
+
+
+def faithful_handles(figure: Figure, *, threshold: float) -> list[Artist]:
+    """Return the legend entry of that line, if there is one in the figure."""
+    there = any(patch.get_label() == _FAITHFUL for axes in figure.axes for patch in axes.patches)
+    return [Patch(label=f"at least {threshold:g}", **_BORDER)] if there else []
 
 
 def frame_cells(axes: Axes, *, n_rows: int, n_columns: int) -> None:

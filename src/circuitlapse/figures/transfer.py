@@ -16,9 +16,11 @@ from circuitlapse.figures.heat import (
     cells,
     colour_bar,
     draw_cells,
+    faithful_handles,
     faithfulness_colours,
     frame_cells,
     label_cells,
+    outline_faithful,
     reason_handles,
     write_values,
 )
@@ -81,6 +83,7 @@ def transfer_figure(
             else:
                 found = cells(rows, rows=steps[0], columns=steps[1])
                 draw_cells(axes, found, colours=colours)
+                outline_faithful(axes, found, threshold=threshold)
         for model, label in labels.items():
             label_row(panels[model, tasks[0]], label, "Circuit of step", height=side)
         names, below = list(labels), style.across(_RUN, len(tasks), size=style.LABEL_SIZE)
@@ -134,6 +137,7 @@ def transfer_tasks_figure(
             axes.set_title(_with_n(title, rows))
             found = cells(rows, rows=upwards, columns=list(tasks))
             draw_cells(axes, found, colours=colours)
+            outline_faithful(axes, found, threshold=threshold)
             write_values(axes, found, colours=colours, width=72 * side / len(tasks))
         _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=n_columns)
     return figure
@@ -196,10 +200,10 @@ def _finish(
     width = n_columns * (_side(n_columns) + 0.15) + _BESIDE_IN + 0.2
     figure.set_figwidth(min(style.WIDTH_IN, max(_NARROWEST_IN, width)))
     make_room_for_names(figure)
-    reasons = reason_handles(figure)
+    marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
-    if reasons:
-        style.legend_below(figure, reasons, n_rows=1 if n_columns > 1 else 2)
+    if marks:
+        style.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
 
 
 def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:

@@ -95,22 +95,52 @@ def test_the_legend_lists_only_the_reasons_that_occur(draw, table):
         return [text.get_text() for legend in legends for text in legend.get_texts()]
 
     late = table[(table["step"] >= 33000) & (table["circuit_step"] >= 33000)]
-    assert entries(late) == []
-    assert entries(table) == ["no circuit was found", "the model does not do the task"]
+    line = "at least 0.8"
+    assert entries(late) == [line]
+    assert entries(late.assign(f_raw=0.5)) == []
+    assert entries(table) == [line, "no circuit was found", "the model does not do the task"]
     assert entries(late[~((late["step"] == 33000) & (late["circuit_step"] == 143000))]) == [
-        "not measured"
+        line,
+        "not measured",
     ]
 
 
-def test_the_colour_changes_from_blue_to_orange_at_the_threshold():
+def test_the_colour_is_blue_below_the_threshold_and_orange_above_without_a_jump():
     colours = faithfulness_colours(0.8)
-    (red, _, blue, _), (orange, _, little, _) = colours.to_rgba([0.798, 0.802])
-    assert blue > 2 * red
+    (red, _, blue, _), (orange, _, little, _) = colours.to_rgba([0.3, 1.1])
+    assert blue > 1.2 * red
     assert orange > little + 0.2
+    below, above = np.array(colours.to_rgba([0.798, 0.802]))
+    assert np.abs(below - above).max() < 0.02
+    scale = np.array(colours.to_rgba(np.linspace(0, 1.2, 481)))
+    assert np.abs(np.diff(scale, axis=0)).max() < 0.02
     grey, brown = colours.to_rgba([-0.01, 1.21])
     assert grey[0] == grey[1] == grey[2]
     assert tuple(colours.to_rgba(1.2)) != tuple(brown)
     np.testing.assert_array_equal(colours.to_rgba(5.0), brown)
+
+
+def test_a_line_parts_cells_that_reach_the_threshold_from_others(draw, table, labels, tasks):
+    axes = panel(draw(threshold=0.8), list(labels).index("large"), tasks.index("sva"))
+    (border,) = [patch for patch in axes.patches if patch.get_label() == "_faithful"]
+    drawn = {
+        tuple(sorted(map(tuple, line.tolist())))
+        for line in border.get_path().to_polygons(closed_only=False)
+    }
+    found, expected = values(axes), set()
+    n_rows, n_columns = found.shape
+
+    def reaches(row, column):
+        inside = 0 <= row < n_rows and 0 <= column < n_columns
+        return inside and bool(found[row, column] >= 0.8)
+
+    for row in range(-1, n_rows):
+        for column in range(-1, n_columns):
+            if reaches(row, column) != reaches(row, column + 1):
+                expected.add(((column + 0.5, row - 0.5), (column + 0.5, row + 0.5)))
+            if reaches(row, column) != reaches(row + 1, column):
+                expected.add(((column - 0.5, row + 0.5), (column + 0.5, row + 0.5)))
+    assert drawn == expected
 
 
 def test_the_colour_bar_has_a_line_at_the_threshold(draw):

@@ -19,6 +19,8 @@ from circuitlapse.figures.grids import thin
 
 _FLOOR: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "zorder": 1.5}
 _DOT: dict[str, Any] = {"marker": "_", "markersize": 5, "linestyle": "none"}
+_UNKNOWN: dict[str, Any] = {"marker": "o", "markersize": 2.8, "linestyle": "none"}
+_UNKNOWN |= {"markerfacecolor": "white", "markeredgewidth": 0.6, "label": "_unknown"}
 _TICK: dict[str, Any] = {"marker": "|", "markersize": 4.5, "linestyle": "none"}
 
 
@@ -81,6 +83,7 @@ def draw_overlap(
 ) -> None:
     """Draw each model's line and its noise floor, and below the changes beyond the floor.
 
+    A change between circuits of which one has no floor has a hollow mark: it cannot be judged.
     Where the line is smoothed, so is the floor: `alpha` is the weight of the newest step.
     """
     for row, (model, look) in enumerate(looks.items()):
@@ -93,6 +96,9 @@ def draw_overlap(
         beyond = line[line["jaccard"] < line["floor"]]
         at = np.full(len(beyond), row)
         panel.beyond.plot(beyond["tokens"], at, color=look.colour, label=look.label, **_TICK)
+        unknown = line[line["jaccard"].notna() & line["floor"].isna()]
+        at = np.full(len(unknown), row)
+        panel.beyond.plot(unknown["tokens"], at, color=look.colour, **_UNKNOWN)
 
 
 def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.Look) -> None:
@@ -120,6 +126,10 @@ def overlap_handles(figure: Figure, view: View, *, alpha: float) -> list[Artist]
         (
             any(one.get_marker() == "|" for one in drawn),
             Line2D([], [], label="change beyond the noise floor", **grey, **_TICK),
+        ),
+        (
+            any(one.get_label() == _UNKNOWN["label"] for one in drawn),
+            Line2D([], [], **grey, **_UNKNOWN | {"label": "no noise floor: cannot be judged"}),
         ),
     ]
     return [handle for is_there, handle in marks if is_there]

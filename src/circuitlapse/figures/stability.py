@@ -115,6 +115,7 @@ def _figure(
             style.make_room(panel.overlap, n_lines=words.count("\n"))
             style.note(panel.overlap, words)
         label_log(panels[views[0], tasks[0]].beyond.xaxis)
+        style.hide_empty_axes(figure)
         marks = overlap_handles(figure, views[0], alpha=alpha)
         style.legend_below(figure, style.model_handles(looks.values()), marks)
     return figure

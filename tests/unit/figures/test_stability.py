@@ -91,12 +91,24 @@ def test_the_strip_marks_overlaps_below_the_floor_at_both_steps(draw, table, lab
         np.testing.assert_array_equal(drawn_line(strip, labels["small"])[:, 0], expected)
 
 
-def test_a_change_is_not_marked_where_a_floor_is_unknown(draw, table, labels, drawn_line):
+def test_a_change_is_not_judged_where_a_floor_is_unknown(draw, table, labels, drawn_line):
     halves = {16000: 0.7, 33000: np.nan, 66000: 0.8}
-    overlaps = {16000: 0.01, 33000: 0.01, 66000: 0.9}
+    overlaps = {16000: 0.01, 33000: 0.01, 66000: np.nan}
     rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
     strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
     assert not len(drawn_line(strip, labels["small"]))
+    hollow, *_ = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
+    expected = rows.loc[rows["step"].isin([16000, 33000]), "tokens"].unique()
+    np.testing.assert_array_equal(hollow.get_xydata(), [[tokens, 0] for tokens in expected])
+
+
+def test_a_change_whose_floor_is_known_has_no_hollow_mark(draw, table):
+    halves = {16000: 0.7, 33000: 0.7, 66000: 0.8}
+    overlaps = {16000: 0.01, 33000: 0.9, 66000: np.nan}
+    rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
+    strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+    hollow = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
+    assert not any(len(line.get_xdata()) for line in hollow)
 
 
 def test_against_the_reference_nothing_is_smoothed(draw, table, labels, tasks, drawn_line, pick):
@@ -138,8 +150,9 @@ def test_the_legend_lists_only_what_is_drawn(draw, table, labels):
         "neighbouring steps, smoothed (alpha = 0.5)",
         "two halves of the prompts (noise floor)",
     )
+    unknown = "no noise floor: cannot be judged"
     assert entries(table) == [*labels.values(), line, floor, "change beyond the noise floor"]
-    assert entries(table[table["comparison"] != "halves"]) == [*labels.values(), line]
+    assert entries(table[table["comparison"] != "halves"]) == [*labels.values(), line, unknown]
     assert "a step and the reference step" in entries(table, stability_reference_figure)
 
 
@@ -158,7 +171,7 @@ def test_an_empty_panel_says_why(draw, table, summary):
     assert words(figure) == ["no two neighbouring steps with circuits", "not analysed"]
     absent = summary.assign(n_edges=pd.array([pd.NA] * len(summary), dtype="Int32"))
     figure = draw(table=make_stability(absent), summary=absent, tasks=["sva"])
-    assert words(figure) == ["no circuits: no behaviour yet"]
+    assert words(figure) == ["no circuits: no behaviour"]
     figure = draw(table=table[:0], summary=summary[:0], tasks=["sva"])
     assert words(figure) == ["not analysed"]
 

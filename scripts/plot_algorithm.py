@@ -11,6 +11,7 @@ with job_logging(snakemake.log[0]) as log:
     figure = algorithm_figure(
         read_table(snakemake.input.consistency, ALGORITHM_CONSISTENCY),
         labels=params.labels,
+        task=params.task,
         min_step=params.min_step,
     )
     write_figure(figure, snakemake.output)

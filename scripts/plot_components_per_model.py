@@ -11,6 +11,7 @@ with job_logging(snakemake.log[0]) as log:
     figure = components_per_model_figure(
         read_table(snakemake.input.components, COMPONENTS),
         labels=params.labels,
+        tasks=params.tasks,
         length=params.length,
         min_step=params.min_step,
     )

@@ -12,6 +12,7 @@ with job_logging(snakemake.log[0]) as log:
         read_table(snakemake.input.checks, GT_ALGORITHM),
         summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
         labels=params.labels,
+        task=params.task,
         min_step=params.min_step,
     )
     write_figure(figure, snakemake.output)

@@ -12,6 +12,7 @@ with job_logging(snakemake.log[0]) as log:
         read_table(snakemake.input.components, COMPONENTS),
         s2i=read_table(snakemake.input.s2i, S2I),
         labels=params.labels,
+        task=params.task,
         min_step=params.min_step,
     )
     write_figure(figure, snakemake.output)

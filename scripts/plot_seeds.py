@@ -13,6 +13,7 @@ with job_logging(snakemake.log[0]) as log:
         summary=read_table(snakemake.input.summary, CIRCUIT_SUMMARY),
         labels=params.labels,
         variants=params.variants,
+        names=params.names,
         tasks=params.tasks,
         min_step=params.min_step,
     )

@@ -24,6 +24,7 @@ rule plot_components:
         runtime=minutes(20),
     params:
         labels=LABELS,
+        tasks=TASKS,
         length=CONFIG.heads.length,
         min_step=CONFIG.figures.min_step,
     message:
@@ -55,6 +56,7 @@ rule plot_components_per_model:
         runtime=minutes(20),
     params:
         labels=LABELS,
+        tasks=TASKS,
         length=CONFIG.heads.length,
         min_step=CONFIG.figures.min_step,
     message:
@@ -118,6 +120,7 @@ rule plot_ioi_components:
         runtime=minutes(20),
     params:
         labels=LABELS,
+        task=IOI,
         min_step=CONFIG.figures.min_step,
     message:
         "Draw the figure about heads of the IOI circuit"

@@ -247,6 +247,7 @@ rule plot_seeds:
     params:
         labels=LABELS,
         variants=VARIANTS,
+        names={model.name: model.label for model in CONFIG.models},
         tasks=TASKS,
         min_step=CONFIG.figures.min_step,
     message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,16 +31,18 @@ def algorithm_figure(
     consistency: pd.DataFrame,
     *,
     labels: Mapping[str, str],
+    task: str | None,
     min_step: int = 1,
 ) -> Figure:
     """Draw the share of each effect that comes from heads with a known role.
 
     The share is of the heads of the circuit. Lines break where it is not defined. Shaded are
-    bootstrap intervals.
+    bootstrap intervals. Of lines that lie on each other, those of later models are the thinner.
 
     Args:
         consistency: the table `algorithm_consistency`.
         labels: the models to draw, in the order of the legend, and their names there.
+        task: the name of the IOI task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
     rows = consistency[
@@ -53,10 +56,15 @@ def algorithm_figure(
             axes.set_title(title)
             axes.set_xscale("log")
             axes.set_xlabel(style.TOKENS)
-            _draw_panel(axes, rows[rows["panel"] == panel], looks=looks, min_step=min_step)
+            if task is None:
+                style.say(axes, style.NO_TASK)
+            else:
+                _draw_panel(axes, rows[rows["panel"] == panel], looks=looks, min_step=min_step)
         grid[0].set_ylabel("Share of the effect (%)")
-        grid[0].set_ylim(-3, 108)
+        grid[0].set_ylim(-4, 120)
+        grid[0].set_yticks(range(0, 101, 20))
         label_log(grid[0].xaxis)
+        style.hide_empty_axes(figure)
         models = style.model_handles(looks.values())
         style.legend_below(figure, [*models, *style.interval_handles(figure)])
     return figure
@@ -70,13 +78,26 @@ def _draw_panel(
         return style.say(axes, style.nothing_to_show(analysed, min_step=min_step))
     if rows["pct"].isna().all():
         return style.say(axes, why_undefined(rows["status"]))
-    for model, look in looks.items():
+    for place, (model, look) in enumerate(looks.items()):
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("pct_low", "pct_high"), look=look)
-        axes.plot(
-            line["tokens"], line["pct"], color=look.colour, marker=look.marker, label=look.label
-        )
-    return style.say_n(axes, rows)
+        above: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
+        axes.plot(line["tokens"], line["pct"], **above, **_size(place, len(looks)))
+    return style.note(axes, f"{style.n_prompts(rows)}; {_n_heads(rows)}")
+
+
+def _size(place: int, n_lines: int) -> dict[str, Any]:
+    """Return widths of a line and its markers such that those drawn before it look out."""
+    before = (n_lines - 1 - place) / max(n_lines - 1, 1)
+    return {"linewidth": 0.9 + 1.7 * before, "markersize": 2.6 + 3.0 * before}
+
+
+def _n_heads(rows: pd.DataFrame) -> str:
+    """Say how many heads with a role stand behind the shares that are drawn."""
+    known = rows.loc[rows["pct"].notna(), "n_heads"]
+    low, high = known.min(), known.max()
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return f"{number} {'head' if number == '1' else 'heads'}"
 
 
 def why_undefined(statuses: pd.Series[str]) -> str:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from circuitlapse.figures import style
 from circuitlapse.figures.ticks import label_log
+
+_CORRUPTED: dict[str, Any] = {
+    "linestyle": ":",
+    "linewidth": 0.8,
+    "marker": ".",
+    "markersize": 2.5,
+    "label": "_corrupted",
+}
 
 
 def behaviour_figure(
     frame: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
 ) -> Figure:
     """Draw the task metric against training tokens, one panel per task, one line per model.
+
+    Thin dotted lines are the metric on corrupted prompts.
 
     Args:
         frame: the table `behaviour`.
@@ -30,9 +43,17 @@ def behaviour_figure(
         for task, axes in panels.items():
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
         label_log(panels[tasks[0]].xaxis)
+        style.hide_empty_axes(figure)
         models = style.model_handles(looks.values())
-        style.legend_below(figure, [*models, *style.interval_handles(figure)])
+        style.legend_below(figure, models, [*style.interval_handles(figure), *_corrupted(figure)])
     return figure
+
+
+def _corrupted(figure: Figure) -> list[Artist]:
+    name = _CORRUPTED["label"]
+    if not any(line.get_label() == name for axes in figure.axes for line in axes.lines):
+        return []
+    return [Line2D([], [], color=style.GREY, **_CORRUPTED | {"label": "corrupted prompts"})]
 
 
 def _draw_task(
@@ -47,6 +68,7 @@ def _draw_task(
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
+        axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
         axes.plot(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label
         )

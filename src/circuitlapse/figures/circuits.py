@@ -78,6 +78,7 @@ def circuits_figure(
                 for axes in (column.size, column.faithfulness):
                     style.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
+        style.hide_empty_axes(figure)
         marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
         marks += style.interval_handles(figure)
         style.legend_below(figure, style.model_handles(looks.values()), marks, n_rows=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -19,19 +19,22 @@ from circuitlapse.component_choice import (
 )
 from circuitlapse.figures import style
 from circuitlapse.figures.head_lines import (
+    NEAR_CHANCE,
     Rows,
     chance_handle,
     chance_is_drawn,
     draw_chance,
     draw_line,
+    is_near_chance,
     limits_of,
+    near_chance_handles,
     say_empty,
 )
 from circuitlapse.figures.head_scores import (
     COMPONENTS,
-    NO_CIRCUIT_HEAD,
     SHOWN,
     chance_of,
+    no_head,
     of_score,
     why_empty,
 )
@@ -59,19 +62,30 @@ class Curve(NamedTuple):
     name: str
 
 
+_NO_HEAD = {"no data", "undefined", "none"}
+"""What stands in a key for the name of a head that there is not."""
+
+
 def components_figure(
-    table: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
+    table: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    tasks: Collection[str],
+    length: int,
+    min_step: int = 1,
 ) -> Figure:
     """Draw four scores of heads against training tokens by three rules, one line per model.
 
     The first row follows one head per model, as figure 2 of Tigges et al. 2024 does; the key
-    below each panel names it. The rule is `component_choice.first_to_rise`; copy suppression
-    outside [0, 1] is drawn as 0 in this row only. The second row has the highest score of all
-    heads at each step, the third the number of heads above a threshold.
+    below each panel names it, with a star if it stays near chance. The rule is
+    `component_choice.first_to_rise`; copy suppression outside [0, 1] is drawn as 0 in this row
+    only. The second row has the highest score of all heads at each step, the third the number of
+    heads above a threshold.
 
     Args:
         table: the table `components`.
         labels: the models to draw, in the order of the legend, and their names there.
+        tasks: the tasks of the run; the first row is empty for a score of another.
         length: number of random tokens behind `induction`, for its chance level.
         min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
             for the axis is logarithmic.
@@ -89,21 +103,32 @@ def components_figure(
                 for axes in column:
                     say_empty(axes, why_empty(analysed, min_step=min_step))
                 continue
-            names = _draw_score(column, rows, score=score, looks=looks)
-            key = [look._replace(label=names[model]) for model, look in looks.items()]
-            panels.key(0, index, key, title=_key_title(rows))
-            for axes in column[:2]:
-                draw_chance(axes, chance_of(score, rows, length=length))
+            chance = chance_of(score, rows, length=length)
+            names = _draw_score(column, rows, score=score, looks=looks, chance=chance)
+            draw_chance(column.best, chance)
+            if set(names.values()) <= _NO_HEAD:
+                style.say(column.one, no_head(rows, tasks))
+            else:
+                draw_chance(column.one, chance)
+            if rows["task"].isin(list(tasks)).any():
+                key = [look._replace(label=names[model]) for model, look in looks.items()]
+                panels.key(0, index, key, title=_key_title(rows))
         panels.grid[0, 0].set_ylabel("One head per model,\nfirst to rise")
         panels.grid[1, 0].set_ylabel("Best head\nat each step")
         figure = panels.finish()
-        chance = [chance_handle()] if chance_is_drawn(figure) else []
-        style.legend_below(figure, [*style.model_handles(looks.values()), *chance])
+        line = [chance_handle()] if chance_is_drawn(figure) else []
+        marks = [*line, *near_chance_handles(panels.names())]
+        style.legend_below(figure, [*style.model_handles(looks.values()), *marks])
     return figure
 
 
 def _draw_score(
-    column: Column, rows: pd.DataFrame, *, score: str, looks: Mapping[str, style.Look]
+    column: Column,
+    rows: pd.DataFrame,
+    *,
+    score: str,
+    looks: Mapping[str, style.Look],
+    chance: float | None,
 ) -> dict[str, str]:
     """Draw the panels of a score; return which head each model has in the first, or why none."""
     models = {model: rows[rows["model"] == model] for model in looks}
@@ -121,10 +146,12 @@ def _draw_score(
         style.make_room(axes, n_lines=1)
     column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    if all(line.empty for line in one.values()):
-        style.say(column.one, NO_CIRCUIT_HEAD)
     style.say_n(column.one, rows[rows["value"].notna()])
-    return {model: curve.name for model, curve in chosen.items()}
+    stars = {model: is_near_chance(curve.line["value"], chance) for model, curve in chosen.items()}
+    return {
+        model: curve.name + NEAR_CHANCE * (len(curve.line) > 0 and stars[model])
+        for model, curve in chosen.items()
+    }
 
 
 def _one_head(rows: pd.DataFrame, score: str) -> Curve:

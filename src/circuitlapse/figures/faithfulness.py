@@ -61,6 +61,7 @@ def faithfulness_figure(
             _draw_chance(axes, chance[chance["task"] == task], looks=looks)
             _draw_task(axes, lines, chosen=stars, looks=looks)
         label_log(panels[tasks[0]].xaxis)
+        style.hide_empty_axes(figure)
         models = style.model_handles(looks.values())
         style.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
     return figure

@@ -77,6 +77,7 @@ def faithfulness_over_training_figure(
             if len(of_task):
                 top.set_title(f"{top.get_title()}\n{style.n_prompts(of_task)}")
         label_log(panels[last, tasks[0]].xaxis)
+        style.hide_empty_axes(figure)
         make_room_for_names(figure)
         if len(rows):
             bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)

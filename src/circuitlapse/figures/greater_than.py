@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from circuitlapse.figures import style
+from circuitlapse.figures.head_lines import chance_handle, chance_is_drawn, draw_chance
 from circuitlapse.figures.ticks import label_log
 
 CHECKS = {
@@ -20,6 +21,8 @@ CHECKS = {
     "lens_yy": ("Heads that write the start year", "Share of prompts"),
     "mlp_gap": ("MLPs that raise later years", "Logits, later minus earlier"),
 }
+CHANCE = {"lens_yy": 0.02}
+"""Two of 100 years. What share of prompts a head looks at the year by chance, tables do not say."""
 MOST = 6
 """Nodes drawn per panel."""
 
@@ -29,6 +32,7 @@ def greater_than_figure(
     *,
     summary: pd.DataFrame,
     labels: Mapping[str, str],
+    task: str | None,
     min_step: int = 1,
 ) -> Figure:
     """Draw each check against training tokens: a row per model, a column per check.
@@ -42,6 +46,7 @@ def greater_than_figure(
         checks: the table `gt_algorithm`.
         summary: the table `circuit_summary`, for the steps that were analysed.
         labels: the models to draw, one row each, and their names.
+        task: the name of the Greater-Than task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
     rows = checks[checks["model"].isin(labels)]
@@ -56,12 +61,18 @@ def greater_than_figure(
                 of_panel = rows[(rows["model"] == model) & (rows["check"] == check)]
                 at = summary[(summary["model"] == model) & summary["task"].isin(of_panel["task"])]
                 steps = style.drawable(at, min_step=min_step)["tokens"].unique()
-                _draw_panel(axes, of_panel, tokens=np.sort(steps), min_step=min_step)
+                if task is None:
+                    style.say(axes, style.NO_TASK)
+                else:
+                    _draw_panel(axes, of_panel, tokens=np.sort(steps), min_step=min_step)
                 if axes in grid[0]:
                     axes.set_title(style.across(title, len(CHECKS), size=style.TITLE_SIZE))
                 if axes in grid[-1]:
                     axes.set_xlabel(style.TOKENS)
         label_log(grid[0][0].xaxis)
+        style.hide_empty_axes(figure)
+        if chance_is_drawn(figure):
+            style.legend_below(figure, [chance_handle()])
     return figure
 
 
@@ -80,6 +91,9 @@ def _draw_panel(
         axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     else:
         axes.set_ylim(-0.04, 1.04)
+        draw_chance(axes, CHANCE.get(str(rows["check"].iloc[0])))
+    style.make_room(axes, n_lines=1)
+    style.say_n(axes, rows)
     more = len(every) - len(nodes)
     own: dict[str, Any] = {"title": f"{more} more not drawn"} if more else {}
     small = {"fontsize": 5.5, "title_fontsize": 5.5}

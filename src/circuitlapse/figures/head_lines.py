@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 from numpy import ndarray
 
@@ -24,6 +24,8 @@ from circuitlapse.figures.ticks import SIZE, label_log
 
 PANEL_IN = 1.15
 """Height of a panel."""
+_EMPTY_IN = 0.8
+"""Height of one in a row without any line; the name of its model stands beside it."""
 _KEY_LINE_IN = 0.135
 _BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
 """Where a key starts below a panel, without and with a title of the x axis in between."""
@@ -31,6 +33,9 @@ _MARKERS = 12
 """About so many markers a line has at most."""
 _CHANCE = "_chance"
 """Label of the line of chance; matplotlib keeps what starts like this off legends."""
+NEAR_CHANCE = "*"
+"""Stands behind the name of a head that never leaves chance, in a key."""
+_ABOVE = 2.0
 _NOTHING = 0.05
 """A y axis reaches at least that far: what stays below is too small to matter."""
 
@@ -69,15 +74,20 @@ class Rows:
         n_lines = -(-len(entries) // n_columns) + bool(title)
         self._lines[row] = max(self._lines[row], n_lines)
 
+    def names(self) -> list[str]:
+        """Return what the keys name."""
+        keys = [axes.get_legend() for axes in self.grid.flat]
+        return [text.get_text() for key in keys if key for text in key.get_texts()]
+
     def finish(self) -> Figure:
         """Label the x axis, and make the figure as tall as panels, titles and keys need."""
         label_log(self.grid[0, 0].xaxis)
-        if not any(axes.has_data() for axes in self.grid.flat):
-            self.grid[0, 0].xaxis.set_major_locator(NullLocator())
-            self.grid[0, 0].xaxis.set_minor_locator(NullLocator())
+        style.hide_empty_axes(self.figure)
         keys = [_KEY_LINE_IN * lines + 0.1 * bool(lines) for lines in self._lines]
         titles = [0.13 * lines + 0.04 for lines in self._title_lines if lines]
-        panels = (PANEL_IN + 0.28) * len(self.grid)
+        heights = [PANEL_IN if any(a.has_data() for a in row) else _EMPTY_IN for row in self.grid]
+        self.grid[0, 0].get_gridspec().set_height_ratios(heights)
+        panels = sum(heights) + 0.28 * len(heights)
         self.figure.set_figheight(panels + sum(keys) + sum(titles) + 0.3)
         return self.figure
 
@@ -145,6 +155,23 @@ def draw_chance(axes: Axes, value: float | None) -> None:
 def chance_is_drawn(figure: Figure) -> bool:
     """Return whether a panel of `figure` has that line."""
     return any(line.get_label() == _CHANCE for axes in figure.axes for line in axes.lines)
+
+
+def is_near_chance(values: Iterable[float], chance: float | None) -> bool:
+    """Return whether no value reaches twice the level of chance, where that is known.
+
+    The best of many heads that have learned nothing lies a little above it.
+    """
+    return chance is not None and max(values, default=0.0) < _ABOVE * chance
+
+
+def near_chance_handles(names: Iterable[str]) -> list[Artist]:
+    """Return the legend entry of `NEAR_CHANCE`, if one of the names in keys has it."""
+    if not any(name.endswith(NEAR_CHANCE) for name in names):
+        return []
+    return [
+        Line2D([], [], linestyle="none", label=f"{NEAR_CHANCE} none above chance (below twice)")
+    ]
 
 
 def chance_handle() -> Line2D:

@@ -61,6 +61,11 @@ def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
     return "\n".join([f"{UNDEFINED}:", *reasons]) if reasons else UNDEFINED
 
 
+def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
+    """Say why no head of `rows` is in a circuit: none is, or their task is not one of `tasks`."""
+    return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else style.NO_TASK
+
+
 def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
     """Return the value of a head that knows nothing; None where the table does not tell.
 

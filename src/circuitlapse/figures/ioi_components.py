@@ -48,7 +48,12 @@ _GREY_LINE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.6, "zorder": 1
 
 
 def ioi_components_figure(
-    components: pd.DataFrame, *, s2i: pd.DataFrame, labels: Mapping[str, str], min_step: int = 1
+    components: pd.DataFrame,
+    *,
+    s2i: pd.DataFrame,
+    labels: Mapping[str, str],
+    task: str | None,
+    min_step: int = 1,
 ) -> Figure:
     """Draw what heads of the IOI circuit do against training tokens, two rows per model.
 
@@ -63,6 +68,7 @@ def ioi_components_figure(
         components: the table `components`.
         s2i: the table `s2i`.
         labels: the models to draw, from top to bottom, and their names.
+        task: the name of the IOI task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
     with style.in_style():
@@ -70,6 +76,10 @@ def ioi_components_figure(
         for index, (model, label) in enumerate(labels.items()):
             name_row(panels.grid[2 * index, 0], label)
             name_row(panels.grid[2 * index + 1, 0], label, unit="change when misled")
+            if task is None:
+                for axes in panels.grid[2 * index : 2 * index + 2].flat:
+                    say_empty(axes, style.NO_TASK)
+                continue
             analysed = _analysed(components, s2i=s2i, model=model)
             _draw_model(panels, 2 * index, analysed, min_step=min_step)
         return panels.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -17,8 +18,16 @@ from circuitlapse.figures.grids import label_x, make_room_for_names, name_metric
 from circuitlapse.figures.statuses import no_circuits
 from circuitlapse.figures.ticks import label_log
 
+_THIN = 0.6
 _BOLD = 1.8
-"""How much wider a line is that is a mean over seeds."""
+"""How much wider a line is that is a mean over runs."""
+_RUNS: tuple[dict[str, Any], ...] = tuple(
+    {"linestyle": line, "marker": marker, "markersize": 2.2}
+    for line, marker, _ in zip(
+        cycle(("-", "--", ":", "-.")), cycle(".x+1v"), range(20), strict=False
+    )
+)
+"""Of thin lines, the runs of a model one after the other: twenty differ."""
 _NO_SEEDS = "no model was trained\nwith several seeds"
 
 
@@ -28,14 +37,16 @@ def seeds_figure(
     summary: pd.DataFrame,
     labels: Mapping[str, str],
     variants: Mapping[str, Sequence[str]],
+    names: Mapping[str, str],
     tasks: Sequence[str],
     min_step: int = 1,
 ) -> Figure:
-    """Draw task metric (top) and circuit size (bottom) of several seeds, a column per task.
+    """Draw task metric (top) and circuit size (bottom) of several runs, a column per task.
 
-    Thin lines are single seeds, each at the steps at which it was analysed. At the steps of all
-    seeds of a model, a bold line is their mean, and the shade reaches from the lowest to the
-    highest; both break where one has no value. Models with one seed are left out.
+    Runs of a model differ in a seed: of weights, of data, or of both. Thin lines are single runs,
+    each at the steps at which it was analysed, and in a style of its own. At the steps of all
+    runs of a model, a bold line is their mean, and the shade reaches from the lowest to the
+    highest; both break where one has no value. Models with one run are left out.
 
     Args:
         behaviour: the table `behaviour`.
@@ -43,6 +54,7 @@ def seeds_figure(
         labels: the models in the order of the legend, and their names there.
         variants: for each of these, the names of all models that share all but the seed with it,
             itself included.
+        names: the name of each of these in the legend.
         tasks: one column each, in this order.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
 
@@ -51,9 +63,9 @@ def seeds_figure(
     """
     groups = {model: list(variants.get(model, [])) for model in labels}
     groups = {model: names for model, names in groups.items() if len(names) > 1}
-    names = [name for group in groups.values() for name in group]
+    runs = [name for group in groups.values() for name in group]
     tables = [behaviour, style.of_one_method(summary)]
-    tables = [table[table["model"].isin(names)] for table in tables]
+    tables = [table[table["model"].isin(runs)] for table in tables]
     looks = {model: look for model, look in style.looks(labels).items() if model in groups}
     with style.in_style():
         figure, columns = task_columns(tasks, heights=(1.6, 1.6), sharey=False)
@@ -75,8 +87,10 @@ def seeds_figure(
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
+        style.hide_empty_axes(figure)
         if groups:
-            style.legend_below(figure, _group_handles(looks, groups), _mark_handles())
+            shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
+            style.legend_below(figure, shown, _mark_handles())
     return figure
 
 
@@ -88,15 +102,14 @@ def _draw(
     groups: Mapping[str, Sequence[str]],
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw single seeds, each at its own steps, and their mean and range at those all have."""
+    """Draw single runs, each at its own steps, and their mean and range at those all have."""
     for model, look in looks.items():
         of_group = rows[rows["model"].isin(groups[model])].sort_values("tokens")
-        for name in groups[model]:
+        for name, run in zip(groups[model], cycle(_RUNS), strict=False):
             own = of_group[of_group["model"] == name]
-            thinner = thin(len(own)) | {"linewidth": 0.5, "markersize": 1.5}
-            values = own[column].astype("float64")
-            axes.plot(own["tokens"], values, color=look.colour, marker=".", label=name, **thinner)
-        whole = _over_all(of_group, column=column, n_seeds=len(groups[model]))
+            alone: dict[str, Any] = {"color": look.colour, "linewidth": _THIN, **run}
+            axes.plot(own["tokens"], own[column].astype("float64"), label=name, **alone)
+        whole = _over_all(of_group, column=column, n_runs=len(groups[model]))
         style.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
         marks = thin(len(whole))
         marks["linewidth"] *= _BOLD
@@ -104,28 +117,40 @@ def _draw(
         axes.plot(whole.index, whole["mean"], **mean, **marks)
 
 
-def _over_all(rows: pd.DataFrame, *, column: str, n_seeds: int) -> pd.DataFrame:
-    """Return mean, low and high at the steps of all seeds; NaN where one has no value."""
+def _over_all(rows: pd.DataFrame, *, column: str, n_runs: int) -> pd.DataFrame:
+    """Return mean, low and high at the steps of all runs; NaN where one has no value."""
     values = rows.assign(value=rows[column].astype("float64")).groupby("tokens")["value"]
     whole = values.agg(["mean", "min", "max", "size", "count"])
     whole = whole.rename(columns={"min": "low", "max": "high"})
-    whole.loc[whole["count"] < n_seeds, ["mean", "low", "high"]] = float("nan")
-    return whole[whole["size"] == n_seeds]
+    whole.loc[whole["count"] < n_runs, ["mean", "low", "high"]] = float("nan")
+    return whole[whole["size"] == n_runs]
 
 
 def _group_handles(
     looks: Mapping[str, style.Look], groups: Mapping[str, Sequence[str]]
 ) -> list[Artist]:
     named = [
-        look._replace(label=f"{look.label}, {len(groups[model])} seeds")
+        look._replace(label=f"{look.label}, {len(groups[model])} runs")
         for model, look in looks.items()
     ]
     return style.model_handles(named)
 
 
+def _run_handles(
+    looks: Mapping[str, style.Look],
+    groups: Mapping[str, Sequence[str]],
+    *,
+    names: Mapping[str, str],
+) -> list[Artist]:
+    return [
+        Line2D([], [], color=look.colour, linewidth=_THIN, label=names[name], **run)
+        for model, look in looks.items()
+        for name, run in zip(groups[model], cycle(_RUNS), strict=False)
+    ]
+
+
 def _mark_handles() -> list[Artist]:
     return [
-        Line2D([], [], color=style.GREY, linewidth=_BOLD, label="mean over seeds"),
-        Line2D([], [], color=style.GREY, linewidth=0.5, marker=".", label="one seed"),
-        Patch(color=style.GREY, alpha=0.25, linewidth=0, label="lowest to highest seed"),
+        Line2D([], [], color=style.GREY, linewidth=_BOLD, label="mean over runs"),
+        Patch(color=style.GREY, alpha=0.25, linewidth=0, label="lowest to highest run"),
     ]

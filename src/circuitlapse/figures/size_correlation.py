@@ -66,6 +66,7 @@ def size_correlation_figure(
             axes.set_ylabel(f"Mean circuit size\n({name})")
         label_x(columns, "Model size (parameters)")
         label_log(columns[tasks[0]][0].xaxis)
+        style.hide_empty_axes(figure)
         make_room_for_names(figure)
         marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
         drawn = any(axes.lines for axes in figure.axes)

@@ -68,6 +68,7 @@ def circuit_sizes_figure(
             _range_of_sizes(axes, rows[count])
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
+        style.hide_empty_axes(figure)
         make_room_for_names(figure)
         marks = [*status_handles(_found(rows)), *style.interval_handles(figure)]
         style.legend_below(figure, style.model_handles(looks.values()), marks)
@@ -117,6 +118,7 @@ def size_and_performance_figure(
             name_metric(column[0], rows[rows["task"] == task], n_columns=len(tasks))
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
+        style.hide_empty_axes(figure)
         make_room_for_names(figure)
         solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
         dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)

@@ -71,4 +71,4 @@ def no_circuits(analysed: pd.DataFrame, *, min_step: int) -> str:
     """Say why a task has no circuit to draw."""
     if style.drawable(analysed, min_step=min_step).empty:
         return style.nothing_to_show(analysed, min_step=min_step)
-    return "no circuits:\nno behaviour yet"
+    return "no circuits:\nno behaviour"

@@ -16,9 +16,11 @@ import pandas as pd
 from jaxtyping import Bool
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, ScalarFormatter
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
@@ -45,6 +47,8 @@ TASK_TITLES = {
 }
 _BAR = "_interval"
 """Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
+NO_TASK = "no such task in this run"
+"""What a panel says that is about a task which the configuration does not have."""
 METRIC_TITLES = {"logit_diff": "Logit difference", "prob_diff": "Probability difference"}
 
 _RC: dict[Any, Any] = {
@@ -210,6 +214,27 @@ def say(axes: Axes, text: str) -> None:
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     axes.text(0.5, 0.5, inside(text, axes), color=GREY, bbox=box, **place)
+
+
+def hide_empty_axes(figure: Figure) -> None:
+    """Take ticks off each axis along which nothing is drawn, in no panel that shares it.
+
+    Its numbers would be invented. Without data in one of its panels, a shared axis is that of
+    the others, and stays; and so does one whose ticks have names.
+    """
+    for axes in figure.axes:
+        for along, shared in (("x", axes.get_shared_x_axes()), ("y", axes.get_shared_y_axes())):
+            axis = axes.xaxis if along == "x" else axes.yaxis
+            panels = shared.get_siblings(axes)
+            ends = [getattr(panel.dataLim, f"interval{along}") for panel in panels]
+            if not (np.isfinite(ends).all(axis=1).any() or _has_names(axis)):
+                sides = ("bottom", "labelbottom") if along == "x" else ("left", "labelleft")
+                axis.set_tick_params(which="both", **dict.fromkeys(sides, False))
+
+
+def _has_names(axis: Axis) -> bool:
+    fixed = isinstance(axis.get_major_locator(), FixedLocator)
+    return fixed and not isinstance(axis.get_major_formatter(), ScalarFormatter)
 
 
 def say_n(axes: Axes, rows: pd.DataFrame) -> None:

@@ -22,8 +22,16 @@ from circuitlapse.figures.grids import (
 )
 from circuitlapse.figures.heat import label_cells
 from circuitlapse.figures.ticks import count_label
-from circuitlapse.types import RANDOM_LIKE
+from circuitlapse.types import RANDOM_LIKE, HeadSet
 
+SET_TITLES = {
+    HeadSet.CIRCUIT: "all heads of the circuit",
+    HeadSet.NAME_MOVERS: "name movers",
+    HeadSet.NAME_MOVERS_CS: "name movers and copy suppression",
+    HeadSet.S2I: "S-inhibition",
+    HeadSet.INDUCTION_DUPLICATE: "induction and duplicate token",
+    HeadSet.INDUCTION_SUCCESSOR: "induction and succession",
+}
 _ROW_IN = 1.6
 _SHARE_OF_PANEL = 0.7
 """Of the width of a column, without the labels of the y axis."""
@@ -47,7 +55,7 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
     columns = [task for task in tasks if (rows["task"] == task).any()] or list(tasks[:1])
     swapped = rows.dropna(subset="swapped")["head_set"].unique()
     sets = [name for name in swapped if not name.startswith(RANDOM_LIKE)]
-    looks = style.looks({name: name.replace("_", " ") for name in sets})
+    looks = style.looks({name: SET_TITLES[HeadSet(name)] for name in sets})
     with style.in_style():
         figure, panels = model_rows(list(labels), columns, height=_ROW_IN)
         for (model, task), axes in panels.items():
@@ -60,6 +68,7 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
         for task, (axes, *_) in below.items():
             name_metric(axes, rows[rows["task"] == task], n_columns=len(columns))
         make_room_for_names(figure)
+        style.hide_empty_axes(figure)
         style.legend_below(figure, style.model_handles(looks.values()), _line_handles(rows))
     return figure
 

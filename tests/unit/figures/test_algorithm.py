@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.figures import algorithm_figure, greater_than_figure, swaps_figure
+from circuitlapse.types import HeadSet
 
 LABELS = {"a": "Small", "b": "Large"}
 
@@ -19,6 +20,7 @@ def make_consistency(**changes):
             "denominator": denominator,
             "pct": 10.0 * (step + at + (denominator == "all")),
             "n": 70,
+            "n_heads": 1 + step,
             "status": "ok",
         }
         for model in LABELS
@@ -37,7 +39,7 @@ def texts(axes):
 
 def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line, pick):
     table = make_consistency()
-    figure = algorithm_figure(table, labels=LABELS)
+    figure = algorithm_figure(table, labels=LABELS, task="ioi")
     for axes, panel in zip(figure.axes, ("direct", "s2i", "tertiary"), strict=True):
         for model, label in LABELS.items():
             wanted = {"model": model, "panel": panel, "denominator": "circuit"}
@@ -50,25 +52,57 @@ def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line
 )
 def test_a_panel_without_a_share_says_why(status, words):
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status=status)
-    figure = algorithm_figure(table, labels=LABELS)
+    figure = algorithm_figure(table, labels=LABELS, task="ioi")
     assert all(texts(axes) == [words] for axes in figure.axes)
 
 
 def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later():
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status="no_behaviour")
     table.loc[table["step"] == 4, "status"] = "no_s2i_heads"
-    figure = algorithm_figure(table, labels=LABELS)
+    figure = algorithm_figure(table, labels=LABELS, task="ioi")
     assert all(texts(axes) == ["no S-inhibition heads"] for axes in figure.axes)
-    figure = algorithm_figure(table.query("step < 4"), labels=LABELS)
+    figure = algorithm_figure(table.query("step < 4"), labels=LABELS, task="ioi")
     assert texts(figure.axes[0]) == ["the model does not do the\ntask"]
 
 
+def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ticks():
+    table = make_consistency().iloc[:0]
+    for figure in (
+        algorithm_figure(table, labels=LABELS, task=None),
+        greater_than_figure(
+            make_checks({"a0.h0": [1, 1, 1, 1]}), summary=SUMMARY, labels=LABELS, task=None
+        ),
+    ):
+        assert all(texts(axes) == ["no such task in this run"] for axes in figure.axes)
+        for axes in figure.axes:
+            assert not axes.xaxis.get_tick_params()["labelbottom"]
+            assert not axes.yaxis.get_tick_params()["labelleft"]
+
+
+def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
+    table = make_consistency(pct=100.0, pct_low=100.0, pct_high=100.0)
+    axes = algorithm_figure(table, labels=LABELS, task="ioi").axes[0]
+    assert texts(axes) == ["n = 70; 2 to 5 heads"]
+    axes.figure.draw_without_rendering()
+    line = axes.transData.transform((1000, 100.0))[1]
+    assert axes.texts[0].get_window_extent().y0 > line + 3
+
+
+def test_lines_that_coincide_are_all_seen():
+    table = make_consistency(pct=50.0)
+    first, second = algorithm_figure(table, labels=LABELS, task="ioi").axes[0].lines
+    assert first.get_linewidth() > second.get_linewidth() + 1
+    assert first.get_markersize() > second.get_markersize() + 1
+
+
 def test_an_empty_table_says_so_in_every_panel():
-    figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS)
+    figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS, task="ioi")
     assert all(texts(axes) == ["not analysed"] for axes in figure.axes)
 
 
 STEPS = (0, 1, 2, 4)
+SUMMARY = pd.DataFrame({"model": "a", "task": "gt", "step": STEPS})
+SUMMARY["tokens"] = 1000 * SUMMARY["step"]
 
 
 def make_checks(values, check="attn_yy", steps=STEPS):
@@ -85,11 +119,9 @@ def make_checks(values, check="attn_yy", steps=STEPS):
 @pytest.fixture
 def draw_checks():
     """The first row of panels, of a model analysed at all of `STEPS`."""
-    summary = pd.DataFrame({"model": "a", "task": "gt", "step": STEPS})
-    summary["tokens"] = 1000 * summary["step"]
 
     def draw(checks):
-        return greater_than_figure(checks, summary=summary, labels=LABELS).axes[:3]
+        return greater_than_figure(checks, summary=SUMMARY, labels=LABELS, task="gt").axes[:3]
 
     return draw
 
@@ -129,6 +161,18 @@ def test_a_line_breaks_at_a_step_where_the_node_is_not_in_the_circuit(draw_check
     (line,) = (line for line in axes.lines if line.get_label() == "a0.h0")
     np.testing.assert_array_equal(line.get_xdata(), [1000, 2000, 4000])
     np.testing.assert_array_equal(line.get_ydata(), [0.2, np.nan, 0.4])
+
+
+def test_a_panel_of_checks_says_n_and_what_is_known_of_chance(draw_checks):
+    look = make_checks({"a0.h0": [0.1] * 4})
+    write = make_checks({"a0.h0": [0.1] * 4}, check="lens_yy")
+    left, middle, right = draw_checks(pd.concat([look, write]))
+    assert texts(left) == texts(middle) == ["n = 100"]
+    chance = [
+        [line.get_ydata()[0] for line in axes.lines if line.get_label() == "_chance"]
+        for axes in (left, middle, right)
+    ]
+    assert chance == [[], [0.02], []]
 
 
 def make_swaps():
@@ -202,9 +246,21 @@ def test_a_set_without_heads_says_so():
 
 
 def test_the_key_names_only_sets_that_were_swapped():
-    absent = make_swaps().assign(head_set="s_inhibition", swapped=np.nan)
+    absent = make_swaps().assign(head_set="s2i", swapped=np.nan)
     table = pd.concat([make_swaps(), absent])
     figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
     named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
     assert "name movers" in named
-    assert "s inhibition" not in named
+    assert "S-inhibition" not in named
+
+
+def test_the_key_names_sets_in_the_words_of_their_roles():
+    frames = [make_swaps().iloc[:3].assign(head_set=name) for name in HeadSet]
+    figure = swaps_figure(pd.concat(frames), labels={"a": "Small"}, tasks=["ioi"])
+    named = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert {
+        "name movers and copy suppression",
+        "S-inhibition",
+        "induction and duplicate token",
+    } <= set(named)
+    assert not any("_" in name or "cs" in name.split() for name in named)

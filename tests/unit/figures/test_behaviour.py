@@ -44,6 +44,18 @@ def test_every_line_is_the_table_without_step_zero(
             np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "value"]])
 
 
+def test_thin_dotted_lines_are_the_metric_on_corrupted_prompts(
+    figure, behaviour, labels, tasks, pick
+):
+    for task, axes in zip(tasks, panels(figure).values(), strict=True):
+        lines = [line for line in axes.lines if line.get_linestyle() == ":"]
+        for model, line in zip(labels, lines, strict=True):
+            rows = pick(behaviour, model=model, task=task).query("step > 0")
+            np.testing.assert_array_equal(line.get_xydata(), rows[["tokens", "value_corrupted"]])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "corrupted prompts" in legend
+
+
 def test_bands_reach_from_the_lower_to_the_upper_end_of_the_interval(
     figure, behaviour, labels, pick
 ):
@@ -67,6 +79,7 @@ def test_the_legend_names_every_model_and_the_band(figure, labels):
     assert [text.get_text() for text in legend.get_texts()] == [
         *labels.values(),
         "bootstrap interval",
+        "corrupted prompts",
     ]
 
 
@@ -92,7 +105,7 @@ def test_a_single_step_shows_its_interval(behaviour, labels, tasks):
         left, right = axes.get_xlim()
         for line in bars:
             assert 2 * left < np.nanmin(line.get_xdata()) < right / 2
-    assert figure.legends[0].get_texts()[-1].get_text() == "bootstrap interval"
+    assert figure.legends[0].get_texts()[-2].get_text() == "bootstrap interval"
 
 
 @pytest.mark.parametrize(

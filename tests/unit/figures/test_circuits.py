@@ -114,7 +114,7 @@ def test_a_task_that_no_model_does_says_so(summary, labels):
     summary.loc[none, ["edge_fraction", "f_raw", "f_raw_low", "f_raw_high"]] = np.nan
     figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8)
     for axes in figure.axes[:2]:
-        assert [text.get_text() for text in axes.texts] == ["no circuits:\nno behaviour yet"]
+        assert [text.get_text() for text in axes.texts] == ["no circuits:\nno behaviour"]
 
 
 def test_a_task_without_data_says_so(summary, labels):

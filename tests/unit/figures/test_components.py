@@ -7,16 +7,16 @@ import pytest
 from circuitlapse.figures import components_figure
 from circuitlapse.figures.components import SHARE, THRESHOLDS
 from circuitlapse.figures.head_scores import COMPONENTS
-from tests.unit.figures.conftest import LABELS
+from tests.unit.figures.conftest import LABELS, TASKS
 from tests.unit.figures.head_tables import make_components
 
 STEPS = (0, 64, 512, 4000, 33000, 143000)
 MODEL = "small"
 
 
-def figure_of(table: pd.DataFrame, labels, *, min_step: int = 1):
+def figure_of(table: pd.DataFrame, labels, *, min_step: int = 1, tasks=(*TASKS, "mine")):
     """The figure and its panels, [rule, score]."""
-    figure = components_figure(table, labels=labels, length=100, min_step=min_step)
+    figure = components_figure(table, labels=labels, tasks=tasks, length=100, min_step=min_step)
     return figure, np.array(figure.axes).reshape(3, 4)
 
 
@@ -72,7 +72,7 @@ def test_every_row_is_the_table_by_its_rule(grid, table, labels, score):
     counts = (values > THRESHOLDS[score]).sum(axis=1)
     np.testing.assert_array_equal(values_of(many, labels[MODEL]), counts)
     key = [text.get_text() for text in one.get_legend().get_texts()]
-    assert key[0] == f"a{head[0]}.h{head[1]}"
+    assert key[0].rstrip("*") == f"a{head[0]}.h{head[1]}"
 
 
 def test_copy_suppression_is_zero_outside_its_range_in_the_upper_row_only(table, labels):
@@ -137,10 +137,30 @@ def test_a_model_without_a_score_or_a_circuit_is_not_passed_over_in_the_key(tabl
     assert "no circuit contains such a head" in words_in(grid[0, 2])
 
 
+def test_a_score_whose_task_is_not_in_the_run_says_so_and_names_no_head(table, labels):
+    rows = table.copy()
+    rows.loc[rows["task"] == "greater_than", "in_circuit"] = pd.NA
+    _, grid = figure_of(rows, labels, tasks=["ioi"])
+    for axes in grid[0, :2]:
+        assert "no such task in this run" in words_in(axes)
+        assert axes.get_legend() is None
+    assert grid[0, 2].get_legend() is not None
+    assert "no such task" not in words_in(grid[0, 2])
+
+
+def test_the_followed_head_has_a_star_if_it_stays_near_chance(table, labels):
+    rows = table.copy()
+    rows.loc[rows["score"] == "induction", "value"] = np.float32(0.01)  # chance is 0.0069
+    figure, grid = figure_of(rows, labels)
+    names = [text.get_text() for text in grid[0, 1].get_legend().get_texts()]
+    assert all(name.endswith("*") for name in names)
+    assert figure.legends[0].get_texts()[-1].get_text().startswith("* none above chance")
+
+
 def test_an_empty_table_says_so_in_every_panel(table, labels):
     _, grid = figure_of(table[:0], labels)
     assert {words_in(axes) for axes in grid.flat} == {"not analysed"}
-    assert not len(grid[2, 0].get_xticks())
+    assert not grid[2, 0].xaxis.get_tick_params()["labelbottom"]
 
 
 @pytest.mark.parametrize("n_models", [1, 8])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from circuitlapse.figures import components_per_model_figure, tertiary_heads_figure
-from tests.unit.figures.conftest import LABELS
+from tests.unit.figures.conftest import LABELS, TASKS
 from tests.unit.figures.head_tables import make_components
 
 STEPS = (0, 64, 512, 4000, 33000, 143000)
@@ -19,7 +21,7 @@ def table():
 @pytest.fixture(scope="module")
 def grid(table):
     """The panels of the whole table, [model, score]."""
-    figure = components_per_model_figure(table, labels=LABELS, length=100)
+    figure = components_per_model_figure(table, labels=LABELS, tasks=TASKS, length=100)
     return np.array(figure.axes).reshape(len(LABELS), 4)
 
 
@@ -45,7 +47,7 @@ def test_heads_high_and_often_in_circuits_are_drawn_as_the_table_has_them(grid, 
             np.testing.assert_array_equal(line, values[name])
             assert values[name].max() >= 0.25 * values.max().max()
         key = [text.get_text() for text in grid[row, 1].get_legend().get_texts()]
-        assert key == list(drawn)
+        assert [name.rstrip("*") for name in key] == list(drawn)
         assert grid[row, 0].get_ylabel() == labels[model]
 
 
@@ -81,14 +83,40 @@ def test_panels_without_heads_say_why(table):
     rows = table[table["model"] == "small"].copy()
     rows.loc[rows["score"] == "cspa", ["value", "status"]] = [np.nan, "no_effect"]
     rows.loc[rows["score"] == "copy", "in_circuit"] = pd.NA
-    figure = components_per_model_figure(rows, labels=labels, length=100)
+    figure = components_per_model_figure(rows, labels=labels, tasks=TASKS, length=100)
     words = [" ".join(t.get_text() for t in axes.texts).split() for axes in figure.axes]
     found = [" ".join(word) for word in words]
     assert found[2:4] == ["not defined: heads have no effect", "no circuit contains such a head"]
     assert found[4:] == ["not analysed"] * 4
 
 
-@pytest.mark.parametrize("draw", [components_per_model_figure, tertiary_heads_figure])
+def test_a_score_whose_task_is_not_in_the_run_says_so(table):
+    rows = table.copy()
+    rows.loc[rows["task"] == "greater_than", "in_circuit"] = pd.NA
+    figure = components_per_model_figure(rows, labels=LABELS, tasks=["ioi"], length=100)
+    for row in np.array(figure.axes).reshape(len(LABELS), 4):
+        words = [" ".join(text.get_text().split()) for axes in row[:2] for text in axes.texts]
+        assert words == ["no such task in this run"] * 2
+        assert not any(axes.texts for axes in row[2:])
+
+
+@pytest.mark.parametrize(("factor", "starred"), [(1.9, True), (2.1, False)])
+def test_a_head_that_stays_below_twice_chance_has_a_star(table, factor, starred):
+    """Chance of 100 random tokens that come twice: the mean of 1/101 ... 1/200, 0.0069."""
+    one = table[(table["model"] == "small") & (table["score"] == "induction")].copy()
+    one = one[(one["layer"] == 0) & (one["head"] == 0)]
+    chance = np.mean([1 / (query + 1) for query in range(100, 200)])
+    one["value"] = np.float32(factor * chance) * (one["step"] == 4000)
+    figure = tertiary_heads_figure(one, labels={"small": "Small"}, length=100)
+    (name,) = figure.axes[0].get_legend().get_texts()
+    assert name.get_text() == ("a0.h0*" if starred else "a0.h0")
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any(text.startswith("* none above chance") for text in legend) == starred
+
+
+@pytest.mark.parametrize(
+    "draw", [partial(components_per_model_figure, tasks=TASKS), tertiary_heads_figure]
+)
 @pytest.mark.parametrize("steps", [STEPS, (4000,)], ids=["steps", "one step"])
 def test_it_can_be_printed(table, draw, steps, check_print):
     rows = table[table["step"].isin(steps) & (table["model"] != "large")]

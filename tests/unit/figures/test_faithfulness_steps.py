@@ -79,7 +79,7 @@ def words(figure) -> list[str]:
 def test_an_empty_panel_says_why(draw, curve, labels):
     assert words(draw(tasks=["mine"])) == ["not analysed"] * len(labels)
     lost = curve[curve["task"] != "ioi"]
-    assert words(draw(curve=lost, tasks=["ioi"])) == ["no circuits: no behaviour yet"] * 3
+    assert words(draw(curve=lost, tasks=["ioi"])) == ["no circuits: no behaviour"] * 3
     late = draw(tasks=["sva"], min_step=200000)
     assert words(late) == ["only steps before 200000"] * 3
     assert words(draw(curve=curve[:0], summary=make_summary()[:0], tasks=["ioi"])) == [

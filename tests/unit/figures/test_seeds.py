@@ -9,6 +9,9 @@ from tests.unit.figures.conftest import make_behaviour, make_summary
 from tests.unit.figures.training_tables import with_seeds
 
 SEEDS = ["small", "small-seed1", "small-seed2"]
+NAMES = dict(
+    zip(SEEDS, ("Small (0.1 M)", "Small, other weights", "Small, other data"), strict=True)
+)
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def draw(labels, tasks):
 
     def figure(**changes: object):
         tables = {"behaviour": behaviour, "summary": summary, "labels": labels, "tasks": tasks}
-        tables |= {"variants": variants} | changes
+        tables |= {"variants": variants, "names": NAMES} | changes
         return seeds_figure(tables.pop("behaviour"), **tables)
 
     figure.behaviour, figure.summary = behaviour, summary
@@ -84,8 +87,19 @@ def test_only_models_with_several_seeds_are_drawn_in_their_own_colour(draw, labe
     assert "Medium (0.4 M)" not in lines
     assert lines["Small (0.1 M)"].get_color() == "#009E73"
     entries = [text.get_text() for text in figure.legends[0].get_texts() if text.get_text() != " "]
-    marks = ["mean over seeds", "one seed", "lowest to highest seed"]
-    assert entries == ["Small (0.1 M), 3 seeds", *marks]
+    marks = ["mean over runs", "lowest to highest run"]
+    assert entries == ["Small (0.1 M), 3 runs", *NAMES.values(), *marks]
+
+
+def test_the_key_tells_which_thin_line_is_which_run(draw):
+    figure = draw(tasks=["sva"])
+    drawn = {line.get_label(): line.get_linestyle() for line in figure.axes[0].lines}
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    key = dict(zip(texts, legend.legend_handles, strict=True))
+    for run, name in NAMES.items():
+        assert key[name].get_linestyle() == drawn[run]
+    assert len({drawn[run] for run in SEEDS}) == 3
 
 
 def words(figure) -> list[str]:

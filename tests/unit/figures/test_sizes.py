@@ -161,7 +161,7 @@ def test_without_circuits_the_metric_is_there_all_the_same(draw, summary):
     gone = {name: pd.array([pd.NA] * len(summary), dtype="Int32") for name in NUMBERS}
     summary = summary.assign(status="no_behaviour", **gone)
     one = {"labels": {"small": "Small"}, "tasks": ["ioi"], "summary": summary}
-    assert words(draw(**one)) == ["no circuits: no behaviour yet"] * 2
+    assert words(draw(**one)) == ["no circuits: no behaviour"] * 2
     figure = draw(size_and_performance_figure, **one)
     assert words(figure) == ["no circuit"]
     assert len(metric_line(figure, 0, 0)) == summary["step"].nunique()

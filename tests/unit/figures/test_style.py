@@ -95,6 +95,25 @@ def test_a_figure_grows_with_its_legend():
     assert height(40) > 3.5
 
 
+def test_only_an_axis_along_which_nothing_is_drawn_loses_its_ticks():
+    figure = Figure()
+    alone, strip, left, right = figure.subplots(1, 4)
+    left.sharey(right)
+    style.say(alone, "nothing")
+    strip.set_yticks([0, 1], ["a model", "another"])
+    right.plot([1, 2], [3, 4])
+    style.hide_empty_axes(figure)
+
+    def shown(axes):
+        ticks = axes.xaxis.get_tick_params(), axes.yaxis.get_tick_params()
+        return ticks[0].get("labelbottom", True), ticks[1].get("labelleft", True)
+
+    assert shown(alone) == (False, False)
+    assert shown(strip) == (False, True)
+    assert shown(left) == (False, True)
+    assert shown(right) == (True, True)
+
+
 def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path):
     for name in ("a", "b"):
         figure = Figure()

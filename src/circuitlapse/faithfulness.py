@@ -91,8 +91,8 @@ def does_the_task(
         m_corrupted: on the corrupted ones, with the clean answers.
         metric: `logit_diff` or `prob_diff`.
         bootstrap: of the intervals.
-        threshold: share of the metric that must not be left on the corrupted prompts. Where the
-            F_raw of a faithful circuit is left, the circuit without edges would be faithful.
+        threshold: share of the metric that corrupted prompts must not keep. At the F_raw that
+            makes a circuit faithful, one without edges would already reach it.
     """
     if m_corrupted.mean() >= threshold * m_model.mean():
         return False

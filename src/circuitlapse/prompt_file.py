@@ -42,8 +42,8 @@ def read_rows(path: Path) -> list[Row]:
     """Read a file that ends in `.csv` (first line: names of the columns) or `.jsonl`.
 
     Raises:
-        TaskError: if it does not exist, is of another kind or not UTF-8, or a CSV file lacks
-            a column.
+        TaskError: if it does not exist, cannot be read, is of another kind or not UTF-8, or a CSV
+            file lacks a column or has one twice.
     """
     readers = {".csv": _read_csv, ".jsonl": _read_jsonl}
     if path.suffix not in readers:
@@ -55,6 +55,10 @@ def read_rows(path: Path) -> list[Row]:
             return list(readers[path.suffix](stream))
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: {_NOT_UTF8} ({error})") from error
+    except csv.Error as error:
+        raise TaskError(f"{path}: is no CSV ({error}); is a quote left open?") from error
+    except OSError as error:
+        raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
     except TaskError as error:
         raise TaskError(f"{path}: {error}") from error
 
@@ -124,6 +128,11 @@ def _plain_problems(row: Row) -> list[str]:
     answers = {side: answers_of(row, side) for side in ANSWERS}
     problems += [f"{side} has an empty answer" for side in ANSWERS if "" in answers[side]]
     problems += [f"{side} has no answer" for side in ANSWERS if not answers[side]]
+    problems += [
+        f"{side} has an answer twice"
+        for side in ANSWERS
+        if len(set(answers[side])) < len(answers[side])
+    ]
     if row.cells["clean"] == row.cells["corrupted"]:
         problems.append("clean and corrupted are the same")
     correct, wrong = (set(answers[side]) - {""} for side in ANSWERS)
@@ -181,7 +190,8 @@ def _json_row(line: int, text: str) -> Row:
 def _header_problem(header: list[str]) -> str:
     missing = _missing(header)
     if not missing:
-        return ""
+        twice = [name for name in (*PROMPTS, *ANSWERS) if header.count(name) > 1]
+        return f"line 1 names the column {twice[0]} twice" if twice else ""
     others = [name for sign, name in ((";", "';'"), ("\t", "tabs")) if sign in "".join(header)]
     hint = f"; put commas between them, not {others[0]}" if others else ""
     return f"line 1 must name the columns: {missing}{hint}"

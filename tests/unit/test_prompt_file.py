@@ -139,3 +139,21 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
     latin.write_bytes("clean,corrupted,correct,wrong\né,b,c,d\n".encode("latin-1"))
     with pytest.raises(TaskError, match=r"latin.csv: is not UTF-8 text; save it as UTF-8"):
         read_rows(latin)
+
+
+def test_what_comes_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("clean,corrupted,correct,clean,wrong\na,b,c,d,e\n")
+    with pytest.raises(TaskError, match=r"line 1 names the column clean twice$"):
+        read_rows(file)
+    rows = ["Mary is,John is, she, he"] * 10 + ["Mary is,John is, she| she, he"]
+    file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows]) + "\n")
+    with pytest.raises(TaskError, match=r"line 12: correct has an answer twice$"):
+        check_file(file)
+
+
+def test_a_quote_left_open_is_pointed_out(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text('clean,corrupted,correct,wrong\n"' + "a,b,c,d\n" * 20_000)
+    with pytest.raises(TaskError, match=r"mine.csv: is no CSV .* is a quote left open\?$"):
+        read_rows(file)

@@ -65,7 +65,7 @@ def per_step(template, models=ANALYSED, **values):
 
 
 def diagrams(template):
-    """Return the paths of the diagrams that are always drawn: the last model's last step."""
+    """Return the paths of the diagrams that are always drawn: the last original's last step."""
     last = [model for model in ANALYSED if not model.variant_of][-1:]
     return [
         path

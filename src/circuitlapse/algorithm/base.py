@@ -34,7 +34,7 @@ class AlgorithmStatus(StrEnum):
 
     OK = "ok"
     NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, as `does_the_task` says of circuits, too."""
+    """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
     NO_NAME_MOVERS = "no_name_movers"
     """There are no heads whose queries could be listened to."""
     NO_CIRCUIT = "no_circuit"

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.ticks import label_log
 from circuitlapse.types import Status
 
@@ -57,16 +57,16 @@ def algorithm_figure(
             axes.set_xscale("log")
             axes.set_xlabel(style.TOKENS)
             if task is None:
-                style.say(axes, style.NO_TASK)
+                notes.say(axes, notes.NO_TASK)
             else:
                 _draw_panel(axes, rows[rows["panel"] == panel], looks=looks, min_step=min_step)
         grid[0].set_ylabel("Share of the effect (%)")
         grid[0].set_ylim(-4, 120)
         grid[0].set_yticks(range(0, 101, 20))
         label_log(grid[0].xaxis)
-        style.hide_empty_axes(figure)
-        models = style.model_handles(looks.values())
-        style.legend_below(figure, [*models, *style.interval_handles(figure)])
+        notes.hide_empty_axes(figure)
+        models = legends.model_handles(looks.values())
+        legends.legend_below(figure, [*models, *legends.interval_handles(figure)])
     return figure
 
 
@@ -75,15 +75,15 @@ def _draw_panel(
 ) -> None:
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
-        return style.say(axes, style.nothing_to_show(analysed, min_step=min_step))
+        return notes.say(axes, style.nothing_to_show(analysed, min_step=min_step))
     if rows["pct"].isna().all():
-        return style.say(axes, why_undefined(rows["status"]))
+        return notes.say(axes, why_undefined(rows["status"]))
     for place, (model, look) in enumerate(looks.items()):
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("pct_low", "pct_high"), look=look)
         above: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
         axes.plot(line["tokens"], line["pct"], **above, **_size(place, len(looks)))
-    return style.note(axes, f"{style.n_prompts(rows)}; {_n_heads(rows)}")
+    return notes.note(axes, f"{notes.n_prompts(rows)}; {_n_heads(rows)}")
 
 
 def _size(place: int, n_lines: int) -> dict[str, Any]:

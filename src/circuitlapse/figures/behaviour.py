@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.ticks import label_log
 
 _CORRUPTED: dict[str, Any] = {
@@ -43,9 +43,11 @@ def behaviour_figure(
         for task, axes in panels.items():
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
         label_log(panels[tasks[0]].xaxis)
-        style.hide_empty_axes(figure)
-        models = style.model_handles(looks.values())
-        style.legend_below(figure, models, [*style.interval_handles(figure), *_corrupted(figure)])
+        notes.hide_empty_axes(figure)
+        models = legends.model_handles(looks.values())
+        legends.legend_below(
+            figure, models, [*legends.interval_handles(figure), *_corrupted(figure)]
+        )
     return figure
 
 
@@ -63,7 +65,7 @@ def _draw_task(
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
         axes.set_ylabel("Task metric")
-        return style.say(axes, style.nothing_to_show(analysed, min_step=min_step))
+        return notes.say(axes, style.nothing_to_show(analysed, min_step=min_step))
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
@@ -73,5 +75,5 @@ def _draw_task(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label
         )
     axes.set_ylabel(style.metric_title(rows))
-    style.make_room(axes, n_lines=1)
-    return style.say_n(axes, rows)
+    notes.make_room(axes, n_lines=1)
+    return notes.say_n(axes, rows)

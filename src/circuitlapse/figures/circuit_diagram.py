@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.layout import ROW_IN, Places, place_nodes
 from circuitlapse.figures.routes import bends
 from circuitlapse.figures.text import text_width
@@ -75,7 +75,7 @@ def circuit_diagram(
         axes.set_axis_off()
         axes.set_title(title)
         if edges.empty:
-            style.say(axes, why_empty)
+            notes.say(axes, why_empty)
             return figure
         _draw_edges(axes, edges, places)
         colours = _role_of(roles)
@@ -83,7 +83,7 @@ def circuit_diagram(
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.5, places.n_rows - 0.5)
         groups = (_port_handles(edges), _sign_handles(edges), _role_handles(colours, places))
-        style.legend_below(figure, *[group for group in groups if group], n_rows=4)
+        legends.legend_below(figure, *[group for group in groups if group], n_rows=4)
     return figure
 
 

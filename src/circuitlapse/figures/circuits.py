@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.statuses import (
     ABSENT,
     draw_line,
@@ -76,12 +76,12 @@ def circuits_figure(
             else:
                 reason = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
                 for axes in (column.size, column.faithfulness):
-                    style.say(axes, reason)
+                    notes.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
-        marks += style.interval_handles(figure)
-        style.legend_below(figure, style.model_handles(looks.values()), marks, n_rows=3)
+        marks += legends.interval_handles(figure)
+        legends.legend_below(figure, legends.model_handles(looks.values()), marks, n_rows=3)
     return figure
 
 
@@ -122,7 +122,7 @@ def _draw_faithfulness(
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         draw_line(axes, line, line["f_raw"], look=look)
-    style.say_n(axes, rows)
+    notes.say_n(axes, rows)
 
 
 def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:

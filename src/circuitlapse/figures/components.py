@@ -17,7 +17,7 @@ from circuitlapse.component_choice import (
     of_heads,
     within_range,
 )
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.head_lines import (
     NEAR_CHANCE,
     Rows,
@@ -107,7 +107,7 @@ def components_figure(
             names = _draw_score(column, rows, score=score, looks=looks, chance=chance)
             draw_chance(column.best, chance)
             if set(names.values()) <= _NO_HEAD:
-                style.say(column.one, no_head(rows, tasks))
+                notes.say(column.one, no_head(rows, tasks))
             else:
                 draw_chance(column.one, chance)
             if rows["task"].isin(list(tasks)).any():
@@ -118,7 +118,7 @@ def components_figure(
         figure = panels.finish()
         line = [chance_handle()] if chance_is_drawn(figure) else []
         marks = [*line, *near_chance_handles(panels.names())]
-        style.legend_below(figure, [*style.model_handles(looks.values()), *marks])
+        legends.legend_below(figure, [*legends.model_handles(looks.values()), *marks])
     return figure
 
 
@@ -143,10 +143,10 @@ def _draw_score(
     shown = pd.concat([*one.values(), *best.values()])["value"]
     for axes in (column.one, column.best):
         axes.set_ylim(*limits_of(shown))
-        style.make_room(axes, n_lines=1)
+        notes.make_room(axes, n_lines=1)
     column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    style.say_n(column.one, rows[rows["value"].notna()])
+    notes.say_n(column.one, rows[rows["value"].notna()])
     stars = {model: is_near_chance(curve.line["value"], chance) for model, curve in chosen.items()}
     return {
         model: curve.name + NEAR_CHANCE * (len(curve.line) > 0 and stars[model])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circuitlapse.component_choice import Head, ever_best, most_often_in_circuit, of_heads
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, style
 from circuitlapse.figures.head_lines import (
     NEAR_CHANCE,
     Rows,
@@ -130,7 +130,7 @@ def _figure(
         figure = panels.finish()
         chance = [chance_handle()] if chance_is_drawn(figure) else []
         if marks := [*chance, *near_chance_handles(panels.names())]:
-            style.legend_below(figure, marks)
+            legends.legend_below(figure, marks)
     return figure
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.ticks import label_log
 from circuitlapse.types import Ranking, Status
 
@@ -61,9 +61,9 @@ def faithfulness_figure(
             _draw_chance(axes, chance[chance["task"] == task], looks=looks)
             _draw_task(axes, lines, chosen=stars, looks=looks)
         label_log(panels[tasks[0]].xaxis)
-        style.hide_empty_axes(figure)
-        models = style.model_handles(looks.values())
-        style.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
+        notes.hide_empty_axes(figure)
+        models = legends.model_handles(looks.values())
+        legends.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
     return figure
 
 
@@ -101,7 +101,7 @@ def _draw_task(
     lines = lines[lines["f_raw"].notna() & (lines["n_edges"] > 0)]
     if lines.empty:
         axes.set_ylim(0, 1.3)
-        return style.say(axes, "not analysed" if chosen.empty else _NO_CIRCUITS)
+        return notes.say(axes, "not analysed" if chosen.empty else _NO_CIRCUITS)
     for model, look in looks.items():
         line = lines[lines["model"] == model].sort_values(["n_edges", "n_requested"])
         mark = chosen[chosen["model"] == model].dropna(subset=["n_edges"])
@@ -114,10 +114,10 @@ def _draw_task(
 def _note(axes: Axes, chosen: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     """Write what the lines do not show in the upper left corner, left of rising curves."""
     absent = set(chosen.loc[chosen["status"] == Status.NO_BEHAVIOUR, "model"])
-    notes = [f"no circuit: {look.label}" for model, look in looks.items() if model in absent]
-    text = style.inside("\n".join([*notes, style.n_prompts(chosen)]), axes)
-    style.make_room(axes, n_lines=text.count("\n") + 1)
-    style.note(axes, text)
+    lines = [f"no circuit: {look.label}" for model, look in looks.items() if model in absent]
+    text = notes.inside("\n".join([*lines, notes.n_prompts(chosen)]), axes)
+    notes.make_room(axes, n_lines=text.count("\n") + 1)
+    notes.note(axes, text)
 
 
 def _mark_handles(figure: Figure, threshold: float) -> list[Artist]:

@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows, with_rows
 from circuitlapse.figures.heat import bar_beside
 from circuitlapse.figures.statuses import no_circuits
@@ -64,7 +64,7 @@ def faithfulness_over_training_figure(
             here = rows[(rows["model"] == model) & (rows["task"] == task)]
             if here.empty:
                 analysed = summary[(summary["model"] == model) & (summary["task"] == task)]
-                style.say(axes, no_circuits(analysed, min_step=min_step))
+                notes.say(axes, no_circuits(analysed, min_step=min_step))
             else:
                 _draw(axes, here, colours=colours)
         for model, label in labels.items():
@@ -75,9 +75,9 @@ def faithfulness_over_training_figure(
             panels[last, task].set_xlabel(below)
             of_task, top = summary[summary["task"] == task], panels[first, task]
             if len(of_task):
-                top.set_title(f"{top.get_title()}\n{style.n_prompts(of_task)}")
+                top.set_title(f"{top.get_title()}\n{notes.n_prompts(of_task)}")
         label_log(panels[last, tasks[0]].xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         make_room_for_names(figure)
         if len(rows):
             bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)
@@ -85,7 +85,7 @@ def faithfulness_over_training_figure(
         dashed = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
         dashed.set_label(f"threshold ({threshold:g})")
         solid = Line2D([], [], color=style.GREY, linewidth=0.6, label="as the whole model (1)")
-        style.legend_below(figure, [dashed, solid])
+        legends.legend_below(figure, [dashed, solid])
     return figure
 
 

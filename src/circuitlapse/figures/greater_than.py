@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.head_lines import chance_handle, chance_is_drawn, draw_chance
 from circuitlapse.figures.ticks import label_log
 
@@ -62,7 +62,7 @@ def greater_than_figure(
                 at = summary[(summary["model"] == model) & summary["task"].isin(of_panel["task"])]
                 steps = style.drawable(at, min_step=min_step)["tokens"].unique()
                 if task is None:
-                    style.say(axes, style.NO_TASK)
+                    notes.say(axes, notes.NO_TASK)
                 else:
                     _draw_panel(axes, of_panel, tokens=np.sort(steps), min_step=min_step)
                 if axes in grid[0]:
@@ -70,9 +70,9 @@ def greater_than_figure(
                 if axes in grid[-1]:
                     axes.set_xlabel(style.TOKENS)
         label_log(grid[0][0].xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         if chance_is_drawn(figure):
-            style.legend_below(figure, [chance_handle()])
+            legends.legend_below(figure, [chance_handle()])
     return figure
 
 
@@ -81,7 +81,7 @@ def _draw_panel(
 ) -> None:
     rows = style.drawable(analysed, min_step=min_step).dropna(subset="value")
     if rows.empty:
-        return style.say(axes, "no such node in a circuit")
+        return notes.say(axes, "no such node in a circuit")
     every = in_order_of_interest(rows)
     nodes = every[:MOST]
     lines = rows.pivot(index="tokens", columns="node", values="value").reindex(tokens)
@@ -92,8 +92,8 @@ def _draw_panel(
     else:
         axes.set_ylim(-0.04, 1.04)
         draw_chance(axes, CHANCE.get(str(rows["check"].iloc[0])))
-    style.make_room(axes, n_lines=1)
-    style.say_n(axes, rows)
+    notes.make_room(axes, n_lines=1)
+    notes.say_n(axes, rows)
     more = len(every) - len(nodes)
     own: dict[str, Any] = {"title": f"{more} more not drawn"} if more else {}
     small = {"fontsize": 5.5, "title_fontsize": 5.5}

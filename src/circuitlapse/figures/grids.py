@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import style
+from circuitlapse.figures import notes, style
 from circuitlapse.figures.text import wrap
 
 
@@ -77,7 +77,7 @@ def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
     if len(rows):
         metric = style.metric_title(rows).replace("\n", " ")
         metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
-        axes.set_title(f"{axes.get_title()}\n{metric}\n{style.n_prompts(rows)}")
+        axes.set_title(f"{axes.get_title()}\n{metric}\n{notes.n_prompts(rows)}")
 
 
 def make_room_for_names(figure: Figure) -> None:

@@ -18,7 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy import ndarray
 
 from circuitlapse.component_choice import Head, of_heads
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.text import wrap
 from circuitlapse.figures.ticks import SIZE, label_log
 
@@ -34,7 +34,7 @@ _MARKERS = 12
 _CHANCE = "_chance"
 """Label of the line of chance; matplotlib keeps what starts like this off legends."""
 NEAR_CHANCE = "*"
-"""Stands behind the name of a head that never leaves chance, in a key."""
+"""Stands behind the name of a head that stays near chance, in a key."""
 _ABOVE = 2.0
 _NOTHING = 0.05
 """A y axis reaches at least that far: what stays below is too small to matter."""
@@ -82,7 +82,7 @@ class Rows:
     def finish(self) -> Figure:
         """Label the x axis, and make the figure as tall as panels, titles and keys need."""
         label_log(self.grid[0, 0].xaxis)
-        style.hide_empty_axes(self.figure)
+        notes.hide_empty_axes(self.figure)
         keys = [_KEY_LINE_IN * lines + 0.1 * bool(lines) for lines in self._lines]
         titles = [0.13 * lines + 0.04 for lines in self._title_lines if lines]
         heights = [PANEL_IN if any(a.has_data() for a in row) else _EMPTY_IN for row in self.grid]
@@ -158,20 +158,17 @@ def chance_is_drawn(figure: Figure) -> bool:
 
 
 def is_near_chance(values: Iterable[float], chance: float | None) -> bool:
-    """Return whether no value reaches twice the level of chance, where that is known.
-
-    The best of many heads that have learned nothing lies a little above it.
-    """
-    return chance is not None and max(values, default=0.0) < _ABOVE * chance
+    """Return whether no value reaches twice the level of chance, where that is known."""
+    known = [value for value in values if np.isfinite(value)]
+    return chance is not None and max(known, default=0.0) < _ABOVE * chance
 
 
 def near_chance_handles(names: Iterable[str]) -> list[Artist]:
     """Return the legend entry of `NEAR_CHANCE`, if one of the names in keys has it."""
     if not any(name.endswith(NEAR_CHANCE) for name in names):
         return []
-    return [
-        Line2D([], [], linestyle="none", label=f"{NEAR_CHANCE} none above chance (below twice)")
-    ]
+    label = f"{NEAR_CHANCE} never reaches twice chance"
+    return [Line2D([], [], linestyle="none", label=label)]
 
 
 def chance_handle() -> Line2D:
@@ -185,7 +182,7 @@ def draw_key(
     """List who the lines of a panel are, `below` points under it."""
     shift = ScaledTranslation(0, -below / 72, axes.figure.dpi_scale_trans)
     legend = axes.legend(
-        handles=style.model_handles(entries),
+        handles=legends.model_handles(entries),
         loc="upper left",
         bbox_to_anchor=(0, 0),
         bbox_transform=axes.transAxes + shift,
@@ -213,7 +210,7 @@ def name_row(axes: Axes, label: str, *, unit: str = "") -> None:
 def say_empty(axes: Axes, text: str) -> None:
     """Say why a panel has no lines; its y axis has no numbers then."""
     axes.set_yticks([])
-    style.say(axes, text)
+    notes.say(axes, text)
 
 
 def limits_of(values: Iterable[float], *, floor: float = 0.5) -> tuple[float, float]:

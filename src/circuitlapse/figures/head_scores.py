@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from circuitlapse.component_choice import attention_chance
-from circuitlapse.figures import style
+from circuitlapse.figures import notes, style
 
 
 class Shown(NamedTuple):
@@ -63,7 +63,7 @@ def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
 
 def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
     """Say why no head of `rows` is in a circuit: none is, or their task is not one of `tasks`."""
-    return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else style.NO_TASK
+    return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else notes.NO_TASK
 
 
 def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:

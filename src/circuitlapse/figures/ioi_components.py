@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitlapse.component_choice import Head, largest_in_circuit
-from circuitlapse.figures import style
+from circuitlapse.figures import notes, style
 from circuitlapse.figures.head_lines import (
     Rows,
     draw_heads,
@@ -78,7 +78,7 @@ def ioi_components_figure(
             name_row(panels.grid[2 * index + 1, 0], label, unit="change when misled")
             if task is None:
                 for axes in panels.grid[2 * index : 2 * index + 2].flat:
-                    say_empty(axes, style.NO_TASK)
+                    say_empty(axes, notes.NO_TASK)
                 continue
             analysed = _analysed(components, s2i=s2i, model=model)
             _draw_model(panels, 2 * index, analysed, min_step=min_step)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import label_x, make_room_for_names, name_metric, task_columns, thin
 from circuitlapse.figures.statuses import no_circuits
 from circuitlapse.figures.ticks import label_log
@@ -77,7 +77,7 @@ def seeds_figure(
                     _draw(axes, rows, column=column, groups=groups, looks=looks)
                 else:
                     words = no_circuits(analysed, min_step=min_step) if groups else _NO_SEEDS
-                    style.say(axes, words)
+                    notes.say(axes, words)
             of_task = tables[0][tables[0]["task"] == task]
             name_metric(panels[0], of_task, n_columns=len(tasks))
             panels[1].set_yscale("log")
@@ -87,10 +87,10 @@ def seeds_figure(
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         if groups:
             shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
-            style.legend_below(figure, shown, _mark_handles())
+            legends.legend_below(figure, shown, _mark_handles())
     return figure
 
 
@@ -133,7 +133,7 @@ def _group_handles(
         look._replace(label=f"{look.label}, {len(groups[model])} runs")
         for model, look in looks.items()
     ]
-    return style.model_handles(named)
+    return legends.model_handles(named)
 
 
 def _run_handles(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import label_x, make_room_for_names, task_columns
 from circuitlapse.figures.ticks import count_label, label_log
 
@@ -54,23 +54,23 @@ def size_correlation_figure(
                 found = correlation[(correlation["task"] == task) & (correlation["level"] == level)]
                 rows = summary[(summary["task"] == task) & summary["model"].isin(labels)]
                 if rows.empty or found.empty:
-                    style.say(axes, "not analysed")
+                    notes.say(axes, "not analysed")
                     continue
                 late = rows[rows["step"] >= found["min_step"].iloc[0]]
                 if late[count].isna().all():
-                    style.say(axes, f"no circuits\nfrom step {found['min_step'].iloc[0]} on")
+                    notes.say(axes, f"no circuits\nfrom step {found['min_step'].iloc[0]} on")
                     continue
                 _draw(axes, late.assign(size=late[count]), parameters=parameters, looks=looks)
-                style.note(axes, style.inside(_words(found.iloc[0]), axes))
+                notes.note(axes, notes.inside(_words(found.iloc[0]), axes))
         for axes, (_, name) in zip(columns[tasks[0]], _LEVELS.values(), strict=True):
             axes.set_ylabel(f"Mean circuit size\n({name})")
         label_x(columns, "Model size (parameters)")
         label_log(columns[tasks[0]][0].xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         make_room_for_names(figure)
         marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
         drawn = any(axes.lines for axes in figure.axes)
-        style.legend_below(figure, _model_handles(looks), marks if drawn else [])
+        legends.legend_below(figure, _model_handles(looks), marks if drawn else [])
     return figure
 
 
@@ -105,7 +105,7 @@ def _words(found: pd.Series[Any]) -> str:
 
 
 def _model_handles(looks: Mapping[str, style.Look]) -> list[Artist]:
-    handles = style.model_handles(looks.values())
+    handles = legends.model_handles(looks.values())
     for handle in handles:
         handle.set(linestyle="none", markersize=5)
     return handles

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import (
     label_row,
     label_x,
@@ -60,7 +60,7 @@ def circuit_sizes_figure(
             for axes, count in zip(panels, _COUNTS, strict=True):
                 if of_task[count].isna().all():
                     words = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
-                    style.say(axes, words)
+                    notes.say(axes, words)
                 else:
                     _draw_sizes(axes, of_task, count=count, looks=looks)
         for axes, (count, name) in zip(columns[tasks[0]], _COUNTS.items(), strict=True):
@@ -68,10 +68,10 @@ def circuit_sizes_figure(
             _range_of_sizes(axes, rows[count])
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         make_room_for_names(figure)
-        marks = [*status_handles(_found(rows)), *style.interval_handles(figure)]
-        style.legend_below(figure, style.model_handles(looks.values()), marks)
+        marks = [*status_handles(_found(rows)), *legends.interval_handles(figure)]
+        legends.legend_below(figure, legends.model_handles(looks.values()), marks)
     return figure
 
 
@@ -105,12 +105,12 @@ def size_and_performance_figure(
             axes.set_xscale("log")
             if line["m_model"].isna().all():
                 here = (analysed["model"] == model) & (analysed["task"] == task)
-                style.say(axes, no_circuits(analysed[here], min_step=min_step))
+                notes.say(axes, no_circuits(analysed[here], min_step=min_step))
                 continue
             _draw_metric(axes, line, rows.loc[rows["task"] == task, "m_model"])
             draw_line(axes, line, _float(line["n_edges"]), look=looks[model])
             if line["n_edges"].isna().all():
-                style.note(axes, "no circuit")
+                notes.note(axes, "no circuit")
         for model, label in labels.items():
             label_row(panels[model, tasks[0]], label, "(edges)", height=_ROW_IN)
         columns = {task: [panels[model, task] for model in labels] for task in tasks}
@@ -118,11 +118,11 @@ def size_and_performance_figure(
             name_metric(column[0], rows[rows["task"] == task], n_columns=len(tasks))
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         make_room_for_names(figure)
         solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
         dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)
-        style.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
+        legends.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
     return figure
 
 
@@ -149,7 +149,7 @@ def _draw_sizes(
         if count == "n_edges":
             style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
         draw_line(axes, line, _float(line[count]), look=look)
-    style.say_n(axes, rows)
+    notes.say_n(axes, rows)
 
 
 def _range_of_sizes(axes: Axes, sizes: pd.Series[Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.overlap import (
     Panel,
     View,
@@ -108,16 +108,16 @@ def _figure(
             pairs, halves = (style.drawable(rows, min_step=min_step) for rows in found)
             analysed = summary[summary["task"] == task]
             if pairs["jaccard"].isna().all():
-                style.say(panel.overlap, _why_empty(analysed, view=view, min_step=min_step))
+                notes.say(panel.overlap, _why_empty(analysed, view=view, min_step=min_step))
                 continue
             draw_overlap(panel, pairs, halves=halves, view=view, alpha=alpha, looks=looks)
-            words = style.inside(_words(analysed, pairs, view=view), panel.overlap)
-            style.make_room(panel.overlap, n_lines=words.count("\n"))
-            style.note(panel.overlap, words)
+            words = notes.inside(_words(analysed, pairs, view=view), panel.overlap)
+            notes.make_room(panel.overlap, n_lines=words.count("\n"))
+            notes.note(panel.overlap, words)
         label_log(panels[views[0], tasks[0]].beyond.xaxis)
-        style.hide_empty_axes(figure)
+        notes.hide_empty_axes(figure)
         marks = overlap_handles(figure, views[0], alpha=alpha)
-        style.legend_below(figure, style.model_handles(looks.values()), marks)
+        legends.legend_below(figure, legends.model_handles(looks.values()), marks)
     return figure
 
 
@@ -160,10 +160,10 @@ def _dress(panel: Panel, view: View, *, n_columns: int, names: Sequence[str], fi
 
 def _words(analysed: pd.DataFrame, pairs: pd.DataFrame, *, view: View) -> str:
     if view.comparison != "reference":
-        return style.n_prompts(analysed)
+        return notes.n_prompts(analysed)
     first, last = pairs["step_next"].min(), pairs["step_next"].max()
     steps = f"step {first}" if first == last else f"steps {first} to {last}"
-    return f"{style.n_prompts(analysed)}; reference: {steps}"
+    return f"{notes.n_prompts(analysed)}; reference: {steps}"
 
 
 def _why_empty(analysed: pd.DataFrame, *, view: View, min_step: int) -> str:

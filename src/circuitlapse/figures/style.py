@@ -1,12 +1,12 @@
-"""What all figures share: size, type, one colour and marker per model, axes, legend."""
+"""What all figures share: size, type, one colour and marker per model, axes."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, count, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +14,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, ScalarFormatter
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures.text import FONT, text_width, wrap
+from circuitlapse.figures.text import FONT, wrap
 from circuitlapse.figures.ticks import SIZE
 
 WIDTH_IN = 7.0
@@ -45,10 +40,8 @@ TASK_TITLES = {
     "greater_than": "Greater-than (GT)",
     "sva": "Subject-verb agreement (SVA)",
 }
-_BAR = "_interval"
+INTERVAL_BAR = "_interval"
 """Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
-NO_TASK = "no such task in this run"
-"""What a panel says that is about a task which the configuration does not have."""
 METRIC_TITLES = {"logit_diff": "Logit difference", "prob_diff": "Probability difference"}
 
 _RC: dict[Any, Any] = {
@@ -118,13 +111,6 @@ def task_short(task: str) -> str:
 def across(text: str, n_columns: int, *, size: float) -> str:
     """Break text that stands above or below one of `n_columns` panels side by side."""
     return wrap(text, 0.68 * 72 * WIDTH_IN / n_columns, size=size)
-
-
-def inside(text: str, axes: Axes) -> str:
-    """Break text that stands in a panel, line by line; axis labels take their share of it."""
-    spec = axes.get_subplotspec()
-    width = 0.62 * 72 * WIDTH_IN / (spec.get_gridspec().ncols if spec else 1)
-    return "\n".join(wrap(line, width, size=SIZE) for line in text.split("\n"))
 
 
 def metric_title(rows: pd.DataFrame) -> str:
@@ -198,7 +184,7 @@ def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: 
     if lone.any():
         gaps = np.full(lone.sum(), np.nan)
         ends = np.stack([low[lone], high[lone], gaps], axis=1).ravel()
-        bar: dict[str, Any] = {"linewidth": 0.8, "label": _BAR}
+        bar: dict[str, Any] = {"linewidth": 0.8, "label": INTERVAL_BAR}
         axes.plot(np.repeat(tokens[lone], 3), ends, color=look.colour, **bar)
 
 
@@ -207,108 +193,3 @@ def without_neighbours(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:
     padded = np.concatenate([[False], known, [False]])
     alone: ndarray = known & ~padded[:-2] & ~padded[2:]
     return alone
-
-
-def say(axes: Axes, text: str) -> None:
-    """Write `text` in the middle of a panel that has nothing to show."""
-    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
-    axes.text(0.5, 0.5, inside(text, axes), color=GREY, bbox=box, **place)
-
-
-def hide_empty_axes(figure: Figure) -> None:
-    """Take ticks off each axis along which nothing is drawn, in no panel that shares it.
-
-    Its numbers would be invented. Without data in one of its panels, a shared axis is that of
-    the others, and stays; and so does one whose ticks have names.
-    """
-    for axes in figure.axes:
-        for along, shared in (("x", axes.get_shared_x_axes()), ("y", axes.get_shared_y_axes())):
-            axis = axes.xaxis if along == "x" else axes.yaxis
-            panels = shared.get_siblings(axes)
-            ends = [getattr(panel.dataLim, f"interval{along}") for panel in panels]
-            if not (np.isfinite(ends).all(axis=1).any() or _has_names(axis)):
-                sides = ("bottom", "labelbottom") if along == "x" else ("left", "labelleft")
-                axis.set_tick_params(which="both", **dict.fromkeys(sides, False))
-
-
-def _has_names(axis: Axis) -> bool:
-    fixed = isinstance(axis.get_major_locator(), FixedLocator)
-    return fixed and not isinstance(axis.get_major_formatter(), ScalarFormatter)
-
-
-def say_n(axes: Axes, rows: pd.DataFrame) -> None:
-    """Write the number of prompts in the upper left corner, where curves that rise are not."""
-    note(axes, n_prompts(rows))
-
-
-def note(axes: Axes, text: str) -> None:
-    """Write `text` in the upper left corner."""
-    axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", color=GREY)
-
-
-def make_room(axes: Axes, *, n_lines: int) -> None:
-    """Raise the upper end of a panel by the height of some lines of text."""
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.09 * n_lines * (high - low))
-
-
-def n_prompts(rows: pd.DataFrame) -> str:
-    """Return for instance "n = 200", or the range where it differs between rows."""
-    low, high = rows["n"].min(), rows["n"].max()
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
-
-
-def model_handles(models: Iterable[Look]) -> list[Artist]:
-    """Return one legend entry per model."""
-    return [Line2D([], [], color=m.colour, marker=m.marker, label=m.label) for m in models]
-
-
-def interval_handles(figure: Figure) -> list[Artist]:
-    """Return the legend entry of the intervals, if there are any in the figure."""
-    label = "bootstrap interval"
-    if any(axes.collections for axes in figure.axes):
-        return [Patch(color=GREY, alpha=0.25, linewidth=0, label=label)]
-    if any(line.get_label() == _BAR for axes in figure.axes for line in axes.lines):
-        bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
-        return [Line2D([], [], color=GREY, label=label, **bar)]
-    return []
-
-
-def legend_below(figure: Figure, *groups: Sequence[Artist], n_rows: int = 1) -> None:
-    """Put one legend under all panels, each group in columns of its own.
-
-    It has at most five columns, and as few rows, from `n_rows` up, as fit into the width. Where
-    they are many, the figure grows.
-    """
-    for handle in chain.from_iterable(groups):
-        handle.set_label(wrap(str(handle.get_label()), 0.4 * 72 * WIDTH_IN, size=LABEL_SIZE))
-    tallest = max(len(group) for group in groups)
-    entries, rows = next(
-        (entries, rows)
-        for rows in count(n_rows)
-        for entries in [in_columns(*groups, n_rows=rows)]
-        if rows >= tallest or _fits_below(entries, n_rows=rows)
-    )
-    lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries[:rows])
-    figure.set_figheight(figure.get_figheight() + 0.16 * max(0, lines - 3))
-    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries) // rows)
-
-
-def _fits_below(entries: Sequence[Artist], *, n_rows: int) -> bool:
-    columns = [entries[start : start + n_rows] for start in range(0, len(entries), n_rows)]
-    widths = [max(_entry_width(entry) for entry in column) for column in columns]
-    return len(columns) <= 5 and sum(widths) <= 72 * WIDTH_IN
-
-
-def _entry_width(entry: Artist) -> float:
-    """Return the width in points of an entry's text, its line or patch, and the space around."""
-    lines = str(entry.get_label()).split("\n")
-    return max(text_width(line, LABEL_SIZE) for line in lines) + 5 * LABEL_SIZE
-
-
-def in_columns(*groups: Sequence[Artist], n_rows: int) -> list[Artist]:
-    """Return legend entries such that each group starts a column of `n_rows` entries."""
-    blank = Line2D([], [], linestyle="none", label=" ")
-    padded = [[*group, *[blank] * (-len(group) % n_rows)] for group in groups]
-    return list(chain.from_iterable(padded))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import (
     label_row,
     label_x,
@@ -68,8 +68,8 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
         for task, (axes, *_) in below.items():
             name_metric(axes, rows[rows["task"] == task], n_columns=len(columns))
         make_room_for_names(figure)
-        style.hide_empty_axes(figure)
-        style.legend_below(figure, style.model_handles(looks.values()), _line_handles(rows))
+        notes.hide_empty_axes(figure)
+        legends.legend_below(figure, legends.model_handles(looks.values()), _line_handles(rows))
     return figure
 
 
@@ -78,7 +78,7 @@ def _draw_panel(
 ) -> None:
     if rows["swapped"].isna().all():
         axes.set_xticks([])
-        return style.say(axes, "not swapped" if rows.empty else "no such heads")
+        return notes.say(axes, "not swapped" if rows.empty else "no such heads")
     rows = rows[rows["source_step"] == rows["source_step"].max()].sort_values("target_step")
     steps = rows["target_step"].unique().tolist()
     rows = rows.assign(place=rows["target_step"].map(steps.index))
@@ -89,8 +89,8 @@ def _draw_panel(
         _draw_control(axes, rows[rows["head_set"] == RANDOM_LIKE + name], look=look)
     length = _SHARE_OF_PANEL * 72 * style.WIDTH_IN / n_columns
     label_cells(axes, [count_label(float(step)) for step in steps], along="x", length=length)
-    style.make_room(axes, n_lines=1)
-    return style.note(axes, f"heads of step {rows['source_step'].iloc[0]}")
+    notes.make_room(axes, n_lines=1)
+    return notes.note(axes, f"heads of step {rows['source_step'].iloc[0]}")
 
 
 def _draw_set(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import style
+from circuitlapse.figures import legends, notes, style
 from circuitlapse.figures.grids import label_row, make_room_for_names, model_rows, with_rows
 from circuitlapse.figures.heat import (
     cells,
@@ -79,7 +79,7 @@ def transfer_figure(
             rows = of_model[of_model["task"] == task]
             if rows.empty:
                 of_task = own[(own["model"] == model) & (own["task"] == task)]
-                style.say(axes, _why_empty(of_task, min_step=min_step))
+                notes.say(axes, _why_empty(of_task, min_step=min_step))
             else:
                 found = cells(rows, rows=steps[0], columns=steps[1])
                 draw_cells(axes, found, colours=colours)
@@ -130,7 +130,7 @@ def transfer_tasks_figure(
             _frame_tasks(axes, upwards, tasks, side=side, first=first)
             if rows.empty:
                 axes.set_title(style.across(labels[model], n_columns, size=style.TITLE_SIZE))
-                style.say(axes, "not analysed")
+                notes.say(axes, "not analysed")
                 continue
             title = f"{labels[model]}, step {rows['step'].iloc[0]}"
             title = style.across(title, n_columns, size=style.TITLE_SIZE)
@@ -149,7 +149,7 @@ def _side(n_columns: int) -> float:
 
 
 def _with_n(title: str, rows: pd.DataFrame) -> str:
-    return f"{title}\n{style.n_prompts(rows)}" if len(rows) else title
+    return f"{title}\n{notes.n_prompts(rows)}" if len(rows) else title
 
 
 def _frame_steps(
@@ -203,7 +203,7 @@ def _finish(
     marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
     if marks:
-        style.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
+        legends.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
 
 
 def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:

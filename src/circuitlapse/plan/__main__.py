@@ -43,6 +43,7 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
         gpu_gb=("gpu_gb", "max"),
     )  # fmt: skip
     by_model = frame.groupby("model", sort=False)["hours"].sum().rename(f"hours on one {name}")
+    fetched = download_gb(config)
     lines = [
         f"One {name}: {gpu.memory_gb:g} GB, {gpu.tflops:g} TFLOP/s in float32.",
         "",
@@ -51,7 +52,7 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
         by_model.to_frame().to_string(float_format="{:.1f}".format),
         "",
         f"Together {frame['hours'].sum():.1f} GPU-hours; tables and figures take minutes.",
-        f"Downloads: {_size(download_gb(config))}; on the disk at once at most "
+        f"Downloads: {_size(fetched) if fetched else 'none'}; on the disk at once at most "
         f"{_size(checkpoints_gb(config))} of checkpoints, {_size(activations_gb(config))} of "
         "activations.",
     ]
@@ -63,7 +64,7 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
 
 
 def _size(gb: float) -> str:
-    return f"{gb:.0f} GB" if gb >= 1 else f"{1000 * gb:.0f} MB" if gb > 0 else "none"
+    return f"{gb:.0f} GB" if gb >= 1 else f"{1000 * gb:.0f} MB"
 
 
 def _too_large(frame: pd.DataFrame, gpu: Gpu) -> list[str]:

@@ -154,7 +154,7 @@ def test_the_followed_head_has_a_star_if_it_stays_near_chance(table, labels):
     figure, grid = figure_of(rows, labels)
     names = [text.get_text() for text in grid[0, 1].get_legend().get_texts()]
     assert all(name.endswith("*") for name in names)
-    assert figure.legends[0].get_texts()[-1].get_text().startswith("* none above chance")
+    assert figure.legends[0].get_texts()[-1].get_text().startswith("* never reaches twice chance")
 
 
 def test_an_empty_table_says_so_in_every_panel(table, labels):

@@ -111,7 +111,7 @@ def test_a_head_that_stays_below_twice_chance_has_a_star(table, factor, starred)
     (name,) = figure.axes[0].get_legend().get_texts()
     assert name.get_text() == ("a0.h0*" if starred else "a0.h0")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert any(text.startswith("* none above chance") for text in legend) == starred
+    assert any(text.startswith("* never reaches twice chance") for text in legend) == starred
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def test_a_square_without_a_value_is_hatched_for_its_reason(draw, table, labels,
 
 def test_the_legend_lists_only_the_reasons_that_occur(draw, table):
     def entries(rows):
-        legends = draw(table=rows).legends
-        return [text.get_text() for legend in legends for text in legend.get_texts()]
+        found = draw(table=rows).legends
+        return [text.get_text() for legend in found for text in legend.get_texts()]
 
     late = table[(table["step"] >= 33000) & (table["circuit_step"] >= 33000)]
     line = "at least 0.8"

@@ -94,9 +94,7 @@ def _size(place: int, n_lines: int) -> dict[str, Any]:
 
 def _n_heads(rows: pd.DataFrame) -> str:
     """Say how many heads with a role stand behind the shares that are drawn."""
-    known = rows.loc[rows["pct"].notna(), "n_heads"]
-    low, high = known.min(), known.max()
-    number = f"{low}" if low == high else f"{low} to {high}"
+    number = notes.low_to_high(rows.loc[rows["pct"].notna(), "n_heads"])
     return f"{number} {'head' if number == '1' else 'heads'}"
 
 

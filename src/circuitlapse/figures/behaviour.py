@@ -52,8 +52,7 @@ def behaviour_figure(
 
 
 def _corrupted(figure: Figure) -> list[Artist]:
-    name = _CORRUPTED["label"]
-    if not any(line.get_label() == name for axes in figure.axes for line in axes.lines):
+    if not legends.has_line(figure, _CORRUPTED["label"]):
         return []
     return [Line2D([], [], color=style.GREY, **_CORRUPTED | {"label": "corrupted prompts"})]
 

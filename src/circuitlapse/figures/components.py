@@ -62,10 +62,6 @@ class Curve(NamedTuple):
     name: str
 
 
-_NO_HEAD = {"no data", "undefined", "none"}
-"""What stands in a key for the name of a head that there is not."""
-
-
 def components_figure(
     table: pd.DataFrame,
     *,
@@ -104,12 +100,8 @@ def components_figure(
                     say_empty(axes, why_empty(analysed, min_step=min_step))
                 continue
             chance = chance_of(score, rows, length=length)
-            names = _draw_score(column, rows, score=score, looks=looks, chance=chance)
-            draw_chance(column.best, chance)
-            if set(names.values()) <= _NO_HEAD:
-                notes.say(column.one, no_head(rows, tasks))
-            else:
-                draw_chance(column.one, chance)
+            why = no_head(rows, tasks)
+            names = _draw_score(column, rows, score=score, looks=looks, chance=chance, why=why)
             if rows["task"].isin(list(tasks)).any():
                 key = [look._replace(label=names[model]) for model, look in looks.items()]
                 panels.key(0, index, key, title=_key_title(rows))
@@ -129,8 +121,12 @@ def _draw_score(
     score: str,
     looks: Mapping[str, style.Look],
     chance: float | None,
+    why: str,
 ) -> dict[str, str]:
-    """Draw the panels of a score; return which head each model has in the first, or why none."""
+    """Draw the panels of a score; return which head each model has in the first, or why none.
+
+    The first panel says `why` where no model has one.
+    """
     models = {model: rows[rows["model"] == model] for model in looks}
     chosen = {model: _one_head(own, score) for model, own in models.items()}
     one = {model: curve.line for model, curve in chosen.items()}
@@ -147,6 +143,11 @@ def _draw_score(
     column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     notes.say_n(column.one, rows[rows["value"].notna()])
+    draw_chance(column.best, chance)
+    if all(line.empty for line in one.values()):
+        notes.say(column.one, why)
+    else:
+        draw_chance(column.one, chance)
     stars = {model: is_near_chance(curve.line["value"], chance) for model, curve in chosen.items()}
     return {
         model: curve.name + NEAR_CHANCE * (len(curve.line) > 0 and stars[model])

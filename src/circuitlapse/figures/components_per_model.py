@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -69,13 +68,9 @@ def components_per_model_figure(
     def choose(score: str, rows: pd.DataFrame) -> list[Head]:
         return most_often_in_circuit(rows, share=SHARES[score], limit=MOST_HEADS)
 
-    around: dict[str, Any] = {
-        "labels": labels,
-        "tasks": tasks,
-        "length": length,
-        "min_step": min_step,
-    }
-    return _figure(table, COMPONENTS, choose, **around)
+    return _figure(
+        table, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
+    )
 
 
 def tertiary_heads_figure(
@@ -98,8 +93,9 @@ def tertiary_heads_figure(
     def choose(_: str, rows: pd.DataFrame) -> list[Head]:
         return ever_best(rows)
 
-    around: dict[str, Any] = {"labels": labels, "tasks": (), "length": length, "min_step": min_step}
-    return _figure(table, TERTIARY, choose, **around)
+    return _figure(
+        table, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
+    )
 
 
 def _figure(

@@ -154,7 +154,7 @@ def draw_chance(axes: Axes, value: float | None) -> None:
 
 def chance_is_drawn(figure: Figure) -> bool:
     """Return whether a panel of `figure` has that line."""
-    return any(line.get_label() == _CHANCE for axes in figure.axes for line in axes.lines)
+    return legends.has_line(figure, _CHANCE)
 
 
 def is_near_chance(values: Iterable[float], chance: float | None) -> bool:

@@ -20,12 +20,17 @@ def model_handles(models: Iterable[Look]) -> list[Artist]:
     return [Line2D([], [], color=m.colour, marker=m.marker, label=m.label) for m in models]
 
 
+def has_line(figure: Figure, label: str) -> bool:
+    """Return whether a panel of `figure` has a line with this label."""
+    return any(line.get_label() == label for axes in figure.axes for line in axes.lines)
+
+
 def interval_handles(figure: Figure) -> list[Artist]:
     """Return the legend entry of the intervals, if there are any in the figure."""
     label = "bootstrap interval"
     if any(axes.collections for axes in figure.axes):
         return [Patch(color=GREY, alpha=0.25, linewidth=0, label=label)]
-    if any(line.get_label() == INTERVAL_BAR for axes in figure.axes for line in axes.lines):
+    if has_line(figure, INTERVAL_BAR):
         bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
         return [Line2D([], [], color=GREY, label=label, **bar)]
     return []

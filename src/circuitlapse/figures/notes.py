@@ -45,8 +45,13 @@ def note(axes: Axes, text: str) -> None:
 
 def n_prompts(rows: pd.DataFrame) -> str:
     """Return for instance "n = 200", or the range where it differs between rows."""
-    low, high = rows["n"].min(), rows["n"].max()
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"n = {low_to_high(rows['n'])}"
+
+
+def low_to_high(numbers: pd.Series[Any]) -> str:
+    """Return the smallest and the largest number, such as "1 to 3"; one if they are the same."""
+    low, high = numbers.min(), numbers.max()
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def make_room(axes: Axes, *, n_lines: int) -> None:

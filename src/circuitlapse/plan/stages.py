@@ -127,12 +127,8 @@ def _loads(pairs: Sequence[tuple[int, int]]) -> int:
 
 def download_gb(config: Config) -> float:
     """Return how much is fetched: every step of every published model."""
-    sizes = [
-        shape_of(model).stored_gb * len(model.steps)
-        for model in config.models
-        if model.hub is not None and model.hub.folder is None
-    ]
-    return sum(sizes, 0.0)
+    fetched = (model for model in config.models if model.hub and model.hub.folder is None)
+    return sum((shape_of(model).stored_gb * len(model.steps) for model in fetched), 0.0)
 
 
 def checkpoints_gb(config: Config) -> float:

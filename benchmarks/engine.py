@@ -33,7 +33,7 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import circuitlapse as cl
-from circuitlapse.activations import cache_activations
+from circuitlapse.models.activations import cache_activations
 
 SHAPES = {  # layers, heads, d_model, vocabulary
     "pocket": (4, 6, 192, 600),

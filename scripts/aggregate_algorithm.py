@@ -1,10 +1,10 @@
 """Put what was traced of the known algorithms, in all models and steps, into tables."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.across import algorithm_table
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import ALGORITHM_SCHEMAS, CIRCUIT_SUMMARY
+from circuitlapse.tables.circuits import algorithm_table
 
 with job_logging(snakemake.log[0]) as log:
     given, order, output = snakemake.input, dict(snakemake.params.items()), snakemake.output

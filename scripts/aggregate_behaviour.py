@@ -1,10 +1,10 @@
 """Put the behaviour of all models and steps into one table."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import BEHAVIOUR
+from circuitlapse.tables.circuits import stack
 
 with job_logging(snakemake.log[0]) as log:
     frames = [read_table(path, BEHAVIOUR) for path in snakemake.input]

@@ -1,10 +1,10 @@
 """Put all circuits into tidy tables: summary, faithfulness curve, edges."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.aggregate import circuit_tables
-from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import write_table
+from circuitlapse.io.table_files import write_table
+from circuitlapse.tables.circuits import circuit_tables
 
 with job_logging(snakemake.log[0]) as log:
     order = {"models": snakemake.params.models, "tasks": snakemake.params.tasks}

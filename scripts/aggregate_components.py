@@ -1,10 +1,10 @@
 """Put the scores of all heads into one table."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.components import components_table
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import CIRCUIT_EDGES, CIRCUIT_SUMMARY, HEADS
+from circuitlapse.tables.components import components_table
 
 with job_logging(snakemake.log[0]) as log:
     given, settings = snakemake.input, dict(snakemake.params.items())

@@ -4,8 +4,8 @@ import pandas as pd
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import write_table
-from circuitlapse.reproduction import STATEMENTS, Run, reproduction_table
+from circuitlapse.io.table_files import write_table
+from circuitlapse.tables.reproduction import STATEMENTS, Run, reproduction_table
 
 with job_logging(snakemake.log[0]) as log:
     settings = dict(snakemake.params.items())

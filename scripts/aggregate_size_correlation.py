@@ -2,9 +2,9 @@
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY
-from circuitlapse.size_correlation import size_correlation_table
+from circuitlapse.tables.size_correlation import size_correlation_table
 
 with job_logging(snakemake.log[0]) as log:
     given, params = snakemake.input, dict(snakemake.params.items())

@@ -1,11 +1,11 @@
 """Compare the circuits of every model over training, and those of two halves of the prompts."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import CIRCUIT_SUMMARY
-from circuitlapse.stability import StabilitySettings, stability_table
+from circuitlapse.tables.stability import StabilitySettings, stability_table
 
 with job_logging(snakemake.log[0]) as log:
     given, params = snakemake.input, dict(snakemake.params.items())

@@ -1,10 +1,10 @@
 """Put the swaps of all models into one table."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.aggregate import stack
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import SWAPS
+from circuitlapse.tables.circuits import stack
 
 with job_logging(snakemake.log[0]) as log:
     frames = [read_table(path, SWAPS) for path in snakemake.input]

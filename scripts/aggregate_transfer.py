@@ -1,10 +1,10 @@
 """Put the transfers of all circuits into one table."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.across import transfer_table
 from circuitlapse.io.provenance import file_hash, provenance
-from circuitlapse.io.tables import read_table, write_table
+from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import CIRCUIT_SUMMARY, TRANSFER
+from circuitlapse.tables.circuits import transfer_table
 
 with job_logging(snakemake.log[0]) as log:
     given, order = snakemake.input, dict(snakemake.params.items())

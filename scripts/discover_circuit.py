@@ -1,14 +1,13 @@
 """Find the circuit of every task in one model at one step; keep those that are still valid."""
 
-from circuitlapse.jobs import job_logging
-from circuitlapse.discovery import DiscoverySettings
-from circuitlapse.io.activations import read_activations
-from circuitlapse.io.circuits import is_current, write_circuit
+from circuitlapse.jobs import job_logging, progress
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.circuits.discovery import DiscoverySettings
+from circuitlapse.io.activation_files import read_activations
+from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
-from circuitlapse.io.tasks import read_task
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.models import DTYPES
-from circuitlapse.progress import progress
+from circuitlapse.io.task_files import read_task
+from circuitlapse.models.load import DTYPES
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

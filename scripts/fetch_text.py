@@ -1,8 +1,8 @@
 """Fetch documents of a dataset, for what heads do on running text."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.hub.text import dataset_texts
-from circuitlapse.io.corpus import write_documents
+from circuitlapse.hub.fetch import dataset_texts
+from circuitlapse.io.corpus_files import write_documents
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

@@ -6,9 +6,13 @@ import numpy as np
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.corpus import write_documents
-from circuitlapse.suite.corpus import encode_lines, make_sentences, make_suite_tokenizer
-from circuitlapse.suite.held_out import make_documents
+from circuitlapse.io.corpus_files import write_documents
+from circuitlapse.pocket.corpus import (
+    encode_lines,
+    make_documents,
+    make_sentences,
+    make_suite_tokenizer,
+)
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

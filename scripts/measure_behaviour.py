@@ -2,12 +2,11 @@
 
 import pandas as pd
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.jobs import job_logging, progress
+from circuitlapse.checkpoint import ModelAtStep
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
-from circuitlapse.io.tables import write_table
-from circuitlapse.io.tasks import read_tasks_for
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.progress import progress
+from circuitlapse.io.table_files import write_table
+from circuitlapse.io.task_files import read_tasks_for
 from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap
 

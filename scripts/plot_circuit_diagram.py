@@ -3,8 +3,8 @@
 from circuitlapse.jobs import job_logging
 from circuitlapse.figures import circuit_diagram, why_no_edge
 from circuitlapse.figures.style import task_title
-from circuitlapse.io.figures import write_figure
-from circuitlapse.io.tables import read_table
+from circuitlapse.io.figure_files import write_figure
+from circuitlapse.io.table_files import read_table
 from circuitlapse.schemas import CIRCUIT_EDGES, CIRCUIT_SUMMARY, ROLES
 
 params = snakemake.params

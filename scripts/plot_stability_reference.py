@@ -2,8 +2,8 @@
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.figures import stability_reference_figure
-from circuitlapse.io.figures import write_figure
-from circuitlapse.io.tables import read_table
+from circuitlapse.io.figure_files import write_figure
+from circuitlapse.io.table_files import read_table
 from circuitlapse.schemas import CIRCUIT_SUMMARY, STABILITY
 
 with job_logging(snakemake.log[0]) as log:

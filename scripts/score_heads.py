@@ -1,13 +1,13 @@
 """Measure what every attention head of one model at one step does."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.io.activations import read_activations
-from circuitlapse.io.corpus import read_documents, read_tokenizer_of
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.io.activation_files import read_activations
+from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
-from circuitlapse.io.tables import write_table
-from circuitlapse.io.tasks import read_task
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.models import DTYPES
+from circuitlapse.io.table_files import write_table
+from circuitlapse.io.task_files import read_task
+from circuitlapse.models.load import DTYPES
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

@@ -6,15 +6,13 @@ from operator import itemgetter
 
 import pandas as pd
 
-from circuitlapse.jobs import job_logging
-from circuitlapse.head_sets import head_sets
-from circuitlapse.io.circuits import read_circuit
-from circuitlapse.io.parts import Parts
+from circuitlapse.jobs import job_logging, progress
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
-from circuitlapse.io.tables import read_tables, write_table
-from circuitlapse.io.tasks import read_task
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.progress import progress
+from circuitlapse.io.table_files import Parts, read_tables, write_table
+from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
 from circuitlapse.statistics import Bootstrap
 

@@ -1,15 +1,15 @@
 """Trace the known algorithms in one model at one step: what the heads and MLPs do in them."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.io.activations import read_activations
-from circuitlapse.io.circuits import read_circuit
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.circuits.selection import circuit_of
+from circuitlapse.io.activation_files import read_activations
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
-from circuitlapse.io.tables import read_table, write_table
-from circuitlapse.io.tasks import read_task
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.models import DTYPES
+from circuitlapse.io.table_files import read_table, write_table
+from circuitlapse.io.task_files import read_task
+from circuitlapse.models.load import DTYPES
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
-from circuitlapse.selection import circuit_of
 from circuitlapse.statistics import Bootstrap
 
 params, given = snakemake.params, snakemake.input

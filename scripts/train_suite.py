@@ -1,13 +1,12 @@
 """Train one model of the pocket suite and save its steps like hub snapshots."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.jobs import job_logging, progress
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.corpus import read_tokenizer, read_tokens
+from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
 from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
-from circuitlapse.progress import progress
-from circuitlapse.suite.tokenizer import NEW_LINE
-from circuitlapse.suite.training import Recipe, Shape, make_model, save_snapshot, train
-from circuitlapse.tasks import Vocabulary
+from circuitlapse.pocket.corpus import NEW_LINE
+from circuitlapse.pocket.training import Recipe, Shape, make_model, save_snapshot, train
+from circuitlapse.tasks.vocabulary import Vocabulary
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

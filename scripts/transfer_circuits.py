@@ -4,17 +4,15 @@ from functools import partial
 
 import pandas as pd
 
-from circuitlapse.jobs import job_logging
-from circuitlapse.io.circuits import read_circuit
-from circuitlapse.io.parts import Parts
+from circuitlapse.jobs import job_logging, progress
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.exchange.transfer import FoundCircuit
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
-from circuitlapse.io.tables import write_table
-from circuitlapse.io.tasks import read_task
-from circuitlapse.model_at_step import ModelAtStep
-from circuitlapse.progress import progress
+from circuitlapse.io.table_files import Parts, write_table
+from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import TRANSFER
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.transfer import FoundCircuit
 
 given, params = snakemake.input, snakemake.params
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from circuitlapse.graph import PORTS
-from circuitlapse.metrics import per_prompt_metric
+from circuitlapse.models.graph import PORTS
+from circuitlapse.models.metrics import per_prompt_metric
 
 
 def run(model, tokens, pairs, hooks):

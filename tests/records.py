@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from circuitlapse.records import CircuitRecord
+from circuitlapse.circuits.record import CircuitRecord
 
 HOW = {
     "ig_rule": "left",

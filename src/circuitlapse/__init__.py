@@ -10,24 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from circuitlapse.attribution import attribute_edges
-    from circuitlapse.evaluation import evaluate_circuits
+    from circuitlapse.circuits.attribution import attribute_edges
+    from circuitlapse.circuits.evaluation import evaluate_circuits
+    from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
     from circuitlapse.heads import score_heads
-    from circuitlapse.models import load_model
-    from circuitlapse.prompts import PromptPairs
-    from circuitlapse.scores import EdgeScores
-    from circuitlapse.selection import Circuit, select_by_threshold, select_circuit
+    from circuitlapse.models.graph import EdgeScores
+    from circuitlapse.models.load import load_model
+    from circuitlapse.models.prompts import PromptPairs
 
 _HOME = {
-    "Circuit": "selection",
-    "EdgeScores": "scores",
-    "PromptPairs": "prompts",
-    "attribute_edges": "attribution",
-    "evaluate_circuits": "evaluation",
-    "load_model": "models",
+    "Circuit": "circuits.selection",
+    "EdgeScores": "models.graph",
+    "PromptPairs": "models.prompts",
+    "attribute_edges": "circuits.attribution",
+    "evaluate_circuits": "circuits.evaluation",
+    "load_model": "models.load",
     "score_heads": "heads",
-    "select_by_threshold": "selection",
-    "select_circuit": "selection",
+    "select_by_threshold": "circuits.selection",
+    "select_circuit": "circuits.selection",
 }
 
 __all__ = [

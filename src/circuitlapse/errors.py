@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class CircuitlapseError(Exception):
@@ -44,3 +45,15 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
     return f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})"
+
+
+def refuse_absent(path: str | Path) -> None:
+    """Refuse a path that leads to no file.
+
+    Raises:
+        ArtifactError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise ArtifactError(
+            f"{path}: there is no such file; a relative path starts in {Path.cwd()}"
+        )

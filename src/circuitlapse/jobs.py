@@ -6,11 +6,96 @@ import gc
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
 
 from circuitlapse.errors import CircuitlapseError
+
+Item = TypeVar("Item")
+
+EVERY_S = 5.0
+
+
+class _LogStream:
+    """The part of a file that tqdm needs; each of its updates becomes a log record."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._last = ""
+
+    def write(self, text: str) -> None:
+        """Log `text` unless it is only cursor movement or what was just said."""
+        line = text.strip()
+        if line and line != self._last:
+            self._last = line
+            self._log.info(line)
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+
+def progress(
+    items: Iterable[Item],
+    what: str,
+    *,
+    log: logging.Logger,
+    total: int | None = None,
+    every_s: float = EVERY_S,
+) -> tqdm[Item]:
+    """Pass `items` on; log how many are done and the time left every `every_s` seconds.
+
+    `total` says how many there are when `items` has no length.
+    `set_postfix_str(..., refresh=False)` of what is returned adds to the next line.
+    """
+    return tqdm(
+        items,
+        desc=what,
+        total=total,
+        bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, ETA {remaining}{postfix}",
+        **_to_log(log, every_s),
+    )
+
+
+def byte_progress(
+    n_bytes: int, what: str, *, log: logging.Logger, every_s: float = EVERY_S
+) -> tqdm[NoReturn]:
+    """Return a bar that logs bytes done, their rate and the time left every `every_s` seconds.
+
+    `update(n)` says that `n` more bytes are there. What takes less than `every_s` in all is not
+    worth a line.
+    """
+    return tqdm(
+        desc=what,
+        total=n_bytes,
+        unit="B",
+        unit_scale=True,
+        delay=every_s,
+        bar_format="{desc}: {n_fmt}B/{total_fmt}B, {elapsed} elapsed, {rate_fmt}, ETA {remaining}",
+        **_to_log(log, every_s),
+    )
+
+
+def _to_log(log: logging.Logger, every_s: float) -> dict[str, Any]:
+    return {"file": _LogStream(log), "mininterval": every_s, "maxinterval": every_s}
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep the bars that transformers draws off the terminal, and leave its setting as it was."""
+    from transformers.utils import logging as bars
+
+    were_on = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            bars.enable_progress_bar()
+
 
 # Looking for garbage after every 700 new objects takes a fifth of the time of importing PyTorch,
 # transformers and TransformerLens, which is most of the time of a small job.

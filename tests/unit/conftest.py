@@ -15,11 +15,10 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus, its tokenizer, an untrained model `step0` and a task with ten pairs."""
     import numpy as np
 
-    from circuitlapse.io.tasks import write_task
-    from circuitlapse.suite.corpus import encode_lines
-    from circuitlapse.suite.tokenizer import make_tokenizer
-    from circuitlapse.suite.training import Shape, make_model, save_snapshot
-    from circuitlapse.tasks import build_custom_task
+    from circuitlapse.io.task_files import write_task
+    from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
+    from circuitlapse.pocket.training import Shape, make_model, save_snapshot
+    from circuitlapse.tasks.custom import build_custom_task
 
     folder = tmp_path_factory.mktemp("pocket")
     lines = [

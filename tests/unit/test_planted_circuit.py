@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_model, select_circuit
-from circuitlapse.models import model_graph
+from circuitlapse.models.load import model_graph
 from circuitlapse.types import Ablation, IgRule, Method, Selection
 from tests import dense
 from tests.planted import (

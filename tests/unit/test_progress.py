@@ -4,7 +4,7 @@ import time
 
 from transformers.utils import logging as bars
 
-from circuitlapse.progress import byte_progress, no_progress_bars, progress
+from circuitlapse.jobs import byte_progress, no_progress_bars, progress
 
 
 def test_progress_says_how_many_are_done_and_how_long_the_rest_takes(caplog):

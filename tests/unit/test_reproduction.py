@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.reproduction import STATEMENTS, Found, Run, reproduction_table
 from circuitlapse.schemas import REPRODUCTION
+from circuitlapse.tables.reproduction import STATEMENTS, Found, Run, reproduction_table
 
 STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, PromptPairs, attribute_edges, evaluate_circuits, load_model
-from circuitlapse.activations import cache_activations
-from circuitlapse.io.tasks import read_task
-from circuitlapse.metrics import per_prompt_metric
-from circuitlapse.models import model_graph
+from circuitlapse.io.task_files import read_task
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.load import model_graph
+from circuitlapse.models.metrics import per_prompt_metric
 
 
 @pytest.fixture(params=["ioi", "sva"])

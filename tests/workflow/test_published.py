@@ -14,10 +14,10 @@ import pytest
 import yaml
 from tokenizers import Tokenizer
 
-from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.hdf5 import read_attributes
-from circuitlapse.io.tables import read_provenance
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.table_files import read_provenance
+from circuitlapse.io.task_files import read_task
 from tests.fake_hub import FakeHub
 from tests.workflow.conftest import Workflow, new_workflow
 from tests.workflow.published import REPO, SMALL, Watch, make_steps, watching
@@ -60,8 +60,8 @@ def configured(workflow: Workflow, name: str, **changes: object) -> str:
 def prompts(tokenizer: Path) -> list:
     """Return the prompts of the configuration."""
     from circuitlapse import PromptPairs
-    from circuitlapse.io.corpus import read_tokenizer
-    from circuitlapse.tasks import build_task
+    from circuitlapse.io.corpus_files import read_tokenizer
+    from circuitlapse.tasks.registry import build_task
 
     known, shared = read_tokenizer(tokenizer), {"n_prompts": N_PROMPTS, "seed": 1234}
     return [

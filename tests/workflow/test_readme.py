@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from circuitlapse.config import load_config
-from circuitlapse.suite.corpus import make_suite_tokenizer
-from circuitlapse.tasks import build_task
+from circuitlapse.pocket.corpus import make_suite_tokenizer
+from circuitlapse.tasks.registry import build_task
 from circuitlapse.types import Ablation, Method, Metric
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.task_files import read_task
 
 TABLES = (
     *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),

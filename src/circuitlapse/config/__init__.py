@@ -1,10 +1,19 @@
 """The configuration: one typed source for its keys, and a loader that finds every mistake."""
 
-from circuitlapse.config.analysis import Activations, Bootstrap, Circuits, Compute, Figures
 from circuitlapse.config.load import load_config
-from circuitlapse.config.models import Model, Train, Training
 from circuitlapse.config.schema import Config
-from circuitlapse.config.tasks import BUILDERS, Task
+from circuitlapse.settings import (
+    BUILDERS,
+    Activations,
+    Bootstrap,
+    Circuits,
+    Compute,
+    Figures,
+    Model,
+    Task,
+    Train,
+    Training,
+)
 
 __all__ = [
     "BUILDERS",

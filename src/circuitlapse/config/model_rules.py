@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from circuitlapse.config.keys import KeyPath
-from circuitlapse.config.models import Train
 from circuitlapse.config.problems import Problem, dotted, missing, shown
 from circuitlapse.config.schedules import PUBLISHED_BY
+from circuitlapse.settings import Train
 
 Entry = tuple[KeyPath, dict[str, Any]]
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from circuitlapse.config.across import Swaps, Transfer
-from circuitlapse.config.analysis import (
+from circuitlapse.config.schedules import Schedule
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.settings import (
+    FILE_NAME,
+    SEED,
+    STEPS,
     Activations,
     Algorithm,
     Bootstrap,
+    Checkpoints,
     Circuits,
     Compute,
     Figures,
     Heads,
+    Model,
+    Section,
     Stability,
+    Steps,
+    Swaps,
+    Task,
+    Training,
+    Transfer,
+    key,
+    section,
 )
-from circuitlapse.config.fields import FILE_NAME, SEED, STEPS, Section, Steps, key, section
-from circuitlapse.config.models import Checkpoints, Model, Training
-from circuitlapse.config.schedules import Schedule
-from circuitlapse.config.tasks import Task
-from circuitlapse.errors import UnknownNameError, unknown_name
 
 Entry = TypeVar("Entry", Model, Task)
 

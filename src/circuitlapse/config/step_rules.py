@@ -10,9 +10,9 @@ from typing import Any
 
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.model_rules import REJECTED, Entry
-from circuitlapse.config.models import Training
 from circuitlapse.config.problems import Problem, shown
 from circuitlapse.config.schedules import PUBLISHED, PUBLISHED_BY, SCHEDULES
+from circuitlapse.settings import Training
 
 Written = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.problems import Problem, missing, nearest, shown
-from circuitlapse.config.tasks import BUILDERS, DRAWN_AT_RANDOM
 from circuitlapse.errors import TaskError
-from circuitlapse.prompt_file import check_file
+from circuitlapse.settings import BUILDERS, DRAWN_AT_RANDOM
+from circuitlapse.tasks.prompt_file import check_file
 
 
 def task_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:

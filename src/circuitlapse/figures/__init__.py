@@ -1,28 +1,28 @@
 """One function per figure: tables in, a matplotlib figure out."""
 
-from circuitlapse.figures.algorithm import algorithm_figure
+from circuitlapse.figures.algorithm import algorithm_figure, greater_than_figure
 from circuitlapse.figures.behaviour import behaviour_figure
 from circuitlapse.figures.circuit_diagram import circuit_diagram, why_no_edge
 from circuitlapse.figures.circuits import circuits_figure
-from circuitlapse.figures.components import components_figure
-from circuitlapse.figures.components_per_model import (
+from circuitlapse.figures.components import (
+    components_figure,
     components_per_model_figure,
     tertiary_heads_figure,
 )
-from circuitlapse.figures.faithfulness import faithfulness_figure
-from circuitlapse.figures.faithfulness_steps import faithfulness_over_training_figure
-from circuitlapse.figures.greater_than import greater_than_figure
+from circuitlapse.figures.exchange import swaps_figure, transfer_figure, transfer_tasks_figure
+from circuitlapse.figures.faithfulness import faithfulness_figure, faithfulness_over_training_figure
 from circuitlapse.figures.ioi_components import ioi_components_figure
 from circuitlapse.figures.seeds import seeds_figure
-from circuitlapse.figures.size_correlation import size_correlation_figure
-from circuitlapse.figures.sizes import circuit_sizes_figure, size_and_performance_figure
+from circuitlapse.figures.sizes import (
+    circuit_sizes_figure,
+    size_and_performance_figure,
+    size_correlation_figure,
+)
 from circuitlapse.figures.stability import (
     stability_edges_figure,
     stability_figure,
     stability_reference_figure,
 )
-from circuitlapse.figures.swaps import swaps_figure
-from circuitlapse.figures.transfer import transfer_figure, transfer_tasks_figure
 
 __all__ = [
     "algorithm_figure",

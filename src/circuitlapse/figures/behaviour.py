@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.ticks import label_log
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.style import label_log
 
 _CORRUPTED: dict[str, Any] = {
     "linestyle": ":",
@@ -43,16 +43,14 @@ def behaviour_figure(
         for task, axes in panels.items():
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
         label_log(panels[tasks[0]].xaxis)
-        notes.hide_empty_axes(figure)
-        models = legends.model_handles(looks.values())
-        legends.legend_below(
-            figure, models, [*legends.interval_handles(figure), *_corrupted(figure)]
-        )
+        layout.hide_empty_axes(figure)
+        models = layout.model_handles(looks.values())
+        layout.legend_below(figure, models, [*layout.interval_handles(figure), *_corrupted(figure)])
     return figure
 
 
 def _corrupted(figure: Figure) -> list[Artist]:
-    if not legends.has_line(figure, _CORRUPTED["label"]):
+    if not layout.has_line(figure, _CORRUPTED["label"]):
         return []
     return [Line2D([], [], color=style.GREY, **_CORRUPTED | {"label": "corrupted prompts"})]
 
@@ -64,7 +62,7 @@ def _draw_task(
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
         axes.set_ylabel("Task metric")
-        return notes.say(axes, style.nothing_to_show(analysed, min_step=min_step))
+        return layout.say(axes, style.nothing_to_show(analysed, min_step=min_step))
     axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
     for model, look in looks.items():
         line = rows[rows["model"] == model].sort_values("tokens")
@@ -74,5 +72,5 @@ def _draw_task(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label
         )
     axes.set_ylabel(style.metric_title(rows))
-    notes.make_room(axes, n_lines=1)
-    return notes.say_n(axes, rows)
+    layout.make_room(axes, n_lines=1)
+    return layout.say_n(axes, rows)

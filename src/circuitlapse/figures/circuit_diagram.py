@@ -2,22 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy import ndarray
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.layout import ROW_IN, Places, place_nodes
-from circuitlapse.figures.routes import bends
-from circuitlapse.figures.text import text_width
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.style import text_width
 from circuitlapse.types import Status
+
+SWEEPS = 24
+"""Times that the order within rows is improved, downwards and upwards in turn."""
+ROW_IN = 0.7
+"""Height of a row."""
+MANY = 14
+"""From so many nodes in a row on, their names are smaller."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each node stands: x in 0..1, y is its row, counted from the bottom.
+
+    Attributes:
+        at: node -> (x, y).
+        n_rows: number of rows.
+        widest: number of nodes in the fullest row.
+    """
+
+    at: dict[str, tuple[float, float]]
+    n_rows: int
+    widest: int
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.at)
+
+    @property
+    def height_in(self) -> float:
+        """Height of the diagram in inches."""
+        return ROW_IN * max(self.n_rows, 3)
+
+    @property
+    def type_size(self) -> float:
+        """Size of the nodes' names, in points."""
+        return 6.5 if self.widest < MANY else max(3.5, 6.5 * MANY / self.widest)
+
+
+def place_nodes(edges: pd.DataFrame) -> Places:
+    """Place the nodes of a circuit.
+
+    The embedding is at the bottom, the logits at the top; heads and MLP of a layer share a row,
+    and layers without a node have none. Within a row the order follows the mean place of
+    neighbours (the barycentre rule of Sugiyama et al. 1981), which leaves few crossings.
+
+    Args:
+        edges: rows of `circuit_edges`, with `source` and `target`.
+    """
+    graph = nx.from_pandas_edgelist(edges, "source", "target", create_using=nx.DiGraph)
+    layers = sorted({_layer(node) for node in graph})
+    rows = [sorted(node for node in graph if _layer(node) == layer) for layer in layers]
+    x = {node: place for row in rows for node, place in _spread(row).items()}
+    neighbours = {node: list(nx.all_neighbors(graph, node)) for node in graph}
+    for sweep in range(SWEEPS):
+        for row in rows if sweep % 2 else reversed(rows):
+            centre = {node: fmean(x[other] for other in neighbours[node]) for node in row}
+            x |= _spread(sorted(row, key=lambda node: (centre[node], node)))
+    at = {node: (x[node], float(y)) for y, row in enumerate(rows) for node in row}
+    return Places(at, len(rows), max(map(len, rows), default=0))
+
+
+def _layer(node: str) -> float:
+    if node in ("input", "logits"):
+        return -1.0 if node == "input" else float("inf")
+    return float(node[1:].partition(".")[0])
+
+
+def _spread(row: list[str]) -> dict[str, float]:
+    """Space the nodes of a row evenly; a row of one stands in the middle."""
+    return {node: (index + 0.5) / len(row) for index, node in enumerate(row)}
+
+
+Point = tuple[float, float]
+"""A place on paper, in inches from the lower left."""
+
+_STEP = 0.09
+"""By how much bends differ, as a share of the distance of the two nodes."""
+_MOST, _FURTHEST_IN = 12, 0.9
+"""Bends tried to either side, and how far from the straight line a curve may get."""
+_ALONG = np.linspace(0.03, 0.97, 48)[:, None]
+
+
+def bends(
+    edges: Sequence[tuple[str, str]],
+    at: Mapping[str, Point],
+    *,
+    half: Mapping[str, Point],
+    frame: Point,
+) -> list[float]:
+    """Return for each edge the `rad` of matplotlib's connection style `arc3`.
+
+    It is the least bend that touches as few boxes of other nodes as possible and stays on the
+    paper. Of several edges between two nodes every one has a bend of its own, the first the least.
+
+    Args:
+        edges: (source, target), those first that should be straight.
+        at: node -> its middle, in inches.
+        half: node -> half of its box's width and height, with what should be free around it.
+        frame: width and height of the paper, in inches.
+    """
+    taken: dict[tuple[str, str], set[float]] = defaultdict(set)
+    found = []
+    for source, target in edges:
+        boxes = [(*at[node], *half[node]) for node in at if node not in (source, target)]
+        others = np.array(boxes, dtype=float).reshape(-1, 4)
+        ends = at[source], at[target]
+        choices = _choices(*ends)
+        free = [rad for rad in choices if rad not in taken[source, target]] or choices
+        touched = [_touched(curve(*ends, rad=rad), others, frame=frame) for rad in free]
+        best = min(zip(touched, map(abs, free), free, strict=True))[-1]
+        taken[source, target].add(best)
+        found.append(best)
+    return found
+
+
+def curve(source: Point, target: Point, *, rad: float) -> Float[ndarray, "point xy"]:
+    """Return points along the quadratic Bezier curve that matplotlib's `arc3` draws."""
+    start, end = np.array(source), np.array(target)
+    across = np.array([end[1] - start[1], start[0] - end[0]])
+    control = (start + end) / 2 + rad * across
+    line: ndarray = (
+        (1 - _ALONG) ** 2 * start + 2 * _ALONG * (1 - _ALONG) * control + _ALONG**2 * end
+    )
+    return line
+
+
+def _choices(source: Point, target: Point) -> list[float]:
+    """Return bends from the least on, to both sides; half of one is how far the curve gets."""
+    length = float(np.hypot(target[0] - source[0], target[1] - source[1]))
+    most = min(_MOST, max(3, int(2 * _FURTHEST_IN / (length * _STEP))))
+    return [round(sign * step * _STEP, 3) for step in range(most + 1) for sign in (1, -1)][1:]
+
+
+def _touched(
+    points: Float[ndarray, "point xy"], boxes: Float[ndarray, "box 4"], *, frame: Point
+) -> int:
+    """Return how many boxes (middle and half size) a curve touches; the paper's edge is one."""
+    distance = np.abs(points[:, None] - boxes[None, :, :2])
+    inside = (distance < boxes[None, :, 2:]).all(axis=2).any(axis=0)
+    outside = (points < 0).any() or (points > np.array(frame)).any()
+    return int(inside.sum()) + int(outside)
+
 
 ROLE_COLOURS = {
     "NM": "#009E73",
@@ -75,7 +220,7 @@ def circuit_diagram(
         axes.set_axis_off()
         axes.set_title(title)
         if edges.empty:
-            notes.say(axes, why_empty)
+            layout.say(axes, why_empty)
             return figure
         _draw_edges(axes, edges, places)
         colours = _role_of(roles)
@@ -83,7 +228,7 @@ def circuit_diagram(
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.5, places.n_rows - 0.5)
         groups = (_port_handles(edges), _sign_handles(edges), _role_handles(colours, places))
-        legends.legend_below(figure, *[group for group in groups if group], n_rows=4)
+        layout.legend_below(figure, *[group for group in groups if group], n_rows=4)
     return figure
 
 

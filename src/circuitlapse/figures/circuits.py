@@ -10,16 +10,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.statuses import (
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.layout import (
     ABSENT,
     draw_line,
     no_circuits,
     status_handles,
     threshold_handle,
 )
-from circuitlapse.figures.text import shorten
-from circuitlapse.figures.ticks import SIZE, label_log
+from circuitlapse.figures.style import SIZE, label_log, shorten
 from circuitlapse.types import Status
 
 _STRIP_IN = 0.14
@@ -76,12 +75,12 @@ def circuits_figure(
             else:
                 reason = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
                 for axes in (column.size, column.faithfulness):
-                    notes.say(axes, reason)
+                    layout.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
-        notes.hide_empty_axes(figure)
+        layout.hide_empty_axes(figure)
         marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
-        marks += legends.interval_handles(figure)
-        legends.legend_below(figure, legends.model_handles(looks.values()), marks, n_rows=3)
+        marks += layout.interval_handles(figure)
+        layout.legend_below(figure, layout.model_handles(looks.values()), marks, n_rows=3)
     return figure
 
 
@@ -122,7 +121,7 @@ def _draw_faithfulness(
         line = rows[rows["model"] == model].sort_values("tokens")
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         draw_line(axes, line, line["f_raw"], look=look)
-    notes.say_n(axes, rows)
+    layout.say_n(axes, rows)
 
 
 def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -10,36 +10,39 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from circuitlapse.component_choice import (
-    best_at_each_step,
-    count_above,
-    first_to_rise,
-    of_heads,
-    within_range,
-)
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.head_lines import (
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.lines import (
+    COMPONENTS,
     NEAR_CHANCE,
+    SHOWN,
     Rows,
     chance_handle,
     chance_is_drawn,
+    chance_of,
     draw_chance,
+    draw_heads,
     draw_line,
     is_near_chance,
     limits_of,
+    looks_of,
+    name_row,
     near_chance_handles,
-    say_empty,
-)
-from circuitlapse.figures.head_scores import (
-    COMPONENTS,
-    SHOWN,
-    chance_of,
     no_head,
     of_score,
+    say_empty,
     why_empty,
 )
-from circuitlapse.figures.text import shorten
-from circuitlapse.figures.ticks import SIZE
+from circuitlapse.figures.style import SIZE, shorten
+from circuitlapse.tables.head_choice import (
+    Head,
+    best_at_each_step,
+    count_above,
+    ever_best,
+    first_to_rise,
+    most_often_in_circuit,
+    of_heads,
+    within_range,
+)
 
 SHARE = 0.33
 """Of the highest score, what the head that is followed has to reach first."""
@@ -110,7 +113,7 @@ def components_figure(
         figure = panels.finish()
         line = [chance_handle()] if chance_is_drawn(figure) else []
         marks = [*line, *near_chance_handles(panels.names())]
-        legends.legend_below(figure, [*legends.model_handles(looks.values()), *marks])
+        layout.legend_below(figure, [*layout.model_handles(looks.values()), *marks])
     return figure
 
 
@@ -139,13 +142,13 @@ def _draw_score(
     shown = pd.concat([*one.values(), *best.values()])["value"]
     for axes in (column.one, column.best):
         axes.set_ylim(*limits_of(shown))
-        notes.make_room(axes, n_lines=1)
+        layout.make_room(axes, n_lines=1)
     column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    notes.say_n(column.one, rows[rows["value"].notna()])
+    layout.say_n(column.one, rows[rows["value"].notna()])
     draw_chance(column.best, chance)
     if all(line.empty for line in one.values()):
-        notes.say(column.one, why)
+        layout.say(column.one, why)
     else:
         draw_chance(column.one, chance)
     stars = {model: is_near_chance(curve.line["value"], chance) for model, curve in chosen.items()}
@@ -171,3 +174,128 @@ def _key_title(rows: pd.DataFrame) -> str:
     title = style.task_title(task)
     short = title[title.rfind("(") + 1 : -1] if title.endswith(")") else title
     return shorten(f"in {short} circuits:", 90.0, size=SIZE)
+
+
+MOST_HEADS = 5
+SHARES = {"succession": 0.4, "induction": 0.25, "cspa": 0.25, "copy": 0.25}
+"""Of a model's highest score, what a head has to reach to be drawn."""
+TERTIARY = ("induction", "duplicate", "prev_token")
+"""Scores of the heads that S-inhibition heads listen to, and of those that these listen to."""
+
+Chooser = Callable[[str, pd.DataFrame], Sequence[Head]]
+"""Takes a score and one model's rows of it, and returns the heads to draw."""
+
+
+def components_per_model_figure(
+    table: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    tasks: Collection[str],
+    length: int,
+    min_step: int = 1,
+) -> Figure:
+    """Draw four scores of up to five heads per model, a row per model.
+
+    They are the heads that are circuit nodes most often, among those whose maximum over time is
+    at least a share of the model's highest score (`SHARES`). A head has one colour and marker in
+    all panels of its model; the keys below the panels name it, with a star if it stays near chance.
+
+    Args:
+        table: the table `components`.
+        labels: the models to draw, from top to bottom, and their names.
+        tasks: the tasks of the run; in circuits of another there is no head.
+        length: number of random tokens behind `induction`, for its chance level.
+        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
+            for the axis is logarithmic.
+    """
+
+    def choose(score: str, rows: pd.DataFrame) -> list[Head]:
+        return most_often_in_circuit(rows, share=SHARES[score], limit=MOST_HEADS)
+
+    return _figure(
+        table, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
+    )
+
+
+def tertiary_heads_figure(
+    table: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
+) -> Figure:
+    """Draw every induction, duplicate-token and previous-token head that is best at some step.
+
+    There is a row per model. A head has one colour and marker in all panels of its model; the
+    keys below the panels name it, the one that is best first first, with a star if it stays near
+    chance.
+
+    Args:
+        table: the table `components`.
+        labels: the models to draw, from top to bottom, and their names.
+        length: number of random tokens behind the scores, for their chance levels.
+        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
+            for the axis is logarithmic.
+    """
+
+    def choose(_: str, rows: pd.DataFrame) -> list[Head]:
+        return ever_best(rows)
+
+    return _figure(
+        table, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
+    )
+
+
+def _figure(
+    table: pd.DataFrame,
+    scores: Sequence[str],
+    choose: Chooser,
+    *,
+    labels: Mapping[str, str],
+    tasks: Collection[str],
+    length: int,
+    min_step: int,
+) -> Figure:
+    with style.in_style():
+        titles = [SHOWN[score].title for score in scores]
+        panels = Rows([titles, *[[""] * len(scores)] * (len(labels) - 1)])
+        for row, (model, label) in enumerate(labels.items()):
+            name_row(panels.grid[row, 0], label)
+            analysed = {score: of_score(table, score, models=[model]) for score in scores}
+            own = {score: style.drawable(of, min_step=min_step) for score, of in analysed.items()}
+            heads = {score: choose(score, rows) for score, rows in own.items()}
+            why = {
+                score: no_head(rows, tasks)
+                if rows["value"].notna().any()
+                else why_empty(analysed[score], min_step=min_step)
+                for score, rows in own.items()
+            }
+            _draw_model(panels, row, own, heads=heads, why=why, length=length)
+        figure = panels.finish()
+        chance = [chance_handle()] if chance_is_drawn(figure) else []
+        if marks := [*chance, *near_chance_handles(panels.names())]:
+            layout.legend_below(figure, marks)
+    return figure
+
+
+def _draw_model(
+    panels: Rows,
+    row: int,
+    rows: Mapping[str, pd.DataFrame],
+    *,
+    heads: Mapping[str, Sequence[Head]],
+    why: Mapping[str, str],
+    length: int,
+) -> None:
+    looks = looks_of(heads.values())
+    for column, (axes, (score, own)) in enumerate(zip(panels.grid[row], rows.items(), strict=True)):
+        if not heads[score]:
+            say_empty(axes, why[score])
+            continue
+        chance = chance_of(score, own, length=length)
+        draw_chance(axes, chance)
+        draw_heads(axes, own, heads[score], looks=looks)
+        drawn = own.merge(pd.DataFrame(heads[score], columns=["layer", "head"]))
+        axes.set_ylim(*limits_of(drawn["value"]))
+        panels.key(row, column, [_named(looks[head], own, head, chance) for head in heads[score]])
+
+
+def _named(look: style.Look, rows: pd.DataFrame, head: Head, chance: float | None) -> style.Look:
+    values = of_heads(rows, [head])[head]["value"]
+    return look._replace(label=look.label + NEAR_CHANCE * is_near_chance(values, chance))

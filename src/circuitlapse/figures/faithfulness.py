@@ -7,13 +7,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.ticks import label_log
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.heatmap import bar_beside
+from circuitlapse.figures.layout import (
+    label_row,
+    make_room_for_names,
+    model_rows,
+    no_circuits,
+    with_rows,
+)
+from circuitlapse.figures.style import label_log
 from circuitlapse.types import Ranking, Status
 
 _CHOSEN: dict[str, Any] = {"markersize": 7, "markeredgecolor": "black", "linestyle": "none"}
@@ -61,9 +73,9 @@ def faithfulness_figure(
             _draw_chance(axes, chance[chance["task"] == task], looks=looks)
             _draw_task(axes, lines, chosen=stars, looks=looks)
         label_log(panels[tasks[0]].xaxis)
-        notes.hide_empty_axes(figure)
-        models = legends.model_handles(looks.values())
-        legends.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
+        layout.hide_empty_axes(figure)
+        models = layout.model_handles(looks.values())
+        layout.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
     return figure
 
 
@@ -101,7 +113,7 @@ def _draw_task(
     lines = lines[lines["f_raw"].notna() & (lines["n_edges"] > 0)]
     if lines.empty:
         axes.set_ylim(0, 1.3)
-        return notes.say(axes, "not analysed" if chosen.empty else _NO_CIRCUITS)
+        return layout.say(axes, "not analysed" if chosen.empty else _NO_CIRCUITS)
     for model, look in looks.items():
         line = lines[lines["model"] == model].sort_values(["n_edges", "n_requested"])
         mark = chosen[chosen["model"] == model].dropna(subset=["n_edges"])
@@ -115,9 +127,9 @@ def _note(axes: Axes, chosen: pd.DataFrame, *, looks: Mapping[str, style.Look]) 
     """Write what the lines do not show in the upper left corner, left of rising curves."""
     absent = set(chosen.loc[chosen["status"] == Status.NO_BEHAVIOUR, "model"])
     lines = [f"no circuit: {look.label}" for model, look in looks.items() if model in absent]
-    text = notes.inside("\n".join([*lines, notes.n_prompts(chosen)]), axes)
-    notes.make_room(axes, n_lines=text.count("\n") + 1)
-    notes.note(axes, text)
+    text = layout.inside("\n".join([*lines, layout.n_prompts(chosen)]), axes)
+    layout.make_room(axes, n_lines=text.count("\n") + 1)
+    layout.note(axes, text)
 
 
 def _mark_handles(figure: Figure, threshold: float) -> list[Artist]:
@@ -138,3 +150,106 @@ def _mark_handles(figure: Figure, threshold: float) -> list[Artist]:
     ]
     line = Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
     return [*(handle for drawn, handle in marks if drawn), line]
+
+
+_ROW_IN = 0.95
+_RANGE = (-1.2, 1.6)
+"""What a panel shows at most: the ratio is very large where the metric of the model is small."""
+_SIZES = "Circuit size (edges)"
+
+
+def faithfulness_over_training_figure(
+    curve: pd.DataFrame,
+    *,
+    summary: pd.DataFrame,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    threshold: float,
+    min_step: int = 1,
+) -> Figure:
+    """Draw faithfulness against circuit size, a line per step, in a panel per model and task.
+
+    Lines are coloured by training tokens. A circuit of which pruning left nothing has no place on
+    the logarithmic axis. A step at which the model does not do the task has no line.
+
+    Args:
+        curve: the table `faithfulness_curve`, of one attribution method.
+        summary: the table `circuit_summary`, for the number of prompts and for empty panels.
+        labels: the models to draw, from above, and their names there.
+        tasks: the tasks to draw, from the left.
+        threshold: the faithfulness that a circuit had to reach.
+        min_step: earlier steps are left out, and so is step 0, for the colours are logarithmic.
+
+    Raises:
+        ArtifactError: if a table holds more than one method.
+    """
+    curve, summary = style.of_one_method(curve), style.of_one_method(summary)
+    labels = with_rows(labels, summary)
+    summary = summary[summary["model"].isin(labels)]
+    rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)
+    rows = rows[rows["task"].isin(tasks) & rows["f_raw"].notna() & (rows["n_edges"] > 0)]
+    colours = _colours(rows["tokens"])
+    with style.in_style():
+        figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
+        for (model, task), axes in panels.items():
+            _frame(axes, rows, threshold=threshold, first=task == tasks[0])
+            here = rows[(rows["model"] == model) & (rows["task"] == task)]
+            if here.empty:
+                analysed = summary[(summary["model"] == model) & (summary["task"] == task)]
+                layout.say(axes, no_circuits(analysed, min_step=min_step))
+            else:
+                _draw(axes, here, colours=colours)
+        for model, label in labels.items():
+            label_row(panels[model, tasks[0]], label, "Faithfulness", height=_ROW_IN)
+        first, last = next(iter(labels)), list(labels)[-1]
+        for task in tasks:
+            below = style.across(_SIZES, len(tasks), size=style.LABEL_SIZE)
+            panels[last, task].set_xlabel(below)
+            of_task, top = summary[summary["task"] == task], panels[first, task]
+            if len(of_task):
+                top.set_title(f"{top.get_title()}\n{layout.n_prompts(of_task)}")
+        label_log(panels[last, tasks[0]].xaxis)
+        layout.hide_empty_axes(figure)
+        make_room_for_names(figure)
+        if len(rows):
+            bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)
+            label_log(bar.ax.yaxis)
+        dashed = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
+        dashed.set_label(f"threshold ({threshold:g})")
+        solid = Line2D([], [], color=style.GREY, linewidth=0.6, label="as the whole model (1)")
+        layout.legend_below(figure, [dashed, solid])
+    return figure
+
+
+def _colours(tokens: pd.Series[int]) -> ScalarMappable:
+    """Return a colour per number of tokens, light for early and dark for late ones."""
+    low, high = (float(tokens.min()), float(tokens.max())) if len(tokens) else (1.0, 10.0)
+    low, high = (low / 2, high * 2) if low == high else (low, high)
+    # without the palest yellow, which is too faint for a line on white
+    shades = ListedColormap(colormaps["viridis_r"](np.linspace(0.12, 1, 256)))
+    return ScalarMappable(LogNorm(low, high), shades)
+
+
+def _frame(axes: Axes, rows: pd.DataFrame, *, threshold: float, first: bool) -> None:
+    axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=3)
+    axes.axhline(1, color=style.GREY, linewidth=0.6, zorder=3)
+    axes.set_xscale("log")
+    low, high = (rows["f_raw"].min(), rows["f_raw"].max()) if len(rows) else (0.0, 1.0)
+    axes.set_ylim(max(_RANGE[0], min(0.0, 1.05 * low)), min(_RANGE[1], max(1.3, 1.05 * high)))
+    axes.tick_params(axis="y", labelleft=first)
+    if len(rows):
+        axes.set_xlim(rows["n_edges"].min() / 1.2, rows["n_edges"].max() * 1.2)
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, *, colours: ScalarMappable) -> None:
+    """Draw a line per step, and a dot where a step has one size only."""
+    rows = rows.sort_values(["tokens", "n_edges", "n_requested"])
+    tokens, starts = np.unique(rows["tokens"], return_index=True)
+    points = rows[["n_edges", "f_raw"]].to_numpy(dtype="float64")
+    curves = np.split(points, starts[1:])
+    shades = colours.to_rgba(tokens)
+    width = min(1.0, max(0.4, 30 / len(curves)))
+    axes.add_collection(LineCollection(curves, colors=shades, linewidths=width))
+    for shade, curve in zip(shades, curves, strict=True):
+        if len(curve) == 1:
+            axes.plot(*curve.T, marker=".", color=shade, linestyle="none")

@@ -10,24 +10,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitlapse.component_choice import Head, largest_in_circuit
-from circuitlapse.figures import notes, style
-from circuitlapse.figures.head_lines import (
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.lines import (
+    NO_CIRCUIT_HEAD,
+    REASONS,
+    SHOWN,
     Rows,
     draw_heads,
     limits_of,
     looks_of,
     name_row,
-    say_empty,
-)
-from circuitlapse.figures.head_scores import (
-    NO_CIRCUIT_HEAD,
-    REASONS,
-    SHOWN,
     of_score,
+    say_empty,
     why_empty,
 )
-from circuitlapse.figures.ticks import label_log
+from circuitlapse.figures.style import label_log
+from circuitlapse.tables.head_choice import Head, largest_in_circuit
 from circuitlapse.types import TELLING
 
 MOST_HEADS = 6
@@ -78,7 +76,7 @@ def ioi_components_figure(
             name_row(panels.grid[2 * index + 1, 0], label, unit="change when misled")
             if task is None:
                 for axes in panels.grid[2 * index : 2 * index + 2].flat:
-                    say_empty(axes, notes.NO_TASK)
+                    say_empty(axes, layout.NO_TASK)
                 continue
             analysed = _analysed(components, s2i=s2i, model=model)
             _draw_model(panels, 2 * index, analysed, min_step=min_step)

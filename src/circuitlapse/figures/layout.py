@@ -1,79 +1,306 @@
-"""Where the nodes of a circuit stand in a diagram: layer by layer, with few crossings."""
+"""Grids of panels: a column per task, with a row per model or per quantity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, count
+from typing import Any, Literal
 
-import networkx as nx
+import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, ScalarFormatter
 
-SWEEPS = 24
-"""Times that the order within rows is improved, downwards and upwards in turn."""
-ROW_IN = 0.7
-"""Height of a row."""
-MANY = 14
-"""From so many nodes in a row on, their names are smaller."""
+from circuitlapse.figures import style
+from circuitlapse.figures.style import (
+    GREY,
+    INTERVAL_BAR,
+    LABEL_SIZE,
+    SIZE,
+    WIDTH_IN,
+    Look,
+    text_width,
+    wrap,
+)
+from circuitlapse.types import Status
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where each node stands: x in 0..1, y is its row, counted from the bottom.
+def model_handles(models: Iterable[Look]) -> list[Artist]:
+    """Return one legend entry per model."""
+    return [Line2D([], [], color=m.colour, marker=m.marker, label=m.label) for m in models]
 
-    Attributes:
-        at: node -> (x, y).
-        n_rows: number of rows.
-        widest: number of nodes in the fullest row.
+
+def has_line(figure: Figure, label: str) -> bool:
+    """Return whether a panel of `figure` has a line with this label."""
+    return any(line.get_label() == label for axes in figure.axes for line in axes.lines)
+
+
+def interval_handles(figure: Figure) -> list[Artist]:
+    """Return the legend entry of the intervals, if there are any in the figure."""
+    label = "bootstrap interval"
+    if any(axes.collections for axes in figure.axes):
+        return [Patch(color=GREY, alpha=0.25, linewidth=0, label=label)]
+    if has_line(figure, INTERVAL_BAR):
+        bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
+        return [Line2D([], [], color=GREY, label=label, **bar)]
+    return []
+
+
+def legend_below(figure: Figure, *groups: Sequence[Artist], n_rows: int = 1) -> None:
+    """Put one legend under all panels, each group in columns of its own.
+
+    It has at most five columns, and as few rows, from `n_rows` up, as fit into the width. Where
+    they are many, the figure grows.
     """
-
-    at: dict[str, tuple[float, float]]
-    n_rows: int
-    widest: int
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.at)
-
-    @property
-    def height_in(self) -> float:
-        """Height of the diagram in inches."""
-        return ROW_IN * max(self.n_rows, 3)
-
-    @property
-    def type_size(self) -> float:
-        """Size of the nodes' names, in points."""
-        return 6.5 if self.widest < MANY else max(3.5, 6.5 * MANY / self.widest)
+    for handle in chain.from_iterable(groups):
+        handle.set_label(wrap(str(handle.get_label()), 0.4 * 72 * WIDTH_IN, size=LABEL_SIZE))
+    tallest = max(len(group) for group in groups)
+    entries, rows = next(
+        (entries, rows)
+        for rows in count(n_rows)
+        for entries in [in_columns(*groups, n_rows=rows)]
+        if rows >= tallest or _fits_below(entries, n_rows=rows)
+    )
+    lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries[:rows])
+    figure.set_figheight(figure.get_figheight() + 0.16 * max(0, lines - 3))
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries) // rows)
 
 
-def place_nodes(edges: pd.DataFrame) -> Places:
-    """Place the nodes of a circuit.
+def _fits_below(entries: Sequence[Artist], *, n_rows: int) -> bool:
+    columns = [entries[start : start + n_rows] for start in range(0, len(entries), n_rows)]
+    widths = [max(_entry_width(entry) for entry in column) for column in columns]
+    return len(columns) <= 5 and sum(widths) <= 72 * WIDTH_IN
 
-    The embedding is at the bottom, the logits at the top; heads and MLP of a layer share a row,
-    and layers without a node have none. Within a row the order follows the mean place of
-    neighbours (the barycentre rule of Sugiyama et al. 1981), which leaves few crossings.
 
-    Args:
-        edges: rows of `circuit_edges`, with `source` and `target`.
+def _entry_width(entry: Artist) -> float:
+    """Return the width in points of an entry's text, its line or patch, and the space around."""
+    lines = str(entry.get_label()).split("\n")
+    return max(text_width(line, LABEL_SIZE) for line in lines) + 5 * LABEL_SIZE
+
+
+def in_columns(*groups: Sequence[Artist], n_rows: int) -> list[Artist]:
+    """Return legend entries such that each group starts a column of `n_rows` entries."""
+    blank = Line2D([], [], linestyle="none", label=" ")
+    padded = [[*group, *[blank] * (-len(group) % n_rows)] for group in groups]
+    return list(chain.from_iterable(padded))
+
+
+NO_TASK = "no such task in this run"
+"""What a panel says that is about a task which the configuration does not have."""
+
+
+def inside(text: str, axes: Axes) -> str:
+    """Break text that stands in a panel, line by line; axis labels take their share of it."""
+    spec = axes.get_subplotspec()
+    width = 0.62 * 72 * WIDTH_IN / (spec.get_gridspec().ncols if spec else 1)
+    return "\n".join(wrap(line, width, size=SIZE) for line in text.split("\n"))
+
+
+def say(axes: Axes, text: str) -> None:
+    """Write `text` in the middle of a panel that has nothing to show."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, inside(text, axes), color=GREY, bbox=box, **place)
+
+
+def say_n(axes: Axes, rows: pd.DataFrame) -> None:
+    """Write the number of prompts in the upper left corner, where curves that rise are not."""
+    note(axes, n_prompts(rows))
+
+
+def note(axes: Axes, text: str) -> None:
+    """Write `text` in the upper left corner."""
+    axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", color=GREY)
+
+
+def n_prompts(rows: pd.DataFrame) -> str:
+    """Return for instance "n = 200", or the range where it differs between rows."""
+    return f"n = {low_to_high(rows['n'])}"
+
+
+def low_to_high(numbers: pd.Series[Any]) -> str:
+    """Return the smallest and the largest number, such as "1 to 3"; one if they are the same."""
+    low, high = numbers.min(), numbers.max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def make_room(axes: Axes, *, n_lines: int) -> None:
+    """Raise the upper end of a panel by the height of some lines of text."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.09 * n_lines * (high - low))
+
+
+def hide_empty_axes(figure: Figure) -> None:
+    """Take ticks off each axis along which nothing is drawn, in no panel that shares it.
+
+    Its numbers would be invented. Without data in one of its panels, a shared axis is that of
+    the others, and stays; and so does one whose ticks have names.
     """
-    graph = nx.from_pandas_edgelist(edges, "source", "target", create_using=nx.DiGraph)
-    layers = sorted({_layer(node) for node in graph})
-    rows = [sorted(node for node in graph if _layer(node) == layer) for layer in layers]
-    x = {node: place for row in rows for node, place in _spread(row).items()}
-    neighbours = {node: list(nx.all_neighbors(graph, node)) for node in graph}
-    for sweep in range(SWEEPS):
-        for row in rows if sweep % 2 else reversed(rows):
-            centre = {node: fmean(x[other] for other in neighbours[node]) for node in row}
-            x |= _spread(sorted(row, key=lambda node: (centre[node], node)))
-    at = {node: (x[node], float(y)) for y, row in enumerate(rows) for node in row}
-    return Places(at, len(rows), max(map(len, rows), default=0))
+    for axes in figure.axes:
+        for along, shared in (("x", axes.get_shared_x_axes()), ("y", axes.get_shared_y_axes())):
+            axis = axes.xaxis if along == "x" else axes.yaxis
+            panels = shared.get_siblings(axes)
+            ends = [getattr(panel.dataLim, f"interval{along}") for panel in panels]
+            if not (np.isfinite(ends).all(axis=1).any() or _has_names(axis)):
+                sides = ("bottom", "labelbottom") if along == "x" else ("left", "labelleft")
+                axis.set_tick_params(which="both", **dict.fromkeys(sides, False))
 
 
-def _layer(node: str) -> float:
-    if node in ("input", "logits"):
-        return -1.0 if node == "input" else float("inf")
-    return float(node[1:].partition(".")[0])
+def _has_names(axis: Axis) -> bool:
+    fixed = isinstance(axis.get_major_locator(), FixedLocator)
+    return fixed and not isinstance(axis.get_major_formatter(), ScalarFormatter)
 
 
-def _spread(row: list[str]) -> dict[str, float]:
-    """Space the nodes of a row evenly; a row of one stands in the middle."""
-    return {node: (index + 0.5) / len(row) for index, node in enumerate(row)}
+def task_columns(
+    tasks: Sequence[str], *, heights: Sequence[float], sharey: Literal["row"] | bool = "row"
+) -> tuple[Figure, dict[str, list[Axes]]]:
+    """Return a figure with the panels of each task from top to bottom, `heights` inches high.
+
+    They share a logarithmic x axis. The title of the task stands above the first.
+    """
+    figure = Figure(figsize=(style.WIDTH_IN, sum(heights) + 1.0), layout="constrained")
+    grid = figure.subplots(
+        len(heights), len(tasks), squeeze=False, sharex=True, sharey=sharey, height_ratios=heights
+    )
+    columns = {task: list(grid[:, index]) for index, task in enumerate(tasks)}
+    for task, column in columns.items():
+        column[0].set_title(_title(task, len(tasks)))
+        column[0].set_xscale("log")
+    return figure, columns
+
+
+def label_x(columns: Mapping[str, Sequence[Axes]], label: str) -> None:
+    """Write `label` below the lowest panel of each column, in as many lines as it takes."""
+    for column in columns.values():
+        column[-1].set_xlabel(style.across(label, len(columns), size=style.LABEL_SIZE))
+
+
+def model_rows(
+    models: Sequence[str], tasks: Sequence[str], *, height: float, sharex: bool = False
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """Return a figure with a row per model, `height` inches high, and a column per task.
+
+    The title of the task stands above the first panel of a column. No y axes are shared.
+    """
+    size = (style.WIDTH_IN, height * len(models) + 1.1)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(models), len(tasks), squeeze=False, sharex=sharex)
+    for column, task in enumerate(tasks):
+        grid[0, column].set_title(_title(task, max(len(tasks), 2)))
+    cells = {
+        (model, task): grid[row, column]
+        for row, model in enumerate(models)
+        for column, task in enumerate(tasks)
+    }
+    return figure, cells
+
+
+def with_rows(labels: Mapping[str, str], table: pd.DataFrame) -> dict[str, str]:
+    """Keep the models that are in `table`, and all where none is.
+
+    A model without a row there is one whose circuits the configuration does not ask for.
+    """
+    there = {model: label for model, label in labels.items() if (table["model"] == model).any()}
+    return there or dict(labels)
+
+
+def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
+    """Write a model's name and what is drawn beside a row that is `height` inches high."""
+    lines = [wrap(text, 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
+    axes.set_ylabel("\n".join(lines))
+
+
+def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
+    """Write metric and number of prompts of `rows`, if there are any, below a column's title."""
+    if len(rows):
+        metric = style.metric_title(rows).replace("\n", " ")
+        metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
+        axes.set_title(f"{axes.get_title()}\n{metric}\n{n_prompts(rows)}")
+
+
+def make_room_for_names(figure: Figure) -> None:
+    """Let the figure grow by what titles and x labels of several lines would take from panels."""
+    lines = [
+        max(text.get_text().count("\n") for text in texts)
+        for texts in (
+            [axes.title for axes in figure.axes],
+            [axes.xaxis.label for axes in figure.axes],
+        )
+    ]
+    figure.set_figheight(figure.get_figheight() + 0.135 * sum(lines))
+
+
+def thin(n_points: int) -> dict[str, Any]:
+    """Return widths in points of a line and its markers that keep so many points apart."""
+    return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
+        "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
+    }
+
+
+def _title(task: str, n_columns: int) -> str:
+    return style.across(style.task_title(task), n_columns, size=style.TITLE_SIZE)
+
+
+ABSENT: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
+"""The mark of a step without circuit."""
+_RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 6,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+}
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
+
+
+def draw_line(
+    axes: Axes, line: pd.DataFrame, values: pd.Series[float], *, look: style.Look
+) -> None:
+    """Draw `values` of one model's line, a marker by each status; it breaks without a circuit."""
+    size = thin(len(line))
+    axes.plot(
+        line["tokens"], values, color=look.colour, label=look.label, linewidth=size["linewidth"]
+    )
+    own: dict[str, Any] = {"marker": look.marker, "color": look.colour}
+    own["markersize"] = size["markersize"]
+    ring = _RING | {"markersize": _RING["markersize"] / 3.2 * size["markersize"]}
+    for status, kinds in {
+        Status.OK: [own],
+        Status.NOT_REACHED: [own | _HOLLOW],
+        Status.OVERSHOOT: [own, ring],
+    }.items():
+        here = line["status"] == status
+        for kind in kinds:
+            axes.plot(line["tokens"][here], values[here], linestyle="none", **kind)
+
+
+def status_handles(statuses: Collection[str]) -> list[Artist]:
+    """Return a legend entry for each status that occurs."""
+    grey: dict[str, Any] = {"color": style.GREY, "linestyle": "none"}
+    marks = {
+        Status.OK: Line2D([], [], marker="o", label="faithful circuit", **grey),
+        Status.NOT_REACHED: Line2D(
+            [], [], marker="o", label="threshold not reached", **grey, **_HOLLOW
+        ),
+        Status.OVERSHOOT: Line2D([], [], label="overshoots the model", **_RING, linestyle="none"),
+        Status.NO_BEHAVIOUR: Line2D(
+            [], [], label="no behaviour, no circuit", color=style.GREY, **ABSENT
+        ),
+    }
+    return [handle for status, handle in marks.items() if status in statuses]
+
+
+def threshold_handle(threshold: float) -> Artist:
+    """Return the legend entry of the dashed line at the threshold."""
+    return Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
+
+
+def no_circuits(analysed: pd.DataFrame, *, min_step: int) -> str:
+    """Say why a task has no circuit to draw."""
+    if style.drawable(analysed, min_step=min_step).empty:
+        return style.nothing_to_show(analysed, min_step=min_step)
+    return "no circuits:\nno behaviour"

@@ -13,10 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.grids import label_x, make_room_for_names, name_metric, task_columns, thin
-from circuitlapse.figures.statuses import no_circuits
-from circuitlapse.figures.ticks import label_log
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.layout import (
+    label_x,
+    make_room_for_names,
+    name_metric,
+    no_circuits,
+    task_columns,
+    thin,
+)
+from circuitlapse.figures.style import label_log
 
 _THIN = 0.6
 _BOLD = 1.8
@@ -77,7 +83,7 @@ def seeds_figure(
                     _draw(axes, rows, column=column, groups=groups, looks=looks)
                 else:
                     words = no_circuits(analysed, min_step=min_step) if groups else _NO_SEEDS
-                    notes.say(axes, words)
+                    layout.say(axes, words)
             of_task = tables[0][tables[0]["task"] == task]
             name_metric(panels[0], of_task, n_columns=len(tasks))
             panels[1].set_yscale("log")
@@ -87,10 +93,10 @@ def seeds_figure(
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
-        notes.hide_empty_axes(figure)
+        layout.hide_empty_axes(figure)
         if groups:
             shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
-            legends.legend_below(figure, shown, _mark_handles())
+            layout.legend_below(figure, shown, _mark_handles())
     return figure
 
 
@@ -133,7 +139,7 @@ def _group_handles(
         look._replace(label=f"{look.label}, {len(groups[model])} runs")
         for model, look in looks.items()
     ]
-    return legends.model_handles(named)
+    return layout.model_handles(named)
 
 
 def _run_handles(

@@ -7,24 +7,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from circuitlapse.figures import legends, notes, style
-from circuitlapse.figures.grids import (
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.layout import (
+    draw_line,
     label_row,
     label_x,
     make_room_for_names,
     model_rows,
     name_metric,
+    no_circuits,
+    status_handles,
     task_columns,
     thin,
     with_rows,
 )
-from circuitlapse.figures.statuses import draw_line, no_circuits, status_handles
-from circuitlapse.figures.ticks import label_log
+from circuitlapse.figures.style import count_label, label_log
 from circuitlapse.types import Status
 
 _COUNTS = {"n_edges": "edges", "n_nodes": "nodes"}
@@ -60,7 +63,7 @@ def circuit_sizes_figure(
             for axes, count in zip(panels, _COUNTS, strict=True):
                 if of_task[count].isna().all():
                     words = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
-                    notes.say(axes, words)
+                    layout.say(axes, words)
                 else:
                     _draw_sizes(axes, of_task, count=count, looks=looks)
         for axes, (count, name) in zip(columns[tasks[0]], _COUNTS.items(), strict=True):
@@ -68,10 +71,10 @@ def circuit_sizes_figure(
             _range_of_sizes(axes, rows[count])
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
-        notes.hide_empty_axes(figure)
+        layout.hide_empty_axes(figure)
         make_room_for_names(figure)
-        marks = [*status_handles(_found(rows)), *legends.interval_handles(figure)]
-        legends.legend_below(figure, legends.model_handles(looks.values()), marks)
+        marks = [*status_handles(_found(rows)), *layout.interval_handles(figure)]
+        layout.legend_below(figure, layout.model_handles(looks.values()), marks)
     return figure
 
 
@@ -105,12 +108,12 @@ def size_and_performance_figure(
             axes.set_xscale("log")
             if line["m_model"].isna().all():
                 here = (analysed["model"] == model) & (analysed["task"] == task)
-                notes.say(axes, no_circuits(analysed[here], min_step=min_step))
+                layout.say(axes, no_circuits(analysed[here], min_step=min_step))
                 continue
             _draw_metric(axes, line, rows.loc[rows["task"] == task, "m_model"])
             draw_line(axes, line, _float(line["n_edges"]), look=looks[model])
             if line["n_edges"].isna().all():
-                notes.note(axes, "no circuit")
+                layout.note(axes, "no circuit")
         for model, label in labels.items():
             label_row(panels[model, tasks[0]], label, "(edges)", height=_ROW_IN)
         columns = {task: [panels[model, task] for model in labels] for task in tasks}
@@ -118,11 +121,11 @@ def size_and_performance_figure(
             name_metric(column[0], rows[rows["task"] == task], n_columns=len(tasks))
         label_x(columns, style.TOKENS)
         label_log(columns[tasks[0]][0].xaxis)
-        notes.hide_empty_axes(figure)
+        layout.hide_empty_axes(figure)
         make_room_for_names(figure)
         solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
         dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)
-        legends.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
+        layout.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
     return figure
 
 
@@ -149,7 +152,7 @@ def _draw_sizes(
         if count == "n_edges":
             style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
         draw_line(axes, line, _float(line[count]), look=look)
-    notes.say_n(axes, rows)
+    layout.say_n(axes, rows)
 
 
 def _range_of_sizes(axes: Axes, sizes: pd.Series[Any]) -> None:
@@ -176,3 +179,98 @@ def _draw_metric(axes: Axes, line: pd.DataFrame, of_task: pd.Series[float]) -> N
     right.set_ylim(low - 0.05 * (high - low), high + 0.2 * (high - low))
     right.yaxis.set_major_locator(MaxNLocator(3))
     right.spines["right"].set_visible(True)
+
+
+_LEVELS = {"edge": ("n_edges", "edges"), "node": ("n_nodes", "nodes")}
+_QUARTILES = "middle half of the steps"
+
+
+def size_correlation_figure(
+    summary: pd.DataFrame,
+    *,
+    behaviour: pd.DataFrame,
+    correlation: pd.DataFrame,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+) -> Figure:
+    """Draw mean circuit size against model size: edges (top), nodes (bottom), a column per task.
+
+    The mean is over the circuits from `min_step` of the table `size_correlation` on; a bar has the
+    middle half of them. Each panel says Pearson's r with the logarithm of the number of parameters.
+
+    Args:
+        summary: the table `circuit_summary`, of one attribution method.
+        behaviour: the table `behaviour`, for the number of parameters.
+        correlation: the table `size_correlation`.
+        labels: the models to draw, in the order of the legend, and their names there.
+        tasks: one column each, in this order.
+
+    Raises:
+        ArtifactError: if `summary` holds more than one method.
+    """
+    summary = style.of_one_method(summary)
+    parameters = behaviour.groupby("model")["n_parameters"].first()
+    correlation = correlation[correlation["x"] == "log_params"]
+    looks = style.looks(labels)
+    with style.in_style():
+        figure, columns = task_columns(tasks, heights=(1.5, 1.5), sharey=False)
+        for task, panels in columns.items():
+            for axes, (level, (count, _)) in zip(panels, _LEVELS.items(), strict=True):
+                found = correlation[(correlation["task"] == task) & (correlation["level"] == level)]
+                rows = summary[(summary["task"] == task) & summary["model"].isin(labels)]
+                if rows.empty or found.empty:
+                    layout.say(axes, "not analysed")
+                    continue
+                late = rows[rows["step"] >= found["min_step"].iloc[0]]
+                if late[count].isna().all():
+                    layout.say(axes, f"no circuits\nfrom step {found['min_step'].iloc[0]} on")
+                    continue
+                _draw(axes, late.assign(size=late[count]), parameters=parameters, looks=looks)
+                layout.note(axes, layout.inside(_words(found.iloc[0]), axes))
+        for axes, (_, name) in zip(columns[tasks[0]], _LEVELS.values(), strict=True):
+            axes.set_ylabel(f"Mean circuit size\n({name})")
+        label_x(columns, "Model size (parameters)")
+        label_log(columns[tasks[0]][0].xaxis)
+        layout.hide_empty_axes(figure)
+        make_room_for_names(figure)
+        marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
+        drawn = any(axes.lines for axes in figure.axes)
+        layout.legend_below(figure, _model_handles(looks), marks if drawn else [])
+    return figure
+
+
+def _draw(
+    axes: Axes,
+    rows: pd.DataFrame,
+    *,
+    parameters: pd.Series[int],
+    looks: Mapping[str, style.Look],
+) -> None:
+    """Draw a point per model at the mean of `size`, and room above for some words."""
+    tops = []
+    for model, look in looks.items():
+        sizes = rows.loc[rows["model"] == model, "size"].dropna().to_numpy(dtype=float)
+        if not len(sizes) or model not in parameters:
+            continue
+        x, (low, high) = parameters[model], np.quantile(sizes, [0.25, 0.75])
+        axes.plot([x, x], [low, high], color=look.colour, linewidth=0.8)
+        point: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
+        axes.plot([x], [sizes.mean()], linestyle="none", markersize=5, clip_on=False, **point)
+        tops += [high, sizes.mean()]
+    axes.set_ylim(0, 1.7 * max(tops, default=1.0))
+    axes.yaxis.set_major_formatter(lambda value, _: count_label(value))
+
+
+def _words(found: pd.Series[Any]) -> str:
+    n = f"{found['n']} models"
+    if np.isnan(found["r"]):
+        return f"r not defined\n{n}"
+    p = f"p = {found['p']:.2g}" if found["p"] >= 0.001 else "p < 0.001"
+    return f"r = {found['r']:.2f}\n{p}\n{n}"
+
+
+def _model_handles(looks: Mapping[str, style.Look]) -> list[Artist]:
+    handles = layout.model_handles(looks.values())
+    for handle in handles:
+        handle.set(linestyle="none", markersize=5)
+    return handles

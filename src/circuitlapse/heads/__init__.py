@@ -11,11 +11,11 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.activations import RunActivations
-from circuitlapse.batching import Limits
 from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
 from circuitlapse.heads.registry import detector_of, options_of, refuse_unknown_options
-from circuitlapse.prompts import PromptPairs
+from circuitlapse.models.activations import RunActivations
+from circuitlapse.models.batching import Limits
+from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
 
 __all__ = ["score_heads", "undefined_scores"]

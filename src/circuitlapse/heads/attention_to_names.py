@@ -6,12 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.batching import Limits, in_batches
-from circuitlapse.forward import embed_tokens, run_layers
-from circuitlapse.heads.base import HeadScore, Subject
-from circuitlapse.heads.names import positions_of_names, with_names
-from circuitlapse.memory import bytes_per_run
-from circuitlapse.prompts import PromptPairs
+from circuitlapse.heads.base import HeadScore, Subject, positions_of_names, with_names
+from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.decoder import embed_tokens, run_layers
+from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES
 
 SCORES = tuple(f"attn_{role}" for role in NAME_ROLES)

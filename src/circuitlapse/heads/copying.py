@@ -11,15 +11,13 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.activations import RunActivations
-from circuitlapse.batching import Limits, in_batches
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
-from circuitlapse.forward import embed_tokens, run_layers, start_of_stream
-from circuitlapse.heads.base import HeadScore, Subject
-from circuitlapse.heads.names import at_positions, positions_of_names, with_names
-from circuitlapse.memory import bytes_per_run
-from circuitlapse.models import n_tokens
-from circuitlapse.prompts import PromptPairs
+from circuitlapse.heads.base import HeadScore, Subject, at_positions, positions_of_names, with_names
+from circuitlapse.models.activations import RunActivations
+from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.decoder import embed_tokens, run_layers, start_of_stream
+from circuitlapse.models.load import n_tokens
+from circuitlapse.models.prompts import PromptPairs
 
 SCORES = ("copy", "copy_neg")
 TOP = 5

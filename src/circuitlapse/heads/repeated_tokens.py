@@ -6,11 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.batching import Limits, in_batches
-from circuitlapse.forward import embed_tokens, run_layers
 from circuitlapse.heads.base import HeadScore, Subject
-from circuitlapse.heads.vocabulary import plain_tokens
-from circuitlapse.memory import bytes_per_run
+from circuitlapse.heads.single_tokens import plain_tokens
+from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.decoder import embed_tokens, run_layers
 
 SCORES = ("induction", "prev_token", "duplicate")
 

@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.heads.base import ScoreStatus, Subject
-from circuitlapse.heads.names import positions_of_names, with_names
-from circuitlapse.path_patching import Head, HeadPort, PatchedPaths, patch_paths
-from circuitlapse.prompts import PromptPairs
+from circuitlapse.heads.base import ScoreStatus, Subject, positions_of_names, with_names
+from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch_paths
+from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES, TELLING
 
 FLIPS = {

@@ -6,12 +6,7 @@ The environment variables of `huggingface_hub` hold here too: `HF_ENDPOINT`, `HF
 
 from __future__ import annotations
 
-from circuitlapse.hub.fetch import (
-    copy_tokenizer,
-    fetch_snapshot,
-    fetch_tokenizer,
-    link_snapshot,
-)
+from circuitlapse.hub.fetch import copy_tokenizer, fetch_snapshot, fetch_tokenizer, link_snapshot
 from circuitlapse.hub.retry import Patience
 
 __all__ = [

@@ -18,18 +18,18 @@ from huggingface_hub.errors import RevisionNotFoundError
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
-from circuitlapse.hub.hashes import FileHash
-from circuitlapse.hub.linked import link
-from circuitlapse.hub.refusals import (
+from circuitlapse.hub.retry import (
+    LOST,
+    Patience,
     clear_answers,
     clear_refusals,
     described,
     host,
     missing_revision,
 )
-from circuitlapse.hub.retry import LOST, Patience
-from circuitlapse.progress import byte_progress
+from circuitlapse.hub.symlinks import FileHash, link
 
 LOG = logging.getLogger(__name__)
 PARTIAL_CONTENT = 206

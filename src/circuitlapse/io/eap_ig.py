@@ -23,7 +23,7 @@ Example:
 
     >>> import numpy as np
     >>> from circuitlapse import EdgeScores, select_circuit
-    >>> from circuitlapse.graph import Graph
+    >>> from circuitlapse.models.graph import Graph
     >>> from circuitlapse.io.eap_ig import read_eap_ig, write_eap_ig
     >>> graph = Graph(n_layers=2, n_heads=4)
     >>> draw = np.random.default_rng(0).normal(size=graph.exists.shape)
@@ -46,11 +46,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import ArtifactError
-from circuitlapse.graph import Graph, split_target
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.scores import EdgeScores
-from circuitlapse.selection import Circuit
+from circuitlapse.models.graph import EdgeScores, Graph, split_target
 
 
 def write_eap_ig(

@@ -11,8 +11,7 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from circuitlapse.errors import REMAKE, ArtifactError
-from circuitlapse.io.absent import refuse_absent
+from circuitlapse.errors import REMAKE, ArtifactError, refuse_absent
 from circuitlapse.io.atomic import atomic_path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import circuitlapse
-from circuitlapse.snapshots import CONFIG, weight_files
+from circuitlapse.models.snapshot import CONFIG, weight_files
 
 PROVENANCE = "provenance.json"
 """In the folder of a model."""

@@ -16,8 +16,7 @@ import pandas as pd
 from circuitlapse.config.__main__ import DEFAULT, checked
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.plan.gpus import Gpu, gpu_called
-from circuitlapse.plan.machine import Machine
+from circuitlapse.plan.hardware import Gpu, Machine, gpu_called
 from circuitlapse.plan.stages import activations_gb, checkpoints_gb, download_gb, stages
 
 

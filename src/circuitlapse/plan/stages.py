@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from circuitlapse.config.models import Model
 from circuitlapse.config.schema import Config
-from circuitlapse.config.tasks import Task
 from circuitlapse.plan import cost
-from circuitlapse.plan.cost import Work
-from circuitlapse.plan.machine import Machine
-from circuitlapse.plan.shapes import Shape, shape_of
+from circuitlapse.plan.cost import Shape, Work, shape_of
+from circuitlapse.plan.hardware import Machine
+from circuitlapse.settings import Model, Task
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """Of one number, by its type."""

@@ -9,11 +9,16 @@ from random import Random
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
-from circuitlapse.prompt_file import Row, answers_of, cell_problems, read_rows, refuse_bad_rows
 from circuitlapse.tasks.base import Draft, Pair, Task
-from circuitlapse.tasks.doubts import warn_of_doubts
+from circuitlapse.tasks.checks import problems, warn_of_doubts
 from circuitlapse.tasks.encode import encode
-from circuitlapse.tasks.rules import problems
+from circuitlapse.tasks.prompt_file import (
+    Row,
+    answers_of,
+    cell_problems,
+    read_rows,
+    refuse_bad_rows,
+)
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import TASK_METRICS, Metric
 

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import Formatter
 from typing import Any
 
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Draft, Pair, Task, to_frame
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
+
+
+def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
+    """Put words into the gaps of a template such as "The {noun} lasted".
+
+    Returns:
+        The text, and the character span of each gap in it; of one that occurs twice, the first.
+    """
+    text = ""
+    spans: dict[str, tuple[int, int]] = {}
+    for literal, gap, _, _ in Formatter().parse(template):
+        text += literal
+        if gap is not None:
+            spans.setdefault(gap, (len(text), len(text) + len(words[gap])))
+            text += words[gap]
+    return text, spans
+
+
+def gaps(template: str) -> dict[str, str]:
+    """Return the gaps of a template with what follows their colon: {"subject": "animate"}."""
+    return {gap: kind or "" for _, gap, kind, _ in Formatter().parse(template) if gap is not None}
+
 
 MIN_PAIRS = 2
 """A mean with a spread needs two."""

@@ -8,7 +8,7 @@ from random import Random
 
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.templates import fill
+from circuitlapse.tasks.encode import fill
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import FEMALE_NAMES, GP_DESCRIPTIONS, GP_FRAME, MALE_NAMES
 from circuitlapse.types import Metric

@@ -7,7 +7,7 @@ from random import Random
 
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.templates import fill
+from circuitlapse.tasks.encode import fill
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import EVENTS, GT_FRAME
 from circuitlapse.types import Metric

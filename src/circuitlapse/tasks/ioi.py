@@ -7,15 +7,9 @@ from random import Random
 
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.templates import fill, gaps
+from circuitlapse.tasks.encode import fill, gaps
 from circuitlapse.tasks.vocabulary import Vocabulary
-from circuitlapse.tasks.words import (
-    FEMALE_NAMES,
-    IOI_FRAMES,
-    IOI_OBJECTS,
-    IOI_PLACES,
-    MALE_NAMES,
-)
+from circuitlapse.tasks.words import FEMALE_NAMES, IOI_FRAMES, IOI_OBJECTS, IOI_PLACES, MALE_NAMES
 from circuitlapse.types import NAME_ROLES, Metric
 
 NAMES = (*FEMALE_NAMES, *MALE_NAMES)

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks import gendered_pronoun, greater_than, ioi, sva
 from circuitlapse.tasks.base import Builder, Task
+from circuitlapse.tasks.checks import refuse_defects
 from circuitlapse.tasks.encode import encode
-from circuitlapse.tasks.rules import refuse_defects
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 BUILDERS: Mapping[str, Builder] = {

@@ -14,7 +14,7 @@ from random import Random
 
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.templates import fill, gaps
+from circuitlapse.tasks.encode import fill, gaps
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import (
     ANIMATE_NOUNS,

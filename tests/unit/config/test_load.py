@@ -8,7 +8,7 @@ from snakemake.utils import update_config
 
 from circuitlapse.config import BUILDERS, load_config
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.tasks import BUILDERS as TASK_BUILDERS
+from circuitlapse.tasks.registry import BUILDERS as TASK_BUILDERS
 from circuitlapse.types import Metric
 
 

@@ -10,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from circuitlapse.rankings import FRACTIONS
+from circuitlapse.circuits.rankings import FRACTIONS
 from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, RANKING_CURVE
 
 TOKENS_PER_STEP = 2_097_152

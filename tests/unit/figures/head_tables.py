@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas.heads import COMPONENTS, S2I
+from circuitlapse.schemas import COMPONENTS, S2I
 from tests.unit.figures.conftest import STEPS, TOKENS_PER_STEP
 
 SIZES = {"small": (3, 4), "medium": (4, 4), "large": (4, 6)}

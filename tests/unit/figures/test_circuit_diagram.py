@@ -10,9 +10,9 @@ from circuitlapse.figures.circuit_diagram import (
     PORT_COLOURS,
     ROLE_COLOURS,
     circuit_diagram,
+    place_nodes,
     why_no_edge,
 )
-from circuitlapse.figures.layout import place_nodes
 
 EDGES = pd.DataFrame(
     [

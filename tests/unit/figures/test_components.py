@@ -6,7 +6,7 @@ import pytest
 
 from circuitlapse.figures import components_figure
 from circuitlapse.figures.components import SHARE, THRESHOLDS
-from circuitlapse.figures.head_scores import COMPONENTS
+from circuitlapse.figures.lines import COMPONENTS
 from tests.unit.figures.conftest import LABELS, TASKS
 from tests.unit.figures.head_tables import make_components
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuitlapse.figures.routes import bends, curve
+from circuitlapse.figures.circuit_diagram import bends, curve
 
 FRAME = (4.0, 4.0)
 HALF = (0.2, 0.1)

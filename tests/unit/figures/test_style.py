@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import legends, notes, style
+from circuitlapse.figures import layout, style
 
 
 def test_a_model_keeps_its_colour_and_marker_whatever_is_drawn_after_it():
@@ -43,13 +43,13 @@ def test_several_methods_in_one_table_are_refused():
 
 
 def test_the_number_of_prompts_is_a_range_where_it_differs():
-    assert notes.n_prompts(pd.DataFrame({"n": [7, 7]})) == "n = 7"
-    assert notes.n_prompts(pd.DataFrame({"n": [7, 9]})) == "n = 7 to 9"
+    assert layout.n_prompts(pd.DataFrame({"n": [7, 7]})) == "n = 7"
+    assert layout.n_prompts(pd.DataFrame({"n": [7, 9]})) == "n = 7 to 9"
 
 
 def test_each_group_of_a_legend_starts_a_column():
-    models = legends.model_handles(style.looks({name: name for name in "abcd"}).values())
-    entries = legends.in_columns(models, models[:1], n_rows=3)
+    models = layout.model_handles(style.looks({name: name for name in "abcd"}).values())
+    entries = layout.in_columns(models, models[:1], n_rows=3)
     assert [entry.get_label().strip() for entry in entries] == [*"abcd", "", "", "a", "", ""]
 
 
@@ -70,14 +70,14 @@ def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_
     assert len(ends) == 2 * n_bars
     assert len(axes.collections) == n_bands
     assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
-    assert len(legends.interval_handles(figure)) == (n_bars + n_bands > 0)
+    assert len(layout.interval_handles(figure)) == (n_bars + n_bands > 0)
 
 
 def test_a_legend_has_fewer_columns_where_labels_are_long():
     def columns(label):
         figure = Figure(figsize=(style.WIDTH_IN, 3))
         looks = style.looks({str(i): f"{label} {i}" for i in range(5)})
-        legends.legend_below(figure, legends.model_handles(looks.values()))
+        layout.legend_below(figure, layout.model_handles(looks.values()))
         return figure.legends[0]._ncols
 
     assert columns("short") == 5
@@ -88,7 +88,7 @@ def test_a_figure_grows_with_its_legend():
     def height(n_models):
         figure = Figure(figsize=(style.WIDTH_IN, 3))
         looks = style.looks({str(i): f"Model {i}" for i in range(n_models)})
-        legends.legend_below(figure, legends.model_handles(looks.values()))
+        layout.legend_below(figure, layout.model_handles(looks.values()))
         return figure.get_figheight()
 
     assert height(3) == 3
@@ -99,10 +99,10 @@ def test_only_an_axis_along_which_nothing_is_drawn_loses_its_ticks():
     figure = Figure()
     alone, strip, left, right = figure.subplots(1, 4)
     left.sharey(right)
-    notes.say(alone, "nothing")
+    layout.say(alone, "nothing")
     strip.set_yticks([0, 1], ["a model", "another"])
     right.plot([1, 2], [3, 4])
-    notes.hide_empty_axes(figure)
+    layout.hide_empty_axes(figure)
 
     def shown(axes):
         ticks = axes.xaxis.get_tick_params(), axes.yaxis.get_tick_params()

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from circuitlapse.figures.style import in_style
-from circuitlapse.figures.text import shorten, text_width, wrap
+from circuitlapse.figures.style import in_style, shorten, text_width, wrap
 
 WORDS = "Indirect object identification (IOI)"
 

@@ -5,8 +5,7 @@ import itertools
 import pytest
 from matplotlib.figure import Figure
 
-from circuitlapse.figures.style import WIDTH_IN, in_style
-from circuitlapse.figures.ticks import count_label, label_log
+from circuitlapse.figures.style import WIDTH_IN, count_label, in_style, label_log
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitlapse.activations import cache_activations
-from circuitlapse.batching import Limits
 from circuitlapse.heads.attention_to_names import attention_from_end, attention_to_names
 from circuitlapse.heads.base import Subject
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 
 
 @pytest.fixture

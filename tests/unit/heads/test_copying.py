@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from circuitlapse import PromptPairs, load_model
-from circuitlapse.activations import cache_activations
-from circuitlapse.batching import Limits
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.copying import copying, count_on_top
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from tests.conftest import save_random, save_random_model
 from tests.unit.heads.words import with_words
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from circuitlapse.heads.cspa_text import find_sources, long_enough, predicted
+from circuitlapse.heads.cspa_effect import find_sources, long_enough, predicted
 
 
 def test_sources_are_the_distinct_tokens_that_are_no_function_words():

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from circuitlapse import load_model, score_heads
-from circuitlapse.activations import cache_activations
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads import registry
 from circuitlapse.heads.base import HeadScore, ScoreStatus
 from circuitlapse.heads.registry import SCORE_NAMES, detector_of
+from circuitlapse.models.activations import cache_activations
 from circuitlapse.schemas import HEAD_SCORES
 from tests.unit.heads.words import with_words
 

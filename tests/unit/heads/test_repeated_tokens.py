@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from circuitlapse import load_model
-from circuitlapse.batching import Limits
 from circuitlapse.errors import ModelError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.repeated_tokens import diagonal_means, draw_repeated, repeated_tokens
+from circuitlapse.models.batching import Limits
 from tests.planted import FETCH, PREVIOUS, save_planted_model
 from tests.unit.heads.words import with_words
 

@@ -6,9 +6,9 @@ import torch
 from circuitlapse import PromptPairs
 from circuitlapse.heads import s_inhibition as module
 from circuitlapse.heads.base import ScoreStatus, Subject
+from circuitlapse.heads.path_patching import PatchedPaths
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
-from circuitlapse.path_patching import PatchedPaths
-from tests.unit.path_patching.test_path_patching import literal
+from tests.unit.heads.path_patching.test_path_patching import literal
 
 A, B, C, D, E = 10, 11, 12, 13, 14
 """Names; 1 to 5 are other words."""

@@ -1,5 +1,5 @@
 from circuitlapse import load_model
-from circuitlapse.heads.vocabulary import plain_tokens
+from circuitlapse.heads.single_tokens import plain_tokens
 from tests.unit.heads.words import with_words
 
 

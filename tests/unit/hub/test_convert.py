@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from circuitlapse import load_model
 from circuitlapse.errors import HubError
 from circuitlapse.hub import fetch_snapshot, link_snapshot
-from circuitlapse.hub.convert import to_safetensors
+from circuitlapse.hub.layout import to_safetensors
 from tests.conftest import save_random_gpt2
 from tests.unit.hub.conftest import REPO
 

@@ -3,7 +3,7 @@ from huggingface_hub import constants
 
 from circuitlapse.errors import HubError
 from circuitlapse.hub import Patience, fetch_snapshot
-from circuitlapse.hub.refusals import nearest_of
+from circuitlapse.hub.retry import nearest_of
 from tests.fake_hub import Fault
 from tests.unit.hub.conftest import REPO
 

@@ -7,9 +7,9 @@ import datasets
 import pytest
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.text import dataset_texts
-from circuitlapse.io.corpus import read_documents, write_documents
-from circuitlapse.suite.tokenizer import make_tokenizer
+from circuitlapse.hub.fetch import dataset_texts
+from circuitlapse.io.corpus_files import read_documents, write_documents
+from circuitlapse.pocket.corpus import make_tokenizer
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_dataset_that_is_not_there_or_not_of_use_is_named(dataset, tmp_path):
 
 def test_without_a_network_the_way_out_is_named():
     """Whatever the cache holds: the library asks the hub when it streams."""
-    code = "from circuitlapse.hub.text import dataset_texts as texts\n"
+    code = "from circuitlapse.hub.fetch import dataset_texts as texts\n"
     code += "texts('lab/documents', n_documents=1, min_letters=1)"
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     done = subprocess.run(

@@ -5,12 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from circuitlapse.circuits.selection import Circuit, select_circuit
 from circuitlapse.errors import ArtifactError
-from circuitlapse.graph import Graph
 from circuitlapse.io import eap_ig
 from circuitlapse.io.eap_ig import read_eap_ig, write_eap_ig
-from circuitlapse.scores import EdgeScores
-from circuitlapse.selection import Circuit, select_circuit
+from circuitlapse.models.graph import EdgeScores, Graph
 
 # One layer, one head, sequential; the circuit is input -> a0.h0<v> -> m0 -> logits.
 OLD = """{"cfg": {"n_layers": 1, "n_heads": 1, "parallel_attn_mlp": false},

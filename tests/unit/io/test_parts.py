@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from circuitlapse.io.parts import Parts
+from circuitlapse.io.table_files import Parts
 from circuitlapse.schemas import Schema
 
 SCHEMA = Schema("numbers", keys=("a",), columns={"a": "int64"})

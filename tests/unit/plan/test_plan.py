@@ -4,15 +4,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from circuitlapse.activations import DIMS, cache_activations
 from circuitlapse.config import load_config
 from circuitlapse.errors import UnknownNameError
+from circuitlapse.models.activations import DIMS, cache_activations
 from circuitlapse.plan import cost
 from circuitlapse.plan.__main__ import report
-from circuitlapse.plan.cost import Prompts, Work, forward
-from circuitlapse.plan.gpus import GPUS, gpu_called
-from circuitlapse.plan.machine import Machine
-from circuitlapse.plan.shapes import PYTHIA, Shape, shape_of
+from circuitlapse.plan.cost import PYTHIA, Prompts, Shape, Work, forward, shape_of
+from circuitlapse.plan.hardware import GPUS, Machine, gpu_called
 from circuitlapse.plan.stages import (
     Stage,
     activations_gb,

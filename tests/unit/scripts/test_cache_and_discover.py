@@ -7,10 +7,10 @@ import h5py
 import pandas as pd
 import pytest
 
-from circuitlapse.io.circuits import read_circuit
+from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import provenance, weights_hash, write_provenance
-from circuitlapse.io.tables import read_provenance, read_table
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.table_files import read_provenance, read_table
+from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import BEHAVIOUR
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}

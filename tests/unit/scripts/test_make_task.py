@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from circuitlapse.io.provenance import file_hash
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.task_files import read_task
 
 PARAMS = {
     "name": "mine",

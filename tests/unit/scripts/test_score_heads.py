@@ -2,7 +2,7 @@
 
 import pytest
 
-from circuitlapse.io.tables import read_provenance, read_table
+from circuitlapse.io.table_files import read_provenance, read_table
 from circuitlapse.schemas import HEADS
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}

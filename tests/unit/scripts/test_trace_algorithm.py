@@ -7,15 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
-from circuitlapse.activations import cache_activations
-from circuitlapse.graph import Graph
-from circuitlapse.io.activations import write_activations
-from circuitlapse.io.circuits import write_circuit
+from circuitlapse.io.activation_files import write_activations
+from circuitlapse.io.circuit_files import write_circuit
 from circuitlapse.io.provenance import provenance, weights_hash
-from circuitlapse.io.tables import read_provenance, read_table, write_table
-from circuitlapse.io.tasks import write_task
-from circuitlapse.models import load_model
-from circuitlapse.prompts import PromptPairs
+from circuitlapse.io.table_files import read_provenance, read_table, write_table
+from circuitlapse.io.task_files import write_task
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.graph import Graph
+from circuitlapse.models.load import load_model
+from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
     ALGORITHM_SCHEMAS,

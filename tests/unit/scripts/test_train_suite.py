@@ -3,7 +3,7 @@ import json
 import pytest
 
 from circuitlapse.io.provenance import file_hash
-from circuitlapse.io.tasks import read_task
+from circuitlapse.io.task_files import read_task
 
 TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1, "data_seed": None}
 RECIPE = {

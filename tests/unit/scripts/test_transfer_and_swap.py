@@ -8,13 +8,13 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from circuitlapse import Circuit
-from circuitlapse.graph import Graph
-from circuitlapse.io.circuits import write_circuit
+from circuitlapse.io.circuit_files import write_circuit
 from circuitlapse.io.provenance import provenance
-from circuitlapse.io.tables import read_provenance, read_table, write_table
+from circuitlapse.io.table_files import read_provenance, read_table, write_table
+from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import HEADS, ROLES, SWAPS, TRANSFER
 from tests.records import NO_RANKINGS
-from tests.unit.test_aggregate import make_record
+from tests.unit.tables.test_circuits import make_record
 
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": None, "memory_mb": None, "threads": 1}
 BOOTSTRAP = {"samples": 100, "level": 0.95, "seed": 7}

@@ -8,8 +8,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks import Draft, Pair, Task, Vocabulary
+from circuitlapse.tasks.base import Draft, Pair, Task
 from circuitlapse.tasks.encode import encode
+from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 
 GOOD = Pair(

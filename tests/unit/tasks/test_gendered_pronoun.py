@@ -7,7 +7,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks import Task, build_task
+from circuitlapse.tasks.base import Task
+from circuitlapse.tasks.registry import build_task
 from circuitlapse.tasks.words import FEMALE_NAMES, MALE_NAMES
 
 

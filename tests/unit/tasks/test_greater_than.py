@@ -8,8 +8,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks import Task, Vocabulary, build_task
+from circuitlapse.tasks.base import Task
 from circuitlapse.tasks.greater_than import centuries_by_suffix
+from circuitlapse.tasks.registry import build_task
+from circuitlapse.tasks.vocabulary import Vocabulary
 
 CENTURIES = " 11 12 13 14 15 16 17"
 SUFFIXES = "".join(f"{suffix:02d}" for suffix in range(100))

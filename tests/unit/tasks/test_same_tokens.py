@@ -8,7 +8,9 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from circuitlapse.errors import ModelError
-from circuitlapse.tasks import Vocabulary, build_task, refuse_other_tokens
+from circuitlapse.tasks.checks import refuse_other_tokens
+from circuitlapse.tasks.registry import build_task
+from circuitlapse.tasks.vocabulary import Vocabulary
 
 
 def test_every_prompt_is_read_alike_by_the_tokenizer_that_made_it(pythia):

@@ -1,4 +1,4 @@
-from circuitlapse.tasks.templates import fill, gaps
+from circuitlapse.tasks.encode import fill, gaps
 
 
 def test_a_filled_gap_lies_where_its_span_says() -> None:

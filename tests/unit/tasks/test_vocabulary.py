@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks import Vocabulary
+from circuitlapse.tasks.vocabulary import Vocabulary
 
 
 def test_a_word_is_single_only_if_it_is_one_known_ordinary_token(pythia: Tokenizer) -> None:

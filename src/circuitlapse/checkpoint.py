@@ -1,0 +1,262 @@
+"""One model at one training step, and what the workflow measures of it for every task."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int64
+from numpy import ndarray
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.exchange.swaps import swap_sets
+from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
+from circuitlapse.heads import score_heads, undefined_scores
+from circuitlapse.heads.algorithm import Thresholds, trace_greater_than, trace_ioi
+from circuitlapse.heads.base import ScoreStatus
+from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
+from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
+from circuitlapse.models.batching import Limits
+from circuitlapse.models.graph import Head
+from circuitlapse.models.load import load_model, n_parameters, n_tokens
+from circuitlapse.models.metrics import behaviour
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.tasks.base import Task
+from circuitlapse.types import UNITS, HeadSet
+
+
+@dataclass(frozen=True, eq=False)
+class ModelAtStep:
+    """A loaded model.
+
+    Attributes:
+        model: in eval mode.
+        where: model, variant, step and tokens, as in every table.
+        compute: device, dtype, batch_size, memory_mb and threads, as in the configuration.
+    """
+
+    model: TransformerBridge
+    where: Mapping[str, Any]
+    compute: Mapping[str, Any]
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, where: Mapping[str, Any], compute: Mapping[str, Any]
+    ) -> ModelAtStep:
+        """Load a folder laid out like a hub snapshot; see `load_model` for what is refused.
+
+        From here on PyTorch uses so many CPU threads as `compute` says.
+        """
+        torch.set_num_threads(compute["threads"])
+        return cls(load_model(folder, compute["device"], compute["dtype"]), where, compute)
+
+    def run(self, task: Task) -> PairActivations:
+        """Run the model on both prompts of every pair."""
+        return cache_activations(self.model, self._pairs(task), **self._limits)
+
+    def end_logits(self, task: Task) -> tuple[Tensor, Tensor]:
+        """Return the clean and the corrupted logits at the end of each prompt, and keep no more."""
+        limits, pairs = Limits(**self._limits), self._pairs(task)
+        return (
+            end_logits_of(self.model, pairs, side="clean", limits=limits),
+            end_logits_of(self.model, pairs, side="corrupted", limits=limits),
+        )
+
+    def behaviour(
+        self,
+        task: Task,
+        clean: Float[Tensor, "pair vocab"],
+        corrupted: Float[Tensor, "pair vocab"],
+        bootstrap: Bootstrap,
+    ) -> dict[str, Any]:
+        """Return the task's row of the table `behaviour`, from logits as of `end_logits`."""
+        measured = behaviour(
+            clean,
+            corrupted,
+            self._pairs(task),
+            metric=task.metric,
+            n_tokens=n_tokens(self.model),
+            bootstrap=bootstrap,
+        )
+        made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
+        made |= {"data_seed": task.seed, "n_parameters": self._n_parameters}
+        return {**self.where, **_named(task), **measured, **made}
+
+    def circuit(
+        self, task: Task, runs: PairActivations, settings: DiscoverySettings
+    ) -> CircuitRecord:
+        """Find the smallest faithful circuit; `runs` are those of `run`, maybe read from disk."""
+        found = discover_circuit(
+            self.model,
+            self._pairs(task),
+            activations=runs,
+            metric=task.metric,
+            settings=settings,
+            **self._limits,
+        )
+        return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
+
+    def heads(
+        self,
+        task: Task | None,
+        runs: PairActivations | None,
+        documents: Sequence[Int64[ndarray, " _"]],
+        options: Mapping[str, Any],
+    ) -> pd.DataFrame:
+        """Return the table `heads`: every score of every head.
+
+        Args:
+            task: an IOI task, or None; then scores about names are NaN.
+            runs: those of `run` for this task.
+            documents: token ids of running text; without any, `cspa` is NaN.
+            options: the seed, and options of the detectors, as in the configuration.
+        """
+        text = [torch.from_numpy(document) for document in documents]
+        missing = {
+            ScoreStatus.NO_PROMPTS: PROMPT_SCORES if task is None else (),
+            ScoreStatus.NO_TEXT: TEXT_SCORES if not text else (),
+        }
+        frame = score_heads(
+            self.model,
+            scores=[name for name in SCORE_NAMES if name not in chain(*missing.values())],
+            pairs=None if task is None else self._pairs(task),
+            text=text,
+            clean=None if runs is None else runs.clean,
+            **self._limits,
+            **options,
+        )
+        nothing = [
+            undefined_scores(self.model, scores=names, status=status)
+            for status, names in missing.items()
+        ]
+        return HEADS.cast(pd.concat([frame, *nothing]).assign(**self.where))
+
+    def ioi_algorithm(
+        self,
+        task: Task,
+        scores: pd.DataFrame,
+        circuit: Circuit | None,
+        options: Mapping[str, Any],
+        bootstrap: Bootstrap,
+    ) -> dict[str, pd.DataFrame]:
+        """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
+
+        Args:
+            task: an IOI task.
+            scores: from `heads`.
+            circuit: of this task; None where none was found.
+            options: thresholds and `freeze_mlps`, as in the configuration.
+            bootstrap: for intervals.
+        """
+        thresholds = {field.name: options[field.name] for field in fields(Thresholds)}
+        found = trace_ioi(
+            self.model,
+            self._pairs(task),
+            scores=scores,
+            circuit=circuit,
+            thresholds=Thresholds(**thresholds),
+            freeze_mlps=options["freeze_mlps"],
+            bootstrap=bootstrap,
+            seed=task.seed,
+            **self._limits,
+        )
+        frames = (found.effects, found.s2i, found.roles, found.consistency)
+        return {
+            table: schema.cast(frame.assign(**self.where, task=task.name))
+            for (table, schema), frame in zip(IOI_SCHEMAS.items(), frames, strict=True)
+        }
+
+    def greater_than_algorithm(
+        self, task: Task, runs: PairActivations, circuit: Circuit | None
+    ) -> pd.DataFrame:
+        """Return the table `gt_algorithm`; `runs` are those of `run`, maybe read from disk."""
+        found = trace_greater_than(self.model, self._pairs(task), circuit=circuit, activations=runs)
+        return GT_ALGORITHM.cast(found.assign(**self.where, task=task.name))
+
+    def transfer(
+        self,
+        task: Task,
+        runs: PairActivations,
+        found: Sequence[FoundCircuit],
+        bootstrap: Bootstrap,
+    ) -> pd.DataFrame:
+        """Return the task's rows of the table `transfer`; `runs` are those of `run`.
+
+        Those are circuits of this task at any step, and of any other task at this step.
+
+        Raises:
+            ArtifactError: if a circuit is of another model.
+        """
+        refuse_other_models(found, model=self.where["model"], variant=self.where["variant"])
+        rows = transfer(
+            self.model,
+            self._pairs(task),
+            [one for one in found if task.name == one.task or self.where["step"] == one.step],
+            metric=task.metric,
+            bootstrap=bootstrap,
+            activations=runs,
+            **self._limits,
+        )
+        return TRANSFER.cast(pd.DataFrame(rows).assign(**self.where, **_named(task)))
+
+    def swaps(
+        self,
+        task: Task,
+        source: ModelAtStep,
+        sets: Mapping[HeadSet, Collection[Head]],
+        *,
+        random_sets: int,
+        seed: int,
+        bootstrap: Bootstrap,
+    ) -> pd.DataFrame:
+        """Return rows of the table `swaps`: this model with sets of heads of another step.
+
+        Args:
+            task: what the model has to do.
+            source: the same model at another step.
+            sets: see `swap_sets`.
+            random_sets: likewise.
+            seed: likewise.
+            bootstrap: likewise.
+        """
+        rows = swap_sets(
+            self.model,
+            source.model,
+            sets,
+            self._pairs(task),
+            metric=task.metric,
+            random_sets=random_sets,
+            seed=seed,
+            bootstrap=bootstrap,
+            **self._limits,
+        )
+        named = {name: self.where[name] for name in ("model", "variant")} | _named(task)
+        steps = {"source_step": source.where["step"], "target_step": self.where["step"]}
+        return SWAPS.cast(pd.DataFrame(rows).assign(**named, **steps))
+
+    @cached_property
+    def _n_parameters(self) -> int:
+        return n_parameters(self.model)
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {name: self.compute[name] for name in ("batch_size", "memory_mb")}
+
+    def _pairs(self, task: Task) -> PromptPairs:
+        return PromptPairs.from_task(task).to(self.compute["device"])
+
+
+def _named(task: Task) -> dict[str, str]:
+    return {"task": task.name, "metric": str(task.metric), "unit": UNITS[task.metric]}

@@ -1,0 +1,99 @@
+"""Score every edge of the graph for one task."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.attribution.interpolation import clean_fractions
+from circuitlapse.circuits.attribution.scoring import exact_scores, interpolated_line, mean_scores
+from circuitlapse.circuits.evaluation import evaluate_circuits
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.models.activations import PairActivations, cache_activations
+from circuitlapse.models.batching import Limits
+from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.load import model_graph
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.types import IgRule, Method
+
+__all__ = ["attribute_edges"]
+
+
+def attribute_edges(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    *,
+    metric: str,
+    method: str,
+    ig_steps: int = 30,
+    ig_rule: str = "left",
+    ablation: str = "corrupted",
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+    activations: PairActivations | None = None,
+) -> EdgeScores:
+    """Score every edge: how much the metric is predicted to fall when it is ablated.
+
+    Args:
+        model: from `load_model`.
+        pairs: the prompts; the score is a mean over them and does not depend on batching.
+        metric: `logit_diff`, `prob_diff` or `kl_divergence`. The gradient of the last one
+            vanishes at the clean prompt, so that `eap` finds nothing with it.
+        method: `eap`, `eap_ig_inputs`, `eap_ig_activations` (gradients averaged over the runs
+            in which the edge's own source was interpolated), `eap_ig_activations_pooled`
+            (over those of all sources, as the reference implementation), `clean_corrupted`,
+            or `exact` (one pass per edge).
+        ig_steps: points of each integration path (`eap_ig_*` only).
+        ig_rule: `left` (as the reference) or `midpoint` (more accurate).
+        ablation: `corrupted`, `zero` or `mean`; see `evaluate_circuits`.
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        activations: of these pairs, when they are at hand; otherwise they are computed.
+
+    Returns:
+        Scores in units of the metric, [source, target], NaN where no edge exists. Gradients are
+        summed in float32, prompts in float64.
+
+    Raises:
+        UnknownNameError: if metric, method, rule or ablation is unknown; the known ones are
+            listed.
+        ValueError: if `ig_steps`, `batch_size` or `memory_mb` is below 1, or `activations` are of
+            other prompts.
+
+    Source: Hanna et al. 2024 (arXiv 2403.17806), Syed et al. 2023 (arXiv 2310.10348).
+    """
+    _check(method, ig_rule, ig_steps)
+    limits = Limits(batch_size, memory_mb)
+    if activations is None:
+        activations = cache_activations(model, pairs, batch_size=batch_size, memory_mb=memory_mb)
+    activations.check(pairs)
+    graph = model_graph(model)
+    if method == Method.EXACT:
+        evaluate = partial(
+            evaluate_circuits,
+            model,
+            pairs,
+            metric=metric,
+            ablation=ablation,
+            activations=activations,
+            batch_size=batch_size,
+            memory_mb=memory_mb,
+        )
+        values = exact_scores(graph, evaluate, metric=metric)
+    else:
+        how = {"metric": metric, "ablation": ablation}
+        line = interpolated_line(model, pairs, activations, **how, limits=limits)
+        fractions = clean_fractions(method, ig_steps, ig_rule)
+        values = mean_scores(model, line, method=method, fractions=fractions, limits=limits)
+    return EdgeScores(graph, np.where(graph.exists, values, np.nan))
+
+
+def _check(method: str, ig_rule: str, ig_steps: int) -> None:
+    if method not in set(Method):
+        raise UnknownNameError(unknown_name("method", method, Method))
+    if ig_rule not in set(IgRule):
+        raise UnknownNameError(unknown_name("rule of integration", ig_rule, IgRule))
+    if ig_steps < 1:
+        raise ValueError(f"ig_steps must be at least 1, found {ig_steps}")

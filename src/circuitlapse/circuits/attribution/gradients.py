@@ -1,0 +1,217 @@
+"""Gradients at every receiver's own input, from ordinary forward and backward passes.
+
+A head's query, key and value each read the residual stream through LayerNorm and one matrix.
+The gradient at the query (key, value) vector of one head therefore gives the gradient at that
+head's input: through the matrix, then through LayerNorm. With xhat the normalised residual
+stream, s the standard deviation it was divided by, W the matrix of head and port, scaled row
+by row with LayerNorm's gain, and g the gradient at the vector, that is
+
+    (W g - mean(W g) - xhat (xhat . W g) / d_model) / s
+
+Of this only g / s, xhat and one number, c = xhat . W g / (d_model s), have to be kept per run:
+summed over runs, the first two terms are one product with the centred W, and the last is a
+product of xhat and c over the runs. The residual stream is never copied per receiver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.models.activations import Outputs, layer_norm_scale
+from circuitlapse.models.decoder import Edit, LayerTrace, at_end, run_layers
+from circuitlapse.models.graph import PORTS, Graph
+from circuitlapse.models.metrics import Readout, loss_sign, needs_clean_logits
+from circuitlapse.models.prompts import PromptPairs
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What is differentiated: minus the metric (or the KL divergence), summed over prompts."""
+
+    pairs: PromptPairs
+    metric: str
+    clean_logits: Float[Tensor, "pair vocab"]
+
+    def batch(self, start: int, stop: int) -> Objective:
+        """Return the objective of the pairs from `start` up to, not including, `stop`."""
+        pairs = self.pairs.batch(start, stop)
+        return Objective(pairs, self.metric, self.clean_logits[start:stop])
+
+    def loss(
+        self, model: TransformerBridge, resid_end: Float[Tensor, "run d_model"], n_runs: int
+    ) -> Float[Tensor, ""]:
+        """Return the loss of `n_runs` runs of all prompts, one after the other."""
+        clean = self.clean_logits.repeat(n_runs, 1) if needs_clean_logits(self.metric) else None
+        pairs = self.pairs.repeat(n_runs)
+        readout = Readout(model, pairs, metric=self.metric, clean_logits=clean)
+        return loss_sign(self.metric) * readout(resid_end).sum()
+
+
+@dataclass
+class _HeadSum:
+    """What is kept of the gradients at the heads of one layer."""
+
+    scaled: Tensor | int = 0
+    normalised: list[Float[Tensor, "run pair pos d_model"]] = field(default_factory=list)
+    along: list[Float[Tensor, "run pair pos target"]] = field(default_factory=list)
+
+
+class GradientSum:
+    """Gradients of the loss at every receiver's input, summed over runs, in float32.
+
+    Args:
+        model: weights need no gradient.
+        objective: the clean prompts' answers are scored.
+    """
+
+    def __init__(self, model: TransformerBridge, objective: Objective) -> None:
+        self._model, self._objective = model, objective
+        self._heads = [_HeadSum() for _ in range(model.cfg.n_layers)]
+        self._mlps: list[Tensor | int] = [0] * model.cfg.n_layers
+        self._logits: Tensor | int = 0
+
+    def add(
+        self, embeds: Float[Tensor, "run pair pos d_model"], *, edit: Edit | None = None
+    ) -> None:
+        """Run the model from each of several outputs of the embedding, and add the gradients.
+
+        Args:
+            embeds: replace the output of the embedding.
+            edit: replaces further outputs; it sees runs and pairs as one axis.
+        """
+        n_runs = len(embeds)
+        with torch.enable_grad():
+            start = embeds.flatten(0, 1).detach().requires_grad_(True)
+            layers = run_layers(self._model, start, edit=edit)
+            resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
+            loss = self._objective.loss(self._model, resid_end, n_runs)
+            wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_in)]
+            grads = torch.autograd.grad(
+                loss, [*wanted, resid_end], allow_unused=True, materialize_grads=True
+            )
+        width = len(PORTS) + 1
+        for index, trace in enumerate(layers):
+            *at_ports, at_mlp = grads[index * width : (index + 1) * width]
+            self._add_heads(index, trace, at_ports, n_runs)
+            self._add_mlp(index, trace, at_mlp, n_runs)
+        self._logits = self._logits + _by_run(grads[-1].float(), n_runs).sum(0)
+
+    @torch.no_grad()
+    def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
+        block, heads = self._model.blocks[layer], self._heads[layer]
+        normalised, scale = _normalise(trace.resid, block.ln1)
+        scaled, along = [], []
+        for port, grad, value in zip(_ports(block), grads, trace.ports, strict=True):
+            shape = (*grad.shape[:2], self._model.cfg.n_heads, -1)
+            per_head: Tensor = grad.float().reshape(shape) / scale[..., None]
+            moved = (value.float() - port(block.ln1.bias).float()).view_as(per_head)
+            scaled.append(per_head)
+            along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)
+        heads.scaled = heads.scaled + _by_run(torch.cat(scaled, 2), n_runs).sum(0)
+        heads.normalised.append(_by_run(normalised, n_runs))
+        heads.along.append(_by_run(torch.cat(along, 2), n_runs))
+
+    @torch.no_grad()
+    def _add_mlp(self, layer: int, trace: LayerTrace, grad: Tensor, n_runs: int) -> None:
+        norm = self._model.blocks[layer].ln2
+        normalised, scale = _normalise(trace.mlp_resid, norm)
+        grad = norm.weight.float() * grad.float()
+        along = (normalised * grad).mean(-1, keepdim=True)
+        grad = (grad - grad.mean(-1, keepdim=True) - normalised * along) / scale
+        self._mlps[layer] = self._mlps[layer] + _by_run(grad, n_runs).sum(0)
+
+    def at_heads(self, layer: int) -> Float[Tensor, "pair target pos d_model"]:
+        """Return the sum at the queries, keys and values of all heads of a layer, in this order."""
+        block, heads = self._model.blocks[layer], self._heads[layer]
+        gain = block.ln1.weight.float()[:, None]
+        weight = torch.cat([block.attn.W_Q, block.attn.W_K, block.attn.W_V]).float() * gain
+        weight = weight - weight.mean(1, keepdim=True)
+        straight = torch.einsum("btre,rde->brtd", heads.scaled, weight)
+        normalised, along = torch.cat(heads.normalised), torch.cat(heads.along)
+        return straight - torch.einsum("nbtr,nbtd->brtd", along, normalised)
+
+    def at_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
+        """Return the sum at the input of an MLP."""
+        return torch.as_tensor(self._mlps[layer])
+
+    def at_logits(self) -> Float[Tensor, "pair d_model"]:
+        """Return the sum at the final residual stream; only the end position has a gradient."""
+        return torch.as_tensor(self._logits)
+
+
+def _ports(block: Any) -> tuple[Any, ...]:
+    return block.attn.q, block.attn.k, block.attn.v
+
+
+def _by_run(x: Float[Tensor, "run_and_pair ..."], n_runs: int) -> Float[Tensor, "run pair ..."]:
+    return x.reshape(n_runs, -1, *x.shape[1:])
+
+
+def _normalise(
+    x: Float[Tensor, "*batch d_model"], norm: torch.nn.Module
+) -> tuple[Float[Tensor, "*batch d_model"], Float[Tensor, "*batch 1"]]:
+    """Return x centred and divided by its scale, and the scale, in float32."""
+    x = x.float()
+    scale = layer_norm_scale(x, norm)[..., None]
+    return (x - x.mean(-1, keepdim=True)) / scale, scale
+
+
+def source_changes(
+    model: TransformerBridge, clean: Outputs, ablated: Outputs
+) -> Float[Tensor, "pair source pos d_model"]:
+    """Return ablated minus clean output of every source, in float32.
+
+    The output bias of attention belongs to no source: it is the same in both.
+    """
+    parts = [(ablated.embed - clean.embed)[:, None]]
+    for layer, block in enumerate(model.blocks):
+        mixed = ablated.z[:, :, layer] - clean.z[:, :, layer]
+        parts.append(torch.einsum("bthe,hed->bhtd", mixed, block.attn.W_O))
+        parts.append((ablated.mlp_out[:, :, layer] - clean.mlp_out[:, :, layer])[:, None])
+    return torch.cat(parts, dim=1).float()
+
+
+@torch.no_grad()
+def edge_sums(
+    graph: Graph,
+    changes: Float[Tensor, "pair source pos d_model"],
+    gradients: GradientSum,
+    end: Int[Tensor, " pair"],
+    *,
+    rows: slice = slice(None),
+) -> Float[Tensor, "source target"]:
+    """Return, summed over pairs, change of source times summed gradient at target, in float64.
+
+    Args:
+        graph: names the axes.
+        changes: of all sources.
+        gradients: of the same pairs.
+        end: end position of each pair; the logits are read there alone.
+        rows: sources to score; the others, and what is no edge, stay 0.
+    """
+    scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
+    first, last, _ = rows.indices(len(graph.sources))
+
+    def score(seen: int, columns: slice, grads: Tensor) -> None:
+        stop = min(seen, last)
+        if first < stop:
+            change = changes[:, first:stop].flatten(2)
+            per_pair = change @ grads.flatten(2).mT
+            scores[first:stop, columns] = per_pair.double().sum(0).cpu()
+
+    for layer in range(graph.n_layers):
+        column = graph.mlp_target(layer)
+        heads = slice(graph.port_targets(layer, "q").start, column)
+        if first < graph.n_visible(layer):
+            score(graph.n_visible(layer), heads, gradients.at_heads(layer))
+        mlp = gradients.at_mlp(layer)[:, None]
+        score(graph.n_visible_to_mlp(layer), slice(column, column + 1), mlp)
+    per_pair = torch.einsum("bsd,bd->bs", at_end(changes.movedim(2, 1), end), gradients.at_logits())
+    scores[first:last, -1] = per_pair[:, first:last].double().sum(0).cpu()
+    return scores

@@ -1,0 +1,152 @@
+"""Edge attribution patching and its integrated-gradients forms (arXiv 2310.10348, 2403.17806).
+
+The score of edge u -> v is the mean over prompts of the sum, over positions and channels,
+of (ablated - clean output of u) times the gradient of the loss at v's input. The methods
+differ in the runs at which that gradient is taken and averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.attribution.gradients import (
+    GradientSum,
+    Objective,
+    edge_sums,
+    source_changes,
+)
+from circuitlapse.models.activations import Outputs
+from circuitlapse.models.graph import Graph
+from circuitlapse.models.load import model_graph
+from circuitlapse.types import IgRule, Method
+
+
+def clean_fractions(method: str, ig_steps: int, ig_rule: str) -> list[float]:
+    """Return the points of the line from the ablated (0) to the clean (1) end.
+
+    `midpoint` gives (k + 1/2)/m. `left` gives what the reference implementation uses: for
+    inputs 0, 1/m, ..., (m-1)/m; for activations 1/m, ..., 1.
+    """
+    if method == Method.EAP:
+        return [1.0]
+    if method == Method.CLEAN_CORRUPTED:
+        return [0.0, 1.0]
+    shift = 0.0 if method == Method.EAP_IG_INPUTS else 1.0
+    shift = 0.5 if ig_rule == IgRule.MIDPOINT else shift
+    return [(k + shift) / ig_steps for k in range(ig_steps)]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """What is interpolated, between what, and what is differentiated.
+
+    Attributes:
+        clean, ablated: the two ends, for every source.
+        objective: of the same pairs.
+    """
+
+    clean: Outputs
+    ablated: Outputs
+    objective: Objective
+
+    def batch(self, start: int, stop: int) -> Line:
+        """Return the pairs from `start` up to, not including, `stop`."""
+        ends = start, stop
+        return Line(self.clean.batch(*ends), self.ablated.batch(*ends), self.objective.batch(*ends))
+
+
+def input_scores(
+    model: TransformerBridge, line: Line, *, fractions: Sequence[float], runs_at_once: int
+) -> Float[Tensor, "source target"]:
+    """Return scores summed over prompts, gradients averaged along the line of embeddings."""
+    gradients = GradientSum(model, line.objective)
+    for part in _chunks(fractions, runs_at_once):
+        gradients.add(_between(line.ablated.embed, line.clean.embed, part))
+    changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
+    return edge_sums(model_graph(model), changes, gradients, end) / len(fractions)
+
+
+def activation_scores(
+    model: TransformerBridge,
+    line: Line,
+    *,
+    fractions: Sequence[float],
+    runs_at_once: int,
+    pooled: bool,
+) -> Float[Tensor, "source target"]:
+    """Return scores summed over prompts, interpolating the output of one group at a time.
+
+    A group is the embedding, all heads of a layer, or an MLP; all else of a run is clean.
+
+    Args:
+        model: from `load_model`.
+        line: the two ends.
+        fractions: points of each group's line.
+        runs_at_once: points in one pass.
+        pooled: average the gradients over the runs of all groups for every edge, as the
+            reference implementation does, instead of over those of the edge's own source.
+    """
+    graph, end = model_graph(model), line.objective.pairs.end
+    changes = source_changes(model, line.clean, line.ablated)
+    scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
+    groups = list(_groups(graph))
+    for group in groups:
+        gradients = GradientSum(model, line.objective)
+        for part in _chunks(fractions, runs_at_once):
+            _add_group(gradients, line, group, fractions=part)
+        rows = slice(None) if pooled else group.rows
+        scores += edge_sums(graph, changes, gradients, end, rows=rows)
+    return scores / (len(fractions) * (len(groups) if pooled else 1))
+
+
+class _Group(NamedTuple):
+    """Sources that are interpolated together: where their output is found, and their rows."""
+
+    layer: int
+    kind: str
+    rows: slice
+
+
+def _groups(graph: Graph) -> Iterator[_Group]:
+    yield _Group(0, "embed", slice(0, 1))
+    for layer in range(graph.n_layers):
+        mlp = graph.mlp_source(layer)
+        yield _Group(layer, "z", graph.head_sources(layer))
+        yield _Group(layer, "mlp_out", slice(mlp, mlp + 1))
+
+
+def _add_group(
+    gradients: GradientSum, line: Line, group: _Group, *, fractions: Sequence[float]
+) -> None:
+    ablated, clean = (getattr(run, group.kind) for run in (line.ablated, line.clean))
+    if group.kind == "embed":
+        gradients.add(_between(ablated, clean, fractions))
+        return
+    points = _between(ablated[:, :, group.layer], clean[:, :, group.layer], fractions)
+
+    def edit(layer: int, kind: str, computed: Tensor) -> Tensor:
+        return points.flatten(0, 1) if (layer, kind) == (group.layer, group.kind) else computed
+
+    embed = line.clean.embed
+    gradients.add(embed.expand(len(fractions), *embed.shape), edit=edit)
+
+
+def _between(
+    ablated: Float[Tensor, "pair ..."],
+    clean: Float[Tensor, "pair ..."],
+    fractions: Sequence[float],
+) -> Float[Tensor, "run pair ..."]:
+    """Return the points at the given fractions of the way from ablated to clean."""
+    return torch.stack([torch.lerp(ablated, clean, fraction) for fraction in fractions])
+
+
+def _chunks(fractions: Sequence[float], size: int) -> Iterator[Sequence[float]]:
+    for start in range(0, len(fractions), size):
+        yield fractions[start : start + size]

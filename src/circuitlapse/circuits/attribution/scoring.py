@@ -1,0 +1,119 @@
+"""Scores by gradients, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.attribution.gradients import Objective
+from circuitlapse.circuits.attribution.interpolation import Line, activation_scores, input_scores
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.models.ablation import ablated_outputs
+from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches
+from circuitlapse.models.graph import Graph
+from circuitlapse.models.metrics import loss_sign
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.types import Method
+
+AT_ONCE = 64
+"""Circuits per call; each differs from the whole model in one edge and shares most of it."""
+
+
+def exact_scores(
+    graph: Graph,
+    evaluate: Callable[[list[Circuit]], Float[ndarray, "circuit pair"]],
+    *,
+    metric: str,
+) -> Float[ndarray, "source target"]:
+    """Return by how much the loss grows when one edge is taken out of the model, per edge.
+
+    Costs a good part of a pass per edge: for small models and tests.
+
+    Args:
+        graph: of the model.
+        evaluate: returns the metric of circuits.
+        metric: decides the sign.
+    """
+    whole = evaluate([Circuit.full(graph)]).mean()
+    edges = np.argwhere(graph.exists)
+    scores = np.zeros(graph.exists.shape)
+    for start in range(0, len(edges), AT_ONCE):
+        part = edges[start : start + AT_ONCE]
+        without = evaluate([_without(graph, edge) for edge in part]).mean(axis=1)
+        scores[tuple(part.T)] = loss_sign(metric) * (without - whole)
+    return scores
+
+
+def _without(graph: Graph, edge: Int[ndarray, "2"]) -> Circuit:
+    mask = graph.exists.copy()
+    mask[tuple(edge)] = False
+    return Circuit(graph, mask)
+
+
+def interpolated_line(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    activations: PairActivations,
+    *,
+    metric: str,
+    ablation: str,
+    limits: Limits,
+) -> Line:
+    """Return the clean and the ablated end of every interpolation, and the objective."""
+    clean = activations.clean
+    ablated = ablated_outputs(
+        model, pairs, ablation=ablation, activations=activations, limits=limits
+    )
+    return Line(clean.outputs(model), ablated.outputs, Objective(pairs, metric, clean.logits_end))
+
+
+def mean_scores(
+    model: TransformerBridge,
+    line: Line,
+    *,
+    method: str,
+    fractions: Sequence[float],
+    limits: Limits,
+) -> Float[ndarray, "source target"]:
+    """Return the mean score over prompts, in float64.
+
+    Half of the memory is for what one pass holds, half for what is kept of all passes. Where
+    that was too much, smaller batches take fewer runs at once, too.
+
+    Args:
+        model: from `load_model`.
+        line: what is interpolated.
+        method: one that takes gradients.
+        fractions: points of the line.
+        limits: prompts per pass.
+    """
+    (n_prompts, n_pos, _), device = line.clean.embed.shape, line.clean.embed.device
+    kept = bytes_kept(model, n_pos=n_pos, n_runs=len(fractions))
+    rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
+    size = min(rows, limits.prompts(2 * kept, device=device), n_prompts)
+
+    def score(batch: slice) -> Float[Tensor, "source target"]:
+        share = (batch.stop - batch.start) / size
+        runs_at_once = max(1, int(share * min(rows // size, len(fractions))))
+        part = line.batch(batch.start, batch.stop)
+        return _sum(model, part, method=method, fractions=fractions, runs_at_once=runs_at_once)
+
+    parts = in_batches(n_prompts, size=size, work=score, what="scoring edges")
+    return (torch.stack(parts).sum(0) / n_prompts).numpy()
+
+
+def _sum(
+    model: TransformerBridge, line: Line, *, method: str, **how: Any
+) -> Float[Tensor, "source target"]:
+    if method in (Method.EAP_IG_ACTIVATIONS, Method.EAP_IG_ACTIVATIONS_POOLED):
+        pooled = method == Method.EAP_IG_ACTIVATIONS_POOLED
+        return activation_scores(model, line, pooled=pooled, **how)
+    return input_scores(model, line, **how)

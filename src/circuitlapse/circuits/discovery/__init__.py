@@ -1,0 +1,86 @@
+"""Find the circuit of one task in one model: scores, order, curve, smallest faithful one."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.discovery.found import Discovery, record_of
+from circuitlapse.circuits.discovery.search import DiscoverySettings, Search, Smallest
+from circuitlapse.circuits.discovery.split_half import Halves, score_by_halves
+from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.types import TASK_METRICS
+
+__all__ = ["Discovery", "DiscoverySettings", "Halves", "discover_circuit", "record_of"]
+
+
+def discover_circuit(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    *,
+    activations: PairActivations,
+    metric: str,
+    settings: DiscoverySettings,
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+) -> Discovery:
+    """Score all edges, put them in order and find the smallest faithful circuit.
+
+    Where the model does not do the task there is nothing for a circuit to be faithful to:
+    the scores are kept, no circuit is sought. Where `settings.noise_floor` is on, the same is
+    done for two halves of the prompts, which costs about one more search.
+
+    Args:
+        model: from `load_model`.
+        pairs: the prompts.
+        activations: of these pairs.
+        metric: `logit_diff` or `prob_diff`.
+        settings: how edges are scored and a circuit is chosen.
+        batch_size: see `attribute_edges`.
+        memory_mb: likewise.
+
+    Raises:
+        UnknownNameError: if `metric` is not one that says how well a task is done.
+    """
+    if metric not in TASK_METRICS:
+        raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
+    limits = {"batch_size": batch_size, "memory_mb": memory_mb}
+    search = Search(model, pairs, activations, metric, settings, limits)
+    scores, halves = _score(search)
+    found = search.smallest(scores)
+    return Discovery(
+        scores=scores,
+        **found._asdict(),
+        m_model=search.m_model,
+        m_corrupted=search.m_corrupted,
+        m_circuit=_metric_of(found, n_prompts=len(pairs)),
+        rankings=_rankings(search, scores),
+        halves=halves,
+    )
+
+
+def _score(search: Search) -> tuple[EdgeScores, Halves]:
+    if search.settings.noise_floor and search.does_the_task:
+        return score_by_halves(search)
+    scores = search.scores()
+    return scores, Halves.none(scores.graph, len(search.pairs))
+
+
+def _metric_of(found: Smallest, *, n_prompts: int) -> Float[ndarray, " prompt"]:
+    if found.n_requested is None:
+        return np.full(n_prompts, np.nan)
+    place = int(np.searchsorted(found.curve.sizes, found.n_requested))
+    return np.asarray(found.curve.metric[place])
+
+
+def _rankings(search: Search, scores: EdgeScores) -> RankingCurves:
+    if not search.does_the_task:
+        return RankingCurves.empty(len(search.pairs))
+    how = {"n_random": search.settings.random_circuits, "seed": search.settings.bootstrap.seed}
+    return ranking_curves(scores, search.evaluate, **how)

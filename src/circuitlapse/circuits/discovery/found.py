@@ -1,0 +1,126 @@
+"""What a search found, and its record as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from circuitlapse.circuits.discovery.search import DiscoverySettings
+from circuitlapse.circuits.discovery.split_half import Halves
+from circuitlapse.circuits.faithfulness import Curve, size_interval
+from circuitlapse.circuits.rankings import RankingCurves
+from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.models.graph import EdgeScores
+from circuitlapse.types import Status
+
+_NOTHING = (float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What was found.
+
+    Attributes:
+        scores: of every edge.
+        order: (source, target) of every edge, the most important first.
+        status: whether there is a circuit, and how far to trust it.
+        n_requested: edges taken before pruning; None without a circuit.
+        circuit: the pruned circuit; empty without one.
+        curve: the sizes tried; no size without behaviour.
+        m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
+            with the clean answers [prompt].
+        m_circuit: metric of the circuit [prompt]; NaN without one.
+        rankings: circuits of fixed shares of the edges, ranked by score and at random.
+        halves: the circuits of two halves of the prompts; none without behaviour, or where
+            they were not asked for.
+    """
+
+    scores: EdgeScores
+    order: Int[ndarray, "edge 2"]
+    status: Status
+    n_requested: int | None
+    circuit: Circuit
+    curve: Curve
+    m_model: Float[ndarray, " prompt"]
+    m_corrupted: Float[ndarray, " prompt"]
+    m_circuit: Float[ndarray, " prompt"]
+    rankings: RankingCurves
+    halves: Halves
+
+
+def record_of(
+    found: Discovery, *, task: str, metric: str, settings: DiscoverySettings, **where: Any
+) -> CircuitRecord:
+    """Return what was found as plain arrays, with bootstrap intervals.
+
+    Args:
+        found: by `discover_circuit`.
+        task: name of the task.
+        metric: its metric.
+        settings: that were used.
+        where: model, variant, step and tokens.
+    """
+    graph = found.scores.graph
+    order = np.full(graph.exists.shape, -1, dtype=np.int32)
+    order[tuple(found.order.T)] = np.arange(len(found.order))
+    exists = found.n_requested is not None
+    return CircuitRecord(
+        **where,
+        task=task,
+        metric=str(metric),
+        method=settings.method,
+        ig_steps=settings.ig_steps,
+        ig_rule=settings.ig_rule,
+        selection=settings.selection,
+        threshold=settings.search.threshold,
+        sources=graph.sources,
+        targets=graph.targets,
+        scores=found.scores.values,
+        order=order,
+        in_circuit=found.circuit.mask,
+        status=str(found.status),
+        n_requested=found.n_requested,
+        m_model=found.m_model,
+        m_corrupted=found.m_corrupted,
+        m_circuit=found.m_circuit if exists else None,
+        curve_n_requested=found.curve.sizes,
+        curve_n_edges=found.curve.n_edges,
+        curve_metric=found.curve.metric,
+        **_rankings(found.rankings),
+        **_intervals(found, settings),
+        **_halves(found.halves),
+    )
+
+
+def _rankings(curves: RankingCurves) -> dict[str, Any]:
+    parts = {f"ranking_{field.name}": getattr(curves, field.name) for field in fields(curves)}
+    return {"ranking_name": parts.pop("ranking_ranking"), **parts}
+
+
+def _halves(halves: Halves) -> dict[str, Any]:
+    """Return the fields about halves; their scores in single precision, to keep files small."""
+    parts = {f"half_{field.name}": getattr(halves, field.name) for field in fields(halves)}
+    return parts | {
+        "half_of_prompt": halves.of_prompt.astype(np.int8),
+        "half_scores": halves.scores.astype(np.float32),
+        "half_status": tuple(str(status) for status in halves.status),
+    }
+
+
+def _intervals(found: Discovery, settings: DiscoverySettings) -> dict[str, Any]:
+    """Return the ends of every bootstrap interval; NaN for what a circuit would be needed for."""
+    bootstrap, threshold = settings.bootstrap, settings.search.threshold
+    ends = {"m_model": bootstrap.mean(found.m_model), "f_raw": _NOTHING, "n_edges": _NOTHING}
+    if found.n_requested is not None:
+        ends["f_raw"] = bootstrap.ratio_of_means(found.m_circuit, found.m_model)
+        ends["n_edges"] = size_interval(found.curve, threshold=threshold, bootstrap=bootstrap)
+    return {
+        f"{name}_{end}": value
+        for name, pair in ends.items()
+        for end, value in zip(("low", "high"), pair, strict=True)
+    }

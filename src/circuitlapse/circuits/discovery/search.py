@@ -1,0 +1,143 @@
+"""The search for the smallest faithful circuit on one set of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.attribution import attribute_edges
+from circuitlapse.circuits.evaluation import evaluate_circuits
+from circuitlapse.circuits.faithfulness import Curve, SearchSettings, does_the_task, find_smallest
+from circuitlapse.circuits.selection import Circuit, cut, edge_order
+from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import Status
+
+
+@dataclass(frozen=True)
+class DiscoverySettings:
+    """How edges are scored and a circuit is chosen; see `attribute_edges`, `edge_order`.
+
+    Attributes:
+        noise_floor: also find the circuits of two halves of the prompts.
+    """
+
+    method: str
+    ig_steps: int
+    ig_rule: str
+    selection: str
+    random_circuits: int
+    noise_floor: bool
+    search: SearchSettings
+    bootstrap: Bootstrap
+
+    @classmethod
+    def from_config(
+        cls, circuits: Mapping[str, Any], bootstrap: Mapping[str, Any]
+    ) -> DiscoverySettings:
+        """Return the settings of the sections `circuits` and `bootstrap` of a configuration."""
+        names = {field.name for field in fields(SearchSettings)}
+        search = SearchSettings(**{name: circuits[name] for name in names})
+        how = {name: value for name, value in circuits.items() if name not in names}
+        return cls(**how, search=search, bootstrap=Bootstrap(**bootstrap))
+
+
+class Smallest(NamedTuple):
+    """The smallest faithful circuit, and how it was found; see `Discovery` for the parts."""
+
+    order: Int[ndarray, "edge 2"]
+    curve: Curve
+    n_requested: int | None
+    circuit: Circuit
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A model, the prompts on which a circuit is sought in it, and how it is sought.
+
+    Attributes:
+        model: from `load_model`.
+        pairs: the prompts.
+        activations: of these pairs.
+        metric: `logit_diff` or `prob_diff`.
+        settings: how edges are scored and a circuit is chosen.
+        limits: `batch_size` and `memory_mb`, see `attribute_edges`.
+    """
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    activations: PairActivations
+    metric: str
+    settings: DiscoverySettings
+    limits: Mapping[str, int | None]
+
+    def on(self, rows: Int[ndarray, " row"]) -> Search:
+        """Return the same search on the prompts at the given places."""
+        pairs, activations = self.pairs.take(rows), self.activations.take(rows)
+        return replace(self, pairs=pairs, activations=activations)
+
+    @cached_property
+    def m_model(self) -> Float[ndarray, " prompt"]:
+        """Metric of the whole model on the clean prompts."""
+        return self._metrics[0]
+
+    @cached_property
+    def m_corrupted(self) -> Float[ndarray, " prompt"]:
+        """The same on the corrupted prompts, scored with the clean answers."""
+        return self._metrics[1]
+
+    @cached_property
+    def does_the_task(self) -> bool:
+        """Whether there is anything for a circuit to be faithful to."""
+        return does_the_task(
+            self.m_model,
+            self.m_corrupted,
+            metric=self.metric,
+            bootstrap=self.settings.bootstrap,
+            threshold=self.settings.search.threshold,
+        )
+
+    def scores(self) -> EdgeScores:
+        """Score all edges."""
+        how = {name: getattr(self.settings, name) for name in ("method", "ig_steps", "ig_rule")}
+        return attribute_edges(self.model, self.pairs, **how, **self._shared)
+
+    def evaluate(self, circuits: list[Circuit]) -> Float[ndarray, "circuit prompt"]:
+        """Return the metric of every circuit."""
+        return evaluate_circuits(self.model, self.pairs, circuits, **self._shared)
+
+    def smallest(self, scores: EdgeScores) -> Smallest:
+        """Put the edges in order and find the smallest faithful circuit; none without behaviour."""
+        graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
+        if not self.does_the_task:
+            none = np.zeros(0, dtype=int)
+            curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model)
+            return Smallest(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
+
+        def curve_of(sizes: list[int]) -> Curve:
+            circuits = [cut(graph, order, size) for size in sizes]
+            n_edges = np.array([circuit.n_edges for circuit in circuits])
+            return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
+
+        curve, size, status = find_smallest(
+            curve_of, n_edges=graph.n_edges, settings=self.settings.search
+        )
+        return Smallest(order, curve, size, cut(graph, order, size), status)
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        return {"metric": self.metric, "activations": self.activations, **self.limits}
+
+    @cached_property
+    def _metrics(self) -> tuple[Float[ndarray, " prompt"], Float[ndarray, " prompt"]]:
+        return self.activations.metrics(self.pairs, metric=self.metric)

@@ -1,0 +1,147 @@
+"""Run circuits: edges outside a circuit carry an ablated output of their source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.evaluation.sparse import Plan, bytes_per_prompt, make_plan, run_plan
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.models.ablation import ablated_outputs
+from circuitlapse.models.activations import PairActivations, clean_logits
+from circuitlapse.models.batching import Limits, in_batches, is_out_of_memory
+from circuitlapse.models.decoder import embed_tokens
+from circuitlapse.models.load import model_graph
+from circuitlapse.models.metrics import Readout, needs_clean_logits
+from circuitlapse.models.prompts import PromptPairs
+
+__all__ = ["evaluate_circuits"]
+
+FEW = 4
+"""With room for fewer prompts than this, circuits are evaluated one half after the other."""
+
+_log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def evaluate_circuits(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    circuits: Sequence[Circuit] | Circuit,
+    *,
+    metric: str,
+    ablation: str = "corrupted",
+    activations: PairActivations | None = None,
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+) -> Float[ndarray, "circuit pair"]:
+    """Return the metric of every circuit on every pair, in float64.
+
+    The clean prompt is run. Each receiver gets the sum, over all sources it can read, of
+    the source's current output where the edge is in the circuit and of its ablated output
+    where it is not. Attention patterns are computed anew. Only what differs from the ablated
+    run is computed, and circuits share what they have in common, so the cost follows the size
+    of the circuits rather than that of the model.
+
+    Args:
+        model: from `load_model`.
+        pairs: the prompts.
+        circuits: circuits of this model's graph, or one alone.
+        metric: `logit_diff` (logits), `prob_diff` (probability) or `kl_divergence` (nats).
+        ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over all
+            clean prompts and positions).
+        activations: of these pairs, when they are at hand; otherwise they are computed.
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+
+    Raises:
+        ValueError: if a circuit belongs to another graph, `activations` are of other prompts, or
+            `batch_size` or `memory_mb` is below 1.
+        UnknownNameError: if the metric or the ablation is unknown.
+
+    Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
+    """
+    limits = Limits(batch_size, memory_mb)
+    graph = model_graph(model)
+    circuits = [circuits] if isinstance(circuits, Circuit) else circuits
+    for circuit in circuits:
+        if circuit.graph != graph:
+            raise ValueError(f"a circuit of {circuit.graph} cannot run in a model with {graph}")
+    if activations is not None:
+        activations.check(pairs)
+    if not circuits:
+        return np.zeros((0, len(pairs)))
+    run = _Evaluation(model, pairs, activations, metric=metric, ablation=ablation, limits=limits)
+    return run.values(circuits)
+
+
+class _Evaluation:
+    """What all circuits and batches share."""
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        pairs: PromptPairs,
+        activations: PairActivations | None,
+        *,
+        metric: str,
+        ablation: str,
+        limits: Limits,
+    ) -> None:
+        self._model, self._pairs, self._metric, self._limits = model, pairs, metric, limits
+        self._ablated = ablated_outputs(
+            model, pairs, ablation=ablation, activations=activations, limits=limits
+        )
+        self._clean = activations.clean if activations is not None else None
+        self._clean_logits = None
+        if needs_clean_logits(metric):
+            known = self._clean.logits_end if self._clean else None
+            self._clean_logits = (
+                clean_logits(model, pairs, limits=limits) if known is None else known
+            )
+
+    def values(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
+        """Return the metric of every circuit; as many at once as leave room for prompts."""
+        graph, tokens = circuits[0].graph, self._pairs.clean
+        plan = make_plan(graph, circuits, ablated_is_a_run=self._ablated.is_a_run)
+        needed = bytes_per_prompt(self._model, plan, n_pos=tokens.shape[1])
+        size = self._limits.prompts(needed, device=tokens.device)
+        divisible = len(circuits) > 1
+        if divisible and not self._limits.batch_size and size < min(FEW, len(tokens)):
+            return self._by_halves(circuits)
+        try:
+            return self._in_batches(plan, size)
+        except RuntimeError as error:
+            if not (divisible and is_out_of_memory(error)):
+                raise
+        _log.warning("evaluating circuits: out of memory with one prompt; half of them at once")
+        torch.cuda.empty_cache()
+        return self._by_halves(circuits)
+
+    def _by_halves(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
+        half = len(circuits) // 2
+        return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
+
+    def _in_batches(self, plan: Plan, size: int) -> Float[ndarray, "circuit pair"]:
+        parts = in_batches(
+            len(self._pairs),
+            size=size,
+            work=lambda batch: self._run(plan, batch),
+            what="evaluating circuits",
+        )
+        return np.concatenate(parts, axis=1)
+
+    def _run(self, plan: Plan, batch: slice) -> Float[ndarray, "circuit pair"]:
+        model, pairs = self._model, self._pairs.batch(batch.start, batch.stop)
+        embed = self._clean.embed[batch] if self._clean else embed_tokens(model, pairs.clean)
+        reference = None if self._clean_logits is None else self._clean_logits[batch]
+        readout = Readout(model, pairs, metric=self._metric, clean_logits=reference)
+        ablated = self._ablated.batch(batch.start, batch.stop)
+        resid_ends = run_plan(model, plan, pairs, embed=embed, ablated=ablated)
+        return torch.stack([readout(resid) for resid in resid_ends]).cpu().double().numpy()

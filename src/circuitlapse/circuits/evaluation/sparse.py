@@ -1,0 +1,344 @@
+"""Carry out a plan on one batch of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.models.ablation import Ablated
+from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
+from circuitlapse.models.decoder import HeadInputs, at_end, attend, layer_norm, start_of_stream
+from circuitlapse.models.graph import PORTS, Graph
+from circuitlapse.models.prompts import PromptPairs
+
+NOT, AT_END, EVERYWHERE = 0, 1, 2
+"""Where the output of a node is needed."""
+
+Versions = tuple[int, ...]
+"""Computed outputs (see `Plan`) whose difference from the ablated ones an input adds up."""
+
+
+@dataclass
+class Inputs:
+    """The distinct inputs of the receivers of one kind in one layer.
+
+    Attributes:
+        everywhere: those needed at all positions, in order.
+        at_end: those needed at the end position only, in order.
+    """
+
+    everywhere: dict[Versions, int] = field(default_factory=dict)
+    at_end: dict[Versions, int] = field(default_factory=dict)
+
+    def row(self, versions: Versions, *, end_only: bool) -> int:
+        """Return the index of an input, a new one if it was not there."""
+        rows = self.at_end if end_only else self.everywhere
+        return rows.setdefault(versions, len(rows))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node to compute: the head (0 for an MLP), its input rows, and where it is needed.
+
+    `rows` are those of query, key and value, or the one of an MLP. With `end_only` the query
+    and the MLP's input are rows of `Inputs.at_end`; keys and values are always everywhere.
+    """
+
+    head: int
+    rows: tuple[int, ...]
+    end_only: bool
+
+
+@dataclass
+class Stage:
+    """All heads, or all MLPs, of one layer in all circuits; `jobs` maps a job to its version."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    jobs: dict[Job, int] = field(default_factory=dict)
+
+    def of(self, *, end_only: bool) -> dict[Job, int]:
+        """Return the jobs that are needed at the end only, or those needed everywhere."""
+        return {job: at for job, at in self.jobs.items() if job.end_only == end_only}
+
+
+@dataclass
+class Plan:
+    """Stages in the order of the model, heads before the MLP of their layer.
+
+    Attributes:
+        heads, mlps: one stage per layer.
+        logits: for each circuit, the versions that it adds up at the end of the model.
+        slots: for each version, its row among those known everywhere; -1 for end-only ones.
+            Version 0 is the clean embedding.
+        n_everywhere: number of versions that are known at all positions.
+    """
+
+    heads: list[Stage]
+    mlps: list[Stage]
+    logits: list[Versions] = field(default_factory=list)
+    slots: list[int] = field(default_factory=lambda: [0])
+    n_everywhere: int = 1
+
+    @property
+    def largest_stage(self) -> int:
+        """Most inputs and nodes of one stage at all positions."""
+        return max(len(s.inputs.everywhere) + len(s.jobs) for s in (*self.heads, *self.mlps))
+
+
+def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bool) -> Plan:
+    """Plan the evaluation of circuits of one graph.
+
+    Args:
+        graph: of all circuits.
+        circuits: any number, nested or not.
+        ablated_is_a_run: see `circuitlapse.models.ablation.Ablated`.
+    """
+    layers = range(graph.n_layers)
+    plan = Plan([Stage() for _ in layers], [Stage() for _ in layers])
+    for circuit in circuits:
+        _Planner(plan, circuit, skip_ablated=ablated_is_a_run).add()
+    return plan
+
+
+def where_needed(circuit: Circuit) -> Int[ndarray, " source"]:
+    """Return for every source where its output is needed: nowhere, at the end, everywhere."""
+    graph, n_sources = circuit.graph, len(circuit.graph.sources)
+    at_target = np.zeros(len(graph.targets), dtype=np.int8)
+    at_target[-1] = AT_END
+    needs = np.zeros(n_sources, dtype=np.int8)
+    for source in reversed(range(n_sources)):
+        needs[source] = (at_target * circuit.mask[source]).max()
+        for target in np.flatnonzero(graph.target_nodes == source):
+            reads_back = graph.targets[target].endswith(("<k>", "<v>"))
+            at_target[target] = EVERYWHERE if reads_back and needs[source] else needs[source]
+    return needs
+
+
+class _Planner:
+    """Adds one circuit to a plan."""
+
+    def __init__(self, plan: Plan, circuit: Circuit, *, skip_ablated: bool) -> None:
+        self._plan = plan
+        self._graph = circuit.graph
+        self._skip_ablated = skip_ablated
+        self._needs = where_needed(circuit)
+        self._version = np.full(len(circuit.graph.sources), -1)
+        self._version[0] = 0
+        self._sources = [np.flatnonzero(column) for column in circuit.mask.T]
+
+    def add(self) -> None:
+        graph = self._graph
+        for layer in range(graph.n_layers):
+            first = graph.head_sources(layer).start
+            for head in range(graph.n_heads):
+                targets = [graph.port_targets(layer, port).start + head for port in PORTS]
+                self._add_node(self._plan.heads[layer], first + head, head, targets)
+            mlp = graph.mlp_source(layer)
+            self._add_node(self._plan.mlps[layer], mlp, 0, [graph.mlp_target(layer)])
+        self._plan.logits.append(self._versions(len(graph.targets) - 1))
+
+    def _versions(self, target: int) -> Versions:
+        known = self._version[self._sources[target]]
+        return tuple(known[known >= 0].tolist())
+
+    def _add_node(self, stage: Stage, source: int, head: int, targets: list[int]) -> None:
+        if self._needs[source] == NOT:
+            return
+        received = [self._versions(target) for target in targets]
+        if self._skip_ablated and not any(received):
+            return
+        end_only = bool(self._needs[source] == AT_END)
+        rows = tuple(
+            stage.inputs.row(versions, end_only=end_only and index == 0)
+            for index, versions in enumerate(received)
+        )
+        self._version[source] = self._number(stage, Job(head, rows, end_only))
+
+    def _number(self, stage: Stage, job: Job) -> int:
+        plan = self._plan
+        if job not in stage.jobs:
+            stage.jobs[job] = len(plan.slots)
+            plan.slots.append(-1 if job.end_only else plan.n_everywhere)
+            plan.n_everywhere += not job.end_only
+        return stage.jobs[job]
+
+
+def bytes_per_prompt(model: TransformerBridge, plan: Plan, *, n_pos: int) -> int:
+    """Return an estimate of what `run_plan` holds at its peak, for one prompt of `n_pos` tokens.
+
+    All computed outputs, the inputs of the largest stage before and after LayerNorm, its
+    queries, keys, values and attention scores, one MLP's hidden layer, and some rows of logits.
+    """
+    cfg = model.cfg
+    stage = plan.largest_stage
+    per_position = cfg.d_model * (plan.n_everywhere + 3 * stage) + 4 * stage * cfg.d_head
+    per_position += 2 * stage * n_pos + 3 * cfg.d_mlp
+    numbers = n_pos * per_position + cfg.d_model * len(plan.slots)
+    return int(bytes_per_number(model) * numbers) + bytes_of_logits(model)
+
+
+class Changes:
+    """One change per version of a plan, known at all positions or at the end position only.
+
+    Args:
+        plan: says which versions there are.
+        like: a tensor [pair, pos, d_model] of the right shape, dtype and device.
+        end: end position of each pair.
+    """
+
+    def __init__(
+        self, plan: Plan, like: Float[Tensor, "pair pos d_model"], end: Int[Tensor, " pair"]
+    ) -> None:
+        self._slots, self._end = plan.slots, end
+        self._everywhere = like.new_empty(plan.n_everywhere, *like.shape)
+        self._ends = like.new_empty(len(plan.slots), like.shape[0], 1, like.shape[2])
+        self._at_end: set[int] = set()
+
+    def place(self, version: int) -> Float[Tensor, "pair pos_or_one d_model"]:
+        """Return where to write a change: at all positions, or at the end position only."""
+        slot = self._slots[version]
+        if slot >= 0:
+            return self._everywhere[slot]
+        self._at_end.add(version)
+        return self._ends[version]
+
+    def sums(
+        self, rows: list[Versions], *, end_only: bool
+    ) -> Float[Tensor, "row pair pos_or_one d_model"]:
+        """Return, for each row, the sum of the changes of its versions."""
+        known = self._ends if end_only else self._everywhere
+        if end_only:
+            self._fill_ends({version for versions in rows for version in versions})
+        slots = range(len(self._slots)) if end_only else self._slots
+        ids = torch.tensor([slots[v] for versions in rows for v in versions], dtype=torch.long)
+        starts = torch.tensor([0, *(len(versions) for versions in rows[:-1])]).cumsum(0)
+        total = torch.nn.functional.embedding_bag(
+            ids.to(known.device), known.flatten(1), starts.to(known.device), mode="sum"
+        )
+        return total.view(len(rows), *known.shape[1:])
+
+    def _fill_ends(self, versions: set[int]) -> None:
+        """Take the end position of versions that are known everywhere, where not done yet."""
+        new = sorted(versions - self._at_end)
+        if new:
+            slots = torch.tensor([self._slots[version] for version in new])
+            pairs = torch.arange(len(self._end), device=self._end.device)
+            self._ends[new, :, 0] = self._everywhere[slots[:, None], pairs, self._end]
+            self._at_end |= set(new)
+
+
+def run_plan(
+    model: TransformerBridge,
+    plan: Plan,
+    pairs: PromptPairs,
+    *,
+    embed: Float[Tensor, "pair pos d_model"],
+    ablated: Ablated,
+) -> Iterator[Float[Tensor, "pair d_model"]]:
+    """Yield the final residual stream at the end position, circuit by circuit.
+
+    Args:
+        model: from `load_model`.
+        plan: of circuits of this model's graph.
+        pairs: the prompts of this batch.
+        embed: output of the embedding on the clean prompts.
+        ablated: what edges outside a circuit carry, on the prompts of this batch.
+    """
+    yield from _Run(model, plan, pairs, embed, ablated).resid_ends()
+
+
+class _Run:
+    """The state of one run.
+
+    `base` is the residual stream if every edge carried its ablated output; `changes` is by how
+    much each computed output differs from its ablated one.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        plan: Plan,
+        pairs: PromptPairs,
+        embed: Float[Tensor, "pair pos d_model"],
+        ablated: Ablated,
+    ) -> None:
+        self._model, self._plan, self._end = model, plan, pairs.end
+        self._ablated = ablated.outputs
+        self._base = start_of_stream(model, self._ablated.embed)
+        self._changes = Changes(plan, embed, pairs.end)
+        torch.sub(embed, self._ablated.embed, out=self._changes.place(0))
+
+    def resid_ends(self) -> Iterator[Float[Tensor, "pair d_model"]]:
+        parallel = bool(self._model.cfg.parallel_attn_mlp)
+        for layer in range(self._model.cfg.n_layers):
+            self._run_heads(layer)
+            after = self._base + self._ablated.attn_out[:, :, layer]
+            if not parallel:
+                self._base = after
+            self._run_mlps(layer)
+            self._base = after + self._ablated.mlp_out[:, :, layer]
+        for versions in self._plan.logits:
+            yield self._sum([versions], end_only=True)[0, :, 0]
+
+    def _run_heads(self, layer: int) -> None:
+        stage, block = self._plan.heads[layer], self._model.blocks[layer]
+        everywhere, ends = self._inputs(stage.inputs, block.ln1)
+        for end_only, queries in ((False, everywhere), (True, ends)):
+            jobs = stage.of(end_only=end_only)
+            if not jobs:
+                continue
+            inputs = HeadInputs(
+                heads=[job.head for job in jobs],
+                query=[queries[job.rows[0]] for job in jobs],
+                key=[everywhere[job.rows[1]] for job in jobs],
+                value=[everywhere[job.rows[2]] for job in jobs],
+            )
+            z = attend(self._model, layer, inputs, end=self._end if end_only else None)
+            self._keep_heads(layer, jobs, z, end_only=end_only)
+
+    def _keep_heads(
+        self,
+        layer: int,
+        jobs: dict[Job, int],
+        z: Float[Tensor, "job pair query d_head"],
+        *,
+        end_only: bool,
+    ) -> None:
+        w_out = self._model.blocks[layer].attn.W_O
+        known = self._known(self._ablated.z[:, :, layer], end_only=end_only)
+        moved = z - known.movedim(2, 0)[[job.head for job in jobs]]
+        for (job, version), change in zip(jobs.items(), moved, strict=True):
+            out = self._changes.place(version).flatten(0, 1)
+            torch.mm(change.flatten(0, 1), w_out[job.head], out=out)
+
+    def _run_mlps(self, layer: int) -> None:
+        stage, block = self._plan.mlps[layer], self._model.blocks[layer]
+        inputs = self._inputs(stage.inputs, block.ln2)
+        for end_only, rows in zip((False, True), inputs, strict=True):
+            known = self._known(self._ablated.mlp_out[:, :, layer], end_only=end_only)
+            for job, version in stage.of(end_only=end_only).items():
+                torch.sub(block.mlp(rows[job.rows[0]]), known, out=self._changes.place(version))
+
+    def _known(self, output: Float[Tensor, "pair pos ..."], *, end_only: bool) -> Tensor:
+        return at_end(output, self._end)[:, None] if end_only else output
+
+    def _inputs(self, inputs: Inputs, norm: torch.nn.Module) -> list[Tensor]:
+        """Return the normalised inputs [row, pair, pos or 1, d_model], everywhere and at end."""
+        return [
+            layer_norm(self._sum(list(rows), end_only=end_only), norm) if rows else self._base[:0]
+            for rows, end_only in ((inputs.everywhere, False), (inputs.at_end, True))
+        ]
+
+    def _sum(
+        self, rows: list[Versions], *, end_only: bool
+    ) -> Float[Tensor, "row pair pos_or_one d_model"]:
+        base = self._known(self._base, end_only=end_only)
+        return self._changes.sums(rows, end_only=end_only).add_(base)

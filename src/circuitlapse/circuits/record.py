@@ -1,0 +1,155 @@
+"""What one circuit search found, as plain arrays: the input of every circuit table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
+from circuitlapse.models.graph import HEAD_NAME, Head, split_target
+from circuitlapse.types import UNITS, Metric, Status
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CircuitRecord:
+    """The circuit of one model at one step for one task, and how it was found.
+
+    Metrics are per prompt, in the unit of `metric`, on the clean prompts unless said
+    otherwise. Intervals are bootstrap intervals over prompts, at the configured level (95 %
+    by default).
+
+    Raises:
+        ArtifactError: if two arrays disagree about the number of edges, sizes or prompts, or a
+            status that needs a circuit comes without one.
+        UnknownNameError: if `metric` or `status` is not in the vocabulary.
+    """
+
+    model: str
+    variant: str
+    step: int
+    tokens: int
+    task: str
+    metric: str
+    method: str
+    ig_steps: int
+    ig_rule: str
+    selection: str
+    threshold: float
+    sources: tuple[str, ...]
+    """Nodes that send, one per row of the matrices below."""
+    targets: tuple[str, ...]
+    """Inputs that receive, with their port (`a1.h2<q>`), one per column."""
+    scores: Float[ndarray, "source target"]
+    """Estimated effect of each edge on the metric; NaN where the graph has no edge."""
+    order: Int[ndarray, "source target"]
+    """Place of the edge in the order that `selection` gives, from 0; -1 where there is no edge."""
+    in_circuit: Bool[ndarray, "source target"]
+    status: str
+    n_requested: int | None
+    """Edges asked for, before pruning; None without a circuit."""
+    m_model: Float[ndarray, " prompt"]
+    m_model_low: float
+    m_model_high: float
+    m_corrupted: Float[ndarray, " prompt"]
+    """The whole model on the corrupted prompts, scored with the clean answers."""
+    m_circuit: Float[ndarray, " prompt"] | None
+    f_raw_low: float
+    f_raw_high: float
+    n_edges_low: float
+    n_edges_high: float
+    curve_n_requested: Int[ndarray, " size"]
+    curve_n_edges: Int[ndarray, " size"]
+    curve_metric: Float[ndarray, "size prompt"]
+    ranking_name: tuple[str, ...]
+    """Of circuits of fixed shares of the edges: what put the edges in order, one per row."""
+    ranking_seed: Int[ndarray, " row"]
+    """Seed of a random ranking; -1 for the others."""
+    ranking_fraction: Float[ndarray, " row"]
+    ranking_n_requested: Int[ndarray, " row"]
+    ranking_n_edges: Int[ndarray, " row"]
+    ranking_metric: Float[ndarray, "row prompt"]
+    half_of_prompt: Int[ndarray, " prompt"]
+    """The half of the prompts that each one is in, 0 or 1; -1 where no halves were made."""
+    half_seed: int | None
+    """Seed that made the halves; None where there are none."""
+    half_scores: Float[ndarray, "half source target"]
+    """As `scores`, on each half alone; NaN where it was not searched."""
+    half_in_circuit: Bool[ndarray, "half source target"]
+    """The circuit of each half, found as that of all prompts."""
+    half_status: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names: list[tuple[str, str, Iterable[str]]] = [("metric", self.metric, Metric)]
+        names += [("status", status, Status) for status in (self.status, *self.half_status)]
+        for kind, name, known in names:
+            if name not in set(known):
+                raise UnknownNameError(f"{self.name}: {unknown_name(kind, name, known)}")
+        for field, shape in self._shapes().items():
+            found = np.shape(getattr(self, field))
+            if found != shape:
+                raise ArtifactError(f"{self.name}: {field} has shape {found}, expected {shape}")
+        if self.m_circuit is None and self.status != Status.NO_BEHAVIOUR:
+            raise ArtifactError(
+                f"{self.name}: status {self.status} needs m_circuit; only "
+                f"{Status.NO_BEHAVIOUR} goes without"
+            )
+
+    @property
+    def name(self) -> str:
+        """Say which circuit this is, for messages."""
+        return f"circuit of {self.model} at step {self.step} for {self.task}"
+
+    @property
+    def unit(self) -> str:
+        """Unit of every metric in here."""
+        return UNITS[Metric(self.metric)]
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges in the circuit."""
+        return int(self.in_circuit.sum())
+
+    @property
+    def n_edges_total(self) -> int:
+        """Number of edges in the whole graph."""
+        return int((~np.isnan(self.scores)).sum())
+
+    @cached_property
+    def target_names(self) -> tuple[tuple[str, str], ...]:
+        """Node and port ("" when there is none) of each column."""
+        return tuple(split_target(target) for target in self.targets)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes that an edge of the circuit touches, `input` and `logits` included."""
+        rows, columns = np.nonzero(self.in_circuit)
+        senders = {self.sources[row] for row in rows}
+        return len(senders | {self.target_names[column][0] for column in columns})
+
+    @property
+    def heads(self) -> frozenset[Head]:
+        """Layer and head of each attention head that an edge of the circuit touches."""
+        rows, columns = np.nonzero(self.in_circuit)
+        nodes = {self.sources[row] for row in rows}
+        nodes |= {self.target_names[column][0] for column in columns}
+        found = (re.match(HEAD_NAME, node) for node in nodes)
+        return frozenset((int(head["layer"]), int(head["head"])) for head in found if head)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        edges = (len(self.sources), len(self.targets))
+        prompts, sizes = np.shape(self.m_model), np.shape(self.curve_n_requested)
+        shapes: dict[str, tuple[int, ...]]
+        shapes = {"scores": edges, "order": edges, "in_circuit": edges}
+        shapes |= {"m_corrupted": prompts, "curve_n_edges": sizes, "curve_metric": sizes + prompts}
+        rows = (len(self.ranking_name),)
+        shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges")}
+        shapes |= {"ranking_n_requested": rows, "ranking_metric": rows + prompts}
+        halves = (len(self.half_status), *edges)
+        shapes |= {"half_of_prompt": prompts, "half_scores": halves, "half_in_circuit": halves}
+        return shapes if self.m_circuit is None else shapes | {"m_circuit": prompts}

@@ -1,0 +1,1 @@
+"""Parts of one model in another: circuits (transfer) and heads (swaps)."""

@@ -1,0 +1,316 @@
+"""How well circuits do in the model of another step, and on other tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.heatmap import (
+    cells,
+    colour_bar,
+    draw_cells,
+    faithful_handles,
+    faithfulness_colours,
+    frame_cells,
+    label_cells,
+    outline_faithful,
+    reason_handles,
+    write_values,
+)
+from circuitlapse.figures.layout import (
+    label_row,
+    label_x,
+    make_room_for_names,
+    model_rows,
+    name_metric,
+    with_rows,
+)
+from circuitlapse.figures.style import SIZE, count_label, shorten, text_width
+from circuitlapse.types import RANDOM_LIKE, HeadSet
+
+_LARGEST_IN = 2.2
+"""Side of a panel where there are few; of more, what fits side by side."""
+_BESIDE_IN = 1.6
+"""Width of the labels and the colour bar beside the panels."""
+_NARROWEST_IN = 4.8
+"""Width of a figure with one panel in a row."""
+_RUN = "Run in model of step"
+_NAME_PT = 42.0
+"""Width of a task's name beside its row."""
+
+
+def transfer_figure(
+    table: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    threshold: float,
+    min_step: int = 1,
+) -> Figure:
+    """Draw faithfulness of the circuits of all steps in the models of all steps, as heat maps.
+
+    There is a row of panels per model, a column per task. In a panel, rows are the steps at which
+    circuits were found, from below, columns the steps of the models that they are run in. Hatched
+    cells are not defined, white ones not measured.
+
+    Args:
+        table: the table `transfer`, of one attribution method.
+        labels: the models to draw, from above, and their names there.
+        tasks: the tasks to draw, from the left.
+        threshold: the faithfulness that a circuit had to reach.
+        min_step: earlier steps are left out.
+
+    Raises:
+        ArtifactError: if the table holds more than one method.
+    """
+    table = style.of_one_method(table)
+    labels = with_rows(labels, table)
+    own = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
+    shown = own[(own["step"] >= min_step) & (own["circuit_step"] >= min_step)]
+    shown = shown.assign(row=shown["circuit_step"], column=shown["step"])
+    side = _side(len(tasks))
+    colours = faithfulness_colours(threshold)
+    with style.in_style():
+        figure, panels = model_rows(list(labels), tasks, height=side + 0.25)
+        for (model, task), axes in panels.items():
+            of_model = shown[shown["model"] == model]
+            first = task == tasks[0]
+            steps = [sorted(set(of_model[name])) for name in ("row", "column")]
+            _frame_steps(axes, *steps, side=side, first=first)
+            rows = of_model[of_model["task"] == task]
+            if rows.empty:
+                of_task = own[(own["model"] == model) & (own["task"] == task)]
+                layout.say(axes, _why_empty(of_task, min_step=min_step))
+            else:
+                found = cells(rows, rows=steps[0], columns=steps[1])
+                draw_cells(axes, found, colours=colours)
+                outline_faithful(axes, found, threshold=threshold)
+        for model, label in labels.items():
+            label_row(panels[model, tasks[0]], label, "Circuit of step", height=side)
+        names, below = list(labels), style.across(_RUN, len(tasks), size=style.LABEL_SIZE)
+        for task in tasks:
+            top, bottom = panels[names[0], task], panels[names[-1], task]
+            top.set_title(_with_n(top.get_title(), shown[shown["task"] == task]))
+            bottom.set_xlabel(below)
+        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=len(tasks))
+    return figure
+
+
+def transfer_tasks_figure(
+    table: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], threshold: float
+) -> Figure:
+    """Draw faithfulness of the circuit of each task on every task, one panel per model.
+
+    Each model is drawn at its last step. Rows are the tasks on which circuits were found, columns
+    those that they are run on. Hatched cells are not defined, white ones not measured.
+
+    Args:
+        table: the table `transfer`, of one attribution method.
+        labels: one panel each, in this order, and their titles.
+        tasks: the rows, from above, and the columns.
+        threshold: the faithfulness that a circuit had to reach.
+
+    Raises:
+        ArtifactError: if the table holds more than one method.
+    """
+    table = style.of_one_method(table)
+    labels = with_rows(labels, table)
+    table = table[table["task"].isin(tasks) & table["circuit_task"].isin(tasks)]
+    last = table.groupby("model")["step"].transform("max")
+    table = table[(table["step"] == last) & (table["circuit_step"] == last)]
+    table = table.assign(row=table["circuit_task"], column=table["task"])
+    n_columns = min(len(labels), 3)
+    side = _side(n_columns)
+    colours = faithfulness_colours(threshold)
+    upwards = list(reversed(tasks))
+    with style.in_style():
+        figure, panels = _model_panels(labels, n_columns=n_columns, side=side)
+        for model, axes in panels.items():
+            rows = table[table["model"] == model]
+            first = list(labels).index(model) % n_columns == 0
+            _frame_tasks(axes, upwards, tasks, side=side, first=first)
+            if rows.empty:
+                axes.set_title(style.across(labels[model], n_columns, size=style.TITLE_SIZE))
+                layout.say(axes, "not analysed")
+                continue
+            title = f"{labels[model]}, step {rows['step'].iloc[0]}"
+            title = style.across(title, n_columns, size=style.TITLE_SIZE)
+            axes.set_title(_with_n(title, rows))
+            found = cells(rows, rows=upwards, columns=list(tasks))
+            draw_cells(axes, found, colours=colours)
+            outline_faithful(axes, found, threshold=threshold)
+            write_values(axes, found, colours=colours, width=72 * side / len(tasks))
+        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=n_columns)
+    return figure
+
+
+def _side(n_columns: int) -> float:
+    """Return the side of a square panel, in inches."""
+    return min(_LARGEST_IN, (style.WIDTH_IN - _BESIDE_IN) / n_columns - 0.1)
+
+
+def _with_n(title: str, rows: pd.DataFrame) -> str:
+    return f"{title}\n{layout.n_prompts(rows)}" if len(rows) else title
+
+
+def _frame_steps(
+    axes: Axes, found: Sequence[int], run: Sequence[int], *, side: float, first: bool
+) -> None:
+    frame_cells(axes, n_rows=len(found), n_columns=len(run))
+    for along, steps in (("x", run), ("y", found)):
+        names = [count_label(float(step)) for step in steps]
+        label_cells(axes, names, along=along, length=72 * side)
+    axes.tick_params(axis="y", labelleft=first)
+
+
+def _frame_tasks(
+    axes: Axes, rows: Sequence[str], columns: Sequence[str], *, side: float, first: bool
+) -> None:
+    frame_cells(axes, n_rows=len(rows), n_columns=len(columns))
+    names = {task: shorten(style.task_short(task), _NAME_PT, size=SIZE) for task in columns}
+    wide = max(text_width(name, SIZE) for name in names.values()) > 72 * side / len(columns) - 4
+    axes.set_xticks(range(len(columns)), [names[task] for task in columns])
+    axes.set_yticks(range(len(rows)), [names[task] for task in rows])
+    axes.tick_params(axis="x", rotation=90 if wide else 0)
+    axes.set_ylabel("Circuit of task" if first else "")
+    axes.set_xlabel("Run on task")
+
+
+def _model_panels(
+    labels: Mapping[str, str], *, n_columns: int, side: float
+) -> tuple[Figure, dict[str, Axes]]:
+    n_rows = math.ceil(len(labels) / n_columns)
+    titles = [style.across(label, n_columns, size=style.TITLE_SIZE) for label in labels.values()]
+    around = 0.9 + 0.135 * max(title.count("\n") for title in titles)
+    figure = Figure(figsize=(style.WIDTH_IN, (side + around) * n_rows + 0.3), layout="constrained")
+    grid = list(figure.subplots(n_rows, n_columns, squeeze=False).flat)
+    for unused in grid[len(labels) :]:
+        unused.set_visible(False)
+    return figure, dict(zip(labels, grid, strict=False))
+
+
+def _finish(
+    figure: Figure,
+    panels: Sequence[Axes],
+    colours: ScalarMappable,
+    *,
+    threshold: float,
+    n_columns: int,
+) -> None:
+    """Add colour bar and legend, and take away the width that few square panels leave empty."""
+    width = n_columns * (_side(n_columns) + 0.15) + _BESIDE_IN + 0.2
+    figure.set_figwidth(min(style.WIDTH_IN, max(_NARROWEST_IN, width)))
+    make_room_for_names(figure)
+    marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
+    colour_bar(figure, colours, panels, threshold=threshold)
+    if marks:
+        layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
+
+
+def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:
+    return "not analysed" if rows.empty else f"only steps before {min_step}"
+
+
+SET_TITLES = {
+    HeadSet.CIRCUIT: "all heads of the circuit",
+    HeadSet.NAME_MOVERS: "name movers",
+    HeadSet.NAME_MOVERS_CS: "name movers and copy suppression",
+    HeadSet.S2I: "S-inhibition",
+    HeadSet.INDUCTION_DUPLICATE: "induction and duplicate token",
+    HeadSet.INDUCTION_SUCCESSOR: "induction and succession",
+}
+_ROW_IN = 1.6
+_SHARE_OF_PANEL = 0.7
+"""Of the width of a column, without the labels of the y axis."""
+
+
+def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]) -> Figure:
+    """Draw the metric with and without swapped heads against the step of the rest of the model.
+
+    Steps stand side by side, however far apart they are. A row per model, a column per task; of
+    several sources the last step is drawn. Solid lines have heads with a role; their bars are the
+    bootstrap interval of the difference to what was not swapped. Dotted lines of the same colour
+    have as many random heads, a mean over draws; the shade reaches from the lowest to the highest
+    draw.
+
+    Args:
+        swaps: the table `swaps`.
+        labels: the models to draw, one row each, and their names.
+        tasks: one column each; tasks without a swap are left out.
+    """
+    rows = swaps[swaps["model"].isin(labels) & swaps["task"].isin(tasks)]
+    columns = [task for task in tasks if (rows["task"] == task).any()] or list(tasks[:1])
+    swapped = rows.dropna(subset="swapped")["head_set"].unique()
+    sets = [name for name in swapped if not name.startswith(RANDOM_LIKE)]
+    looks = style.looks({name: SET_TITLES[HeadSet(name)] for name in sets})
+    with style.in_style():
+        figure, panels = model_rows(list(labels), columns, height=_ROW_IN)
+        for (model, task), axes in panels.items():
+            here = (rows["model"] == model) & (rows["task"] == task)
+            _draw_panel(axes, rows[here], looks=looks, n_columns=len(columns))
+        for model, label in labels.items():
+            label_row(panels[model, columns[0]], label, "Task metric", height=_ROW_IN)
+        below = {task: [panels[model, task] for model in labels] for task in columns}
+        label_x(below, "Step of the rest of the model")
+        for task, (axes, *_) in below.items():
+            name_metric(axes, rows[rows["task"] == task], n_columns=len(columns))
+        make_room_for_names(figure)
+        layout.hide_empty_axes(figure)
+        layout.legend_below(figure, layout.model_handles(looks.values()), _line_handles(rows))
+    return figure
+
+
+def _draw_panel(
+    axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look], n_columns: int
+) -> None:
+    if rows["swapped"].isna().all():
+        axes.set_xticks([])
+        return layout.say(axes, "not swapped" if rows.empty else "no such heads")
+    rows = rows[rows["source_step"] == rows["source_step"].max()].sort_values("target_step")
+    steps = rows["target_step"].unique().tolist()
+    rows = rows.assign(place=rows["target_step"].map(steps.index))
+    base = rows.drop_duplicates("target_step")
+    axes.plot(base["place"], base["baseline"], color="black", linewidth=1.6, label="_base")
+    for name, look in looks.items():
+        _draw_set(axes, rows[rows["head_set"] == name], look=look)
+        _draw_control(axes, rows[rows["head_set"] == RANDOM_LIKE + name], look=look)
+    length = _SHARE_OF_PANEL * 72 * style.WIDTH_IN / n_columns
+    label_cells(axes, [count_label(float(step)) for step in steps], along="x", length=length)
+    layout.make_room(axes, n_lines=1)
+    return layout.note(axes, f"heads of step {rows['source_step'].iloc[0]}")
+
+
+def _draw_set(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:
+    rows = rows.dropna(subset="swapped")
+    axes.plot(rows["place"], rows["swapped"], color=look.colour, marker=look.marker)
+    low, high = (rows["baseline"] + rows[f"difference_{end}"] for end in ("low", "high"))
+    axes.vlines(rows["place"], low, high, color=look.colour, linewidth=0.8)
+
+
+def _draw_control(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:
+    rows = rows.dropna(subset="swapped")
+    axes.plot(rows["place"], rows["swapped"], ":", color=look.colour)
+    at = rows.assign(tokens=rows["place"])
+    style.draw_band(axes, at, ("lowest_draw", "highest_draw"), look=look)
+
+
+def _line_handles(rows: pd.DataFrame) -> list[Artist]:
+    handles: list[Artist] = [Line2D([], [], color="black", linewidth=1.6, label="nothing swapped")]
+    bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
+    handles.append(Line2D([], [], color=style.GREY, label="bootstrap interval", **bar))
+    if rows["head_set"].str.startswith(RANDOM_LIKE).any():
+        label = "as many random heads"
+        handles.append(Line2D([], [], color=style.GREY, linestyle=":", label=label))
+        shade: dict[str, Any] = {"color": style.GREY, "alpha": 0.25, "linewidth": 0}
+        handles.append(Patch(label="lowest to highest draw", **shade))
+    return handles

@@ -1,0 +1,294 @@
+"""Lines of attention heads in small panels, and the key under each panel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
+from numpy import ndarray
+
+from circuitlapse.figures import layout, style
+from circuitlapse.figures.style import SIZE, label_log, wrap
+from circuitlapse.tables.head_choice import Head, attention_chance, of_heads
+
+
+class Shown(NamedTuple):
+    """A score in a figure: its title, and what its values are multiplied by there."""
+
+    title: str
+    scale: float = 1.0
+
+
+SHOWN = {
+    "succession": Shown("Succession"),
+    "induction": Shown("Induction"),
+    "cspa": Shown("Copy suppression\n(CSPA)"),
+    "copy": Shown("Copy score / 100", 0.01),
+    "duplicate": Shown("Duplicate token"),
+    "prev_token": Shown("Previous token"),
+    "attn_io": Shown("Attention to IO"),
+    "attn_s1": Shown("Attention to S1"),
+}
+COMPONENTS = ("succession", "induction", "cspa", "copy")
+"""The scores of the paper's figure 2, in this order."""
+
+REASONS = {
+    "no_tokens": "the tokenizer lacks the words",
+    "no_effect": "heads have no effect",
+    "no_name_movers": "no name movers",
+    "not_tested": "no circuit head\nfeeds name movers",
+    "skipped": "layers left out",
+}
+NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"
+UNDEFINED = "not defined"
+
+_ALL_PAIRS, _CHANCE_OF_PAIRS = 288, 0.0263
+"""Pairs of words in all lists of succession, and the share that a random choice gets right."""
+
+
+def of_score(table: pd.DataFrame, score: str, *, models: Collection[str]) -> pd.DataFrame:
+    """Return the rows of `components` about one score of some models, values as in figures."""
+    rows = table[(table["score"] == score) & table["model"].isin(list(models))]
+    return rows.assign(value=rows["value"].astype("float64") * SHOWN[score].scale)
+
+
+def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
+    """Say why there is no value to draw among the rows of a score."""
+    rows = style.drawable(analysed, min_step=min_step)
+    if rows.empty:
+        return style.nothing_to_show(analysed, min_step=min_step)
+    statuses = [status for status in rows["status"].drop_duplicates() if status != "ok"]
+    reasons = [REASONS.get(status, status.replace("_", " ")) for status in statuses]
+    return "\n".join([f"{UNDEFINED}:", *reasons]) if reasons else UNDEFINED
+
+
+def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
+    """Say why no head of `rows` is in a circuit: none is, or their task is not one of `tasks`."""
+    return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else layout.NO_TASK
+
+
+def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
+    """Return the value of a head that knows nothing; None where the table does not tell.
+
+    Args:
+        score: the name of a score.
+        rows: what is drawn of it.
+        length: number of random tokens, which come twice, behind scores of repeated tokens.
+    """
+    if score in ("induction", "duplicate", "prev_token"):
+        return attention_chance(score, length)
+    known = set(rows.loc[rows["value"].notna(), "n"])
+    return _CHANCE_OF_PAIRS if score == "succession" and known == {_ALL_PAIRS} else None
+
+
+PANEL_IN = 1.15
+"""Height of a panel."""
+_EMPTY_IN = 0.8
+"""Height of one in a row without any line; the name of its model stands beside it."""
+_KEY_LINE_IN = 0.135
+_BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
+"""Where a key starts below a panel, without and with a title of the x axis in between."""
+_MARKERS = 12
+"""About so many markers a line has at most."""
+_CHANCE = "_chance"
+"""Label of the line of chance; matplotlib keeps what starts like this off legends."""
+NEAR_CHANCE = "*"
+"""Stands behind the name of a head that stays near chance, in a key."""
+_ABOVE = 2.0
+_NOTHING = 0.05
+"""A y axis reaches at least that far: what stays below is too small to matter."""
+
+
+class Rows:
+    """Panels in rows, with a key under each, that share their logarithmic x axis.
+
+    Attributes:
+        figure: grows with the keys.
+        grid: [row, column] of panels.
+    """
+
+    def __init__(self, titles: Sequence[Sequence[str]]) -> None:
+        """Make a panel for each title; titles are one list per row."""
+        n_rows, self._n_columns = len(titles), len(titles[0])
+        self.figure = Figure(figsize=(style.WIDTH_IN, 0.5), layout="constrained")
+        self.grid = self.figure.subplots(n_rows, self._n_columns, squeeze=False, sharex=True)
+        self._lines = [0] * n_rows
+        self._title_lines = [max(t.count("\n") + bool(t) for t in row) for row in titles]
+        for axes, title in zip(self.grid.flat, (one for row in titles for one in row), strict=True):
+            axes.set_title(title)
+            axes.set_xscale("log")
+            axes.tick_params(labelbottom=True)
+        for axes in self.grid[-1]:
+            tokens = style.across(style.TOKENS, self._n_columns, size=style.LABEL_SIZE)
+            axes.set_xlabel(tokens)
+
+    def key(self, row: int, column: int, entries: Sequence[style.Look], *, title: str = "") -> None:
+        """Put a key under a panel: who its lines are."""
+        if not entries:
+            return
+        n_columns = max(1, 9 // self._n_columns)
+        last = row == len(self.grid) - 1
+        below = _BELOW_TITLE_PT if last else _BELOW_TICKS_PT
+        draw_key(self.grid[row, column], entries, n_columns=n_columns, below=below, title=title)
+        n_lines = -(-len(entries) // n_columns) + bool(title)
+        self._lines[row] = max(self._lines[row], n_lines)
+
+    def names(self) -> list[str]:
+        """Return what the keys name."""
+        keys = [axes.get_legend() for axes in self.grid.flat]
+        return [text.get_text() for key in keys if key for text in key.get_texts()]
+
+    def finish(self) -> Figure:
+        """Label the x axis, and make the figure as tall as panels, titles and keys need."""
+        label_log(self.grid[0, 0].xaxis)
+        layout.hide_empty_axes(self.figure)
+        keys = [_KEY_LINE_IN * lines + 0.1 * bool(lines) for lines in self._lines]
+        titles = [0.13 * lines + 0.04 for lines in self._title_lines if lines]
+        heights = [PANEL_IN if any(a.has_data() for a in row) else _EMPTY_IN for row in self.grid]
+        self.grid[0, 0].get_gridspec().set_height_ratios(heights)
+        panels = sum(heights) + 0.28 * len(heights)
+        self.figure.set_figheight(panels + sum(keys) + sum(titles) + 0.3)
+        return self.figure
+
+
+def looks_of(panels: Iterable[Sequence[Head]]) -> dict[Head, style.Look]:
+    """Give each head of a model a colour and marker of its own.
+
+    Heads in one panel differ in colour if there are enough; a head in several panels has one look.
+    """
+    panels = [list(panel) for panel in panels]
+    looks: dict[Head, style.Look] = {}
+    for head in dict.fromkeys(chain.from_iterable(panels)):
+        near = {other for panel in panels if head in panel for other in panel}
+        beside = Counter(looks[other].colour for other in near if other in looks)
+        overall = Counter(look.colour for look in looks.values())
+        colour = min(style.COLOURS, key=lambda one: (beside[one], overall[one]))
+        taken = {look.marker for look in looks.values() if look.colour == colour}
+        start = len(looks) % len(style.MARKERS)
+        turned = (*style.MARKERS[start:], *style.MARKERS[:start])
+        marker = next((one for one in turned if one not in taken), turned[0])
+        looks[head] = style.Look(head.name, colour, marker)
+    return looks
+
+
+def draw_heads(
+    axes: Axes, rows: pd.DataFrame, heads: Sequence[Head], *, looks: Mapping[Head, style.Look]
+) -> None:
+    """Draw the score of some heads at every step of `rows`."""
+    for head, line in of_heads(rows, heads).items():
+        draw_line(axes, line, look=looks[head])
+
+
+def draw_line(axes: Axes, line: pd.DataFrame, *, look: style.Look) -> None:
+    """Draw columns tokens and value of `line`, in this order, broken where the value is NaN."""
+    tokens, values = (line[name].to_numpy(dtype=float) for name in ("tokens", "value"))
+    at = markers_at(tokens, values)
+    own: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
+    axes.plot(tokens, values, markevery=at, linewidth=0.9, **own)
+
+
+def markers_at(
+    tokens: Float[ndarray, " step"], values: Float[ndarray, " step"], *, most: int = _MARKERS
+) -> list[int]:
+    """Return which points of a line get a marker, at similar distances on a logarithmic axis.
+
+    The first and the last point have one, and those without neighbours, which nothing else shows.
+    """
+    known = np.isfinite(values)
+    places = np.flatnonzero(known)
+    if len(places) <= most:
+        return [int(place) for place in places]
+    logs = np.log(tokens[places])
+    slots = np.linspace(logs[0], logs[-1], most)
+    nearest = places[np.abs(logs[:, None] - slots).argmin(axis=0)]
+    lone = np.flatnonzero(style.without_neighbours(known))
+    return sorted({int(place) for place in (*nearest, *lone)})
+
+
+def draw_chance(axes: Axes, value: float | None) -> None:
+    """Draw a thin line at the level of a head that knows nothing, if that is known."""
+    if value is not None:
+        axes.axhline(value, color=style.GREY, linewidth=0.6, zorder=1, label=_CHANCE)
+
+
+def chance_is_drawn(figure: Figure) -> bool:
+    """Return whether a panel of `figure` has that line."""
+    return layout.has_line(figure, _CHANCE)
+
+
+def is_near_chance(values: Iterable[float], chance: float | None) -> bool:
+    """Return whether no value reaches twice the level of chance, where that is known."""
+    known = [value for value in values if np.isfinite(value)]
+    return chance is not None and max(known, default=0.0) < _ABOVE * chance
+
+
+def near_chance_handles(names: Iterable[str]) -> list[Artist]:
+    """Return the legend entry of `NEAR_CHANCE`, if one of the names in keys has it."""
+    if not any(name.endswith(NEAR_CHANCE) for name in names):
+        return []
+    label = f"{NEAR_CHANCE} never reaches twice chance"
+    return [Line2D([], [], linestyle="none", label=label)]
+
+
+def chance_handle() -> Line2D:
+    """Return the legend entry of that line."""
+    return Line2D([], [], color=style.GREY, linewidth=0.6, label="chance")
+
+
+def draw_key(
+    axes: Axes, entries: Sequence[style.Look], *, n_columns: int, below: float, title: str = ""
+) -> None:
+    """List who the lines of a panel are, `below` points under it."""
+    shift = ScaledTranslation(0, -below / 72, axes.figure.dpi_scale_trans)
+    legend = axes.legend(
+        handles=layout.model_handles(entries),
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        bbox_transform=axes.transAxes + shift,
+        ncols=n_columns,
+        fontsize=SIZE,
+        title=title or None,
+        title_fontsize=SIZE,
+        alignment="left",
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.25,
+        handlelength=1.3,
+        handletextpad=0.4,
+        columnspacing=0.8,
+    )
+    legend.get_title().set_color(style.GREY)
+
+
+def name_row(axes: Axes, label: str, *, unit: str = "") -> None:
+    """Write whose row it is beside its first panel."""
+    name = wrap(label, 72 * PANEL_IN, size=style.LABEL_SIZE)
+    axes.set_ylabel(f"{name}\n{unit}" if unit else name)
+
+
+def say_empty(axes: Axes, text: str) -> None:
+    """Say why a panel has no lines; its y axis has no numbers then."""
+    axes.set_yticks([])
+    layout.say(axes, text)
+
+
+def limits_of(values: Iterable[float], *, floor: float = 0.5) -> tuple[float, float]:
+    """Return the range of a y axis: from 0, or lower if values are, up to above the largest.
+
+    It reaches below zero by at most `floor` of its height above: one head that is far below
+    would leave no room for the others.
+    """
+    known = [value for value in values if np.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    top = 1.08 * max(high, _NOTHING)
+    return (max(1.08 * low, -floor * top) if low < 0 else -0.03 * top), top

@@ -1,0 +1,246 @@
+"""What tracing the IOI algorithm takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.tables.components import SCORES
+
+OWN = {
+    "effects": HEAD_SCORES,
+    **{
+        name: schema.without(*WHERE, "task")
+        for name, schema in (
+            ("s2i", S2I),
+            ("roles", ROLES),
+            ("consistency", ALGORITHM_CONSISTENCY),
+            ("gt_algorithm", GT_ALGORITHM),
+        )
+    },
+}
+"""The tables of one model at one step, without the columns that say which."""
+
+
+class AlgorithmStatus(StrEnum):
+    """Whether a number means something; of several reasons against it, the first one here."""
+
+    OK = "ok"
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
+    NO_NAME_MOVERS = "no_name_movers"
+    """There are no heads whose queries could be listened to."""
+    NO_CIRCUIT = "no_circuit"
+    """It is about heads with an edge in the circuit, and there is no circuit."""
+    NO_S2I_HEADS = "no_s2i_heads"
+    """There is no S-inhibition head, besides those of copy suppression."""
+    NO_EFFECT = "no_effect"
+    """No head has an effect, so that no share of it is defined."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What makes a head a part of the algorithm; the defaults are the paper's.
+
+    Attributes:
+        min_copy: a name mover has a copy score above this (0..100).
+        min_cspa: a copy-suppression head has a score above this.
+        max_effect: an S-inhibition, induction or duplicate-token head has an effect below this.
+    """
+
+    min_copy: float = 10.0
+    min_cspa: float = 0.10
+    max_effect: float = -0.001
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """What corrupting the path from each head does; heads are in the order of their layers.
+
+    Attributes:
+        change: logit difference with the path corrupted, minus the clean one.
+        span: the clean logit difference minus that on the corrupted prompt.
+    """
+
+    change: Float[ndarray, "head prompt"]
+    span: Float[ndarray, " prompt"]
+
+    @property
+    def mean(self) -> Float[ndarray, " head"]:
+        """Mean change over mean span: 0 is no harm, -1 a fall to the corrupted level."""
+        return np.asarray(self.change.mean(1) / self.span.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One step of the algorithm.
+
+    Attributes:
+        name: in the table `algorithm_consistency`.
+        score: name of its effects in the table of heads.
+        effects: None where they are not defined.
+        roles: role -> the heads that have it; empty where they are not known.
+        status: why effects or roles are missing.
+    """
+
+    name: str
+    score: str
+    effects: Effects | None
+    roles: Mapping[str, Bool[ndarray, " head"]]
+    status: AlgorithmStatus = AlgorithmStatus.OK
+
+    @property
+    def heads(self) -> Bool[ndarray, " head"]:
+        """The heads with any of the roles."""
+        return np.asarray(np.logical_or.reduce(list(self.roles.values())))
+
+
+@dataclass(frozen=True, eq=False)
+class IoiAlgorithm:
+    """The tables of one model at one step, without the columns that say which.
+
+    Attributes:
+        effects: rows of `HEAD_SCORES`, for `e_logits`, `e_nm_q` and `e_s2i_v`.
+        s2i: as in `S2I`.
+        roles: as in `ROLES`.
+        consistency: as in `ALGORITHM_CONSISTENCY`.
+    """
+
+    effects: pd.DataFrame
+    s2i: pd.DataFrame
+    roles: pd.DataFrame
+    consistency: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        """Check that the frames follow their schemas."""
+        for field in fields(self):
+            OWN[field.name].check(getattr(self, field.name), where=field.name)
+
+
+DENOMINATORS = ("circuit", "all", "harmful")
+"""The heads of the circuit; all heads; those whose corruption does harm, that is, E < 0."""
+
+Weigh = Callable[[Float[ndarray, "*sample head"]], Float[ndarray, "*sample head"]]
+
+
+def consistency_rows(
+    panel: Panel, in_circuit: Bool[ndarray, " head"] | None, bootstrap: Bootstrap
+) -> Iterator[dict[str, Any]]:
+    """Yield a row of `algorithm_consistency` per denominator.
+
+    With effects E and the heads H that have a role, `explained` is the sum over H of w(E) and
+    `total` that over all heads. w is |E|, or 0 for a head that the denominator leaves out; such a
+    head is left out of both sums, so the share stays between 0 and 100 %. It is 0 without heads
+    in H, and NaN where `total` is 0.
+
+    The interval is over prompts: mean effects are those of the resample, roles are kept.
+    """
+    for denominator in DENOMINATORS:
+        row = {"panel": panel.name, "denominator": denominator}
+        lacks_circuit = denominator == "circuit" and in_circuit is None
+        if panel.status == AlgorithmStatus.OK and lacks_circuit:
+            yield row | _undefined(AlgorithmStatus.NO_CIRCUIT)
+        elif panel.effects is None or panel.status != AlgorithmStatus.OK:
+            yield row | _undefined(panel.status)
+        else:
+            weigh = _weights(denominator, in_circuit)
+            yield row | _share(panel.effects, panel.heads, weigh, bootstrap)
+
+
+def _weights(denominator: str, in_circuit: Bool[ndarray, " head"] | None) -> Weigh:
+    if denominator == "harmful":
+        return lambda effects: np.maximum(-effects, 0)
+    kept = in_circuit if denominator == "circuit" and in_circuit is not None else 1
+    return lambda effects: np.abs(effects) * kept
+
+
+def _share(
+    effects: Effects, heads: Bool[ndarray, " head"], weigh: Weigh, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    weights = weigh(effects.mean)
+    explained, total = weights[heads].sum(), weights.sum()
+    counts = {"explained": explained, "total": total, "n_heads": (weights[heads] > 0).sum()}
+    if total == 0:
+        return _undefined(AlgorithmStatus.NO_EFFECT) | counts
+
+    def percent(means: Float[ndarray, "*sample value"]) -> Float[ndarray, "*sample"]:
+        weights = weigh(means[..., :-1] / means[..., -1:])
+        with np.errstate(invalid="ignore"):
+            share = weights[..., heads].sum(-1) / weights.sum(-1)
+        return np.asarray(100 * np.minimum(share, 1))  # 1 + 2e-16, where sums are rounded
+
+    low, high = bootstrap.of_means(np.vstack([effects.change, effects.span]), percent)
+    ends = {"pct": 100 * min(explained / total, 1), "pct_low": low, "pct_high": high}
+    return ends | counts | {"status": str(AlgorithmStatus.OK)}
+
+
+def _undefined(status: AlgorithmStatus) -> dict[str, Any]:
+    numbers = dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), np.nan)
+    return numbers | {"n_heads": 0, "status": str(status)}
+
+
+def tables_of(
+    panels: Sequence[Panel],
+    tested: pd.DataFrame,
+    *,
+    in_circuit: Bool[ndarray, " head"] | None,
+    shape: tuple[int, int],
+    n: int,
+    bootstrap: Bootstrap,
+) -> IoiAlgorithm:
+    """Return the tables.
+
+    Args:
+        panels: the steps.
+        tested: from `s_inhibition`.
+        in_circuit: the heads in the circuit; None without one.
+        shape: layers, and heads of each.
+        n: prompts.
+        bootstrap: for intervals.
+    """
+    head = _places(shape)
+    effects = pd.concat([_effects(panel, head, n) for panel in panels])
+    roles = [_roles(panel, head) for panel in panels]
+    consistency = [
+        row for panel in panels for row in consistency_rows(panel, in_circuit, bootstrap)
+    ]
+    return IoiAlgorithm(
+        effects=_table("effects", effects),
+        s2i=_table("s2i", tested.assign(unit="ratio", n=n)),
+        roles=_table("roles", pd.concat(roles).assign(unit=SCORES["e_logits"].unit, n=n)),
+        consistency=_table("consistency", pd.DataFrame(consistency).assign(unit="%", n=n)),
+    )
+
+
+def _table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    return OWN[name].cast(frame).reset_index(drop=True)
+
+
+def _places(shape: tuple[int, int]) -> pd.DataFrame:
+    layer, head = np.indices(shape)
+    return pd.DataFrame({"layer": layer.ravel(), "head": head.ravel()})
+
+
+def _effects(panel: Panel, head: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Return the effects of a step; where only its roles are unknown, effects are there."""
+    if panel.effects is None:
+        return head.assign(score=panel.score, value=np.nan, n=0, status=str(panel.status))
+    return head.assign(score=panel.score, value=panel.effects.mean, n=n, status="ok")
+
+
+def _roles(panel: Panel, head: pd.DataFrame) -> pd.DataFrame:
+    columns = {"role": "str", "effect": "float64"}
+    frames = [head[:0].assign(**{name: pd.Series(dtype=kind) for name, kind in columns.items()})]
+    if panel.effects is not None:
+        every = head.assign(effect=panel.effects.mean)
+        frames += [every[mask].assign(role=role) for role, mask in panel.roles.items()]
+    return pd.concat(frames)

@@ -1,0 +1,259 @@
+"""The IOI algorithm, traced from its end: name movers, S-inhibition, induction and duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.faithfulness import does_the_task
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.heads.algorithm.base import (
+    AlgorithmStatus,
+    Effects,
+    IoiAlgorithm,
+    Panel,
+    Thresholds,
+    tables_of,
+)
+from circuitlapse.heads.base import Subject
+from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
+from circuitlapse.heads.s_inhibition import s_inhibition
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import Metric
+
+SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
+"""What has to be known of every head."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model, its prompts, and what is known of its heads, which are in the order of layers.
+
+    Attributes:
+        scores: one of `SCORES` -> its values.
+        seed: of the names that S-inhibition heads are misled with.
+        options: of `patch_paths` and `s_inhibition`.
+    """
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    scores: Mapping[str, Float[ndarray, " head"]]
+    circuit: Circuit | None
+    thresholds: Thresholds
+    seed: int
+    options: Mapping[str, Any]
+
+    def patch(self, receivers: Receivers) -> PatchedPaths:
+        """Patch the paths from all heads."""
+        return patch_paths(self.model, self.pairs, receivers=receivers, **self.options)
+
+    def test(self, *, name_movers: Sequence[Head], candidates: Sequence[Head]) -> pd.DataFrame:
+        """Test for S-inhibition."""
+        subject = Subject(self.model, self.seed, self.pairs)
+        return s_inhibition(subject, name_movers=name_movers, candidates=candidates, **self.options)
+
+    def heads(self, mask: Bool[ndarray, " head"]) -> list[Head]:
+        """Return (layer, head) where a mask is true."""
+        return [divmod(int(at), self.model.cfg.n_heads) for at in np.flatnonzero(mask)]
+
+    def ports(self, mask: Bool[ndarray, " head"], port: str) -> list[HeadPort]:
+        """Return one port of the heads where a mask is true."""
+        return [HeadPort(layer, head, port) for layer, head in self.heads(mask)]
+
+
+def shape_of(model: TransformerBridge) -> tuple[int, int]:
+    """Return the number of layers, and of heads of each."""
+    return (model.cfg.n_layers, model.cfg.n_heads)
+
+
+def values_of(
+    scores: pd.DataFrame, name: str, *, shape: tuple[int, int]
+) -> Float[ndarray, " head"]:
+    """Return one score of every head.
+
+    Raises:
+        ValueError: if there is not one row for each.
+    """
+    rows = scores[scores["score"] == name].sort_values(["layer", "head"])
+    places = [tuple(place) for place in rows[["layer", "head"]].to_numpy().tolist()]
+    if places != list(np.ndindex(shape)):
+        raise ValueError(
+            f"scores must have one row of {name} for each of {shape[0]} layers of {shape[1]} "
+            f"heads, found {len(rows)} rows"
+        )
+    return rows["value"].to_numpy(dtype=np.float64)
+
+
+def refuse_other_graph(circuit: Circuit | None, shape: tuple[int, int]) -> None:
+    """Check that a circuit is one of a model with so many layers and heads.
+
+    Raises:
+        ValueError: naming both.
+    """
+    if circuit is None:
+        return
+    found = (circuit.graph.n_layers, circuit.graph.n_heads)
+    if found != shape:
+        raise ValueError(
+            f"the circuit is one of {found[0]} layers of {found[1]} heads, but the model has "
+            f"{shape[0]} of {shape[1]}"
+        )
+
+
+class _Step(NamedTuple):
+    panel: str
+    """Its name in `algorithm_consistency`."""
+    score: str
+    """The name of its effects."""
+
+
+DIRECT, S2I = _Step("direct", "e_logits"), _Step("s2i", "e_nm_q")
+TERTIARY = _Step("tertiary", "e_s2i_v")
+
+
+def trace_ioi(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    *,
+    scores: pd.DataFrame,
+    circuit: Circuit | None,
+    bootstrap: Bootstrap,
+    seed: int,
+    thresholds: Thresholds | None = None,
+    freeze_mlps: bool = False,
+    batch_size: int | None = None,
+    memory_mb: int | None = None,
+) -> IoiAlgorithm:
+    """Find which heads do the parts of the IOI algorithm, and how much of it they explain.
+
+    Effects E are those of `patch_paths`, of means over prompts. There are three steps:
+
+    1. `direct`, E from each head to the logits. Name movers NM: copy above `min_copy` and E < 0.
+       NegNM: negative copy above it and E other than 0. Copy suppression CS: cspa above
+       `min_cspa` and E < 0; NegCS: the same and E > 0.
+    2. `s2i`, E from each head to the queries of all NM together. S2I: E below `max_effect`, an
+       edge of the circuit into the query of a name mover, and the signs of `s_inhibition`.
+    3. `tertiary`, E from each head to the values of the S2I heads that are not CS. Ind: E below
+       `max_effect` and an induction score above the mean of all heads; Dup: the same with the
+       duplicate-token score.
+
+    `consistency_rows` says how much of each step its heads explain.
+
+    Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Where there is no name
+    mover or no S2I head, the reference stops; here numbers are NaN, with a status. How it takes
+    the share is not public, so there are three denominators.
+
+    Args:
+        model: from `load_model`.
+        pairs: IOI prompts with the roles io, s1 and s2.
+        scores: from `score_heads`, with copy, copy_neg, cspa, induction and duplicate. A score
+            that is NaN gives a head no role.
+        circuit: of these prompts; None where none was found.
+        bootstrap: for intervals over prompts, and to tell whether the model does the task.
+        seed: of the names that S-inhibition heads are misled with.
+        thresholds: None for those of the paper.
+        freeze_mlps: see `patch_paths`.
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+
+    Raises:
+        ValueError: if a score of a head is missing, the circuit is of another graph, or the
+            prompts lack a role or have fewer than four names in all.
+    """
+    shape = shape_of(model)
+    refuse_other_graph(circuit, shape)
+    case = Case(
+        model=model,
+        pairs=pairs,
+        scores={name: values_of(scores, name, shape=shape) for name in SCORES},
+        circuit=circuit,
+        thresholds=thresholds or Thresholds(),
+        seed=seed,
+        options={"freeze_mlps": freeze_mlps, "batch_size": batch_size, "memory_mb": memory_mb},
+    )
+    panels, tested = _trace(case, bootstrap)
+    in_circuit = None if circuit is None else circuit.heads.ravel()
+    return tables_of(
+        panels, tested, in_circuit=in_circuit, shape=shape, n=len(pairs), bootstrap=bootstrap
+    )
+
+
+def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFrame]:
+    """Return the three steps, and what the test for S-inhibition measured."""
+    paths = case.patch("logits")
+    clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))
+    if not does_the_task(clean, corrupted, metric=Metric.LOGIT_DIFF, bootstrap=bootstrap):
+        steps = (DIRECT, S2I, TERTIARY)
+        panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
+        return panels, case.test(name_movers=[], candidates=[])
+    direct = _direct(case, _effects(paths))
+    second, tested = _s2i(case, direct.roles["NM"])
+    return (direct, second, _tertiary(case, second, direct.roles["CS"])), tested
+
+
+def _direct(case: Case, effects: Effects) -> Panel:
+    mean, scores, least = effects.mean, case.scores, case.thresholds
+    suppresses = scores["cspa"] > least.min_cspa
+    roles = {
+        "NM": (scores["copy"] > least.min_copy) & (mean < 0),
+        "NegNM": (scores["copy_neg"] > least.min_copy) & (mean != 0),
+        "CS": suppresses & (mean < 0),
+        "NegCS": suppresses & (mean > 0),
+    }
+    return Panel(*DIRECT, effects, roles)
+
+
+def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFrame]:
+    name_movers = case.heads(movers)
+    if not name_movers:
+        tested = case.test(name_movers=[], candidates=[])
+        return _undefined(S2I, AlgorithmStatus.NO_NAME_MOVERS), tested
+    effects = _effects(case.patch(case.ports(movers, "q")))
+    if case.circuit is None:
+        tested = case.test(name_movers=name_movers, candidates=[])
+        return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
+    queries = [case.circuit.graph.port_targets(at, "q").start + head for at, head in name_movers]
+    candidates = case.circuit.heads_into(queries).ravel()
+    candidates &= effects.mean < case.thresholds.max_effect
+    tested = case.test(name_movers=name_movers, candidates=case.heads(candidates))
+    passed = np.zeros(shape_of(case.model), dtype=bool)
+    found = tested[tested["is_s2i"]]
+    passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
+    return Panel(*S2I, effects, {"S2I": passed.ravel()}), tested
+
+
+def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> Panel:
+    if second.status != AlgorithmStatus.OK:
+        return _undefined(TERTIARY, second.status)
+    receivers = case.ports(second.roles["S2I"] & ~suppresses, "v")
+    if not receivers:
+        return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
+    effects = _effects(case.patch(receivers))
+    harms = effects.mean < case.thresholds.max_effect
+    roles = {
+        role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
+        for role, name in (("Ind", "induction"), ("Dup", "duplicate"))
+    }
+    return Panel(*TERTIARY, effects, roles)
+
+
+def _undefined(step: _Step, status: AlgorithmStatus) -> Panel:
+    return Panel(*step, None, {}, status)
+
+
+def _effects(paths: PatchedPaths) -> Effects:
+    change, span = paths.patched - paths.clean, paths.clean - paths.corrupted
+    return Effects(_numpy(change), _numpy(span))
+
+
+def _numpy(x: Tensor) -> ndarray:
+    return np.asarray(x.double().cpu().numpy())

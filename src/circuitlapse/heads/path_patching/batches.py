@@ -1,0 +1,81 @@
+"""All three runs, some prompts and some senders at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.heads.path_patching.patch_plan import Plan
+from circuitlapse.heads.path_patching.runs import Runs, first_runs, receive, send, window_width
+from circuitlapse.models.activations import clean_logits
+from circuitlapse.models.batching import (
+    Limits,
+    bytes_of_logits,
+    bytes_per_number,
+    bytes_per_run,
+    in_batches,
+)
+from circuitlapse.models.metrics import needs_clean_logits
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.types import Metric
+
+
+class Part(NamedTuple):
+    """The results of some prompts, prompts first."""
+
+    patched: Float[Tensor, "pair sender"]
+    attention: Float[Tensor, "pair sender receiver key"]
+    clean: Float[Tensor, " pair"]
+    corrupted: Float[Tensor, " pair"]
+    clean_attention: Float[Tensor, "pair receiver key"]
+
+
+def patch_in_batches(
+    model: TransformerBridge, pairs: PromptPairs, plan: Plan, limits: Limits
+) -> Part:
+    """Do all three runs for all prompts and senders."""
+    logits = clean_logits(model, pairs, limits=limits) if needs_clean_logits(plan.metric) else None
+    device, n_pos = pairs.clean.device, pairs.clean.shape[1]
+    size = limits.prompts(4 * bytes_per_run(model, n_pos=n_pos), device=device)
+    room = Limits(None, limits.memory_mb).prompts(
+        2 * _bytes_per_row(model, plan, n_pos=n_pos, width=window_width(pairs, plan)), device=device
+    )
+
+    def work(batch: slice) -> Part:
+        rows = None if logits is None else logits[batch]
+        part = pairs.batch(batch.start, batch.stop)
+        return _patch(first_runs(model, part, plan, rows), max(1, room // size))
+
+    size = min(size, len(pairs))
+    parts = in_batches(len(pairs), size=size, work=work, what="patching paths")
+    return Part(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _patch(runs: Runs, n_at_once: int) -> Part:
+    """Patch from `n_at_once` senders at a time; those without a receiver change nothing."""
+    plan, clean, attention = runs.plan, runs.metric_of(runs.clean), runs.clean_attention()
+    patched = clean[:, None].repeat(1, len(plan.senders))
+    attended = attention[:, None].repeat(1, len(plan.senders), 1, 1)
+    for start in range(0, len(plan.reaching), n_at_once):
+        senders = plan.reaching[start : start + n_at_once]
+        rows = slice(start, start + len(senders))
+        received, resid = send(runs, senders)
+        if plan.receivers is not None:
+            resid, seen = receive(runs, received, len(senders))
+            attended[:, rows] = seen.movedim(1, 0)
+        patched[:, rows] = runs.metric(resid[:, :, -1]).T
+    return Part(patched, attended, clean, runs.metric_of(runs.corrupted), attention)
+
+
+def _bytes_per_row(model: TransformerBridge, plan: Plan, *, n_pos: int, width: int) -> int:
+    """Return an estimate of what one sender needs for one prompt."""
+    cfg = model.cfg
+    at_window = (9 + plan.side_by_side) * cfg.d_model + 3 * cfg.d_mlp + 3 * cfg.n_heads * n_pos
+    received = len(plan.receivers or ()) * cfg.d_head
+    numbers = int(width * (at_window + received) + 6 * n_pos * cfg.d_model)
+    logits = 0 if plan.metric == Metric.LOGIT_DIFF else bytes_of_logits(model)
+    return bytes_per_number(model) * numbers + logits

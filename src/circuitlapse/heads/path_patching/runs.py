@@ -1,0 +1,273 @@
+"""Run 2: what the receivers get when one sender after the other is corrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.heads.path_patching.patch_plan import HeadPort, Plan, SenderHeads
+from circuitlapse.models.decoder import (
+    LayerTrace,
+    at_end,
+    embed_tokens,
+    layer_norm,
+    mix,
+    run_layers,
+)
+from circuitlapse.models.graph import PORTS, Head
+from circuitlapse.models.metrics import Readout
+from circuitlapse.models.prompts import PromptPairs
+
+
+def per_head(
+    model: TransformerBridge, x: Float[Tensor, "*rows d_model"]
+) -> Float[Tensor, "*rows head d_head"]:
+    """Return vectors of all heads, which lie side by side, one per head."""
+    return x.reshape(*x.shape[:-1], model.cfg.n_heads, -1)
+
+
+def mlp(block: Any, x: Float[Tensor, "row pair pos d_model"]) -> Tensor:
+    """Return what the MLP of a block makes of the residual streams that it reads."""
+    out: Tensor = block.mlp(layer_norm(x.flatten(0, 1), block.ln2))
+    return out.view_as(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Run 1 of some prompts, and the positions at which anything may differ from it.
+
+    Attributes:
+        at: these positions, of which the last is the end [pair, window].
+        clean_logits: see `Readout`.
+    """
+
+    model: TransformerBridge
+    plan: Plan
+    pairs: PromptPairs
+    clean: list[LayerTrace]
+    corrupted: list[LayerTrace]
+    at: Int[Tensor, "pair window"]
+    clean_logits: Float[Tensor, "pair vocab"] | None
+
+    def window(self, x: Float[Tensor, "pair pos ..."]) -> Float[Tensor, "pair window ..."]:
+        """Return the positions that are computed."""
+        rows: Tensor = x.take_along_dim(self.at.view(*self.at.shape, *[1] * (x.ndim - 2)), 1)
+        return rows
+
+    def metric(self, resid_end: Float[Tensor, "sender pair d_model"]) -> Tensor:
+        """Return the metric [sender, pair] of final residual streams."""
+        n = len(resid_end)
+        logits = None if self.clean_logits is None else self.clean_logits.repeat(n, 1)
+        readout = Readout(
+            self.model, self.pairs.repeat(n), metric=self.plan.metric, clean_logits=logits
+        )
+        return readout(resid_end.flatten(0, 1)).view(n, -1)
+
+    def metric_of(self, layers: list[LayerTrace]) -> Float[Tensor, " pair"]:
+        """Return the metric of a whole run."""
+        return self.metric(at_end(layers[-1].after, self.pairs.end)[None])[0]
+
+    def clean_attention(self) -> Float[Tensor, "pair receiver key"]:
+        """Return the attention of the receivers from the end."""
+        kept = [
+            at_end(self.clean[layer].pattern[:, head], self.pairs.end)
+            for layer, head in self.plan.attended
+        ]
+        shape = (len(self.pairs), 0, self.pairs.clean.shape[1])
+        return torch.stack(kept, 1) if kept else self.clean[0].pattern.new_zeros(shape)
+
+
+def first_runs(
+    model: TransformerBridge,
+    pairs: PromptPairs,
+    plan: Plan,
+    logits: Float[Tensor, "pair vocab"] | None,
+) -> Runs:
+    """Do run 1; `logits` are those of the clean run where the metric needs them."""
+    clean, corrupted = (
+        run_layers(model, embed_tokens(model, side)) for side in (pairs.clean, pairs.corrupted)
+    )
+    at = _window(pairs.end, window_width(pairs, plan))
+    return Runs(model, plan, pairs, clean, corrupted, at, logits)
+
+
+def window_width(pairs: PromptPairs, plan: Plan) -> int:
+    """Return how many positions up to the end are computed: those of the pair that needs most."""
+    if plan.end_only:
+        return 1
+    differs = (pairs.clean != pairs.corrupted) & pairs.attention_mask
+    first = torch.where(differs.any(1), differs.int().argmax(1), pairs.end)
+    return int((pairs.end - first).max()) + 1
+
+
+def _window(end: Int[Tensor, " pair"], width: int) -> Int[Tensor, "pair window"]:
+    """Return the last positions up to the end.
+
+    Where that reaches beyond the start of a short prompt, its first position comes several times.
+    """
+    back = torch.arange(width - 1, -1, -1, device=end.device)
+    return (end[:, None] - back).clamp(min=0)
+
+
+Received = dict[HeadPort, Float[Tensor, "sender pair window d_head"]]
+"""Receiver -> its vectors, after one sender or another."""
+
+
+def send(
+    runs: Runs, senders: Sequence[SenderHeads]
+) -> tuple[Received, Float[Tensor, "sender pair window d_model"]]:
+    """Do run 2: return what the receivers get, and the residual stream behind the last of them.
+
+    Senders are in the order of the layers of their first heads, and the rows of the residual
+    stream are those that have come so far.
+    """
+    received: Received = {}
+    among = _among(runs, senders)
+    resid = runs.window(runs.clean[0].resid)[None][:0]
+    for layer in range(runs.model.cfg.n_layers):
+        received |= _ports_of(runs, layer, resid, len(senders))
+        if layer == runs.plan.last:
+            break
+        resid = _past(runs, layer, resid, among)
+    return received, resid
+
+
+def _among(runs: Runs, senders: Sequence[SenderHeads]) -> Bool[Tensor, "layer sender head"]:
+    """Return which heads each sender consists of, on the CPU: it is read to choose rows."""
+    cfg = runs.model.cfg
+    among = torch.zeros(cfg.n_layers, len(senders), cfg.n_heads, dtype=torch.bool)
+    places = [(at, row, head) for row, heads in enumerate(senders) for at, head in heads]
+    among[tuple(torch.tensor(places).T)] = True
+    return among
+
+
+def _ports_of(
+    runs: Runs, layer: int, resid: Float[Tensor, "row pair window d_model"], n_senders: int
+) -> Received:
+    """Return what the receivers of a layer get; from senders that come later, nothing new."""
+    attn, found = runs.model.blocks[layer].attn, {}
+    wanted = runs.plan.received_in(layer)
+    normed = layer_norm(resid, runs.model.blocks[layer].ln1) if wanted else resid
+    for receiver in wanted:
+        port, head = receiver.port.upper(), receiver.head
+        clean = runs.clean[layer].ports[PORTS.index(receiver.port)]
+        value = runs.window(per_head(runs.model, clean)[:, :, head]).repeat(n_senders, 1, 1, 1)
+        weight, bias = (getattr(attn, f"{kind}_{port}")[head] for kind in "Wb")
+        value[: len(resid)] = normed @ weight + bias
+        found[receiver] = value
+    return found
+
+
+def _past(
+    runs: Runs,
+    layer: int,
+    resid: Float[Tensor, "row pair window d_model"],
+    among: Bool[Tensor, "layer sender head"],
+) -> Float[Tensor, "joined pair window d_model"]:
+    """Return the residual streams after a layer of run 2, those that start here added."""
+    block, clean = runs.model.blocks[layer], runs.clean[layer]
+    n_joined = int(among[: layer + 1].any(2).any(0).sum())
+    first = runs.window(clean.resid).expand(n_joined - len(resid), -1, -1, -1)
+    rows, change = _changes(runs, layer, among[layer])
+    middle = torch.cat([resid, first]).index_add_(0, rows, change) + runs.window(clean.attn_out)
+    mlp_out = runs.window(clean.mlp_out)
+    if runs.plan.freeze_mlps:
+        return middle + mlp_out
+    if not runs.model.cfg.parallel_attn_mlp:
+        return middle + mlp(block, middle)
+    return middle + torch.cat([mlp(block, resid), mlp_out.expand_as(first)])
+
+
+def _changes(
+    runs: Runs, layer: int, among: Bool[Tensor, "sender head"]
+) -> tuple[Int[Tensor, " row"], Float[Tensor, "row pair window d_model"]]:
+    """Return the senders with heads in a layer, and what these write, corrupted minus clean.
+
+    What a head writes is the same for all senders. No row comes twice, so that adding them to
+    the residual streams gives the same numbers every time, on a GPU as well.
+    """
+    rows, heads = (among.any(dim).nonzero()[:, 0] for dim in (1, 0))
+    z = runs.window((runs.corrupted[layer].z - runs.clean[layer].z)[:, :, heads])
+    each = torch.einsum("pwhe,hed->hpwd", z, runs.model.blocks[layer].attn.W_O[heads])
+    weights = among[rows][:, heads].to(each)
+    return rows.to(each.device), torch.einsum("rh,hpwd->rpwd", weights, each)
+
+
+def receive(
+    runs: Runs, received: Received, n_senders: int
+) -> tuple[Float[Tensor, "sender pair _ d_model"], Float[Tensor, "sender pair receiver key"]]:
+    """Do run 3: return the last positions of the final residual stream, and the attention."""
+    first, last = min(received)[0], runs.model.cfg.n_layers - 1
+    resid = runs.window(runs.clean[first].resid)[None]
+    seen: dict[Head, Tensor] = {}
+    for layer in range(first, last + 1):
+        here = {(r.head, r.port): value for r, value in received.items() if r.layer == layer}
+        n_queries = 1 if layer == last else runs.at.shape[1]
+        vectors = _vectors(runs, layer, resid, here, n_senders)
+        resid, pattern = _attend(runs, layer, resid, vectors, n_queries)
+        seen |= {at: pattern[at[1]] for at in runs.plan.attended if at[0] == layer}
+    kept = [seen[at] for at in runs.plan.attended]
+    shape = (n_senders, len(runs.pairs), 0, runs.pairs.clean.shape[1])
+    return resid, torch.stack(kept, 2) if kept else resid.new_zeros(shape)
+
+
+def _vectors(
+    runs: Runs,
+    layer: int,
+    resid: Float[Tensor, "row pair window d_model"],
+    received: dict[tuple[int, str], Tensor],
+    n_senders: int,
+) -> list[Float[Tensor, "sender pair window head d_head"]]:
+    """Return queries, keys and values of all heads of a layer, the receivers' replaced.
+
+    There is one row for all senders in the first layer, where their residual streams agree.
+    """
+    block = runs.model.blocks[layer]
+    normed = layer_norm(resid, block.ln1)
+    vectors = []
+    for port in PORTS:
+        x = getattr(block.attn, port)(normed.flatten(0, 1)).view_as(resid)
+        x = per_head(runs.model, x).repeat(n_senders // len(resid), 1, 1, 1, 1)
+        for (head, name), value in received.items():
+            if name == port:
+                x[:, :, :, head] = value
+        vectors.append(x)
+    return vectors
+
+
+def _attend(
+    runs: Runs,
+    layer: int,
+    resid: Float[Tensor, "row pair window d_model"],
+    vectors: list[Float[Tensor, "sender pair window head d_head"]],
+    n_queries: int,
+) -> tuple[Float[Tensor, "sender pair _ d_model"], Float[Tensor, "head sender pair key"]]:
+    """Return the last residual streams behind a layer of run 3, and attention from the end."""
+    block, (query, *others) = runs.model.blocks[layer], vectors
+    n_senders, n_pairs = query.shape[:2]
+    clean = runs.clean[layer].ports[1:]
+    ports = [query[:, :, -n_queries:]]
+    ports += [_with_window(runs, x, new) for x, new in zip(clean, others, strict=True)]
+    at = runs.at[:, -n_queries:].repeat(n_senders, 1)
+    z, pattern = mix(runs.model, *(port.flatten(0, 1).movedim(2, 0) for port in ports), at=at)
+    resid = resid[:, :, -n_queries:]
+    attn_out = block.attn.o(z.movedim(0, 2).flatten(2))
+    middle = resid + attn_out.view(n_senders, n_pairs, n_queries, -1)
+    after = middle + mlp(block, resid if runs.model.cfg.parallel_attn_mlp else middle)
+    return after, pattern[:, :, -1].reshape(len(pattern), n_senders, n_pairs, -1)
+
+
+def _with_window(
+    runs: Runs,
+    clean: Float[Tensor, "pair pos d_model"],
+    new: Float[Tensor, "sender pair window head d_head"],
+) -> Float[Tensor, "sender pair pos head d_head"]:
+    """Return vectors of the clean run, with the new ones at the positions of the window."""
+    at = runs.at[None, :, :, None, None].expand_as(new)
+    return per_head(runs.model, clean).repeat(len(new), 1, 1, 1, 1).scatter(2, at, new)

@@ -1,0 +1,87 @@
+"""Words that carry grammar rather than content, and marks: no word predicts or copies them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.errors import ModelError
+from circuitlapse.models.load import n_tokens
+
+ARTICLES = "a an the"
+PRONOUNS = """
+    i you he she it we they me him her us them my your his its our their mine yours hers ours
+    theirs myself himself herself itself themselves this that these those who whom whose which
+    what one
+"""
+PREPOSITIONS = """
+    of in to for with on at by from about as into like through after over between out against
+    during without before under around among within along across behind toward upon off per via
+"""
+CONJUNCTIONS = "and or but nor so yet if because while although though since unless than whether"
+AUXILIARIES = """
+    be is are was were been being am have has had having do does did will would can could may might
+    shall should must
+"""
+ADVERBS = "not no there here then when where why how also just only very too more most such"
+CONTRACTIONS = "'s 't 're 've 'll 'd 'm n't \u2019s \u2019t"
+PUNCTUATION = """
+    . , ; : ! ? ' " - -- ( ) [ ] / ... ." ," ). ), & * # % $
+    \u2019 \u201c \u201d \u2013 \u2014 \u2026
+"""
+CONTROL = ("\n", "\n\n", "\t", " ", "  ", "\u00a0", "<|endoftext|>")
+
+_GRAMMAR = (ARTICLES, PRONOUNS, PREPOSITIONS, CONJUNCTIONS, AUXILIARIES, ADVERBS)
+_MARKS = (CONTRACTIONS, PUNCTUATION)
+FUNCTION_WORDS: tuple[str, ...] = (*" ".join(_GRAMMAR + _MARKS).split(), *CONTROL)
+"""All of the above, without leading spaces and in lower case."""
+
+_log = logging.getLogger(__name__)
+
+
+def single_tokens(tokenizer: Any, words: Iterable[str] = FUNCTION_WORDS) -> set[int]:
+    """Return the ids of all ways to write `words` that are one token of the tokenizer.
+
+    A word is tried as it is and capitalised, each with and without a space before it. What the
+    tokenizer cuts up or does not know is left out, and counted in the log.
+    """
+    cased = {case for word in words for case in (word, word.capitalize())}
+    spelled = sorted({space + case for case in cased for space in ("", " ")})
+    found = [_single_token(tokenizer, text) for text in spelled]
+    tokens = {token for token in found if token is not None}
+    _log.info(
+        "function words: %d spellings are %d tokens, %d are none or several and left out",
+        *(len(spelled), len(tokens), found.count(None)),
+    )
+    return tokens
+
+
+def _single_token(tokenizer: Any, text: str) -> int | None:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    if len(ids) != 1:
+        return None
+    unknown = ids[0] == tokenizer.unk_token_id and text.strip() != tokenizer.unk_token
+    return None if unknown else ids[0]
+
+
+def plain_tokens(model: TransformerBridge) -> Int[Tensor, " token"]:
+    """Return the ids that are neither special tokens nor padding of the vocabulary, on the CPU.
+
+    Raises:
+        ModelError: if there are none, as without a tokenizer in the model's folder.
+    """
+    n_rows = len(model.embed.original_component.weight)
+    known = torch.arange(min(n_tokens(model), n_rows))
+    plain = known[~torch.isin(known, torch.tensor(model.tokenizer.all_special_ids))]
+    if not len(plain):
+        raise ModelError(
+            f"{model.cfg.model_name}: the tokenizer has no tokens but special ones; expected "
+            "the tokenizer's files in the folder of the model"
+        )
+    return plain

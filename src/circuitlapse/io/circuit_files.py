@@ -1,0 +1,94 @@
+"""Circuits on disk: one file per model, task and step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.io.hdf5 import Dataset, read_attributes, read_hdf5, write_hdf5
+
+EDGE = ("source", "target")
+DIMS = {
+    "sources": ("source",),
+    "targets": ("target",),
+    "scores": EDGE,
+    "order": EDGE,
+    "in_circuit": EDGE,
+    "m_model": ("prompt",),
+    "m_corrupted": ("prompt",),
+    "m_circuit": ("prompt",),
+    "curve_n_requested": ("size",),
+    "curve_n_edges": ("size",),
+    "curve_metric": ("size", "prompt"),
+    "ranking_name": ("row",),
+    "ranking_seed": ("row",),
+    "ranking_fraction": ("row",),
+    "ranking_n_requested": ("row",),
+    "ranking_n_edges": ("row",),
+    "ranking_metric": ("row", "prompt"),
+    "half_of_prompt": ("prompt",),
+    "half_scores": ("half", *EDGE),
+    "half_in_circuit": ("half", *EDGE),
+    "half_status": ("half",),
+}
+NAMES = ("sources", "targets", "ranking_name", "half_status")
+MEASURED = (
+    "scores",
+    "m_model",
+    "m_corrupted",
+    "m_circuit",
+    "curve_metric",
+    "ranking_metric",
+    "half_scores",
+)
+PREFIX = "record_"
+
+
+def write_circuit(path: str | Path, record: CircuitRecord, provenance: Mapping[str, str]) -> None:
+    """Write a record: arrays as datasets, the rest as attributes beside the provenance."""
+    arrays = {name: getattr(record, name) for name in DIMS}
+    datasets = {
+        name: Dataset(
+            np.array(array, dtype="S") if name in NAMES else array,
+            DIMS[name],
+            record.unit if name in MEASURED else "",
+        )
+        for name, array in arrays.items()
+        if array is not None
+    }
+    scalars = {
+        PREFIX + field.name: getattr(record, field.name)
+        for field in fields(record)
+        if field.name not in DIMS and getattr(record, field.name) is not None
+    }
+    write_hdf5(path, datasets, {**provenance, **scalars})
+
+
+def read_circuit(path: str | Path) -> CircuitRecord:
+    """Read a record back.
+
+    Raises:
+        ArtifactError: if a dataset is missing or has other axes than expected.
+    """
+    attributes = read_attributes(path)
+    without_circuit = f"{PREFIX}n_requested" not in attributes
+    wanted = {k: v for k, v in DIMS.items() if not (without_circuit and k == "m_circuit")}
+    arrays, attributes = read_hdf5(path, wanted)
+    values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None, **arrays}
+    values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
+    values |= {
+        key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value
+        for key, value in attributes.items()
+        if key.startswith(PREFIX)
+    }
+    return CircuitRecord(**values)
+
+
+def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:
+    """Return whether `path` already holds the result that this provenance would give."""
+    return bool(read_attributes(path).get("key") == provenance["key"])

@@ -1,0 +1,1 @@
+"""Language models: loading, decoding, activations, prompts and metrics."""

@@ -1,0 +1,134 @@
+"""How many prompts go through a model at once, and what happens when that was too many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from transformer_lens.model_bridge import TransformerBridge
+
+Result = TypeVar("Result")
+
+CPU_MB = 500
+"""Memory for activations on a CPU, where nobody said how much there is."""
+GPU_SHARE = 0.7
+"""Share of a GPU's free memory that is planned for; the rest is for what is not counted."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many prompts go through at once: a number, or what fits in some memory.
+
+    Attributes:
+        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
+        memory_mb: for what a pass holds; None takes most of the free memory of a GPU, 500 MB on
+            a CPU.
+
+    Raises:
+        ValueError: if one of them is below 1.
+    """
+
+    batch_size: int | None = None
+    memory_mb: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that a pass may hold at least one prompt."""
+        for name, value in (("batch_size", self.batch_size), ("memory_mb", self.memory_mb)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, found {value}")
+
+    def prompts(self, bytes_per_prompt: int, *, device: torch.device | str) -> int:
+        """Return how many prompts of so many bytes go through at once, at least one."""
+        if self.batch_size is not None:
+            return self.batch_size
+        if self.memory_mb is not None:
+            budget = self.memory_mb * 1e6
+        elif torch.device(device).type == "cuda":
+            budget = GPU_SHARE * _free_on_gpu(device)
+        else:
+            budget = CPU_MB * 1e6
+        return max(1, int(budget // bytes_per_prompt))
+
+
+def _free_on_gpu(device: torch.device | str) -> int:
+    """Return the bytes that PyTorch can still hand out: free ones, and those it has set aside."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def in_batches(
+    n_prompts: int, *, size: int, work: Callable[[slice], Result], what: str
+) -> list[Result]:
+    """Return the results of `work` on consecutive batches of at most `size` prompts.
+
+    When the device runs out of memory, the batch is halved and tried again.
+
+    Raises:
+        RuntimeError: if a single prompt does not fit; see `is_out_of_memory`.
+    """
+    results: list[Result] = []
+    start = 0
+    while start < n_prompts:
+        batch = slice(start, min(start + size, n_prompts))
+        try:
+            results.append(work(batch))
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or batch.stop - batch.start == 1:
+                raise
+            size = (batch.stop - batch.start) // 2
+        else:
+            start = batch.stop
+            continue
+        _log.warning("%s: out of memory; %d prompts at once from here on", what, size)
+        torch.cuda.empty_cache()
+    return results
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether a device, or the allocator of the CPU, had too little memory."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+ROWS_OF_LOGITS = 6
+"""Logits and what a metric makes of them, in numbers per prompt and token of the vocabulary."""
+
+
+def bytes_per_number(model: TransformerBridge, *, at_least: torch.dtype | None = None) -> int:
+    """Return the size of a number of the model, or of a wider format that it is turned into."""
+    return max(int(model.cfg.dtype.itemsize), at_least.itemsize if at_least else 0)
+
+
+def bytes_of_logits(model: TransformerBridge) -> int:
+    """Return an estimate of what reading a metric off one prompt takes, in float32 or better."""
+    per_number = bytes_per_number(model, at_least=torch.float32)
+    return ROWS_OF_LOGITS * int(model.cfg.d_vocab) * per_number
+
+
+def bytes_per_run(model: TransformerBridge, *, n_pos: int) -> int:
+    """Return an estimate of one forward and backward pass of one prompt of `n_pos` tokens."""
+    cfg = model.cfg
+    per_position = cfg.n_layers * (20 * cfg.d_model + 3 * cfg.d_mlp + 4 * cfg.n_heads * n_pos)
+    return int(bytes_per_number(model) * n_pos * per_position) + bytes_of_logits(model)
+
+
+def bytes_kept(model: TransformerBridge, *, n_pos: int, n_runs: int) -> int:
+    """Return an estimate of what is kept of one prompt over `n_runs` runs, and at the end.
+
+    In the model's number format: the outputs of both runs. In float32: the gradients at the heads
+    and the MLP of each layer, those at one layer's heads twice, and per run a normalised residual
+    stream of each layer (one layer's twice) and a number per head and port. In the wider of the
+    two: the changes of all sources twice, while they are put together.
+    """
+    cfg = model.cfg
+    n_sources, n_ports = 1 + cfg.n_layers * (cfg.n_heads + 1), 3 * cfg.n_heads
+    per_run = (cfg.n_layers + 1) * (cfg.d_model + n_ports)
+    gradients = cfg.d_model * (4 * cfg.n_layers + 2 * n_ports) + n_runs * per_run
+    outputs, changes = (cfg.d_model * vectors for vectors in (6 * cfg.n_layers, 2 * n_sources))
+    per_position = torch.float32.itemsize * gradients + bytes_per_number(model) * outputs
+    per_position += bytes_per_number(model, at_least=torch.float32) * changes
+    return int(n_pos * per_position)

@@ -1,0 +1,182 @@
+"""How well a model does a task, one number per prompt, from the logits at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.models.decoder import end_logits
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import Metric
+
+
+def per_prompt_metric(
+    logits: Float[Tensor, "pair vocab"],
+    pairs: PromptPairs,
+    *,
+    metric: str,
+    clean_logits: Float[Tensor, "pair vocab"] | None = None,
+) -> Float[Tensor, " pair"]:
+    """Score each prompt against the clean answers; differentiable.
+
+    Args:
+        logits: at the end position of each prompt.
+        pairs: gives the answers.
+        metric: `logit_diff` (logits), `prob_diff` (probability, softmax over the vocabulary) or
+            `kl_divergence` (nats), of which less is better.
+        clean_logits: of the whole model on the clean prompts, for `kl_divergence`.
+
+    Raises:
+        UnknownNameError: if `metric` is unknown.
+        ValueError: if `kl_divergence` comes without `clean_logits`.
+    """
+    if metric == Metric.KL_DIVERGENCE:
+        if clean_logits is None:
+            raise ValueError("kl_divergence needs the clean model's logits as clean_logits")
+        clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)
+        return (clean.exp() * (clean - other)).sum(1)
+    if metric == Metric.LOGIT_DIFF:
+        right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
+        weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
+        return (logits * weights).sum(1)
+    if metric == Metric.PROB_DIFF:
+        signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
+        return (logits.softmax(1) * signs).sum(1)
+    raise UnknownNameError(unknown_name("metric", metric, Metric))
+
+
+def needs_clean_logits(metric: str) -> bool:
+    """Return whether a metric compares with the clean model rather than with the answers."""
+    return metric == Metric.KL_DIVERGENCE
+
+
+def loss_sign(metric: str) -> int:
+    """Return +1 where less is better, else -1: times the metric it is a loss."""
+    return 1 if metric == Metric.KL_DIVERGENCE else -1
+
+
+def answer_probability(
+    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs
+) -> Float[Tensor, " pair"]:
+    """Return the probability that falls on any answer, correct or wrong."""
+    either = _indicator(pairs.correct, like=logits) + _indicator(pairs.wrong, like=logits)
+    return (logits.softmax(1) * either).sum(1)
+
+
+def rank_zero(logits: Float[Tensor, "pair vocab"], pairs: PromptPairs) -> Float[Tensor, " pair"]:
+    """Return 1 where a correct answer is the most likely token of the vocabulary, else 0.
+
+    A tie at the top does not count.
+    """
+    right = _indicator(pairs.correct, like=logits).bool()
+    best_right = logits.masked_fill(~right, -torch.inf).amax(1)
+    best_other = logits.masked_fill(right, -torch.inf).amax(1)
+    return (best_right > best_other).to(logits.dtype)
+
+
+def _indicator(answers: Sequence[Sequence[int]], *, like: Tensor) -> Float[Tensor, "pair vocab"]:
+    rows = [row for row, ids in enumerate(answers) for _ in ids]
+    tokens = [token for ids in answers for token in ids]
+    index = torch.tensor([rows, tokens], device=like.device)
+    hot = torch.zeros_like(like, requires_grad=False)
+    hot[index[0], index[1]] = 1
+    return hot
+
+
+class Readout:
+    """The metric of some prompts; only the logits that it depends on are computed.
+
+    Args:
+        model: from `load_model`.
+        pairs: the answers.
+        metric: see `per_prompt_metric`.
+        clean_logits: of the whole model on the clean prompts, for `kl_divergence` [pair, vocab].
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        pairs: PromptPairs,
+        *,
+        metric: str,
+        clean_logits: Float[Tensor, "pair vocab"] | None = None,
+    ) -> None:
+        self._model, self._metric = model, metric
+        self._clean = None if clean_logits is None else at_least_float32(clean_logits)
+        self._tokens, self._pairs = None, pairs
+        if metric == Metric.LOGIT_DIFF:
+            self._tokens, self._pairs = _answers_only(pairs)
+
+    def __call__(self, resid_end: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
+        """Return the metric of each prompt; differentiable, in float32 or better."""
+        logits = at_least_float32(end_logits(self._model, resid_end, tokens=self._tokens))
+        return per_prompt_metric(logits, self._pairs, metric=self._metric, clean_logits=self._clean)
+
+
+def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return `x` in float64 if it was, else in float32."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _answers_only(pairs: PromptPairs) -> tuple[Int[Tensor, " token"], PromptPairs]:
+    """Return the tokens that are an answer of any prompt, and the pairs in terms of these."""
+    tokens = sorted({token for row in (*pairs.correct, *pairs.wrong) for token in row})
+    place = {token: index for index, token in enumerate(tokens)}
+    correct, wrong = (
+        [[place[token] for token in row] for row in side] for side in (pairs.correct, pairs.wrong)
+    )
+    device = pairs.clean.device
+    return torch.tensor(tokens, device=device), replace(pairs, correct=correct, wrong=wrong)
+
+
+def behaviour(
+    clean_logits: Float[Tensor, "pair vocab"],
+    corrupted_logits: Float[Tensor, "pair vocab"],
+    pairs: PromptPairs,
+    *,
+    metric: str,
+    n_tokens: int,
+    bootstrap: Bootstrap,
+) -> dict[str, float]:
+    """Return the columns of the behaviour table that are measured.
+
+    Args:
+        clean_logits: at the end of each clean prompt, over the whole padded vocabulary, as the
+            circuits see it.
+        corrupted_logits: at the end of each corrupted prompt, likewise.
+        pairs: the answers to the clean prompts; both runs are scored with them.
+        metric: `logit_diff` (in logits) or `prob_diff` (in probability).
+        n_tokens: size of the tokenizer; what is beyond only pads the vocabulary and cannot be
+            the most likely token.
+        bootstrap: for the interval of the mean.
+
+    Returns:
+        value (mean metric), se (its standard error), ci_low and ci_high, value_corrupted,
+        accuracy (share of prompts with a positive metric), rank0 (share whose most likely
+        token is the answer; NaN for `prob_diff`, which has many), answer_prob (mean
+        probability on the answers, correct or wrong), n (prompts).
+    """
+    value = per_prompt_metric(clean_logits.double(), pairs, metric=metric)
+    corrupted = per_prompt_metric(corrupted_logits.double(), pairs, metric=metric)
+    low, high = bootstrap.mean(value.cpu().numpy())
+    one_answer = metric == Metric.LOGIT_DIFF
+    return {
+        "value": value.mean().item(),
+        "se": (value.std(correction=1) / len(pairs) ** 0.5).item(),
+        "ci_low": low,
+        "ci_high": high,
+        "value_corrupted": corrupted.mean().item(),
+        "accuracy": (value > 0).double().mean().item(),
+        "rank0": rank_zero(clean_logits[:, :n_tokens], pairs).mean().item()
+        if one_answer
+        else float("nan"),
+        "answer_prob": answer_probability(clean_logits.double(), pairs).mean().item(),
+        "n": len(pairs),
+    }

@@ -1,0 +1,280 @@
+"""What a table is: its columns, dtypes and keys.
+
+Every table is tidy: one row per observation. `tokens` is the training data seen at `step`;
+`unit` is that of the metric. A number that is not defined is NaN (or missing, for a count),
+never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from circuitlapse.errors import ArtifactError
+
+
+@dataclass(frozen=True)
+class Schema:
+    """One table: its columns in order with their pandas dtypes, and what identifies a row."""
+
+    name: str
+    keys: tuple[str, ...]
+    """Columns whose values together occur once; rows are sorted by them."""
+    columns: Mapping[str, str]
+
+    def check(self, frame: pd.DataFrame, *, where: str) -> None:
+        """Compare columns and dtypes with this schema.
+
+        Raises:
+            ArtifactError: naming `where` and each column that differs.
+        """
+        found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
+        problems = [
+            f"column {column!r} is {found.get(column, 'missing')}, expected {dtype}"
+            for column, dtype in self.columns.items()
+            if found.get(column) != dtype
+        ]
+        problems += [f"column {name!r} is unexpected" for name in found if name not in self.columns]
+        if not problems and list(found) != list(self.columns):
+            problems = [f"columns are in the order {list(found)}, expected {list(self.columns)}"]
+        if problems:
+            raise ArtifactError(f"{where}: not a {self.name} table: {'; '.join(problems)}")
+
+    def without(self, *names: str) -> Schema:
+        """Return the schema of the same table without some columns."""
+        keys = tuple(key for key in self.keys if key not in names)
+        kept = {name: dtype for name, dtype in self.columns.items() if name not in names}
+        return Schema(self.name, keys, kept)
+
+    def empty(self) -> pd.DataFrame:
+        """Return the table without rows."""
+        return self.cast(pd.DataFrame(columns=list(self.columns)))
+
+    def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns of this schema, in its order, with its dtypes."""
+        return frame[list(self.columns)].astype(dict(self.columns))
+
+
+WHERE = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
+"""What tells which model at which step a row is about."""
+HOW = {"method": "str", "ig_steps": "int16"}
+"""What tells how a circuit was found."""
+
+
+_WHERE = WHERE | {"task": "str"}
+_HOW = HOW | {"metric": "str", "unit": "str"}
+_CIRCUIT_KEYS = ("model", "variant", "task", "step", "method", "ig_steps")
+
+BEHAVIOUR = Schema(
+    name="behaviour",
+    keys=("model", "variant", "task", "step", "metric"),
+    columns=_WHERE
+    | {"metric": "str", "unit": "str"}
+    | dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), "float64")
+    | dict.fromkeys(("accuracy", "rank0", "answer_prob"), "float64")
+    | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"}
+    | {"n_parameters": "int64"},
+)
+"""How well each model does each task; `ci_*` is a bootstrap interval over prompts, at the
+configured level (95 % by default)."""
+
+CIRCUIT_SUMMARY = Schema(
+    name="circuit_summary",
+    keys=_CIRCUIT_KEYS,
+    columns=_WHERE
+    | _HOW
+    | {"ig_rule": "str", "selection": "str", "threshold": "float64"}
+    | dict.fromkeys(("n_requested", "n_edges", "n_nodes"), "Int32")
+    | dict.fromkeys(("n_edges_low", "n_edges_high"), "float64")
+    | {"n_edges_total": "int32", "edge_fraction": "float64"}
+    | dict.fromkeys(("m_model", "m_model_low", "m_model_high"), "float64")
+    | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
+    | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm"), "float64")
+    | {"status": "str", "n": "int32"},
+)
+"""One circuit per row: its size after pruning and its faithfulness."""
+
+FAITHFULNESS_CURVE = Schema(
+    name="faithfulness_curve",
+    keys=(*_CIRCUIT_KEYS, "n_requested"),
+    columns=_WHERE
+    | _HOW
+    | {"n_requested": "int32", "n_edges": "int32"}
+    | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
+)
+"""Every size the search evaluated."""
+
+CIRCUIT_EDGES = Schema(
+    name="circuit_edges",
+    keys=(*_CIRCUIT_KEYS, "order", "source", "target", "port"),
+    columns=_WHERE
+    | HOW
+    | {"source": "str", "target": "str", "port": "str"}
+    | {"score": "float32", "unit": "str", "order": "int32", "in_circuit": "bool"},
+)
+"""The edges of every circuit; the scores of all other edges stay in the circuit files."""
+
+_RANKING = {"ranking": "str", "seed": "Int32"}
+
+RANKING_CURVE = Schema(
+    name="ranking_curve",
+    keys=(*_CIRCUIT_KEYS, "ranking", "seed", "fraction"),
+    columns=_WHERE
+    | _HOW
+    | _RANKING
+    | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32"}
+    | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
+)
+"""Circuits of fixed shares of the edges: by signed score, by |score|, and at random (`seed`)."""
+
+RANKING_AREA = Schema(
+    name="ranking_area",
+    keys=(*_CIRCUIT_KEYS, "ranking", "seed"),
+    columns=_WHERE | _HOW | _RANKING | dict.fromkeys(("cpr", "cmd"), "float64"),
+)
+"""Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
+
+CIRCUIT_SCHEMAS = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES, RANKING_CURVE, RANKING_AREA)
+"""The tables that are made from circuits, in the order in which they are made."""
+
+
+_HEAD = {"layer": "int16", "head": "int16"}
+_OF_A_HEAD = ("model", "variant", "task", "step")
+
+HEAD_SCORES = Schema(
+    name="head_scores",
+    keys=("score", "layer", "head"),
+    columns={"score": "str", "layer": "int16", "head": "int16"}
+    | {"value": "float32", "n": "int32", "status": "str"},
+)
+"""What attention heads of one model do; `score_heads` returns it, scores as they were asked for."""
+
+HEADS = Schema(
+    name="heads",
+    keys=("model", "variant", "step", "score", "layer", "head"),
+    columns=WHERE | dict(HEAD_SCORES.columns),
+)
+"""The same for one model at one step, on disk."""
+
+COMPONENTS = Schema(
+    name="components",
+    keys=("model", "variant", "step", "score", "layer", "head"),
+    columns=WHERE
+    | {"task": "str", "score": "str"}
+    | _HEAD
+    | {"value": "float32", "unit": "str", "in_circuit": "boolean", "n": "int32", "status": "str"},
+)
+"""What every attention head does, as numbers; `in_circuit` is about the circuit of `task`."""
+
+S2I = Schema(
+    name="s2i",
+    keys=(*_OF_A_HEAD, "layer", "head", "flip"),
+    columns=WHERE
+    | {"task": "str"}
+    | _HEAD
+    | {"flip": "str"}
+    | dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
+    | {"unit": "str", "is_s2i": "bool", "n": "int32"},
+)
+"""What happens to the name movers when a head is misled about the names."""
+
+ROLES = Schema(
+    name="roles",
+    keys=(*_OF_A_HEAD, "role", "layer", "head"),
+    columns=WHERE
+    | {"task": "str", "role": "str"}
+    | _HEAD
+    | {"effect": "float32", "unit": "str", "n": "int32"},
+)
+"""The heads of the IOI algorithm, by what they do in it."""
+
+ALGORITHM_CONSISTENCY = Schema(
+    name="algorithm_consistency",
+    keys=(*_OF_A_HEAD, "panel", "denominator"),
+    columns=WHERE
+    | {"task": "str", "panel": "str", "denominator": "str"}
+    | dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), "float64")
+    | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
+)
+"""Which share of an effect in the IOI circuit comes from heads with a known role."""
+
+GT_ALGORITHM = Schema(
+    name="gt_algorithm",
+    keys=(*_OF_A_HEAD, "node", "check"),
+    columns=WHERE
+    | {"task": "str", "node": "str", "check": "str", "value": "float64", "unit": "str"}
+    | {"n": "int32"},
+)
+"""Whether the nodes of a Greater-Than circuit do what the known algorithm does."""
+
+ALGORITHM_SCHEMAS = (S2I, ROLES, ALGORITHM_CONSISTENCY, GT_ALGORITHM)
+"""The tables that tracing the algorithms makes, in this order."""
+
+IOI_SCHEMAS = {
+    "effects": HEADS,
+    "s2i": S2I,
+    "roles": ROLES,
+    "algorithm_consistency": ALGORITHM_CONSISTENCY,
+}
+"""What one job makes of the IOI algorithm, by the name of its file; `effects` become components."""
+
+
+_OF_A_TASK = ("model", "variant", "task", "step")
+
+STABILITY = Schema(
+    name="stability",
+    keys=(*_OF_A_TASK, "comparison", "level", "weighting", "step_next"),
+    columns=WHERE
+    | {"task": "str"}
+    | HOW
+    | {"comparison": "str", "level": "str", "weighting": "str", "step_next": "int64"}
+    | {"jaccard": "float64", "ewma": "float64", "alpha": "float64", "unit": "str"}
+    | {"size": "Int32", "size_next": "Int32"},
+)
+"""How much two circuits of one model have in common: of two steps, or of two halves of the
+prompts at one step."""
+
+TRANSFER = Schema(
+    name="transfer",
+    keys=(*_OF_A_TASK, "circuit_task", "circuit_step"),
+    columns=WHERE
+    | {"task": "str"}
+    | HOW
+    | {"circuit_task": "str", "circuit_step": "int64", "n_edges": "Int32"}
+    | {"metric": "str", "unit": "str"}
+    | dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), "float64")
+    | {"n": "int32", "status": "str"},
+)
+"""How well a circuit of one step or task does in the model of another step, or another task."""
+
+SIZE_CORRELATION = Schema(
+    name="size_correlation",
+    keys=("task", "level", "x"),
+    columns={"task": "str", "level": "str", "x": "str", "r": "float64", "p": "float64"}
+    | {"n": "int16", "unit": "str", "min_step": "int64"},
+)
+"""Whether larger models have larger circuits."""
+
+SWAPS = Schema(
+    name="swaps",
+    keys=("model", "variant", "task", "head_set", "source_step", "target_step"),
+    columns={"model": "str", "variant": "str", "task": "str", "head_set": "str"}
+    | {"source_step": "int64", "target_step": "int64"}
+    | {"metric": "str", "unit": "str"}
+    | dict.fromkeys(("baseline", "swapped"), "float64")
+    | dict.fromkeys(("difference", "difference_low", "difference_high"), "float64")
+    | {"n_draws": "Int16", "lowest_draw": "float64", "highest_draw": "float64"}
+    | {"n_heads": "int16", "n": "int32", "status": "str"},
+)
+"""How well a model does a task with some of its heads taken from another step."""
+
+REPRODUCTION = Schema(
+    name="reproduction",
+    keys=("statement",),
+    columns=dict.fromkeys(
+        ("statement", "claim", "expected", "measured", "verdict", "source"), "str"
+    ),
+)
+"""What the study and others found on the same models, against this run."""

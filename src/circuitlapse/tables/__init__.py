@@ -1,0 +1,1 @@
+"""The tables: results of all jobs, collected and compared. No torch."""

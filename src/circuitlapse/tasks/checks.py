@@ -1,0 +1,180 @@
+"""The rules that a prompt pair has to keep."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from circuitlapse.errors import ModelError, TaskError
+from circuitlapse.tasks.base import Pair, Task
+from circuitlapse.tasks.prompt_file import prompt_problem
+from circuitlapse.tasks.vocabulary import Vocabulary
+
+
+def refuse_defects(builder: str, pairs: Iterable[Pair], vocabulary: Vocabulary) -> None:
+    """Hold one of our builders to every rule, and to stopping its prompts before the answer.
+
+    Raises:
+        TaskError: naming the first pair that breaks a rule.
+    """
+    for pair in pairs:
+        found = problems(pair, vocabulary)
+        if not found and ends_in_its_answer(pair, vocabulary):
+            found = [f"clean ends in its own answer {pair.correct[0]!r}; it must stop before"]
+        if found:
+            raise TaskError(
+                f"{builder} made the pair {pair.clean!r}, {pair.corrupted!r}, which breaks a rule: "
+                f"{'; '.join(found)}"
+            )
+
+
+def ends_in_its_answer(pair: Pair, vocabulary: Vocabulary) -> bool:
+    """Whether the last token of the clean prompt is its only right answer."""
+    return vocabulary.single_ids(pair.correct) == (vocabulary.ids(pair.clean)[-1],)
+
+
+def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
+    """Return every rule that a pair breaks, in words; an empty list for a good pair.
+
+    Both prompts consist of known words, have equally many tokens and differ in `n_changed` of
+    them; every answer is one known token; none is both right and wrong.
+    """
+    parts = [
+        *_prompt_problems("clean", pair.clean, vocabulary),
+        *_prompt_problems("corrupted", pair.corrupted, vocabulary),
+        *_answer_problems("correct", pair.correct, vocabulary),
+        *_answer_problems("wrong", pair.wrong, vocabulary),
+    ]
+    return parts or [*_alignment_problems(pair, vocabulary), *_overlap_problems(pair, vocabulary)]
+
+
+def _prompt_problems(side: str, text: str, vocabulary: Vocabulary) -> Iterator[str]:
+    if problem := prompt_problem(side, text):
+        yield problem
+    elif not vocabulary.ids(text):
+        yield f"{side} is empty"
+    if not vocabulary.knows(text):
+        unknown = ", ".join(repr(token) for token in vocabulary.unknown_parts(text))
+        yield f"{side} has words that the tokenizer does not know: {unknown}"
+
+
+def _answer_problems(side: str, answers: tuple[str, ...], vocabulary: Vocabulary) -> Iterator[str]:
+    if not answers:
+        yield f"{side} has no answer"
+    for answer, token_id in zip(answers, vocabulary.single_ids(answers), strict=True):
+        if token_id is None:
+            yield f"{side} answer {answer!r} {_why_not(answer, vocabulary)}"
+
+
+def _why_not(answer: str, vocabulary: Vocabulary) -> str:
+    parts = vocabulary.tokens(answer)
+    other = answer[1:] if answer.startswith(" ") else f" {answer}"
+    hint = f"; {other!r} is one token" if vocabulary.single_id(other) is not None else ""
+    if len(parts) == 1:
+        return f"is a special or unknown token, not a word of the tokenizer{hint}"
+    shown = f" ({'|'.join(parts)})" if parts else ""
+    return f"is {len(parts)} tokens{shown}, but must be exactly one{hint}"
+
+
+def _alignment_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
+    clean, corrupted = vocabulary.ids(pair.clean), vocabulary.ids(pair.corrupted)
+    if len(clean) != len(corrupted):
+        shown = ("|".join(vocabulary.tokens(text)) for text in (pair.clean, pair.corrupted))
+        yield (
+            f"clean has {len(clean)} tokens and corrupted {len(corrupted)}, but they must be "
+            f"equally long ({' and '.join(shown)})"
+        )
+        return
+    n_changed = sum(a != b for a, b in zip(clean, corrupted, strict=True))
+    if n_changed == 0:
+        yield "clean and corrupted are the same"
+    elif pair.n_changed not in (None, n_changed):
+        yield f"clean and corrupted differ in {n_changed} tokens, expected {pair.n_changed}"
+
+
+def _overlap_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
+    correct, wrong = vocabulary.single_ids(pair.correct), vocabulary.single_ids(pair.wrong)
+    if both := set(correct) & set(wrong):
+        shared = (repr(a) for a, i in zip(pair.correct, correct, strict=True) if i in both)
+        yield f"{', '.join(shared)} is among the correct and the wrong answers"
+    for side, ids in (("correct", correct), ("wrong", wrong)):
+        if len(set(ids)) < len(ids):
+            yield f"{side} names an answer twice"
+
+
+MOST_LINES = 10
+"""So many line numbers are spelled out."""
+
+
+def warn_of_doubts(path: Path, pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> None:
+    """Warn once of each kind of doubt.
+
+    Args:
+        path: the file of prompts.
+        pairs: line -> the pair that starts there; every one keeps the rules.
+        vocabulary: of the tokenizer.
+    """
+    for doubt in (_missing_spaces(pairs, vocabulary), _repeated_answers(pairs, vocabulary)):
+        if doubt:
+            warnings.warn(f"{path}: {doubt}", stacklevel=2)
+
+
+def _missing_spaces(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
+    """Name answers that would continue the prompt's last word, though they need not."""
+    suspects = [
+        (pair.clean, answer)
+        for pair in pairs.values()
+        for answer in (*pair.correct, *pair.wrong)
+        if pair.clean[-1].isalnum()
+        and answer[0].isalpha()
+        and vocabulary.single_id(f" {answer}") is not None
+    ]
+    if not suspects:
+        return ""
+    clean, answer = suspects[0]
+    return (
+        f"{len(suspects)} answers have no leading space, so they continue the last word, such as "
+        f"{clean.split()[-1] + answer!r}; ' {answer}' is a token too"
+    )
+
+
+def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
+    """Name rows whose answer repeats the last token, which is right only if that is the task."""
+    lines = [line for line, pair in pairs.items() if ends_in_its_answer(pair, vocabulary)]
+    if not lines:
+        return ""
+    listed = ", ".join(map(str, lines[:MOST_LINES]))
+    more = f" and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
+    return (
+        f"clean ends in its own answer, such as {pairs[lines[0]].correct[0]!r}, in line "
+        f"{listed}{more}; a prompt mostly stops before its answer"
+    )
+
+
+def refuse_other_tokens(task: Task, vocabulary: Vocabulary, *, where: str) -> None:
+    """Refuse a model whose tokenizer has other tokens for the prompts of a task.
+
+    What else tells two tokenizers apart, such as what they add to a text, does no harm here:
+    files of the same tokenizer differ in that, when they were saved by different libraries.
+
+    Args:
+        task: the prompts and their tokens.
+        vocabulary: the tokenizer of the model.
+        where: what to call its file in a message.
+
+    Raises:
+        ModelError: names the first prompt that differs, its tokens there and those expected.
+    """
+    start = [vocabulary.bos_id] if task.prepend_bos else []
+    for side in ("clean", "corrupted"):
+        columns = zip(task.frame[side], task.frame[f"{side}_tokens"], strict=True)
+        for prompt, expected in columns:
+            found = [*start, *vocabulary.ids(prompt)]
+            if found != list(expected):
+                raise ModelError(
+                    f"{where}: not the tokenizer that the prompts of task {task.name} were made "
+                    f"with: {prompt!r} has the tokens {found} there, expected {list(expected)}; "
+                    "the models of a suite share the tokenizer of the first one; for another, "
+                    "take a configuration of its own, with its own suite and results"
+                )

@@ -1,0 +1,153 @@
+"""A random model that is asked for what it prefers, so that it does the task: 21 prompts."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from circuitlapse import PromptPairs, attribute_edges
+from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.circuits.discovery.split_half import split_in_halves
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.types import Method
+
+CIRCUITS = {
+    "method": "eap",
+    "ig_steps": 3,
+    "ig_rule": "left",
+    "selection": "greedy",
+    "threshold": 0.8,
+    "max_fraction": 0.8,
+    "grid_ratio": 3.0,
+    "refine_points": 1,
+    "random_circuits": 0,
+    "noise_floor": True,
+}
+SEED = 5
+FAST = [method for method in Method if method != Method.EXACT]
+
+
+def settings(**changes):
+    bootstrap = {"samples": 100, "level": 0.95, "seed": SEED}
+    return DiscoverySettings.from_config(CIRCUITS | changes, bootstrap)
+
+
+def discover(model, pairs, *, runs=None, **changes):
+    runs = cache_activations(model, pairs) if runs is None else runs
+    how = {"metric": "logit_diff", "batch_size": 7}
+    return discover_circuit(model, pairs, activations=runs, settings=settings(**changes), **how)
+
+
+@pytest.fixture(scope="module")
+def pairs(random_model):
+    draw = torch.Generator().manual_seed(2)
+    clean = [torch.randint(0, 50, (5 + n % 4,), generator=draw).tolist() for n in range(21)]
+    corrupted = [[*row[:2], (row[2] + 7) % 50, *row[3:]] for row in clean]
+    any_answer = [[1]] * 21
+    asked = PromptPairs.from_lists(clean, corrupted, correct=any_answer, wrong=[[2]] * 21)
+    runs = cache_activations(random_model, asked)
+    gain = 1.5 * runs.clean.logits_end - runs.corrupted.logits_end
+    best, worst = ([[token] for token in end(1).tolist()] for end in (gain.argmax, gain.argmin))
+    return dataclasses.replace(asked, correct=best, wrong=worst)
+
+
+@pytest.fixture(scope="module")
+def found(random_model, pairs):
+    return discover(random_model, pairs)
+
+
+@pytest.mark.parametrize("n_prompts", [20, 21])
+def test_halves_have_no_prompt_in_common_and_leave_none_out(n_prompts):
+    first, second = split_in_halves(n_prompts, seed=SEED)
+    assert not set(first) & set(second)
+    assert set(first) | set(second) == set(range(n_prompts))
+    assert 0 <= len(first) - len(second) <= 1
+
+
+def test_the_seed_alone_decides_who_is_in_which_half():
+    first, again, other = (split_in_halves(30, seed=seed)[0].tolist() for seed in (1, 1, 2))
+    assert first == again != other
+    assert first != list(range(15))
+
+
+@pytest.mark.parametrize("method", FAST)
+def test_scores_of_all_prompts_are_the_same_with_and_without_halves(random_model, pairs, method):
+    """Halves of 11 and 10 prompts: their plain mean would be another."""
+    how = {"metric": "logit_diff", "method": method, "ig_steps": 3}
+    whole = attribute_edges(random_model, pairs, **how)
+    by_halves = discover(random_model, pairs, method=method, max_fraction=0.05)
+    np.testing.assert_allclose(by_halves.scores.values, whole.values, rtol=1e-4, atol=1e-6)
+
+
+def test_a_half_has_the_circuit_that_one_finds_on_its_prompts_alone(random_model, pairs, found):
+    for number, rows in enumerate(split_in_halves(len(pairs), seed=SEED)):
+        assert (found.halves.of_prompt[rows] == number).all()
+        alone = discover(random_model, pairs.take(rows), noise_floor=False)
+        np.testing.assert_array_equal(found.halves.in_circuit[number], alone.circuit.mask)
+        scores = found.halves.scores[number]
+        np.testing.assert_allclose(scores, alone.scores.values, rtol=1e-4, atol=1e-6)
+        assert found.halves.status[number] == alone.status
+        assert alone.circuit.n_edges > 0
+
+
+def test_the_two_halves_differ_here(found):
+    assert (found.halves.in_circuit[0] != found.halves.in_circuit[1]).any()
+
+
+def test_the_same_search_finds_the_same_bit_for_bit(random_model, pairs, found):
+    again = discover(random_model, pairs)
+    for part in ("scores", "in_circuit", "of_prompt"):
+        np.testing.assert_array_equal(getattr(again.halves, part), getattr(found.halves, part))
+    np.testing.assert_array_equal(again.scores.values, found.scores.values)
+
+
+def test_twenty_prompts_are_enough_and_nineteen_too_few(random_model, pairs):
+    enough, few = (
+        discover(random_model, pairs.batch(0, n_prompts)).halves for n_prompts in (20, 19)
+    )
+    assert set(enough.status) <= {"ok", "overshoot", "not_reached"}
+    assert few.status == ["too_few_prompts"] * 2
+    assert np.isnan(few.scores).all()
+    assert not few.in_circuit.any()
+    assert sorted(few.of_prompt) == [0] * 10 + [1] * 9
+
+
+def test_where_nobody_asked_or_the_model_does_not_do_the_task_there_are_no_halves(
+    random_model, pairs
+):
+    opposite = dataclasses.replace(pairs, correct=pairs.wrong, wrong=pairs.correct)
+    unasked = discover(random_model, pairs, noise_floor=False)
+    absent = discover(random_model, opposite)
+    assert (unasked.status == "no_behaviour", absent.status == "no_behaviour") == (False, True)
+    for halves in (unasked.halves, absent.halves):
+        assert len(halves.status) == len(halves.scores) == len(halves.in_circuit) == 0
+        assert set(halves.of_prompt) == {-1}
+
+
+def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
+    """The prompts of the second half are asked for the opposite, by a little."""
+    _, second = split_in_halves(len(pairs), seed=SEED)
+    runs = cache_activations(random_model, pairs)
+    middle = runs.clean.logits_end[second].sort(1).indices[:, 24:26].tolist()
+    correct, wrong = list(pairs.correct), list(pairs.wrong)
+    for row, (low, high) in zip(second.tolist(), middle, strict=True):
+        correct[row], wrong[row] = [low], [high]
+    mixed = dataclasses.replace(pairs, correct=correct, wrong=wrong)
+    halves = discover(random_model, mixed, runs=runs).halves
+    assert halves.status[0] != "no_behaviour"
+    assert halves.status[1] == "no_behaviour"
+    assert halves.in_circuit[0].any()
+    assert not halves.in_circuit[1].any()
+
+
+def test_the_record_says_which_prompts_were_in_which_half(found):
+    where = {"model": "m", "variant": "seed1", "step": 1, "tokens": 10}
+    record = record_of(found, task="t", metric="logit_diff", settings=settings(), **where)
+    first, second = split_in_halves(21, seed=record.half_seed)
+    assert record.half_of_prompt[first].tolist() == [0] * 11
+    assert record.half_of_prompt[second].tolist() == [1] * 10
+    assert record.half_scores.dtype == np.float32
+    np.testing.assert_allclose(record.half_scores, found.halves.scores, rtol=1e-6)
+    np.testing.assert_array_equal(record.half_in_circuit, found.halves.in_circuit)
+    assert record.half_status == tuple(map(str, found.halves.status))

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+
+from circuitlapse.circuits.faithfulness import (
+    Curve,
+    SearchSettings,
+    does_the_task,
+    faithfulness,
+    find_smallest,
+    grid_sizes,
+    size_interval,
+)
+from circuitlapse.statistics import Bootstrap
+
+M_MODEL = np.array([1.0, 3.0])  # mean 2
+ONE = np.array([1])
+SETTINGS = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
+
+
+def search(faithfulness, *, pruned=0, **changes):
+    """Search on a model of 64 edges whose F_raw is a given function of the size."""
+    settings = SearchSettings(**({**SETTINGS.__dict__, **changes}))
+
+    def evaluate(sizes):
+        metric = np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
+        return Curve(np.array(sizes), np.array(sizes) - pruned, metric, M_MODEL)
+
+    return find_smallest(evaluate, n_edges=64, settings=settings)
+
+
+def test_the_grid_is_geometric_and_ends_at_the_cap():
+    assert grid_sizes(64, max_fraction=0.5, ratio=2.0) == [1, 2, 4, 8, 16, 32]
+    assert grid_sizes(100, max_fraction=0.2, ratio=1.6) == [1, 2, 3, 5, 8, 13, 20]
+    assert grid_sizes(3, max_fraction=0.1, ratio=2.0) == [1]
+
+
+def test_the_smallest_size_is_refined_inside_the_last_interval():
+    curve, size, status = search(lambda n: n / 15)  # passes from n = 12 on
+    assert (size, status) == (12, "ok")
+    assert curve.sizes.tolist() == [1, 2, 4, 8, 10, 12, 14, 16, 32]
+
+
+def test_a_size_that_passes_alone_does_not_count():
+    curve, size, _ = search(lambda n: 0.9 if n == 2 or n >= 16 else 0.1)
+    assert size == 16
+    assert curve.f_raw[curve.sizes == 2] == pytest.approx(0.9)
+
+
+def test_a_refined_size_needs_a_passing_neighbour_too():
+    _, size, _ = search(lambda n: 0.9 if n in (10, 14) or n >= 16 else 0.1)
+    assert size == 14
+
+
+def test_a_circuit_better_than_the_model_by_a_fifth_is_flagged():
+    assert search(lambda n: 1.3)[1:] == (1, "overshoot")
+    assert search(lambda n: 1.1)[1:] == (1, "ok")
+
+
+def test_without_a_faithful_circuit_the_cap_is_reported():
+    curve, size, status = search(lambda n: 0.5)
+    assert (size, status) == (32, "not_reached")
+    assert curve.sizes.tolist() == [1, 2, 4, 8, 16, 32]
+
+
+def test_no_refinement_when_none_is_asked_for():
+    assert search(lambda n: n / 15, refine_points=0)[1] == 16
+
+
+def test_f_raw_divides_means_and_not_prompts():
+    assert Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL).f_raw.tolist() == [1.0]
+
+
+def test_a_circuit_without_edges_is_never_faithful():
+    assert search(lambda n: 1.0, pruned=3)[1] == 4
+
+
+@pytest.mark.parametrize(
+    ("clean", "corrupted", "expected"),
+    [
+        ([1.0, 1.2, 0.9, 1.1], [-1.0, 0.1, 0.0, 0.2], True),
+        ([-1.0, 1.2, -0.9, 1.1], [-2.0, -2.0, -2.0, -2.0], False),
+        ([-1.0, -1.2, -1.1], [-2.0, -2.0, -2.0], False),
+        ([1.0, 1.2, 0.9, 1.1], [1.1, 1.1, 1.0, 1.0], False),
+    ],
+    ids=["does it", "unsure", "does the opposite", "ignores what is corrupted"],
+)
+def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupted_one(
+    clean, corrupted, expected
+):
+    bootstrap = Bootstrap(1000, 0.95, 0)
+    clean, corrupted = np.array(clean), np.array(corrupted)
+    does = does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
+    assert does is expected
+
+
+@pytest.mark.parametrize(("left", "expected"), [(0.79, True), (0.8, False), (0.9, False)])
+def test_where_corrupted_prompts_keep_what_a_circuit_must_reach_there_is_nothing_to_find(
+    left, expected
+):
+    """The circuit without edges has exactly their metric, so it would pass."""
+    clean = np.array([10.0, 10.5, 9.5])
+    how = {"metric": "logit_diff", "bootstrap": Bootstrap(1000, 0.95, 0)}
+    assert does_the_task(clean, left * clean, threshold=0.8, **how) is expected
+    assert does_the_task(clean, left * clean, **how)
+
+
+def test_what_an_untrained_model_reaches_by_chance_is_no_behaviour():
+    clean, corrupted = np.array([0.05, 0.06, 0.05]), np.array([-0.05, -0.06, -0.05])
+    bootstrap = Bootstrap(1000, 0.95, 0)
+    assert not does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
+    assert does_the_task(clean, corrupted, metric="prob_diff", bootstrap=bootstrap)
+
+
+def test_the_interval_of_the_size_is_that_of_a_bootstrap_done_by_hand():
+    draw = np.random.default_rng(3)
+    sizes, prompts = np.array([1, 2, 4, 8, 16]), 40
+    m_model = draw.normal(2, 0.5, prompts)
+    noise = draw.normal(0, 0.6, (5, prompts))
+    metric = m_model * (sizes / (sizes + 1.2))[:, None] + noise
+    curve = Curve(sizes, sizes - 1, metric, m_model)
+    low, high = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(2000, 0.8, seed=5))
+    found = []
+    for _ in range(2000):
+        rows = draw.integers(0, prompts, prompts)
+        passes = metric[:, rows].mean(1) >= 0.8 * m_model[rows].mean()
+        lasting = [passes[i] and passes[min(i + 1, 4)] for i in range(1, 5)]  # size 1 is empty
+        found.append(sizes[1 + lasting.index(True)] - 1 if any(lasting) else 15)
+    assert (low, high) == tuple(np.percentile(found, [10, 90]))
+    assert low < high
+
+
+def test_a_resample_in_which_the_model_fails_has_no_faithful_circuit():
+    """In a quarter of the resamples the model's mean is -1, which small metrics exceed."""
+    m_model, sizes = np.array([-1.0, 3.0]), np.array([1, 2, 4])
+    metric = np.array([[-0.5, 0.0], [-0.5, 3.0], [-0.5, 3.0]])
+    curve = Curve(sizes, sizes, metric, m_model)
+    assert size_interval(curve, threshold=0.8, bootstrap=Bootstrap(1000, 0.8, 0)) == (2, 4)
+
+
+def test_curves_are_compared_by_identity():
+    curve = Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)
+    assert curve == curve
+    assert curve != Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL)
+
+
+def test_faithfulness_is_a_share_of_the_metric_or_of_what_corruption_costs():
+    f_raw, f_norm = faithfulness(np.array([-1.0, 1.5, 2.0]), m_model=2.0, m_corrupted=-1.0)
+    assert f_raw.tolist() == [-0.5, 0.75, 1]
+    assert f_norm == pytest.approx([0, 2.5 / 3, 1])
+
+
+def test_faithfulness_is_not_defined_where_there_is_nothing_to_be_faithful_to():
+    f_raw, f_norm = faithfulness(np.array([1.0]), m_model=0.0, m_corrupted=1e-7)
+    assert np.isnan([f_raw[0], f_norm[0]]).all()

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from circuitlapse import EdgeScores
+from circuitlapse.circuits.rankings import FRACTIONS, areas, ranking_curves
+from circuitlapse.models.graph import Graph
+
+GRAPH = Graph(2, 2)
+
+
+def scores():
+    values = np.random.default_rng(0).normal(size=GRAPH.exists.shape)
+    return EdgeScores(GRAPH, np.where(GRAPH.exists, values, np.nan))
+
+
+def count_edges(circuits):
+    return np.array([[circuit.n_edges] * 3 for circuit in circuits], dtype=float)
+
+
+def test_every_ranking_is_evaluated_at_every_share_of_the_edges():
+    curves = ranking_curves(scores(), count_edges, n_random=2, seed=11)
+    assert list(dict.fromkeys(curves.ranking)) == ["signed", "absolute", "random"]
+    assert [int(n) for n in dict.fromkeys(curves.seed)] == [-1, 11, 12]
+    assert curves.metric.shape == (4 * len(FRACTIONS), 3)
+    np.testing.assert_array_equal(curves.metric[:, 0], curves.n_edges)
+    whole = curves.fraction == 1
+    assert set(curves.n_edges[whole]) == {GRAPH.n_edges}
+    half = curves.fraction == 0.5
+    assert set(curves.n_requested[half]) == {GRAPH.n_edges // 2}
+
+
+def test_random_circuits_are_drawn_anew_for_every_seed_and_the_same_for_the_same():
+    masks = []
+
+    def keep(circuits):
+        masks.append([circuit.mask for circuit in circuits])
+        return count_edges(circuits)
+
+    for _ in range(2):
+        ranking_curves(scores(), keep, n_random=2, seed=1)
+    np.testing.assert_array_equal(masks[0], masks[1])
+    one, other = (masks[0][(2 + seed) * len(FRACTIONS) + 7] for seed in (0, 1))
+    assert (one != other).any()
+
+
+def test_areas_are_those_of_a_hand():
+    fraction, f_norm = np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.5, 1.0])
+    cpr, cmd = areas(fraction, f_norm)
+    assert cpr == pytest.approx(0.375 + 0.625)
+    assert cmd == pytest.approx(0.5 * 1.5 / 2 + 0.5 * 0.5 / 2)
+
+
+def test_a_perfect_circuit_of_any_size_has_no_distance_from_the_model():
+    fraction = np.array(FRACTIONS)
+    cpr, cmd = areas(fraction, np.ones(len(fraction)))
+    assert (cpr, cmd) == (pytest.approx(0.999), 0)

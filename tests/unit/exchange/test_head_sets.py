@@ -1,0 +1,81 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.schemas import HEADS, ROLES
+from tests.unit.tables.test_circuits import make_record
+
+AT = {"model": "small", "variant": "", "step": 8, "tokens": 800}
+
+
+def roles(*rows, **changes):
+    frame = pd.DataFrame(rows, columns=["role", "layer", "head"])
+    about = AT | {"task": "ioi", "effect": -0.1, "unit": "", "n": 9} | changes
+    return ROLES.cast(frame.assign(**about))
+
+
+def scores(**changes):
+    """Induction 0.1, 0.2, 0.6 and NaN in layer 0, of mean 0.3; succession 0.5, 0.4, 0, 0.6."""
+    values = {"induction": [0.1, 0.2, 0.6, np.nan], "succession": [0.5, 0.4, 0.0, 0.6]}
+    frame = pd.concat(
+        pd.DataFrame({"score": name, "layer": 0, "head": range(4), "value": numbers})
+        for name, numbers in values.items()
+    )
+    return HEADS.cast(frame.assign(**AT | {"n": 9, "status": "ok"} | changes))
+
+
+def record(task, heads=(0,)) -> CircuitRecord:
+    """A circuit that goes from the input through heads of one layer to the logits."""
+    names = [f"a0.h{head}" for head in range(5)]
+    targets = (*(f"{name}<q>" for name in names), "logits")
+    mask = np.zeros((6, 6), dtype=bool)
+    for head in heads:
+        mask[0, head] = mask[1 + head, 5] = True
+    edges = {"in_circuit": mask, "scores": np.zeros((6, 6)), "order": np.zeros((6, 6), dtype=int)}
+    return make_record(task=task, sources=("input", *names), targets=targets, **edges)
+
+
+def sets(task, builder, **known):
+    known = {"roles": ROLES.empty(), "scores": HEADS.empty()} | known
+    return head_sets(record(task, heads=(0, 2)), builder=builder, **known)
+
+
+def test_the_heads_of_a_circuit_are_those_that_its_edges_touch():
+    assert record("sva", heads=(1, 3)).heads == {(0, 1), (0, 3)}
+    assert sets("sva", "sva") == {"circuit": {(0, 0), (0, 2)}}
+
+
+def test_heads_of_ioi_are_put_together_by_role():
+    table = roles(("NM", 1, 0), ("NegNM", 1, 1), ("CS", 1, 0), ("NegCS", 1, 2), ("S2I", 0, 3),
+                  ("Ind", 0, 1), ("Dup", 0, 1), ("Dup", 0, 2))  # fmt: skip
+    assert sets("ioi", "ioi", roles=table) == {
+        "circuit": {(0, 0), (0, 2)},
+        "name_movers": {(1, 0)},
+        "name_movers_cs": {(1, 0), (1, 1), (1, 2)},
+        "s2i": {(0, 3)},
+        "induction_duplicate": {(0, 1), (0, 2)},
+    }
+
+
+@pytest.mark.parametrize(
+    "changes", [{"step": 4}, {"task": "ioi_two"}, {"model": "large"}, {"variant": "b"}]
+)
+def test_roles_of_other_steps_tasks_and_models_are_passed_over(changes):
+    elsewhere = roles(("NM", 1, 5), **changes)
+    found = sets("ioi", "ioi", roles=pd.concat([elsewhere, roles(("NM", 1, 0))]))
+    assert found["name_movers"] == {(1, 0)}
+    assert found["s2i"] == set()
+
+
+def test_greater_than_has_the_induction_and_successor_heads_of_its_circuit():
+    """Above the mean is head 2; above 0.4 are heads 0 and 3, of which 3 is in no circuit."""
+    elsewhere = scores(step=4).assign(value=np.float32(1))
+    table = pd.concat([scores(), elsewhere])
+    found = sets("years", "greater_than", scores=table)
+    assert found == {"circuit": {(0, 0), (0, 2)}, "induction_successor": {(0, 0), (0, 2)}}
+    found = head_sets(
+        record("years", heads=(1, 2)), builder="greater_than", roles=ROLES.empty(), scores=table
+    )
+    assert found["induction_successor"] == {(0, 2)}

@@ -1,0 +1,240 @@
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from circuitlapse import load_model
+from circuitlapse.errors import ModelError, UnknownNameError
+from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
+from circuitlapse.models.decoder import embed_tokens, run_layers
+from circuitlapse.models.metrics import per_prompt_metric
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import HeadSet
+from tests.conftest import save_random, save_random_model
+
+D_HEAD = 16
+ALL_HEADS = [(layer, head) for layer in range(3) for head in range(2)]
+METRIC = {"metric": "logit_diff"}
+
+
+@pytest.fixture(scope="module", params=["parallel", "gpt2"])
+def folders(request, tmp_path_factory):
+    """Two steps of one model, in no weight alike."""
+    home = tmp_path_factory.mktemp(request.param)
+    made = []
+    for step in (1, 2):
+        folder = save_random(request.param, home / f"step{step}")
+        weights, draw = load_file(folder / "model.safetensors"), torch.Generator().manual_seed(step)
+        for weight in weights.values():
+            weight += 0.2 * torch.randn(weight.shape, generator=draw)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        made.append(folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def steps(folders):
+    return [load_model(folder) for folder in folders]
+
+
+def all_weights(model):
+    return {name: weight.clone() for name, weight in model.named_parameters()}
+
+
+def assert_same_weights(found, expected):
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=0, atol=0, msg=name)
+
+
+def layers_of(model, pairs):
+    return run_layers(model, embed_tokens(model, pairs.clean))
+
+
+def test_all_heads_and_all_else_make_the_source(steps, random_pairs):
+    target, source = steps
+    with swapped(target, source, ALL_HEADS, also=PARTS):
+        assert_same_weights(all_weights(target), all_weights(source))
+        assert torch.equal(target(random_pairs.clean), source(random_pairs.clean))
+
+
+def test_nothing_swapped_is_the_target(steps, random_pairs):
+    target, source = steps
+    before = target(random_pairs.clean)
+    with swapped(target, source, []):
+        assert torch.equal(target(random_pairs.clean), before)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_target_is_itself_again_afterwards_also_after_an_error(steps, fails):
+    target, source = steps
+    before = all_weights(target)
+    with (
+        pytest.raises(KeyError) if fails else nullcontext(),
+        swapped(target, source, ALL_HEADS, also=PARTS),
+    ):
+        for name, weight in all_weights(target).items():
+            assert not torch.equal(weight, before[name]), name
+        if fails:
+            raise KeyError
+    assert_same_weights(all_weights(target), before)
+
+
+def lend_in_file(target, source, heads, *, gpt2):
+    """Return the target's checkpoint with rows and columns of heads from that of the source."""
+    weights = {name: weight.clone() for name, weight in target.items()}
+    for layer, head in heads:
+        if gpt2:  # weights are [in, out]
+            joint, out = f"transformer.h.{layer}.attn.c_attn", f"transformer.h.{layer}.attn.c_proj"
+            for port in range(3):
+                place = slice(32 * port + D_HEAD * head, 32 * port + D_HEAD * (head + 1))
+                weights[f"{joint}.weight"][:, place] = source[f"{joint}.weight"][:, place]
+                weights[f"{joint}.bias"][place] = source[f"{joint}.bias"][place]
+            place = slice(D_HEAD * head, D_HEAD * (head + 1))
+            weights[f"{out}.weight"][place] = source[f"{out}.weight"][place]
+        else:
+            joint = f"gpt_neox.layers.{layer}.attention.query_key_value"
+            out = f"gpt_neox.layers.{layer}.attention.dense"
+            place = slice(3 * D_HEAD * head, 3 * D_HEAD * (head + 1))
+            weights[f"{joint}.weight"][place] = source[f"{joint}.weight"][place]
+            weights[f"{joint}.bias"][place] = source[f"{joint}.bias"][place]
+            place = slice(D_HEAD * head, D_HEAD * (head + 1))
+            weights[f"{out}.weight"][:, place] = source[f"{out}.weight"][:, place]
+    return weights
+
+
+@pytest.mark.parametrize("heads", [[(1, 0)], [(0, 1), (2, 0)]])
+def test_heads_swapped_in_memory_are_heads_swapped_in_the_checkpoint(
+    folders, steps, heads, random_pairs, tmp_path
+):
+    target, source = (load_file(folder / "model.safetensors") for folder in folders)
+    gpt2 = "transformer.wte.weight" in target
+    lent = lend_in_file(target, source, heads, gpt2=gpt2)
+    save_random("gpt2" if gpt2 else "parallel", tmp_path / "swapped")
+    save_file(lent, tmp_path / "swapped/model.safetensors", {"format": "pt"})
+    expected = load_model(tmp_path / "swapped")
+    with swapped(*steps, heads) as model:
+        assert_same_weights(all_weights(model), all_weights(expected))
+        assert torch.equal(model(random_pairs.clean), expected(random_pairs.clean))
+
+
+def test_one_head_changes_its_own_output_and_no_other_before_it_or_beside_it(steps, random_pairs):
+    target, source = steps
+    before = layers_of(target, random_pairs)
+    with swapped(target, source, [(1, 1)]):
+        after = layers_of(target, random_pairs)
+    assert torch.equal(after[0].after, before[0].after)
+    assert torch.equal(after[1].z[:, :, 0], before[1].z[:, :, 0])
+    assert not torch.allclose(after[1].z[:, :, 1], before[1].z[:, :, 1], atol=0.01)
+
+
+def test_a_lent_head_computes_on_the_same_input_what_it_computes_at_home(steps, random_pairs):
+    """In the first layer, with the embedding and the LayerNorm of the source as well."""
+    target, source = steps
+    with swapped(target, source, [(0, 1)], also=["layer_norms", "rest"]):
+        lent = layers_of(target, random_pairs)[0].z
+    torch.testing.assert_close(lent[:, :, 1], layers_of(source, random_pairs)[0].z[:, :, 1])
+
+
+def test_models_of_different_shape_cannot_swap(steps, random_folder, tmp_path):
+    other = load_model(save_random_model(tmp_path / "other", num_attention_heads=4))
+    model = load_model(random_folder)
+    with (
+        pytest.raises(ModelError, match="n_heads is 4 in the source but 2 in the target"),
+        swapped(model, other, []),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("head", [(3, 0), (0, 2), (-1, 0)])
+def test_a_head_that_is_not_there_is_refused(steps, head):
+    with (
+        pytest.raises(ModelError, match=f"no head {head[1]} in layer {head[0]}; the model has 3"),
+        swapped(*steps, [head]),
+    ):
+        pass
+
+
+def test_an_unknown_part_is_refused(steps):
+    with (
+        pytest.raises(UnknownNameError, match="unknown part of a model 'mlp'; did you mean 'mlps'"),
+        swapped(*steps, [], also=["mlp"]),
+    ):
+        pass
+
+
+def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
+    target, source = steps
+    found = swap_metric(target, source, [(0, 0), (2, 1)], random_pairs, batch_size=4, **METRIC)
+    with swapped(target, source, [(0, 0), (2, 1)]) as model:
+        logits = model(random_pairs.clean)[torch.arange(9), random_pairs.end]
+    expected = per_prompt_metric(logits, random_pairs, **METRIC)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(steps, random_pairs):
+    target, source = steps
+    sets = {HeadSet.S2I: frozenset({(1, 0), (2, 1)}), HeadSet.NAME_MOVERS: frozenset()}
+    how = {"seed": 3, "bootstrap": Bootstrap(200, 0.9, 5), **METRIC}
+    rows = swap_sets(target, source, sets, random_pairs, random_sets=2, **how)
+    by_set = {row["head_set"]: row for row in rows}
+    assert list(by_set) == ["s2i", "random_like_s2i", "name_movers", "random_like_name_movers"]
+    baseline = swap_metric(target, source, [], random_pairs, **METRIC).mean()
+    draws = random_heads(target, 2, n_draws=2, seed=3)
+    tried = {"s2i": [sets[HeadSet.S2I]], "random_like_s2i": draws}
+    for name, candidates in tried.items():
+        means = [
+            swap_metric(target, source, one, random_pairs, **METRIC).mean() for one in candidates
+        ]
+        row = by_set[name]
+        assert row["swapped"] == pytest.approx(np.mean(means))
+        assert row["baseline"] == pytest.approx(baseline)
+        assert row["difference"] == pytest.approx(np.mean(means) - baseline)
+        assert (row["n_heads"], row["n"], row["status"]) == (2, 9, "ok")
+        draw = ["n_draws", "lowest_draw", "highest_draw"]
+        if name == "s2i":
+            assert all(pd.isna(row[column]) for column in draw)
+        else:
+            assert [row[column] for column in draw] == pytest.approx([2, min(means), max(means)])
+    for name in ("name_movers", "random_like_name_movers"):
+        assert np.isnan(by_set[name]["swapped"])
+        assert np.isnan(by_set[name]["difference"])
+        assert np.isnan(by_set[name]["difference_low"])
+        assert pd.isna(by_set[name]["n_draws"])
+        assert (by_set[name]["n_heads"], by_set[name]["status"]) == (0, "no_heads")
+    alone = swap_sets(target, source, sets, random_pairs, random_sets=0, **how)
+    assert [row["head_set"] for row in alone] == list(sets)
+
+
+def test_the_interval_of_a_swap_is_over_prompts_that_are_resampled_with_and_without_it(
+    steps, random_pairs
+):
+    """By hand: means of the differences of resampled prompts, and their 5th and 95th percentile."""
+    target, source = steps
+    heads = [(0, 0), (2, 1)]
+    before, after = (
+        swap_metric(target, source, one, random_pairs, **METRIC) for one in ([], heads)
+    )
+    drawn = np.random.default_rng(0).integers(9, size=(20_000, 9))
+    expected = np.percentile((after - before)[drawn].mean(1), [5, 95])
+    how = {"random_sets": 0, "seed": 3, "bootstrap": Bootstrap(5_000, 0.9, 5), **METRIC}
+    [row] = swap_sets(target, source, {HeadSet.S2I: heads}, random_pairs, **how)
+    width = expected[1] - expected[0]
+    assert [row["difference_low"], row["difference_high"]] == pytest.approx(
+        expected, abs=width / 20
+    )
+    apart = [np.percentile(part[drawn].mean(1), [5, 95]) for part in (before, after)]
+    unpaired = apart[1][1] - apart[0][0] - (apart[1][0] - apart[0][1])
+    assert unpaired > 1.2 * width
+
+
+def test_random_heads_are_different_heads_and_the_same_for_the_same_seed(steps):
+    model = steps[0]
+    draws = random_heads(model, 4, n_draws=20, seed=1)
+    assert all(len(set(heads)) == 4 and set(heads) <= set(ALL_HEADS) for heads in draws)
+    assert {head for heads in draws for head in heads} == set(ALL_HEADS)
+    assert draws == random_heads(model, 4, n_draws=20, seed=1)
+    assert draws != random_heads(model, 4, n_draws=20, seed=2)
+    assert [heads[:2] for heads in draws] == random_heads(model, 2, n_draws=20, seed=1)

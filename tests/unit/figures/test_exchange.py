@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.figures import transfer_figure, transfer_tasks_figure
+from circuitlapse.figures.heatmap import faithfulness_colours
+from tests.unit.figures.conftest import make_summary
+from tests.unit.figures.training_tables import make_transfer
+
+STEPS = (0, 64, 512, 4000, 33000, 143000)
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return make_transfer(make_summary(steps=STEPS))
+
+
+@pytest.fixture
+def draw(table, labels, tasks):
+    def figure(of=transfer_figure, **changes: object):
+        tables = {"table": table, "labels": labels, "tasks": tasks, "threshold": 0.8} | changes
+        return of(tables.pop("table"), **tables)
+
+    return figure
+
+
+def panel(figure, row: int, column: int):
+    (found,) = [
+        axes
+        for axes in figure.axes
+        if (spec := axes.get_subplotspec()) is not None
+        and (spec.rowspan.start, spec.colspan.start) == (row, column)
+    ]
+    return found
+
+
+def values(axes) -> np.ndarray:
+    """What is drawn, the lowest row first."""
+    (mesh,) = axes.collections
+    return mesh.get_array().filled(np.nan)
+
+
+def hatched(axes, reason: str) -> set[tuple[int, int]]:
+    """The cells (row, column) whose middle lies in the area hatched for a reason."""
+    n_rows, n_columns = values(axes).shape
+    areas = [patch.get_path() for patch in axes.patches if patch.get_label() == reason]
+    return {
+        (row, column)
+        for row in range(n_rows)
+        for column in range(n_columns)
+        if any(area.contains_point((column, row)) for area in areas)
+    }
+
+
+def test_a_row_is_the_step_of_the_circuit_and_a_column_that_of_the_model(
+    draw, table, labels, tasks, pick
+):
+    figure = draw()
+    for row, model in enumerate(labels):
+        for column, task in enumerate(tasks):
+            found = values(panel(figure, row, column))
+            rows = pick(table, model=model, task=task, circuit_task=task)
+            assert found.shape == (len(STEPS) - 1, len(STEPS) - 1)
+            for circuit_step, step, f_raw in zip(
+                rows["circuit_step"], rows["step"], rows["f_raw"], strict=True
+            ):
+                if min(circuit_step, step) > 0:
+                    at = STEPS.index(circuit_step) - 1, STEPS.index(step) - 1
+                    np.testing.assert_equal(found[at], f_raw)
+
+
+def test_a_square_without_a_value_is_hatched_for_its_reason(draw, table, labels, tasks):
+    table = table[~((table["circuit_step"] == 33000) & (table["step"] == 143000))].copy()
+    odd = (table["circuit_step"] == 4000) & (table["step"] == 33000)
+    table.loc[odd, ["f_raw", "status"]] = (np.nan, "something new")
+    axes = panel(draw(table=table), list(labels).index("large"), tasks.index("sva"))
+    rows = table.query("model == 'large' and task == 'sva' and circuit_task == 'sva'")
+    for reason, status in (("no_circuit",) * 2, ("no_behaviour",) * 2, ("other", "something new")):
+        of = rows[rows["status"] == status].query("step > 0 and circuit_step > 0")
+        expected = {
+            (STEPS.index(found) - 1, STEPS.index(run) - 1)
+            for found, run in zip(of["circuit_step"], of["step"], strict=True)
+        }
+        assert expected
+        assert hatched(axes, reason) == expected
+    assert hatched(axes, "absent") == {(3, 4)}
+
+
+def test_the_legend_lists_only_the_reasons_that_occur(draw, table):
+    def entries(rows):
+        found = draw(table=rows).legends
+        return [text.get_text() for legend in found for text in legend.get_texts()]
+
+    late = table[(table["step"] >= 33000) & (table["circuit_step"] >= 33000)]
+    line = "at least 0.8"
+    assert entries(late) == [line]
+    assert entries(late.assign(f_raw=0.5)) == []
+    assert entries(table) == [line, "no circuit was found", "the model does not do the task"]
+    assert entries(late[~((late["step"] == 33000) & (late["circuit_step"] == 143000))]) == [
+        line,
+        "not measured",
+    ]
+
+
+def test_the_colour_is_blue_below_the_threshold_and_orange_above_without_a_jump():
+    colours = faithfulness_colours(0.8)
+    (red, _, blue, _), (orange, _, little, _) = colours.to_rgba([0.3, 1.1])
+    assert blue > 1.2 * red
+    assert orange > little + 0.2
+    below, above = np.array(colours.to_rgba([0.798, 0.802]))
+    assert np.abs(below - above).max() < 0.02
+    scale = np.array(colours.to_rgba(np.linspace(0, 1.2, 481)))
+    assert np.abs(np.diff(scale, axis=0)).max() < 0.02
+    grey, brown = colours.to_rgba([-0.01, 1.21])
+    assert grey[0] == grey[1] == grey[2]
+    assert tuple(colours.to_rgba(1.2)) != tuple(brown)
+    np.testing.assert_array_equal(colours.to_rgba(5.0), brown)
+
+
+def test_a_line_parts_cells_that_reach_the_threshold_from_others(draw, table, labels, tasks):
+    axes = panel(draw(threshold=0.8), list(labels).index("large"), tasks.index("sva"))
+    (border,) = [patch for patch in axes.patches if patch.get_label() == "_faithful"]
+    drawn = {
+        tuple(sorted(map(tuple, line.tolist())))
+        for line in border.get_path().to_polygons(closed_only=False)
+    }
+    found, expected = values(axes), set()
+    n_rows, n_columns = found.shape
+
+    def reaches(row, column):
+        inside = 0 <= row < n_rows and 0 <= column < n_columns
+        return inside and bool(found[row, column] >= 0.8)
+
+    for row in range(-1, n_rows):
+        for column in range(-1, n_columns):
+            if reaches(row, column) != reaches(row, column + 1):
+                expected.add(((column + 0.5, row - 0.5), (column + 0.5, row + 0.5)))
+            if reaches(row, column) != reaches(row + 1, column):
+                expected.add(((column - 0.5, row + 0.5), (column + 0.5, row + 0.5)))
+    assert drawn == expected
+
+
+def test_the_colour_bar_has_a_line_at_the_threshold(draw):
+    bar = draw(threshold=0.7).axes[-1]
+    assert bar.get_ylabel() == "Faithfulness (circuit / model)"
+    assert 0.7 in bar.get_yticks()
+    assert any(list(line.get_ydata()) == [0.7, 0.7] for line in bar.lines)
+
+
+def test_steps_label_rows_and_columns_and_the_last_is_always_there(draw):
+    figure = draw()
+    figure.draw_without_rendering()
+    axes = panel(figure, 0, 0)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert ticks[0].get_text() == "143k"
+        assert {text.get_text() for text in ticks} <= {"64", "512", "4k", "33k", "143k"}
+    assert axes.get_xticks()[0] == axes.get_yticks()[0] == 4
+
+
+def test_tasks_are_compared_at_the_last_step_of_each_model(draw, table, labels, tasks, pick):
+    small = table["model"] == "small"
+    shorter = table[~small | (table[["step", "circuit_step"]].max(axis=1) < 143000)]
+    figure = draw(transfer_tasks_figure, table=shorter)
+    assert panel(figure, 0, 0).get_title().startswith("Small (0.1 M), step 33000")
+    found = values(panel(figure, 0, list(labels).index("large")))[::-1]
+    rows = pick(table, model="large", step=143000, circuit_step=143000)
+    expected = rows.pivot(index="circuit_task", columns="task", values="f_raw")
+    np.testing.assert_array_equal(found, expected.loc[list(tasks), list(tasks)])
+    figure.draw_without_rendering()
+    axes = panel(figure, 0, 2)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["SVA", "GT", "GP", "IOI"]
+
+
+def test_the_squares_of_tasks_say_their_value(draw, table, pick):
+    axes = panel(draw(transfer_tasks_figure), 0, 2)
+    row = pick(table, model="large", step=143000, circuit_step=143000)
+    row = pick(row, circuit_task="ioi", task="sva")
+    at = {text.get_position(): text.get_text() for text in axes.texts}
+    assert at[3, 3] == f"{row['f_raw'].iloc[0]:.2f}"
+
+
+def words(figure) -> list[str]:
+    return [" ".join(text.get_text().split()) for axes in figure.axes for text in axes.texts]
+
+
+def test_an_empty_panel_says_why(draw, table):
+    assert words(draw(tasks=["ioi", "mine"])) == ["not analysed"] * 3
+    assert words(draw(tasks=["ioi"], min_step=200000)) == ["only steps before 200000"] * 3
+    for of in (transfer_figure, transfer_tasks_figure):
+        assert words(draw(of, table=table[:0], tasks=["ioi"])) == ["not analysed"] * 3
+
+
+def test_two_methods_are_refused(draw, table):
+    table.loc[0, "ig_steps"] = 30
+    for of in (transfer_figure, transfer_tasks_figure):
+        with pytest.raises(ArtifactError, match="several ways"):
+            draw(of, table=table)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 4, 6])
+@pytest.mark.parametrize("of", [transfer_figure, transfer_tasks_figure])
+def test_it_can_be_printed(draw, own_tasks, long_labels, of, n_tasks, check_print):
+    table = make_transfer(make_summary(tasks=own_tasks[1:], steps=STEPS))
+    check_print(draw(of, table=table, labels=long_labels, tasks=own_tasks[-n_tasks:]))
+
+
+def test_a_single_model_and_step_can_be_printed(draw, table, check_print):
+    one = {"labels": {"small": "Small"}, "tasks": ["sva"]}
+    check_print(draw(table=table[table["step"] == 33000], **one))

@@ -1,0 +1,77 @@
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.io.corpus_files import read_documents, read_tokenizer, read_tokens
+from circuitlapse.pocket.corpus import make_tokenizer
+
+
+def test_what_the_workflow_wrote_is_read(pocket):
+    tokens, tokenizer = read_tokens(pocket / "train.npy"), read_tokenizer(pocket / "tokenizer.json")
+    assert tokens.max() < tokenizer.get_vocab_size()
+
+
+@pytest.mark.parametrize("content", [b"", b"half of it"])
+@pytest.mark.parametrize(
+    ("read", "what"), [(read_tokens, "NumPy file"), (read_tokenizer, "tokenizer")]
+)
+def test_a_broken_file_is_named_with_the_remedy(tmp_path, content, read, what):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ArtifactError, match=f"a: not a readable {what}: .*; delete it and run"):
+        read(tmp_path / "a")
+
+
+@pytest.fixture(scope="module")
+def words():
+    """A tokenizer in which every word of these documents is a token of its own."""
+    return make_tokenizer(["a b\nc", " d"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a b\nc\n\na d\n",
+        b"\n\na b\nc\n \t\n\n\na d",
+        b"\xef\xbb\xbfa b\r\nc\r\n\r\na d\r\n",
+    ],
+    ids=["plain", "several blank lines", "written by another system"],
+)
+def test_documents_are_what_stands_between_blank_lines(tmp_path, words, content):
+    (tmp_path / "text.txt").write_bytes(content)
+    documents = read_documents(tmp_path / "text.txt", words)
+    assert [[words.id_to_token(i) for i in d] for d in documents] == [
+        ["a", " b", "\n", "c"],
+        ["a", " d"],
+    ]
+
+
+def test_no_begin_of_text_is_added_to_a_document(tmp_path, words):
+    from tokenizers.processors import TemplateProcessing
+
+    adding = make_tokenizer(["a b\nc", " d"])
+    adding.post_processor = TemplateProcessing(
+        "<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
+    )
+    assert adding.encode("a d").ids[0] == 0
+    (tmp_path / "text.txt").write_text("a d")
+    assert read_documents(tmp_path / "text.txt", adding)[0].tolist() == words.encode("a d").ids
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "text.txt: no such file"),
+        (b"", "text.txt: has no text; expected documents"),
+        (b" \n\n \n", "text.txt: has no text; expected documents"),
+        ("Düsseldorf".encode("latin-1"), "text.txt: is not UTF-8 text; save it as UTF-8"),
+    ],
+)
+def test_a_text_file_without_text_is_named(tmp_path, words, content, message):
+    if content is not None:
+        (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(ArtifactError, match=message):
+        read_documents(tmp_path / "text.txt", words)
+
+
+def test_a_folder_in_place_of_a_text_file_is_named(tmp_path, words):
+    with pytest.raises(ArtifactError, match="not a readable text file"):
+        read_documents(tmp_path, words)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.errors import ArtifactError
+from circuitlapse.io.table_files import read_provenance, read_table, write_table
+from circuitlapse.schemas import Schema
+
+SCHEMA = Schema(
+    name="example",
+    keys=("model",),
+    columns={
+        "model": "str",
+        "port": "str",
+        "value": "float64",
+        "score": "float32",
+        "n": "Int32",
+        "ok": "bool",
+    },
+)
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rows = {
+        "model": ["small", "large"],
+        "port": ["q", ""],
+        "value": [1 / 3, np.nan],
+        "score": [0.1, -2.0],
+        "n": [7, None],
+        "ok": [True, False],
+    }
+    return SCHEMA.cast(pd.DataFrame(rows))
+
+
+def test_a_table_reads_back_as_it_was_written(frame, tmp_path):
+    write_table(tmp_path / "a.parquet", frame, provenance={})
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.parquet", SCHEMA), frame)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_csv_has_nine_digits_and_says_what_is_missing(frame, tmp_path):
+    write_table(tmp_path / "a.parquet", frame, provenance={}, csv=tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (
+        b"model,port,value,score,n,ok\n"
+        b"small,q,0.333333333,0.100000001,7,True\n"
+        b"large,,NaN,-2,NaN,False\n"
+    )
+
+
+def test_the_same_frame_gives_the_same_bytes(frame, tmp_path):
+    for name in "ab":
+        provenance = {"seed": 1, "code": "x"} if name == "a" else {"code": "x", "seed": 1}
+        folder = tmp_path / name
+        write_table(folder / "t.parquet", frame.copy(), provenance=provenance, csv=folder / "t.csv")
+    for file in ("t.parquet", "t.csv"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_provenance_travels_with_the_table(frame, tmp_path):
+    origin = {"config": "abc", "seeds": [1, 2]}
+    write_table(tmp_path / "a.parquet", frame, provenance=origin)
+    assert read_provenance(tmp_path / "a.parquet") == origin
+
+
+def test_a_parquet_file_of_unknown_origin_is_refused(frame, tmp_path):
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(ArtifactError, match=r"a\.parquet: no provenance"):
+        read_provenance(tmp_path / "a.parquet")
+
+
+def test_a_wrong_dtype_names_file_column_expected_and_found(frame, tmp_path):
+    write_table(tmp_path / "a.parquet", frame.astype({"value": "float32"}), provenance={})
+    message = r"a\.parquet: .*column 'value' is float32, expected float64"
+    with pytest.raises(ArtifactError, match=message):
+        read_table(tmp_path / "a.parquet", SCHEMA)
+
+
+def test_a_missing_column_is_named(frame, tmp_path):
+    write_table(tmp_path / "a.parquet", frame.drop(columns="n"), provenance={})
+    with pytest.raises(ArtifactError, match="column 'n' is missing, expected Int32"):
+        read_table(tmp_path / "a.parquet", SCHEMA)
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path):
+    (tmp_path / "a.parquet").write_text("model,value\n")
+    with pytest.raises(
+        ArtifactError, match=r"a\.parquet: expected a Parquet file, found: .*; delete it and run"
+    ):
+        read_table(tmp_path / "a.parquet", SCHEMA)

@@ -1,0 +1,42 @@
+import pytest
+import torch
+from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
+
+from circuitlapse import load_model
+from circuitlapse.models.decoder import at_end, embed_tokens, end_logits, run_layers
+from tests.conftest import save_random_gpt2, save_random_model
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"use_parallel_residual": False}, {"rotary_pct": 1.0}, {"hidden_act": "gelu_fast"}],
+)
+def test_the_logits_are_those_of_the_hugging_face_model(tmp_path, random_pairs, changes):
+    folder = save_random_model(tmp_path / "model", **changes)
+    check_logits(folder, GPTNeoXForCausalLM.from_pretrained(folder), random_pairs)
+
+
+def test_the_logits_of_a_gpt2_are_those_of_the_hugging_face_model(tmp_path, random_pairs):
+    folder = save_random_gpt2(tmp_path / "model")
+    check_logits(folder, GPT2LMHeadModel.from_pretrained(folder), random_pairs)
+
+
+def check_logits(folder, plain, pairs):
+    model = load_model(folder)
+    with torch.no_grad():
+        expected = plain.eval()(pairs.clean).logits[torch.arange(9), pairs.end]
+        layers = run_layers(model, embed_tokens(model, pairs.clean))
+        ours = end_logits(model, at_end(layers[-1].after, pairs.end))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_edit_replaces_what_was_computed(random_model, random_pairs):
+    embed = embed_tokens(random_model, random_pairs.clean)
+
+    def silence(layer, kind, computed):
+        return computed * 0 if (layer, kind) == (1, "z") else computed
+
+    layers = run_layers(random_model, embed, edit=silence)
+    bias = random_model.blocks[1].attn.b_O
+    torch.testing.assert_close(layers[1].attn_out, bias.expand_as(layers[1].attn_out))
+    assert layers[0].z.abs().sum() > 0

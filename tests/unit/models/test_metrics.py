@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+
+from circuitlapse import PromptPairs
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.models.metrics import answer_probability, per_prompt_metric, rank_zero
+
+
+@pytest.fixture
+def pairs():
+    tokens = torch.zeros(2, 1, dtype=torch.long)
+    return PromptPairs(tokens, tokens, torch.tensor([0, 0]), [[0], [1, 2]], [[1], [0]])
+
+
+LOGITS = torch.tensor([[3.0, 1.0, 0.0, -1.0], [0.0, 2.0, 4.0, 4.0]])
+
+
+def test_logit_difference_is_mean_correct_minus_mean_wrong(pairs):
+    assert per_prompt_metric(LOGITS, pairs, metric="logit_diff").tolist() == [2.0, 3.0]
+
+
+def test_probability_difference_sums_over_answers(pairs):
+    logits = torch.log(torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.1, 0.3, 0.4, 0.2]]))
+    values = per_prompt_metric(logits, pairs, metric="prob_diff")
+    torch.testing.assert_close(values, torch.tensor([0.3, 0.6]))
+    torch.testing.assert_close(answer_probability(logits, pairs), torch.tensor([0.7, 0.8]))
+
+
+def test_a_uniform_model_over_all_years_is_just_below_zero_on_greater_than():
+    years = list(range(100))
+    tokens = torch.zeros(97, 1, dtype=torch.long)
+    correct, wrong = [years[y + 1 :] for y in range(2, 99)], [years[: y + 1] for y in range(2, 99)]
+    pairs = PromptPairs(tokens, tokens, tokens[:, 0], correct, wrong)
+    value = per_prompt_metric(torch.zeros(97, 100), pairs, metric="prob_diff").mean()
+    assert value.item() == pytest.approx(-0.02, abs=1e-6)
+
+
+def test_a_tie_at_the_top_does_not_count_as_rank_zero(pairs):
+    assert rank_zero(LOGITS, pairs).tolist() == [1.0, 0.0]
+    assert rank_zero(LOGITS[:, :3], pairs).tolist() == [1.0, 1.0]
+
+
+def test_the_metric_is_differentiable(pairs):
+    logits = LOGITS.clone().requires_grad_(True)
+    per_prompt_metric(logits, pairs, metric="logit_diff").sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[1, -1, 0, 0], [-1, 0.5, 0.5, 0]]
+
+
+def test_an_unknown_metric_names_the_known_ones(pairs):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'logit_diff'.*prob_diff"):
+        per_prompt_metric(LOGITS, pairs, metric="logit_dif")
+
+
+def test_probabilities_of_equal_logits_are_one_over_the_vocabulary(pairs):
+    value = answer_probability(torch.zeros(2, 4), pairs)
+    assert [math.isclose(v, w) for v, w in zip(value.tolist(), [0.5, 0.75], strict=True)]

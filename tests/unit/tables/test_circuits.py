@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.errors import ArtifactError
+from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS
+from circuitlapse.tables.circuits import circuit_tables, stack
+from circuitlapse.tables.masking import lacks_late_behaviour
+from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
+
+ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
+
+
+def behaviour_rows(model: str, step: int, *tasks: str) -> pd.DataFrame:
+    numbers = dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), 0.5)
+    rows = [
+        {"model": model, "variant": "", "step": step, "tokens": 100 * step, "task": task}
+        | {"metric": "logit_diff", "unit": "logits", "accuracy": 1.0, "rank0": np.nan}
+        | {
+            "answer_prob": 0.1,
+            "n": 20,
+            "prepend_bos": False,
+            "dtype": "float32",
+            "data_seed": 1,
+            "n_parameters": 9,
+        }
+        | numbers
+        for task in tasks
+    ]
+    return BEHAVIOUR.cast(pd.DataFrame(rows))
+
+
+def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
+    """One layer, one head, seven edges; the circuit is input -> a0.h0<k>, a0.h0 -> logits."""
+    in_circuit = np.zeros((3, 5), dtype=bool)
+    in_circuit[0, 1] = in_circuit[1, 4] = True
+    scores = np.full((3, 5), np.nan)
+    scores[0], scores[1:, 4] = 0.5, 0.25
+    order = np.full((3, 5), -1)
+    order[1, 4], order[0, 1], order[0, 3] = 0, 1, 2
+    values = {
+        "model": "small", "variant": "", "step": 8, "tokens": 800, "task": "ioi",
+        "metric": "logit_diff", "method": "eap_ig_inputs", "ig_steps": 5,
+        "sources": ("input", "a0.h0", "m0"),
+        "targets": ("a0.h0<q>", "a0.h0<k>", "a0.h0<v>", "m0", "logits"),
+        "scores": scores, "order": order, "in_circuit": in_circuit,
+        "status": "ok", "n_requested": 3, "m_model": np.array(m_model),
+        "m_model_low": 1.5, "m_model_high": 2.5, "m_corrupted": np.array([-2.0, -1.0]),
+        "m_circuit": np.array([1.0, 2.5]), "f_raw_low": 0.7, "f_raw_high": 1.0,
+        "curve_n_requested": np.array([1, 3]), "curve_n_edges": np.array([0, 2]),
+        "curve_metric": np.array([[0.5, -0.5], [1.0, 2.5]]), **HOW, **RANKINGS,
+    }  # fmt: skip
+    values |= changes
+    n_sources, n_targets = np.shape(values["scores"])
+    return CircuitRecord(**{**no_halves(sources=n_sources, targets=n_targets), **values})
+
+
+def without_behaviour(**changes: object) -> CircuitRecord:
+    nothing = np.zeros((3, 5), dtype=bool)
+    empty = {"curve_n_requested": np.zeros(0, int), "curve_n_edges": np.zeros(0, int)}
+    return make_record(
+        status="no_behaviour", n_requested=None, m_circuit=None, f_raw_low=np.nan,
+        f_raw_high=np.nan, in_circuit=nothing, curve_metric=np.zeros((0, 2)), **empty,
+        **NO_RANKINGS, **changes,
+    )  # fmt: skip
+
+
+def test_behaviour_is_in_the_order_of_the_configuration_and_then_by_step():
+    frames = [
+        behaviour_rows("large", 10, "ioi", "sva"),
+        behaviour_rows("small", 10, "ioi", "sva"),
+        behaviour_rows("small", 2, "sva", "ioi"),
+    ]
+    table = stack(frames, BEHAVIOUR, **ORDER)
+    BEHAVIOUR.check(table, where="test")
+    assert list(table[["model", "task", "step"]].itertuples(index=False, name=None)) == [
+        ("small", "sva", 2), ("small", "sva", 10), ("small", "ioi", 2), ("small", "ioi", 10),
+        ("large", "sva", 10), ("large", "ioi", 10),
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(table, stack(frames[::-1], BEHAVIOUR, **ORDER))
+
+
+def test_an_observation_that_comes_twice_is_refused():
+    frames = [behaviour_rows("small", 2, "ioi")] * 2
+    with pytest.raises(ArtifactError, match=r"model=small.*task=ioi, step=2.* more than once"):
+        stack(frames, BEHAVIOUR, **ORDER)
+
+
+def test_a_model_that_is_not_in_the_configuration_is_refused():
+    with pytest.raises(ArtifactError, match="unknown model 'smal'; did you mean 'small'"):
+        stack([behaviour_rows("smal", 2, "ioi")], BEHAVIOUR, **ORDER)
+
+
+def test_a_frame_with_a_wrong_dtype_is_refused():
+    frame = behaviour_rows("small", 2, "ioi").astype({"n": "int64"})
+    with pytest.raises(ArtifactError, match="column 'n' is int64, expected int32"):
+        stack([frame], BEHAVIOUR, **ORDER)
+
+
+def test_the_summary_of_one_circuit_is_what_one_computes_by_hand():
+    row = circuit_tables([make_record()], **ORDER).summary.iloc[0]
+    assert (row.n_requested, row.n_edges, row.n_nodes, row.n_edges_total) == (3, 2, 3, 7)
+    assert row.edge_fraction == pytest.approx(2 / 7)
+    assert (row.m_model, row.m_corrupted, row.m_circuit) == (2.0, -1.5, 1.75)
+    assert row.f_raw == pytest.approx(1.75 / 2)
+    assert row.f_norm == pytest.approx((1.75 + 1.5) / (2 + 1.5))
+    assert (row.f_raw_low, row.f_raw_high, row.unit, row.n) == (0.7, 1.0, "logits", 2)
+
+
+def test_the_curve_has_a_row_per_size():
+    curve = circuit_tables([make_record()], **ORDER).curve
+    assert list(curve["n_requested"]) == [1, 3]
+    assert list(curve["n_edges"]) == [0, 2]
+    assert list(curve["m_circuit"]) == [0.0, 1.75]
+    assert list(curve["f_raw"]) == [0.0, 0.875]
+    assert list(curve["f_norm"]) == pytest.approx([1.5 / 3.5, 3.25 / 3.5])
+
+
+def test_the_edges_of_the_circuit_come_in_greedy_order_and_no_others():
+    edges = circuit_tables([make_record()], **ORDER).edges
+    columns = ["source", "target", "port", "score", "order", "in_circuit"]
+    assert list(edges[columns].itertuples(index=False, name=None)) == [
+        ("a0.h0", "logits", "", 0.25, 0, True),
+        ("input", "a0.h0", "k", 0.5, 1, True),
+    ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_tables_keep_their_schemas_when_some_circuits_are_missing():
+    records = [make_record(), without_behaviour(step=2), without_behaviour(step=1, task="sva")]
+    for some in (records, records[1:]):
+        tables = circuit_tables(some, **ORDER)
+        for table, schema in zip(tables, CIRCUIT_SCHEMAS, strict=True):
+            schema.check(table, where="test")
+
+
+def test_circuits_are_in_the_order_of_the_configuration():
+    records = [
+        make_record(model=model, task=task, step=step)
+        for step in (10, 2) for model in ("large", "small") for task in ("ioi", "sva")
+    ]  # fmt: skip
+    tables = circuit_tables(iter(records), **ORDER)
+    for table in tables:
+        places = list(dict.fromkeys(table[["model", "task", "step"]].itertuples(index=False)))
+        assert [tuple(place) for place in places] == [
+            (m, t, s) for m in ORDER["models"] for t in ORDER["tasks"] for s in (2, 10)
+        ]
+    assert list(tables.edges["order"][:2]) == [0, 1]
+
+
+def test_without_behaviour_circuit_numbers_are_missing_and_not_zero():
+    summary, curve, edges, rankings, areas = circuit_tables([without_behaviour()], **ORDER)
+    numbers = ["n_requested", "n_edges", "n_nodes", "edge_fraction", "m_circuit", "f_raw"]
+    assert summary[[*numbers, "f_raw_low", "f_raw_high", "f_norm"]].isna().all(axis=None)
+    assert summary["m_model"].item() == 2.0
+    assert summary["n_edges_total"].item() == 7
+    assert len(curve) == len(edges) == len(rankings) == len(areas) == 0
+
+
+def test_f_norm_is_undefined_where_corruption_changes_nothing():
+    summary = circuit_tables([make_record(m_corrupted=np.array([3.0, 1.0]))], **ORDER).summary
+    assert summary["f_norm"].isna().item()
+    assert summary["f_raw"].item() == 0.875
+
+
+def late_case() -> list[CircuitRecord]:
+    """Late steps are 5, 8 and 10, their mean metric 2, so the limit is 0.1."""
+    metric = {1: 0.09, 4: 0.11, 5: 1.0, 8: 2.0, 10: 3.0}
+    return [make_record(step=step, m_model=(value, value)) for step, value in metric.items()]
+
+
+def test_below_five_percent_of_the_late_mean_there_is_no_behaviour():
+    summary, curve, edges, rankings, areas = circuit_tables(late_case(), **ORDER)
+    early = rankings["step"] == 1
+    assert rankings.loc[early, "f_norm"].isna().all()
+    assert rankings.loc[~early, "f_norm"].notna().all()
+    assert list(areas["cpr"].isna()) == list(areas["step"] == 1)
+    assert list(summary["status"]) == ["no_behaviour", "ok", "ok", "ok", "ok"]
+    assert list(summary["f_raw"].isna()) == [True, False, False, False, False]
+    assert list(summary["n_edges"].isna()) == [True, False, False, False, False]
+    assert list(summary["m_model"]) == [0.09, 0.11, 1.0, 2.0, 3.0]
+    early = curve[curve["step"] == 1]
+    assert early["f_raw"].isna().all()
+    assert list(early["m_circuit"]) == [0.0, 1.75]
+    assert curve.loc[curve["step"] > 1, "f_raw"].notna().all()
+    assert set(edges["step"]) == {4, 5, 8, 10}
+
+
+def test_each_task_and_model_has_its_own_late_mean():
+    strong = [make_record(task="sva", step=step, m_model=(90.0, 90.0)) for step in (4, 10)]
+    weak = [make_record(model="large", step=step, m_model=(0.01, 0.01)) for step in (4, 10)]
+    summary = circuit_tables([*late_case(), *strong, *weak], **ORDER).summary
+    absent = summary[lacks_late_behaviour(summary)]
+    assert list(absent[["model", "task", "step"]].itertuples(index=False, name=None)) == [
+        ("small", "ioi", 1)
+    ]
+
+
+def test_a_circuit_that_comes_twice_is_refused():
+    with pytest.raises(ArtifactError, match=r"circuit_summary: .*step=8.* more than once"):
+        circuit_tables([make_record(), make_record()], **ORDER)
+
+
+def test_areas_are_those_under_the_curve_of_each_ranking():
+    """F_norm of the signed ranking is 3.25/3.5 at half of the edges and 1 at all of them."""
+    areas = circuit_tables([make_record()], **ORDER).areas.set_index("ranking")
+    assert areas["seed"].isna().to_dict() == {"signed": True, "random": False}
+    half, whole = 3.25 / 3.5, 3.5 / 3.5
+    assert areas.loc["signed", "cpr"] == pytest.approx(0.5 * (half + whole) / 2)
+    assert areas.loc["signed", "cmd"] == pytest.approx(0.5 * (1 - half) / 2)
+    assert areas.loc["random", "cpr"] == pytest.approx(0.5 * whole / 2)

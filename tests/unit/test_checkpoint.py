@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from circuitlapse import Circuit
+from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.circuits.discovery import DiscoverySettings
+from circuitlapse.circuits.faithfulness import SearchSettings
+from circuitlapse.errors import ArtifactError
+from circuitlapse.exchange.transfer import FoundCircuit
+from circuitlapse.heads import score_heads
+from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES
+from circuitlapse.io.task_files import read_task
+from circuitlapse.models.load import model_graph
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
+from circuitlapse.statistics import Bootstrap
+from circuitlapse.types import HeadSet
+
+WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
+COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None, "threads": 1}
+BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
+SEARCH = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=1)
+
+
+@pytest.fixture(scope="module")
+def model(pocket):
+    return ModelAtStep.load(pocket / "step0", WHERE, COMPUTE)
+
+
+@pytest.fixture(scope="module")
+def task(pocket):
+    return read_task(pocket / "mine.parquet")
+
+
+def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, task):
+    runs = model.run(task)
+    assert runs.clean.logits_end.dtype == torch.float64
+    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
+    assert set(row) == set(BEHAVIOUR.columns)
+    assert row.items() >= (WHERE | {"task": "mine", "unit": "logits", "dtype": "float64"}).items()
+    ids = [[cell[0] for cell in task.frame[side]] for side in ("correct", "wrong")]
+    correct, wrong = (runs.clean.logits_end[torch.arange(10), side] for side in ids)
+    assert row["value"] == pytest.approx((correct - wrong).mean().item(), rel=1e-12)
+
+
+def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, pocket):
+    row = model.behaviour(task, *model.end_logits(task), BOOTSTRAP)
+    weights = load_file(pocket / "step0/model.safetensors")
+    assert row["n_parameters"] == sum(part.size for part in weights.values())
+
+
+def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
+    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", 1, False, SEARCH, BOOTSTRAP)
+    runs = model.run(task)
+    record = model.circuit(task, runs, settings)
+    assert {name: getattr(record, name) for name in WHERE} == WHERE
+    assert (record.task, record.metric, record.ig_steps) == ("mine", "logit_diff", 3)
+    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
+    assert np.mean(record.m_model) == pytest.approx(row["value"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def ioi(pocket):
+    """Prompts with names at three positions; the names themselves do not matter here."""
+    return with_roles(read_task(pocket / "mine.parquet"))
+
+
+def with_roles(task):
+    frame = task.frame.assign(**{f"pos_{role}": 1 for role in ("io", "s1", "s2")})
+    return replace(task, frame=frame)
+
+
+OPTIONS = {"seed": 3, "length": 4, "n_mean": 4, "n_documents": 2, "n_positions": 6}
+
+
+def test_every_score_of_every_head_is_in_the_table_of_heads(model, ioi):
+    documents = [np.arange(3, 11) + shift for shift in range(5)]
+    table = model.heads(ioi, model.run(ioi), documents, OPTIONS)
+    HEADS.check(table, where="heads")
+    assert set(table["score"]) == set(SCORE_NAMES)
+    assert len(table) == 4 * len(SCORE_NAMES)
+    assert (table["value"].isna() == (table["status"] != "ok")).all()
+    assert set(table["model"]) == {"tiny"}
+    alone = score_heads(
+        model.model,
+        scores=["copy", "cspa"],
+        pairs=PromptPairs.from_task(ioi),
+        text=[torch.from_numpy(document) for document in documents],
+        **OPTIONS,
+    )
+    for score, rows in alone.groupby("score"):
+        found = table.loc[table["score"] == score, "value"]
+        np.testing.assert_array_equal(found, rows["value"])
+
+
+def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(model):
+    table = model.heads(None, None, [], OPTIONS)
+    assert set(table["score"]) == set(SCORE_NAMES)
+    status = table.groupby("score")["status"].agg(set)
+    assert all(status[name] == {"no_prompts"} for name in PROMPT_SCORES)
+    assert status["cspa"] == {"no_text"}
+    assert status["induction"] == {"ok"}
+    assert table.loc[table["status"] != "ok", "value"].isna().all()
+
+
+def test_circuits_of_a_task_at_all_steps_and_of_all_tasks_at_this_step_are_transferred(model, task):
+    names = [(name, step) for name in ("mine", "other") for step in (0, 8)]
+    about = {"model": "tiny", "variant": "seed1", "method": "eap", "ig_steps": 1}
+    edges = Circuit.full(model_graph(model.model)).mask
+    found = [FoundCircuit(task=name, step=step, in_circuit=edges, **about) for name, step in names]
+    table = model.transfer(task, model.run(task), found, BOOTSTRAP)
+    TRANSFER.check(table, where="transfer")
+    circuits = list(zip(table["circuit_task"], table["circuit_step"], strict=True))
+    assert circuits == [("mine", 0), ("mine", 8), ("other", 0)]
+    np.testing.assert_allclose(table["m_circuit"], table["m_model"], rtol=1e-6)
+    assert set(table["task"]) == {"mine"}
+    with pytest.raises(ArtifactError, match="found one of large"):
+        model.transfer(task, model.run(task), [replace(found[0], model="large")], BOOTSTRAP)
+
+
+def test_swapping_heads_of_a_step_with_themselves_changes_nothing(model, task):
+    source = replace(model, where=model.where | {"step": 8})
+    sets = {HeadSet.CIRCUIT: frozenset({(0, 1)}), HeadSet.S2I: frozenset()}
+    table = model.swaps(task, source, sets, random_sets=1, seed=0, bootstrap=BOOTSTRAP)
+    SWAPS.check(table, where="swaps")
+    assert set(zip(table["source_step"], table["target_step"], strict=True)) == {(8, 0)}
+    differences = table[["difference", "difference_low", "difference_high"]]
+    assert (differences[:2] == 0).all(axis=None)
+    assert differences[2:].isna().all(axis=None)
+    assert table["status"].tolist() == ["ok", "ok", "no_heads", "no_heads"]

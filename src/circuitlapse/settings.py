@@ -14,6 +14,7 @@ FILE_NAME: dict[str, Any] = {
     "allowed": "small letters, digits, '.' and '-', with a letter or digit first",
 }
 SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
+DEFAULT_SEED = 1234
 STEPS: dict[str, Any] = {"strict": False, "min_length": 1}  # YAML has lists, not tuples
 
 Steps = tuple[Annotated[int, Field(ge=0)], ...]
@@ -38,7 +39,8 @@ def key(
 
     Args:
         sentence: What the key means, with its unit.
-        default: Its value when it is not set; without one the key is required.
+        default: Its value when it is not set; without one the key is required. Beside
+            `otherwise`, the value that the section has in Python.
         reruns: What is computed again when it changes.
         allowed: The values it may take, in words, where a pattern would be hard to read.
         otherwise: What holds when it is not set, where that depends on other keys.
@@ -50,17 +52,13 @@ def key(
         "json_schema_extra": {name: text for name, text in notes.items() if text},
     }
     if otherwise:  # a factory, because the JSON schema must not show a default
-        return Field(default_factory=_filled_in_later, **field)
+        return Field(default_factory=lambda: None if default is ... else default, **field)
     return Field(default, **field)
 
 
 def section(kind: type[Section]) -> Any:
     """Describe a key whose value is a section, each key of which has a default."""
     return key(str(kind.__doc__), kind())
-
-
-def _filled_in_later() -> None:
-    """Stand in for a value that `load_config` takes from other keys."""
 
 
 FastMethod = Literal[
@@ -256,6 +254,13 @@ class Bootstrap(Section):
 
     samples: int = key("Number of resamples.", 1000, reruns="activations", ge=100, le=100_000)
     level: float = key("Confidence level.", 0.95, reruns="activations", gt=0, lt=1)
+    seed: int = key(
+        "Seed of the resampling.",
+        DEFAULT_SEED,
+        reruns="activations",
+        otherwise="`seed` of the top level",
+        **SEED,
+    )
 
 
 class Stability(Section):
@@ -427,6 +432,7 @@ class Task(Section):
     )
     seed: int = key(
         "Seed that draws the prompts of this task.",
+        DEFAULT_SEED,
         reruns="prompts",
         otherwise="`seed` of the top level",
         **SEED,

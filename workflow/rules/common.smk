@@ -34,7 +34,7 @@ VARIANTS = {
 }
 TASKS = [task.name for task in CONFIG.tasks]
 IOI, GREATER_THAN = CONFIG.built_by("ioi"), CONFIG.built_by("greater_than")
-BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json") | {"seed": CONFIG.seed}
+BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
 GPUS = 1 if CONFIG.compute.device.startswith("cuda") else 0
 # CUDA takes memory of the host, but what a forward pass holds lies on the GPU then
 FORWARD_MB = 3000 if GPUS else CONFIG.compute.memory_mb or 500

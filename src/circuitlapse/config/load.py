@@ -51,7 +51,9 @@ def _filled_in(written: dict[str, Any]) -> dict[str, Any]:
     steps = _steps(written) or written["steps"]
     models = [_filled_in_model(model, steps) for model in written["models"]]
     tasks = [_filled_in_task(task, seed) for task in written["tasks"]]
-    return {**written, "steps": steps, "models": models, "tasks": tasks}
+    bootstrap = {"seed": seed, **written.get("bootstrap", {})}
+    filled = {"steps": steps, "models": models, "tasks": tasks, "bootstrap": bootstrap}
+    return {**written, **filled}
 
 
 def _filled_in_model(model: dict[str, Any], steps: Sequence[int]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from circuitlapse.config.schedules import Schedule
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings import (
+    DEFAULT_SEED,
     FILE_NAME,
     SEED,
     STEPS,
@@ -53,7 +54,7 @@ class Config(Section):
     seed: int = key(
         "Seed of prompts, of the bootstrap, of the random tokens that heads are scored on, and of "
         "heads that are swapped at random.",
-        1234,
+        DEFAULT_SEED,
         reruns="prompts",
         **SEED,
     )

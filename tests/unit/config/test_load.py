@@ -107,6 +107,11 @@ def test_the_seed_has_a_default(load):
     assert config.seed == config.tasks[0].seed == 1234
 
 
+def test_the_bootstrap_takes_the_seed_of_the_top_level_unless_it_has_its_own(load):
+    assert load().bootstrap.seed == 3
+    assert load("bootstrap: {samples: 200, seed: 8}").bootstrap.seed == 8
+
+
 def test_a_name_that_is_not_there_gets_the_nearest(load):
     with pytest.raises(UnknownNameError, match=r"^unknown model 'tiney'; did you mean 'tiny'\?"):
         load().model("tiney")

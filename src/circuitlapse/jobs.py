@@ -1,4 +1,4 @@
-"""What every script needs around its one library call: a log. To be imported first."""
+"""The log of a job and its progress. Scripts import this module first: see the end of it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ EVERY_S = 5.0
 
 
 class _LogStream:
-    """The part of a file that tqdm needs; each of its updates becomes a log record."""
+    """The file that tqdm writes to: each of its updates becomes a log record."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._last = ""
 
     def write(self, text: str) -> None:
-        """Log `text` unless it is only cursor movement or what was just said."""
+        """Log `text` unless it only moves the cursor or repeats the last line."""
         line = text.strip()
         if line and line != self._last:
             self._last = line
             self._log.info(line)
 
     def flush(self) -> None:
-        """Nothing is buffered."""
+        """Do nothing: no text is buffered."""
 
 
 def progress(
@@ -46,10 +46,10 @@ def progress(
     total: int | None = None,
     every_s: float = EVERY_S,
 ) -> tqdm[Item]:
-    """Pass `items` on; log how many are done and the time left every `every_s` seconds.
+    """Iterate over `items`; every `every_s` seconds, log how many are done and the time left.
 
-    `total` says how many there are when `items` has no length.
-    `set_postfix_str(..., refresh=False)` of what is returned adds to the next line.
+    `total` is the number of items when `items` has no length. Call
+    `set_postfix_str(..., refresh=False)` of the returned bar to add text to the next line.
     """
     return tqdm(
         items,
@@ -63,10 +63,9 @@ def progress(
 def byte_progress(
     n_bytes: int, what: str, *, log: logging.Logger, every_s: float = EVERY_S
 ) -> tqdm[NoReturn]:
-    """Return a bar that logs bytes done, their rate and the time left every `every_s` seconds.
+    """Return a bar that logs the bytes done, the rate and the time left every `every_s` seconds.
 
-    `update(n)` says that `n` more bytes are there. What takes less than `every_s` in all is not
-    worth a line.
+    Call its `update(n)` after every `n` bytes. A transfer shorter than `every_s` logs nothing.
     """
     return tqdm(
         desc=what,
@@ -84,30 +83,11 @@ def _to_log(log: logging.Logger, every_s: float) -> dict[str, Any]:
 
 
 @contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Keep the bars that transformers draws off the terminal, and leave its setting as it was."""
-    from transformers.utils import logging as bars
-
-    were_on = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if were_on:
-            bars.enable_progress_bar()
-
-
-# Looking for garbage after every 700 new objects takes a fifth of the time of importing PyTorch,
-# transformers and TransformerLens, which is most of the time of a small job.
-gc.set_threshold(100_000)
-
-
-@contextmanager
 def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     """Send log records, warnings and an uncaught exception to the job's log file.
 
-    The terminal sees our own warnings, and the message of an exception. An exception that we
-    raise on purpose says all there is to say; of any other, the log has the traceback.
+    The terminal shows only the library's own warnings and the message of an exception. The log
+    adds the traceback, except for a `CircuitlapseError`, whose message says everything.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
@@ -135,3 +115,11 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         log.removeHandler(terminal)
         root.removeHandler(handler)
         handler.close()
+
+
+# With Python's default (a collection after every 700 new objects), garbage collection takes a
+# fifth of the time of importing PyTorch, transformers and TransformerLens, which is most of the
+# time of a small job. Snakemake defines `snakemake` in the main module of a job; the session of
+# somebody who uses the library keeps its own threshold.
+if hasattr(sys.modules["__main__"], "snakemake"):
+    gc.set_threshold(100_000)

@@ -8,10 +8,9 @@ import torch
 from safetensors import SafetensorError
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.jobs import no_progress_bars
 from circuitlapse.errors import REMAKE, ModelError, unknown_name
 from circuitlapse.models.graph import Graph, Head
-from circuitlapse.models.snapshot import CONFIG, weight_files
+from circuitlapse.models.snapshot import CONFIG, no_progress_bars, weight_files
 
 REMEDY = f"if the workflow made this folder, {REMAKE}"
 SUPPORTED = ("GPTNeoXForCausalLM", "GPT2LMHeadModel")

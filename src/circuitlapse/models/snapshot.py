@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from circuitlapse.errors import ModelError
@@ -50,3 +52,17 @@ def shards_of(index: Path) -> list[str]:
             f"{' or '.join(SUFFIXES)}, found {found}"
         )
     return names
+
+
+@contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Hide the progress bars of transformers inside the block, then restore its setting."""
+    from transformers.utils import logging as bars
+
+    were_on = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if were_on:
+            bars.enable_progress_bar()

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from circuitlapse.jobs import no_progress_bars
 from circuitlapse.errors import ModelError
+from circuitlapse.models.snapshot import no_progress_bars
 from circuitlapse.pocket.corpus import END_OF_TEXT, as_transformers
 
 

@@ -1,9 +1,10 @@
 import json
 
 import pytest
+from transformers.utils import logging as bars
 
 from circuitlapse.errors import ModelError
-from circuitlapse.models.snapshot import shards_of, weight_files
+from circuitlapse.models.snapshot import no_progress_bars, shards_of, weight_files
 
 INDEX = "model.safetensors.index.json"
 
@@ -43,3 +44,10 @@ def test_an_index_names_files_beside_it(tmp_path, name):
     write_index(tmp_path, {"a": "1.safetensors", "b": name})
     with pytest.raises(ModelError, match=f"files beside the index that end in .* found '{name}'"):
         shards_of(tmp_path / INDEX)
+
+
+def test_the_progress_bars_of_transformers_come_back():
+    assert bars.is_progress_bar_enabled()
+    with no_progress_bars():
+        assert not bars.is_progress_bar_enabled()
+    assert bars.is_progress_bar_enabled()

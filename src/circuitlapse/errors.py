@@ -1,4 +1,4 @@
-"""One exception class per kind of user mistake, and the wording they share."""
+"""One exception class per kind of user mistake, and the wording that messages share."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 class CircuitlapseError(Exception):
-    """Base of every error that Circuitlapse raises on purpose."""
+    """Base class of the errors that tell a user what to change."""
 
 
 class ConfigError(CircuitlapseError):
-    """The configuration cannot be used; the message lists every problem at once."""
+    """The configuration is invalid; the message lists every problem."""
 
 
 class TaskError(CircuitlapseError):
-    """A task cannot be built: a prompt pair breaks a rule, or too few pairs remain."""
+    """A task cannot be built: a prompt pair breaks a rule, or too few pairs are left."""
 
 
 class ModelError(CircuitlapseError):
@@ -24,36 +24,34 @@ class ModelError(CircuitlapseError):
 
 
 class HubError(CircuitlapseError):
-    """A model cannot be fetched from a hub, or from a folder that was filled before."""
+    """A model or dataset cannot be read from the hub, its cache or a local folder."""
 
 
 class ArtifactError(CircuitlapseError):
-    """A file on disk is not what its reader needs (shape, dims, dtype or provenance)."""
+    """A file is missing, broken, or does not have the expected axes, types or provenance."""
 
 
 class UnknownNameError(CircuitlapseError):
-    """A name (metric, method, task, ...) that is not in its registry."""
+    """A name, such as that of a metric or task, is not in its registry."""
 
 
 REMAKE = "delete it and run the workflow again"
-"""What to do about a broken file that the workflow made."""
+"""Advice for a broken file that the workflow made."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """Return "unknown KIND 'NAME'; did you mean 'NEAREST'? (known: ...)"."""
+    """Return the message "unknown KIND 'NAME'; did you mean 'NEAREST'? (known: ...)"."""
     names = sorted(str(item) for item in known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ";"
+    hint = f"; did you mean '{close[0]}'?" if close else ""
     return f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})"
 
 
-def refuse_absent(path: str | Path) -> None:
-    """Refuse a path that leads to no file.
+def require_file(path: str | Path) -> None:
+    """Raise an error unless `path` is a file.
 
     Raises:
-        ArtifactError: there is no such file.
+        ArtifactError: if there is no file at `path`.
     """
     if not Path(path).is_file():
-        raise ArtifactError(
-            f"{path}: there is no such file; a relative path starts in {Path.cwd()}"
-        )
+        raise ArtifactError(f"{path}: no such file (relative paths start in {Path.cwd()})")

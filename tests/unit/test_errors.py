@@ -1,6 +1,6 @@
 import pytest
 
-from circuitlapse.errors import ArtifactError, refuse_absent
+from circuitlapse.errors import ArtifactError, require_file, unknown_name
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
 from circuitlapse.io.table_files import read_provenance
@@ -8,18 +8,29 @@ from circuitlapse.io.task_files import read_task
 
 
 @pytest.mark.parametrize(
-    "read", [refuse_absent, read_circuit, read_provenance, read_task, read_tokenizer, read_tokens]
+    "read", [require_file, read_circuit, read_provenance, read_task, read_tokenizer, read_tokens]
 )
 def test_a_file_that_is_not_there_is_not_called_broken(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ArtifactError) as error:
         read("nope.file")
-    expected = f"nope.file: there is no such file; a relative path starts in {tmp_path}"
+    expected = f"nope.file: no such file (relative paths start in {tmp_path})"
     assert str(error.value) == expected
 
 
 def test_a_folder_is_no_file_and_a_file_passes(tmp_path):
-    with pytest.raises(ArtifactError, match="there is no such file"):
-        refuse_absent(tmp_path)
+    with pytest.raises(ArtifactError, match="no such file"):
+        require_file(tmp_path)
     (tmp_path / "here").touch()
-    refuse_absent(tmp_path / "here")
+    require_file(tmp_path / "here")
+
+
+def test_an_unknown_name_is_named_with_the_nearest_and_all_known_ones():
+    known = ("prob_diff", "logit_diff")
+    message = unknown_name("metric", "logit_dif", known)
+    assert message == (
+        "unknown metric 'logit_dif'; did you mean 'logit_diff'? (known: logit_diff, prob_diff)"
+    )
+    assert unknown_name("metric", "zzz", known) == (
+        "unknown metric 'zzz' (known: logit_diff, prob_diff)"
+    )

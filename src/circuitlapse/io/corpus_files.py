@@ -11,7 +11,7 @@ from jaxtyping import Int64, UInt16
 from numpy import ndarray
 from tokenizers import Tokenizer
 
-from circuitlapse.errors import REMAKE, ArtifactError, refuse_absent
+from circuitlapse.errors import REMAKE, ArtifactError, require_file
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.tasks.vocabulary import Vocabulary
 
@@ -25,7 +25,7 @@ def read_tokens(path: str | Path) -> UInt16[ndarray, " token"]:
     Raises:
         ArtifactError: if the file is not there, or broken.
     """
-    refuse_absent(path)
+    require_file(path)
     try:
         tokens: ndarray = np.load(path)
     except (ValueError, EOFError, OSError) as error:
@@ -39,7 +39,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         ArtifactError: if the file is not there, or broken.
     """
-    refuse_absent(path)
+    require_file(path)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more special

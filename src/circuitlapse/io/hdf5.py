@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from circuitlapse.errors import REMAKE, ArtifactError, refuse_absent
+from circuitlapse.errors import REMAKE, ArtifactError, require_file
 from circuitlapse.io.atomic import atomic_path
 
 
@@ -75,7 +75,7 @@ def read_hdf5(
         ArtifactError: naming the file and the dataset that is missing, or whose axes or
             number type are not the expected ones.
     """
-    refuse_absent(path)
+    require_file(path)
     try:
         with h5py.File(path) as file:
             arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}

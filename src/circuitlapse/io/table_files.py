@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from circuitlapse.errors import REMAKE, ArtifactError, refuse_absent
+from circuitlapse.errors import REMAKE, ArtifactError, require_file
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.schemas import Schema
 
@@ -87,7 +87,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def _open(path: str | Path) -> pq.ParquetFile:
-    refuse_absent(path)
+    require_file(path)
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from circuitlapse.errors import REMAKE, ArtifactError, TaskError, refuse_absent
+from circuitlapse.errors import REMAKE, ArtifactError, TaskError, require_file
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import read_tokenizer_of
 from circuitlapse.tasks.base import COLUMNS, Task, to_frame
@@ -53,7 +53,7 @@ def read_task(path: str | Path) -> Task:
         ArtifactError: if the file is not there or is no task, or its content does not have the
             hash that was written with it.
     """
-    refuse_absent(path)
+    require_file(path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from circuitlapse.circuits.evaluation import evaluate_circuits
     from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
     from circuitlapse.heads import score_heads
+    from circuitlapse.models.batching import Limits
     from circuitlapse.models.graph import EdgeScores
     from circuitlapse.models.load import load_model
     from circuitlapse.models.prompts import PromptPairs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Circuit": "circuits.selection",
     "EdgeScores": "models.graph",
+    "Limits": "models.batching",
     "PromptPairs": "models.prompts",
     "attribute_edges": "circuits.attribution",
     "evaluate_circuits": "circuits.evaluation",
@@ -33,6 +35,7 @@ _HOME = {
 __all__ = [
     "Circuit",
     "EdgeScores",
+    "Limits",
     "PromptPairs",
     "attribute_edges",
     "evaluate_circuits",

@@ -64,11 +64,11 @@ class ModelAtStep:
 
     def run(self, task: Task) -> PairActivations:
         """Run the model on both prompts of every pair."""
-        return cache_activations(self.model, self._pairs(task), **self._limits)
+        return cache_activations(self.model, self._pairs(task), limits=self._limits)
 
     def end_logits(self, task: Task) -> tuple[Tensor, Tensor]:
         """Return the clean and the corrupted logits at the end of each prompt, and keep no more."""
-        limits, pairs = Limits(**self._limits), self._pairs(task)
+        limits, pairs = self._limits, self._pairs(task)
         return (
             end_logits_of(self.model, pairs, side="clean", limits=limits),
             end_logits_of(self.model, pairs, side="corrupted", limits=limits),
@@ -104,7 +104,7 @@ class ModelAtStep:
             activations=runs,
             metric=task.metric,
             settings=settings,
-            **self._limits,
+            limits=self._limits,
         )
         return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
 
@@ -134,7 +134,7 @@ class ModelAtStep:
             pairs=None if task is None else self._pairs(task),
             text=text,
             clean=None if runs is None else runs.clean,
-            **self._limits,
+            limits=self._limits,
             **options,
         )
         nothing = [
@@ -170,7 +170,7 @@ class ModelAtStep:
             freeze_mlps=options["freeze_mlps"],
             bootstrap=bootstrap,
             seed=task.seed,
-            **self._limits,
+            limits=self._limits,
         )
         frames = (found.effects, found.s2i, found.roles, found.consistency)
         return {
@@ -207,7 +207,7 @@ class ModelAtStep:
             metric=task.metric,
             bootstrap=bootstrap,
             activations=runs,
-            **self._limits,
+            limits=self._limits,
         )
         return TRANSFER.cast(pd.DataFrame(rows).assign(**self.where, **_named(task)))
 
@@ -240,7 +240,7 @@ class ModelAtStep:
             random_sets=random_sets,
             seed=seed,
             bootstrap=bootstrap,
-            **self._limits,
+            limits=self._limits,
         )
         named = {name: self.where[name] for name in ("model", "variant")} | _named(task)
         steps = {"source_step": source.where["step"], "target_step": self.where["step"]}
@@ -251,8 +251,8 @@ class ModelAtStep:
         return n_parameters(self.model)
 
     @property
-    def _limits(self) -> dict[str, Any]:
-        return {name: self.compute[name] for name in ("batch_size", "memory_mb")}
+    def _limits(self) -> Limits:
+        return Limits(self.compute["batch_size"], self.compute["memory_mb"])
 
     def _pairs(self, task: Task) -> PromptPairs:
         return PromptPairs.from_task(task).to(self.compute["device"])

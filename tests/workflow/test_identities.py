@@ -6,6 +6,7 @@ import pytest
 from circuitlapse import Circuit, PromptPairs, attribute_edges, evaluate_circuits, load_model
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.metrics import per_prompt_metric
 
@@ -63,7 +64,7 @@ def test_batch_size_and_the_order_of_prompts_do_not_matter(trained):
         [pairs.wrong[i] for i in mixed],
     )
     for other in (
-        attribute_edges(model, pairs, batch_size=5, **how),
+        attribute_edges(model, pairs, limits=Limits(batch_size=5), **how),
         attribute_edges(model, turned, **how),
     ):
         np.testing.assert_allclose(other.values, expected, rtol=1e-8, atol=1e-12)

@@ -21,7 +21,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
 from circuitlapse.models.activations import clean_logits
-from circuitlapse.models.batching import Limits
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
@@ -81,8 +81,7 @@ def swap_metric(
     *,
     metric: str,
     also: Collection[str] = (),
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> Float[ndarray, " pair"]:
     """Return the metric of `target` with heads of `source` on every clean prompt, in float64.
 
@@ -93,10 +92,8 @@ def swap_metric(
         pairs: the prompts.
         metric: `logit_diff` (logits) or `prob_diff` (probability).
         also: see `swapped`.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
     """
-    limits = Limits(batch_size, memory_mb)
     with swapped(target, source, heads, also=also) as model:
         logits = clean_logits(model, pairs, limits=limits).float()
     return per_prompt_metric(logits, pairs, metric=metric).cpu().double().numpy()
@@ -125,7 +122,7 @@ def swap_sets(
         seed: of the draws, which are the same for all sets of one size.
         bootstrap: for the interval of the difference: prompts are resampled, with and without the
             swap together; the draws of a control are kept.
-        how: metric, batch_size and memory_mb; see `swap_metric`.
+        how: metric and limits; see `swap_metric`.
     """
 
     def measure(heads: Collection[Head]) -> Float[ndarray, " pair"]:

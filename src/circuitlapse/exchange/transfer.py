@@ -17,6 +17,7 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import ArtifactError
 from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.statistics import Bootstrap
@@ -74,8 +75,7 @@ def transfer(
     metric: str,
     bootstrap: Bootstrap,
     activations: PairActivations,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> list[dict[str, Any]]:
     """Run circuits in a model, all at once; one row of measurements for each.
 
@@ -89,16 +89,13 @@ def transfer(
         metric: `logit_diff` or `prob_diff`.
         bootstrap: for the question whether the model does the task.
         activations: of these pairs.
-        batch_size: see `evaluate_circuits`.
-        memory_mb: likewise.
+        limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if a circuit belongs to another graph, or `activations` to other prompts.
     """
-    m_circuits = _run(
-        model, pairs, found, metric=metric, activations=activations,
-        batch_size=batch_size, memory_mb=memory_mb,
-    )  # fmt: skip
+    how = {"metric": metric, "activations": activations, "limits": limits}
+    m_circuits = _run(model, pairs, found, **how)
     m_model, m_corrupted = activations.metrics(pairs, metric=metric)
     able = does_the_task(m_model, m_corrupted, metric=metric, bootstrap=bootstrap)
     shared = {"m_model": m_model.mean(), "m_corrupted": m_corrupted.mean()}

@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
 from circuitlapse.heads.registry import detector_of, options_of, refuse_unknown_options
 from circuitlapse.models.activations import RunActivations
-from circuitlapse.models.batching import Limits
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
 
@@ -29,8 +29,7 @@ def score_heads(
     text: Sequence[Int[Tensor, " _"]] | None = None,
     seed: int = 0,
     clean: RunActivations | None = None,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
     **options: Any,
 ) -> pd.DataFrame:
     """Measure what every attention head does.
@@ -51,9 +50,7 @@ def score_heads(
         text: token ids of documents.
         seed: of everything drawn at random.
         clean: activations of the clean prompts of `pairs`, when they are at hand.
-        batch_size: prompts, sequences or documents per pass; None takes as many as fit in
-            `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts, sequences or documents go through the model at once.
         options: of the detectors, such as `copy_ln="folded"`; each gets those that it takes.
 
     Returns:
@@ -68,7 +65,7 @@ def score_heads(
     """
     detectors = {name: detector_of(name) for name in scores}
     refuse_unknown_options(options)
-    options["limits"] = Limits(batch_size, memory_mb)
+    options["limits"] = limits
     _refuse_other_prompts(pairs, clean)
     subject = Subject(model, seed, pairs, clean, text)
     found: dict[str, HeadScore] = {}

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitlapse.heads.base import HeadScore, Subject, positions_of_names, with_names
-from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES
@@ -16,7 +16,7 @@ SCORES = tuple(f"attn_{role}" for role in NAME_ROLES)
 
 
 @torch.no_grad()
-def attention_to_names(subject: Subject, *, limits: Limits | None = None) -> dict[str, HeadScore]:
+def attention_to_names(subject: Subject, *, limits: Limits = AUTOMATIC) -> dict[str, HeadScore]:
     """Return `attn_io`, `attn_s1` and `attn_s2`: attention from the end to each name.
 
     Means over the clean prompts of attention probabilities, in 0..1; `n` is the number of
@@ -38,7 +38,7 @@ def attention_to_names(subject: Subject, *, limits: Limits | None = None) -> dic
     if subject.clean is not None:
         to_names = attention_from_end(subject.clean.pattern, pairs.end, positions)
     else:
-        to_names = _run(subject, pairs, positions, limits=limits or Limits())
+        to_names = _run(subject, pairs, positions, limits=limits)
     means = to_names.double().mean(0).float().cpu()
     return {name: HeadScore(mean, len(pairs)) for name, mean in zip(SCORES, means, strict=True)}
 

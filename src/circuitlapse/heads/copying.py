@@ -14,7 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
 from circuitlapse.heads.base import HeadScore, Subject, at_positions, positions_of_names, with_names
 from circuitlapse.models.activations import RunActivations
-from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers, start_of_stream
 from circuitlapse.models.load import n_tokens
 from circuitlapse.models.prompts import PromptPairs
@@ -39,7 +39,7 @@ def copying(
     subject: Subject,
     *,
     copy_ln: str = "full",
-    limits: Limits | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return `copy` and `copy_neg`: how often a head's output has the name it reads on top.
 
@@ -72,7 +72,7 @@ def copying(
     if copy_ln not in set(CopyLn):
         raise UnknownNameError(unknown_name("copy_ln", copy_ln, CopyLn))
     model, pairs = subject.model, with_names(subject.pairs)
-    positions, limits = positions_of_names(pairs), limits or Limits()
+    positions = positions_of_names(pairs)
     if subject.clean is not None:
         resid = _from_activations(model, subject.clean, positions)
     else:

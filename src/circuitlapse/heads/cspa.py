@@ -27,7 +27,7 @@ from circuitlapse.heads.cspa_effect import (
 )
 from circuitlapse.heads.single_tokens import FUNCTION_WORDS, single_tokens
 from circuitlapse.models.activations import layer_norm_scale
-from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import LayerTrace, embed_tokens, run_layers
 
 
@@ -164,7 +164,7 @@ def cspa(
     function_tokens: Collection[int] | None = None,
     skip_layers: int | None = None,
     min_kl: float = 1e-6,
-    limits: Limits | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return the copy-suppression score `cspa` of every head, from -inf to 1.
 
@@ -199,7 +199,7 @@ def cspa(
     Raises:
         ValueError: if there is no text, or not enough of it.
     """
-    model, limits = subject.model, limits or Limits()
+    model = subject.model
     texts = long_enough(
         subject.text or (),
         n_mean + n_documents if held_out else max(n_mean, n_documents),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.heads.single_tokens import plain_tokens
-from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers
 
 SCORES = ("induction", "prev_token", "duplicate")
@@ -20,7 +20,7 @@ def repeated_tokens(
     *,
     n_sequences: int = 10,
     length: int = 100,
-    limits: Limits | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return how much each head attends from repeated random tokens to three related places.
 
@@ -53,7 +53,7 @@ def repeated_tokens(
     all S tokens differ, its `mul` measure is (2S-1)/2S of `prev_token` and half of the others.
     """
     _refuse(n_sequences=n_sequences, length=length, context=subject.model.cfg.n_ctx)
-    model, limits = subject.model, limits or Limits()
+    model = subject.model
     tokens = draw_repeated(
         plain_tokens(model), n_sequences=n_sequences, length=length, seed=subject.seed
     ).to(model.cfg.device)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from circuitlapse.heads.base import ScoreStatus, Subject, positions_of_names, with_names
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch_paths
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES, TELLING
 
@@ -46,8 +47,7 @@ def s_inhibition(
     name_movers: Sequence[Head],
     candidates: Sequence[Head] | None = None,
     freeze_mlps: bool = False,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> pd.DataFrame:
     """Return how much less the model prefers the indirect object when a head is misled.
 
@@ -74,8 +74,7 @@ def s_inhibition(
         name_movers: (layer, head) of the heads that are listened to.
         candidates: (layer, head) of the heads to test; None for all before the last name mover.
         freeze_mlps: see `patch_paths`.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if the prompts lack a role, or have fewer than four names in all.
@@ -98,8 +97,7 @@ def s_inhibition(
             sender_positions="end",
             freeze_mlps=freeze_mlps,
             attention=True,
-            batch_size=batch_size,
-            memory_mb=memory_mb,
+            limits=limits,
         )
         frames.append(_changes(patched, pairs, flip))
     return _frame(frames, ScoreStatus.OK)

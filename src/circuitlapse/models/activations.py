@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.models.batching import Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import LayerTrace, at_end, embed_tokens, end_logits, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
@@ -144,18 +144,15 @@ def cache_activations(
     model: TransformerBridge,
     pairs: PromptPairs,
     *,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> PairActivations:
     """Run every pair once clean and once corrupted, and keep what the analyses need.
 
     Args:
         model: from `load_model`.
         pairs: the prompts.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
     """
-    limits = Limits(batch_size, memory_mb)
     return PairActivations(*(_run(model, pairs, side, limits) for side in SIDES))
 
 

@@ -55,6 +55,10 @@ class Limits:
         return max(1, int(budget // bytes_per_prompt))
 
 
+AUTOMATIC = Limits()
+"""As many prompts at once as fit in the default amount of memory."""
+
+
 def _free_on_gpu(device: torch.device | str) -> int:
     """Return the bytes that PyTorch can still hand out: free ones, and those it has set aside."""
     free, _ = torch.cuda.mem_get_info(device)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from circuitlapse import load_model
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.statistics import Bootstrap
@@ -167,7 +168,9 @@ def test_an_unknown_part_is_refused(steps):
 
 def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
     target, source = steps
-    found = swap_metric(target, source, [(0, 0), (2, 1)], random_pairs, batch_size=4, **METRIC)
+    found = swap_metric(
+        target, source, [(0, 0), (2, 1)], random_pairs, limits=Limits(batch_size=4), **METRIC
+    )
     with swapped(target, source, [(0, 0), (2, 1)]) as model:
         logits = model(random_pairs.clean)[torch.arange(9), random_pairs.end]
     expected = per_prompt_metric(logits, random_pairs, **METRIC)

@@ -10,6 +10,7 @@ from circuitlapse.heads import registry
 from circuitlapse.heads.base import HeadScore, ScoreStatus
 from circuitlapse.heads.registry import SCORE_NAMES, detector_of
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.schemas import HEAD_SCORES
 from tests.unit.heads.words import with_words
 
@@ -71,7 +72,9 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
 def test_all_scores_can_be_asked_for_at_once(model, pairs):
     text = list(torch.randint(1, 40, (6, 12), generator=torch.Generator().manual_seed(2)))
     sizes = {"length": 4, "n_mean": 6, "n_documents": 3, "n_positions": 10}
-    table = score_heads(model, scores=SCORE_NAMES, pairs=pairs, text=text, batch_size=4, **sizes)
+    table = score_heads(
+        model, scores=SCORE_NAMES, pairs=pairs, text=text, limits=Limits(batch_size=4), **sizes
+    )
     assert table["score"].unique().tolist() == list(SCORE_NAMES)
     assert len(table) == 6 * len(SCORE_NAMES)
     assert (table["value"].isna() == (table["status"] != "ok")).all()
@@ -100,8 +103,6 @@ def test_an_unknown_score_is_refused_with_the_nearest_and_all_that_are_known(mod
 def test_an_option_that_no_detector_takes_is_refused(model):
     with pytest.raises(UnknownNameError, match=r"'copy_nl'; did you mean 'copy_ln'\?"):
         score_heads(model, scores=["prev_token"], copy_nl="full")
-    with pytest.raises(UnknownNameError, match="unknown option of heads' scores 'limits'"):
-        score_heads(model, scores=["prev_token"], limits=4)
 
 
 def test_activations_of_other_prompts_are_refused(model, pairs):

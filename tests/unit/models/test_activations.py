@@ -34,7 +34,7 @@ def test_logits_and_patterns_are_those_of_the_hugging_face_model(
     random_folder, random_model, random_pairs
 ):
     plain = GPTNeoXForCausalLM.from_pretrained(random_folder, attn_implementation="eager").eval()
-    runs = cache_activations(random_model, random_pairs, batch_size=4)
+    runs = cache_activations(random_model, random_pairs, limits=Limits(batch_size=4))
     with torch.no_grad():
         expected = plain(random_pairs.clean, output_attentions=True)
     rows = torch.arange(len(random_pairs))

@@ -12,7 +12,7 @@ from circuitlapse.circuits.attribution.scoring import exact_scores, interpolated
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations, cache_activations
-from circuitlapse.models.batching import Limits
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
@@ -30,8 +30,7 @@ def attribute_edges(
     ig_steps: int = 30,
     ig_rule: str = "left",
     ablation: str = "corrupted",
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
     activations: PairActivations | None = None,
 ) -> EdgeScores:
     """Score every edge: how much the metric is predicted to fall when it is ablated.
@@ -48,8 +47,7 @@ def attribute_edges(
         ig_steps: points of each integration path (`eap_ig_*` only).
         ig_rule: `left` (as the reference) or `midpoint` (more accurate).
         ablation: `corrupted`, `zero` or `mean`; see `evaluate_circuits`.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
         activations: of these pairs, when they are at hand; otherwise they are computed.
 
     Returns:
@@ -59,15 +57,13 @@ def attribute_edges(
     Raises:
         UnknownNameError: if metric, method, rule or ablation is unknown; the known ones are
             listed.
-        ValueError: if `ig_steps`, `batch_size` or `memory_mb` is below 1, or `activations` are of
-            other prompts.
+        ValueError: if `ig_steps` is below 1, or `activations` are of other prompts.
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), Syed et al. 2023 (arXiv 2310.10348).
     """
     _check(method, ig_rule, ig_steps)
-    limits = Limits(batch_size, memory_mb)
     if activations is None:
-        activations = cache_activations(model, pairs, batch_size=batch_size, memory_mb=memory_mb)
+        activations = cache_activations(model, pairs, limits=limits)
     activations.check(pairs)
     graph = model_graph(model)
     if method == Method.EXACT:
@@ -78,8 +74,7 @@ def attribute_edges(
             metric=metric,
             ablation=ablation,
             activations=activations,
-            batch_size=batch_size,
-            memory_mb=memory_mb,
+            limits=limits,
         )
         values = exact_scores(graph, evaluate, metric=metric)
     else:

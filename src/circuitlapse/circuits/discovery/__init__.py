@@ -13,6 +13,7 @@ from circuitlapse.circuits.discovery.split_half import Halves, score_by_halves
 from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import TASK_METRICS
@@ -27,8 +28,7 @@ def discover_circuit(
     activations: PairActivations,
     metric: str,
     settings: DiscoverySettings,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> Discovery:
     """Score all edges, put them in order and find the smallest faithful circuit.
 
@@ -42,15 +42,13 @@ def discover_circuit(
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.
         settings: how edges are scored and a circuit is chosen.
-        batch_size: see `attribute_edges`.
-        memory_mb: likewise.
+        limits: how many prompts go through the model at once.
 
     Raises:
         UnknownNameError: if `metric` is not one that says how well a task is done.
     """
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
-    limits = {"batch_size": batch_size, "memory_mb": memory_mb}
     search = Search(model, pairs, activations, metric, settings, limits)
     scores, halves = _score(search)
     found = search.smallest(scores)

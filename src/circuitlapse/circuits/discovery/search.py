@@ -17,6 +17,7 @@ from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.circuits.faithfulness import Curve, SearchSettings, does_the_task, find_smallest
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.statistics import Bootstrap
@@ -71,7 +72,7 @@ class Search:
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.
         settings: how edges are scored and a circuit is chosen.
-        limits: `batch_size` and `memory_mb`, see `attribute_edges`.
+        limits: how many prompts go through the model at once.
     """
 
     model: TransformerBridge
@@ -79,7 +80,7 @@ class Search:
     activations: PairActivations
     metric: str
     settings: DiscoverySettings
-    limits: Mapping[str, int | None]
+    limits: Limits
 
     def on(self, rows: Int[ndarray, " row"]) -> Search:
         """Return the same search on the prompts at the given places."""
@@ -136,7 +137,7 @@ class Search:
 
     @property
     def _shared(self) -> dict[str, Any]:
-        return {"metric": self.metric, "activations": self.activations, **self.limits}
+        return {"metric": self.metric, "activations": self.activations, "limits": self.limits}
 
     @cached_property
     def _metrics(self) -> tuple[Float[ndarray, " prompt"], Float[ndarray, " prompt"]]:

@@ -15,7 +15,7 @@ from circuitlapse.circuits.evaluation.sparse import Plan, bytes_per_prompt, make
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations, clean_logits
-from circuitlapse.models.batching import Limits, in_batches, is_out_of_memory
+from circuitlapse.models.batching import AUTOMATIC, Limits, in_batches, is_out_of_memory
 from circuitlapse.models.decoder import embed_tokens
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.metrics import Readout, needs_clean_logits
@@ -38,8 +38,7 @@ def evaluate_circuits(
     metric: str,
     ablation: str = "corrupted",
     activations: PairActivations | None = None,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> Float[ndarray, "circuit pair"]:
     """Return the metric of every circuit on every pair, in float64.
 
@@ -57,17 +56,14 @@ def evaluate_circuits(
         ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over all
             clean prompts and positions).
         activations: of these pairs, when they are at hand; otherwise they are computed.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
 
     Raises:
-        ValueError: if a circuit belongs to another graph, `activations` are of other prompts, or
-            `batch_size` or `memory_mb` is below 1.
+        ValueError: if a circuit belongs to another graph or `activations` are of other prompts.
         UnknownNameError: if the metric or the ablation is unknown.
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
     """
-    limits = Limits(batch_size, memory_mb)
     graph = model_graph(model)
     circuits = [circuits] if isinstance(circuits, Circuit) else circuits
     for circuit in circuits:

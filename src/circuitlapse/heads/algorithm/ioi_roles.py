@@ -26,6 +26,7 @@ from circuitlapse.heads.algorithm.base import (
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
 from circuitlapse.heads.s_inhibition import s_inhibition
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.statistics import Bootstrap
 from circuitlapse.types import Metric
@@ -130,8 +131,7 @@ def trace_ioi(
     seed: int,
     thresholds: Thresholds | None = None,
     freeze_mlps: bool = False,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> IoiAlgorithm:
     """Find which heads do the parts of the IOI algorithm, and how much of it they explain.
 
@@ -162,8 +162,7 @@ def trace_ioi(
         seed: of the names that S-inhibition heads are misled with.
         thresholds: None for those of the paper.
         freeze_mlps: see `patch_paths`.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: None takes most of the free memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if a score of a head is missing, the circuit is of another graph, or the
@@ -178,7 +177,7 @@ def trace_ioi(
         circuit=circuit,
         thresholds=thresholds or Thresholds(),
         seed=seed,
-        options={"freeze_mlps": freeze_mlps, "batch_size": batch_size, "memory_mb": memory_mb},
+        options={"freeze_mlps": freeze_mlps, "limits": limits},
     )
     panels, tested = _trace(case, bootstrap)
     in_circuit = None if circuit is None else circuit.heads.ravel()

@@ -30,7 +30,7 @@ from circuitlapse.heads.path_patching.patch_plan import (
     heads_of,
     make_plan,
 )
-from circuitlapse.models.batching import Limits
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.prompts import PromptPairs
@@ -50,8 +50,7 @@ def patch_paths(
     freeze_mlps: bool = False,
     attention: bool = False,
     metric: str = Metric.LOGIT_DIFF,
-    batch_size: int | None = None,
-    memory_mb: int | None = None,
+    limits: Limits = AUTOMATIC,
 ) -> PatchedPaths:
     """Patch the path from each sender to all receivers together, sender by sender.
 
@@ -72,9 +71,8 @@ def patch_paths(
         attention: also return the attention of the receivers, from the end position. Costs
             8 bytes per sender, prompt, receiver and position at most.
         metric: see `per_prompt_metric`; with the logits of the clean run for `kl_divergence`.
-        batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: also bounds how many senders go through at once; None takes most of the free
-            memory of a GPU, 500 MB on a CPU.
+        limits: how many prompts go through the model at once; its memory also bounds the number
+            of senders side by side.
 
     Raises:
         UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
@@ -90,7 +88,7 @@ def patch_paths(
         attention=attention,
         metric=metric,
     )
-    part = patch_in_batches(model, pairs, plan, Limits(batch_size, memory_mb))
+    part = patch_in_batches(model, pairs, plan, limits)
     row_of = {heads: row for row, heads in enumerate(plan.senders)}
     rows = [row_of[heads_of(sender)] for sender in asked]
     return PatchedPaths(

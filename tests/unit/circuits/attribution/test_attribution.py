@@ -7,6 +7,7 @@ from circuitlapse.circuits.attribution.gradients import GradientSum
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from tests import dense
@@ -36,7 +37,7 @@ def test_scores_are_those_of_the_reference(oracle, method):
 def test_batching_and_the_order_of_prompts_change_nothing(random_model, random_pairs):
     how = {"metric": "prob_diff", "method": "eap_ig_inputs", "ig_steps": 4}
     whole = attribute_edges(random_model, random_pairs, **how)
-    batched = attribute_edges(random_model, random_pairs, batch_size=4, **how)
+    batched = attribute_edges(random_model, random_pairs, limits=Limits(batch_size=4), **how)
     np.testing.assert_allclose(batched.values, whole.values, rtol=1e-4, atol=1e-7)
     turned = attribute_edges(random_model, reverse(random_pairs), **how)
     np.testing.assert_allclose(turned.values, whole.values, rtol=1e-4, atol=1e-7)
@@ -173,7 +174,7 @@ def test_interpolated_activations_follow_the_definition(random_folder, random_pa
         method="eap_ig_activations_pooled" if pooled else "eap_ig_activations",
         ig_steps=m,
         ig_rule=rule,
-        batch_size=9,
+        limits=Limits(batch_size=9),
     )
     np.testing.assert_allclose(ours.values, expected, rtol=1e-3, atol=1e-5)
 
@@ -237,7 +238,7 @@ def test_little_memory_changes_nothing(random_model, random_pairs):
     for method in ("eap_ig_inputs", "eap_ig_activations"):
         how = {"metric": "logit_diff", "method": method, "ig_steps": 5}
         whole = attribute_edges(random_model, random_pairs, **how)
-        tight = attribute_edges(random_model, random_pairs, memory_mb=1, **how)
+        tight = attribute_edges(random_model, random_pairs, limits=Limits(memory_mb=1), **how)
         np.testing.assert_allclose(tight.values, whole.values, rtol=1e-3, atol=1e-6)
 
 

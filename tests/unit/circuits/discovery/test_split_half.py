@@ -10,6 +10,7 @@ from circuitlapse import PromptPairs, attribute_edges
 from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
 from circuitlapse.circuits.discovery.split_half import split_in_halves
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.types import Method
 
 CIRCUITS = {
@@ -35,7 +36,7 @@ def settings(**changes):
 
 def discover(model, pairs, *, runs=None, **changes):
     runs = cache_activations(model, pairs) if runs is None else runs
-    how = {"metric": "logit_diff", "batch_size": 7}
+    how = {"metric": "logit_diff", "limits": Limits(batch_size=7)}
     return discover_circuit(model, pairs, activations=runs, settings=settings(**changes), **how)
 
 

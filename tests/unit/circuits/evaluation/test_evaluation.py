@@ -8,6 +8,7 @@ from circuitlapse.circuits import evaluation
 from circuitlapse.circuits.evaluation import sparse
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from tests import dense
@@ -64,7 +65,7 @@ def test_batching_changes_nothing(random_model, random_pairs):
     circuits = [select_circuit(scores, size) for size in (5, 20, 60)]
     whole = evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
     parts = evaluate_circuits(
-        random_model, random_pairs, circuits, metric="logit_diff", batch_size=2
+        random_model, random_pairs, circuits, metric="logit_diff", limits=Limits(batch_size=2)
     )
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
 
@@ -124,7 +125,11 @@ def test_activations_at_hand_and_little_memory_change_nothing(random_model, rand
     how = {"metric": "prob_diff", "ablation": "mean"}
     whole = evaluate_circuits(random_model, random_pairs, circuits, **how)
     runs = cache_activations(random_model, random_pairs)
-    for extra in ({"activations": runs}, {"memory_mb": 1}, {"activations": runs, "batch_size": 2}):
+    for extra in (
+        {"activations": runs},
+        {"limits": Limits(memory_mb=1)},
+        {"activations": runs, "limits": Limits(batch_size=2)},
+    ):
         again = evaluate_circuits(random_model, random_pairs, circuits, **how, **extra)
         np.testing.assert_allclose(again, whole, rtol=1e-4, atol=1e-6)
 
@@ -149,13 +154,13 @@ def test_circuits_that_leave_no_room_for_prompts_are_evaluated_in_parts(
     whole = evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
     assert planned == [32]
     parts = evaluate_circuits(
-        random_model, random_pairs, circuits, metric="logit_diff", memory_mb=1
+        random_model, random_pairs, circuits, metric="logit_diff", limits=Limits(memory_mb=1)
     )
     assert planned[1:4] == [32, 16, 8]
     np.testing.assert_allclose(parts, whole, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("limits", [{}, {"batch_size": 4}])
+@pytest.mark.parametrize("limits", [{}, {"limits": Limits(batch_size=4)}])
 def test_circuits_of_which_one_prompt_does_not_fit_are_evaluated_in_parts(
     monkeypatch, random_model, random_pairs, planned, limits
 ):
@@ -196,7 +201,7 @@ def test_the_divergence_from_the_clean_model_is_that_of_torch(random_model, rand
     ends = [Circuit.full(graph), Circuit.empty(graph)]
     ours = evaluate_circuits(random_model, random_pairs, ends, metric="kl_divergence")
     runs = cache_activations(random_model, random_pairs)
-    clean, corrupted = (sparse.logits_end.log_softmax(1) for run in (runs.clean, runs.corrupted))
+    clean, corrupted = (run.logits_end.log_softmax(1) for run in (runs.clean, runs.corrupted))
     expected = torch.nn.functional.kl_div(corrupted, clean, log_target=True, reduction="none")
     np.testing.assert_allclose(ours[0], 0, atol=1e-5)
     np.testing.assert_allclose(ours[1], expected.sum(1), rtol=1e-3, atol=1e-5)

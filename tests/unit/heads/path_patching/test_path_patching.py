@@ -8,6 +8,7 @@ from circuitlapse import PromptPairs, load_model
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads.path_patching import HeadPort, patch_paths
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
 from circuitlapse.models.metrics import Readout, per_prompt_metric
 from tests.conftest import save_random
 from tests.dense import run
@@ -218,7 +219,9 @@ def test_rows_are_those_of_the_senders_as_given_whatever_goes_through_together(m
         expected, _ = literal(model, random_pairs, "logits", heads, **options)
         torch.testing.assert_close(row, expected, rtol=1e-6, atol=1e-6)
     one_by_one = [
-        patch_paths(model, random_pairs, receivers="logits", senders=[sender], batch_size=4).patched
+        patch_paths(
+            model, random_pairs, receivers="logits", senders=[sender], limits=Limits(batch_size=4)
+        ).patched
         for sender in senders
     ]
     torch.testing.assert_close(torch.cat(one_by_one), got.patched)
@@ -293,8 +296,12 @@ def test_batches_and_the_order_of_senders_change_nothing(random_model, random_pa
     options = {"receivers": [HeadPort(2, 0, "q"), HeadPort(2, 1, "k")], "metric": metric}
     whole = patch_paths(random_model, random_pairs, **options)
     some = [(1, 1), (0, 0)]
-    small = patch_paths(random_model, random_pairs, senders=some, batch_size=4, **options)
-    tiny = patch_paths(random_model, random_pairs, senders=some, memory_mb=1, **options)
+    small = patch_paths(
+        random_model, random_pairs, senders=some, limits=Limits(batch_size=4), **options
+    )
+    tiny = patch_paths(
+        random_model, random_pairs, senders=some, limits=Limits(memory_mb=1), **options
+    )
     assert small.senders == tuple(some)
     for got in (small, tiny):
         torch.testing.assert_close(got.patched, whole.patched[[3, 0]], rtol=1e-4, atol=1e-5)

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from circuitlapse.config.schedules import TOKENS_PER_STEP, Schedule
 from circuitlapse.types import MIN_PROMPTS, IgRule, Method, Metric, Selection
 
 FILE_NAME: dict[str, Any] = {
@@ -16,6 +15,12 @@ FILE_NAME: dict[str, Any] = {
 SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
 DEFAULT_SEED = 1234
 STEPS: dict[str, Any] = {"strict": False, "min_length": 1}  # YAML has lists, not tuples
+
+TOKENS_PER_STEP = 1024 * 2048
+"""Tokens that a Pythia model sees in one training step."""
+
+Schedule = Literal["all", "linear", "exponential", "exp_plus_detail", "sparse", "quick"]
+"""Named lists of steps; see `circuitlapse.config.schedules`."""
 
 Steps = tuple[Annotated[int, Field(ge=0)], ...]
 

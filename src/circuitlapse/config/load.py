@@ -8,11 +8,11 @@ from typing import Any
 
 from circuitlapse.config.problems import schema_problems
 from circuitlapse.config.rules import rule_problems
-from circuitlapse.config.schedules import SCHEDULES, TOKENS_PER_STEP
+from circuitlapse.config.schedules import SCHEDULES
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import COMMAND_LINE, Source, place, read_sources, with_types
 from circuitlapse.errors import ConfigError
-from circuitlapse.settings import BUILDERS
+from circuitlapse.settings import BUILDERS, TOKENS_PER_STEP
 
 
 def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:

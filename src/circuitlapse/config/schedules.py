@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-Schedule = Literal["all", "linear", "exponential", "exp_plus_detail", "sparse", "quick"]
-
-TOKENS_PER_STEP = 1024 * 2048
-"""Tokens that a Pythia model sees in one training step."""
+from circuitlapse.settings import Schedule
 
 _DOUBLING = tuple(2**power for power in range(10))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-from circuitlapse.config.schedules import Schedule
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings import (
     DEFAULT_SEED,
@@ -21,6 +20,7 @@ from circuitlapse.settings import (
     Figures,
     Heads,
     Model,
+    Schedule,
     Section,
     Stability,
     Steps,

@@ -1,4 +1,4 @@
-"""Run one model on all tasks: activations of both prompts, and how well it does each task."""
+"""Run one model on all tasks: how well it does each, and both runs' activations where asked for."""
 
 import pandas as pd
 
@@ -11,20 +11,23 @@ from circuitlapse.io.task_files import read_tasks_for
 from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.statistics import Bootstrap
 
-params = snakemake.params
+given, params, output = snakemake.input, snakemake.params, snakemake.output
 with job_logging(snakemake.log[0]) as log:
-    folder = snakemake.input.model
-    tasks = read_tasks_for(folder, snakemake.input.tasks)
-    model, published = ModelAtStep.load(folder, params.where, params.compute), published_as(folder)
-    inputs, settings = {"weights": weights_hash(folder)}, dict(params.items())
-    rows, hashes = [], {}
-    files = list(zip(tasks, snakemake.output.activations, strict=True))
-    for task, target in progress(files, "tasks", log=log):
-        runs = model.run(task)
-        hashes[f"task_{task.name}"] = task.content_hash
-        origin = provenance(inputs | {"task": task.content_hash}, settings | {"seed": task.seed})
-        write_activations(target, runs, origin | published, dtype=params.stored_dtype)
-        rows.append(model.behaviour(task, *runs.end_logits, Bootstrap(**params.bootstrap)))
+    tasks = read_tasks_for(given.model, given.tasks)
+    model = ModelAtStep.load(given.model, params.where, params.compute)
+    settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
+    inputs, published = {"weights": weights_hash(given.model)}, published_as(given.model)
+    files = output.get("activations") or [None] * len(tasks)
+    rows = []
+    for task, file in progress(list(zip(tasks, files, strict=True)), "tasks", log=log):
+        if file:
+            runs = model.run(task)
+            made_from, how = inputs | {"task": task.content_hash}, settings | {"seed": task.seed}
+            origin = provenance(made_from, how) | published
+            write_activations(file, runs, origin, dtype=params.stored_dtype)
+        logits = runs.end_logits if file else model.end_logits(task)
+        rows.append(model.behaviour(task, *logits, bootstrap))
         log.info("%s: %s = %.4g", task.name, task.metric, rows[-1]["value"])
-    table, origin = BEHAVIOUR.cast(pd.DataFrame(rows)), provenance(inputs | hashes, settings)
-    write_table(snakemake.output.behaviour, table, provenance=origin | published)
+    inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
+    table, origin = BEHAVIOUR.cast(pd.DataFrame(rows)), provenance(inputs, settings)
+    write_table(output.behaviour, table, provenance=origin | published)

@@ -89,9 +89,9 @@ def test_a_model_without_circuits_gets_the_same_behaviour_and_no_other_file(
 ):
     cache()
     run_script(
-        "measure_behaviour",
+        "cache_activations",
         inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
-        output=[tmp_path / "alone/b.parquet"],
+        output={"behaviour": tmp_path / "alone/b.parquet"},
         params=SHARED,
     )
     assert [path.name for path in (tmp_path / "alone").iterdir()] == ["b.parquet"]

@@ -29,8 +29,8 @@ class Paths:
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"
-        # an empty file: there is place on the disk to fetch this step of a published model
-        self.place = f"{results}/places/{{model}}/step{{step}}"
+        # an empty file: disk space for this checkpoint of a published model is free
+        self.reserved = f"{results}/reserved/{{model}}/step{{step}}"
         # prompt pairs, shared by every model with this tokenizer
         self.task = f"{results}/tasks/{{suite}}/{{task}}.parquet"
         # one file per job and task

@@ -116,7 +116,7 @@ def test_the_target_models_leaves_nothing_to_fetch(workflow):
     online = {"fetch_step", "take_tokenizer", "fetch_text"}
     assert online == rules_that_use("downloads")
     assert {rule: first[rule] for rule in online} == {rule: every[rule] for rule in online}
-    assert set(first) == online | {"models", "make_place"}
+    assert set(first) == online | {"models", "reserve_disk"}
 
 
 def test_every_profile_limits_downloads_and_whatever_runs_locally_gpus():
@@ -145,7 +145,7 @@ def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow)
     """With one at a time, the second waits for the circuits of the first; else for nothing."""
     target = "results-pythia-quick/models/pythia-70m/step64"
     alone = workflow.jobs(target, config="config/pythia-quick.yaml")
-    assert alone == {"make_place": 1, "fetch_step": 1}
+    assert alone == {"reserve_disk": 1, "fetch_step": 1}
     one = ("--config", "checkpoints={at_once: 1}")
     planned = workflow.jobs(target, *one, config="config/pythia-quick.yaml")
     assert planned["fetch_step"] == 2

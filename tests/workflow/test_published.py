@@ -222,7 +222,7 @@ def test_a_step_more_leaves_the_models_that_are_done_alone(run):
 
 
 def test_more_models_on_the_disk_at_once_need_no_model_again(run):
-    assert set(planned(run, checkpoints={"at_once": 2})) <= {"make_place"}
+    assert set(planned(run, checkpoints={"at_once": 2})) <= {"reserve_disk"}
 
 
 def test_other_prompts_need_every_model_again_but_only_one_at_a_time(run):
@@ -230,7 +230,7 @@ def test_other_prompts_need_every_model_again_but_only_one_at_a_time(run):
     tasks = [{"name": name, "n_prompts": N_PROMPTS + 1} for name in TASKS]
     found = planned(run, tasks=tasks)
     assert [found[rule] for rule in COMPUTED] == [3, 3, 3, 3]
-    assert found["make_place"] == 2
+    assert found["reserve_disk"] == 2
 
 
 def test_models_in_folders_need_no_hub(run, tmp_path, monkeypatch):

@@ -117,10 +117,10 @@ def made_of(model, step):
 
 
 def before_fetching(wildcards):
-    """Return what has to be done with before one more checkpoint has place on the disk."""
+    """Return everything made of the checkpoint that has to go before this one is fetched."""
     every = [(model.name, step) for model in CONFIG.models for step in model.steps]
-    place = every.index((wildcards.model, int(wildcards.step)))
-    earlier = place - CONFIG.checkpoints.at_once
+    position = every.index((wildcards.model, int(wildcards.step)))
+    earlier = position - CONFIG.checkpoints.at_once
     return made_of(*every[earlier]) if earlier >= 0 else []
 
 

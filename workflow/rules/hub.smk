@@ -1,4 +1,4 @@
-"""Published models: their training steps are fetched, not trained."""
+"""Published models: checkpoints are downloaded, not trained."""
 
 
 def fetched(path):
@@ -7,23 +7,23 @@ def fetched(path):
 
 
 localrules:
-    make_place,
+    reserve_disk,
 
 
-# fetch_step does not ask for what this asks for: then a schedule with one step more would have
-# everything after that step fetched, and analysed, again
-rule make_place:
+# The prerequisites belong to this rule, not to fetch_step: otherwise one more step in a schedule
+# would make Snakemake fetch and analyse every later step again.
+rule reserve_disk:
     input:
         before_fetching,
     output:
-        touch(PATHS.place),
+        touch(PATHS.reserved),
     message:
-        "There is place for {wildcards.model} at step {wildcards.step}"
+        "Reserve disk space for {wildcards.model} at step {wildcards.step}"
 
 
 rule fetch_step:
     input:
-        ancient(PATHS.place),
+        ancient(PATHS.reserved),
     output:
         fetched(PATHS.model),
     log:

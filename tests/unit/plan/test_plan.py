@@ -85,15 +85,17 @@ def rules_that_run_models(root: Path) -> set[str]:
 def asked_memory(root: Path) -> dict[str, tuple[int, int]]:
     """Return, of each of them, the MB that it asks for beside models, and how many it loads."""
     found = {}
-    for file in root.glob("workflow/rules/*.smk"):
-        for rule in file.read_text().split("\nrule ")[1:]:
+    texts = [file.read_text() for file in root.glob("workflow/rules/*.smk")]
+    for text in texts:
+        for rule in text.split("\nrule ")[1:]:
             if "gpu=GPUS" in rule:
                 name, mb, models = re.findall(
                     r"(?s)^(\w+):.*memory_with_models\((\d+) \+ FORWARD_MB(?:, at_once=(\d))?\)",
                     rule,
                 )[0]
                 found[name] = int(mb), int(models or 1)
-    return found
+    copies = re.findall(r"\nuse rule (\w+) as (\w+) with", "\n".join(texts))
+    return found | {name: found[original] for original, name in copies}
 
 
 def test_the_memory_of_a_job_is_what_the_workflow_asks_for(root):

@@ -4,8 +4,8 @@ from circuitlapse.jobs import job_logging
 from circuitlapse.io.corpus_files import read_tokenizer
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.task_files import write_task
+from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.custom import build_custom_task
-from circuitlapse.tasks.registry import build_task
 
 params = snakemake.params
 shared = {"n_prompts": params.n_prompts, "seed": params.seed, "prepend_bos": params.prepend_bos}

@@ -33,7 +33,7 @@ from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.statistics import Bootstrap
-from circuitlapse.tasks.base import Task
+from circuitlapse.tasks.encode import Task
 from circuitlapse.types import UNITS, HeadSet
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import MIN_PROMPTS, IgRule, Method, Metric, Selection
 
 FILE_NAME: dict[str, Any] = {
@@ -383,20 +384,17 @@ class Swaps(Section):
     )
 
 
-BUILDERS = {
-    "ioi": Metric.LOGIT_DIFF,
-    "gendered_pronoun": Metric.LOGIT_DIFF,
-    "greater_than": Metric.PROB_DIFF,
-    "sva": Metric.PROB_DIFF,
-}
-"""The tasks that come with Circuitlapse, and the metric that each is scored with."""
-
-DRAWN_AT_RANDOM = ("ioi", "greater_than", "sva")
-"""Builders whose prompts are drawn from too many for "all there are" to be of use."""
-
 TaskMetric = Literal[Metric.LOGIT_DIFF, Metric.PROB_DIFF]
-Builder = Literal["ioi", "gendered_pronoun", "greater_than", "sva"]
-Corruption = Literal["s2_to_io", "s2_to_random"]
+if TYPE_CHECKING:  # a type checker cannot see what the registry holds
+    Builder = str
+    Corruption = str
+else:
+    Builder = Literal[*BUILDERS]
+    Corruption = Literal[*BUILDERS["ioi"].options["corruption"]]
+
+_FINITE = ", ".join(name for name, builder in BUILDERS.items() if builder.finite)
+TASK_OPTIONS = tuple(dict.fromkeys(name for one in BUILDERS.values() for name in one.options))
+"""Keys of a task that belong to some builder only."""
 
 
 class Task(Section):
@@ -428,7 +426,7 @@ class Task(Section):
         otherwise="fixed by the builder; required with a file",
     )
     n_prompts: int | None = key(
-        "Number of prompt pairs; null takes all there are, for gendered_pronoun and for a file; "
+        f"Number of prompt pairs; null takes all there are, for {_FINITE} and for a file; "
         "the prompts of the other tasks are drawn at random.",
         reruns="prompts",
         ge=MIN_PROMPTS,
@@ -457,7 +455,8 @@ class Task(Section):
     @property
     def options(self) -> dict[str, str]:
         """Keyword arguments that only this task's builder understands."""
-        return {"corruption": self.corruption} if self.corruption else {}
+        given = {name: getattr(self, name) for name in TASK_OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 class Train(Section):

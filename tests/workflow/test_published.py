@@ -61,7 +61,7 @@ def prompts(tokenizer: Path) -> list:
     """Return the prompts of the configuration."""
     from circuitlapse import PromptPairs
     from circuitlapse.io.corpus_files import read_tokenizer
-    from circuitlapse.tasks.registry import build_task
+    from circuitlapse.tasks.builtin import build_task
 
     known, shared = read_tokenizer(tokenizer), {"n_prompts": N_PROMPTS, "seed": 1234}
     return [

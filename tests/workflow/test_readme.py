@@ -10,7 +10,7 @@ import yaml
 
 from circuitlapse.config import load_config
 from circuitlapse.pocket.corpus import make_suite_tokenizer
-from circuitlapse.tasks.registry import build_task
+from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError
 from circuitlapse.paths import FIGURES, Paths
+from circuitlapse.tasks.registry import BUILDERS
 
 
 def checked_config():

@@ -111,7 +111,7 @@ rule aggregate_components:
         runtime=minutes(10),
     params:
         models=MODELS,
-        built={"ioi": IOI, "greater_than": GREATER_THAN},
+        built={builder: CONFIG.built_by(builder) for builder in BUILDERS},
     message:
         "Collect the scores of all heads"
     script:
@@ -257,10 +257,7 @@ rule aggregate_reproduction:
         runtime=minutes(10),
     params:
         named=pythia_sizes(),
-        tasks={
-            builder: CONFIG.built_by(builder)
-            for builder in ("ioi", "gendered_pronoun", "greater_than", "sva")
-        },
+        tasks={builder: CONFIG.built_by(builder) for builder in BUILDERS},
         length=CONFIG.heads.length,
         corruption=CONFIG.task(IOI).corruption if IOI else None,
         copy_ln=CONFIG.heads.copy_ln,

@@ -3,7 +3,6 @@
 from circuitlapse.config.load import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.settings import (
-    BUILDERS,
     Activations,
     Bootstrap,
     Circuits,
@@ -16,7 +15,6 @@ from circuitlapse.settings import (
 )
 
 __all__ = [
-    "BUILDERS",
     "Activations",
     "Bootstrap",
     "Circuits",

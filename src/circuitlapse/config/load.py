@@ -12,7 +12,8 @@ from circuitlapse.config.schedules import SCHEDULES
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import COMMAND_LINE, Source, place, read_sources, with_types
 from circuitlapse.errors import ConfigError
-from circuitlapse.settings import BUILDERS, TOKENS_PER_STEP
+from circuitlapse.settings import TOKENS_PER_STEP
+from circuitlapse.tasks.registry import BUILDERS
 
 
 def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:
@@ -73,9 +74,9 @@ def _filled_in_task(task: dict[str, Any], seed: int) -> dict[str, Any]:
     given = {name: value for name, value in task.items() if value is not None}
     if "file" in given:
         return {"n_prompts": None, "seed": seed, **given}
-    builder = given.get("builder", given["name"])
-    fixed = {"builder": builder, "metric": BUILDERS[builder]}
-    if builder == "ioi":
-        fixed["corruption"] = "s2_to_io"
+    name = given.get("builder", given["name"])
+    builder = BUILDERS[name]
+    options = {option: values[0] for option, values in builder.options.items()}
+    fixed = {"builder": name, "metric": builder.metric, **options}
     n_prompts = task.get("n_prompts", 100)  # null is a value of its own
     return {"seed": seed, **fixed, **given, "n_prompts": n_prompts}

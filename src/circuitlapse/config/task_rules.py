@@ -9,8 +9,9 @@ from typing import Any
 from circuitlapse.config.keys import KeyPath
 from circuitlapse.config.problems import Problem, missing, nearest, shown
 from circuitlapse.errors import TaskError
-from circuitlapse.settings import BUILDERS, DRAWN_AT_RANDOM
+from circuitlapse.settings import TASK_OPTIONS
 from circuitlapse.tasks.prompt_file import check_file
+from circuitlapse.tasks.registry import BUILDERS
 
 
 def task_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
@@ -24,9 +25,11 @@ def task_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
     else:
         builder = task.get("builder") or task["name"]
         yield from _builder_problems(where, task, builder)
-    corruption = task.get("corruption")
-    if isinstance(corruption, str) and builder in {None, *BUILDERS} - {"ioi"}:
-        yield Problem((*where, "corruption"), f"{shown(corruption)} is only for the builder ioi.")
+    for option in TASK_OPTIONS:
+        owners = [name for name, one in BUILDERS.items() if option in one.options]
+        if isinstance(task.get(option), str) and builder in {None, *BUILDERS} - {*owners}:
+            wrong = f"{shown(task[option])} is only for the builder {' or '.join(owners)}."
+            yield Problem((*where, option), wrong)
 
 
 def _file_problems(where: KeyPath, task: dict[str, Any]) -> Iterator[Problem]:
@@ -53,16 +56,17 @@ def _contents_problem(file: Path) -> str:
 
 
 def _builder_problems(where: KeyPath, task: dict[str, Any], builder: Any) -> Iterator[Problem]:
-    if builder not in BUILDERS:
+    known = BUILDERS.get(builder) if isinstance(builder, str) else None
+    if known is None:
         if isinstance(builder, str):
             yield _unknown_builder(where, builder)
         return
     if isinstance(task.get("metric"), str):
         yield Problem(
             (*where, "metric"),
-            f"is only for a task with a file; the builder {builder} fixes it: {BUILDERS[builder]}.",
+            f"is only for a task with a file; the builder {builder} fixes it: {known.metric}.",
         )
-    if builder in DRAWN_AT_RANDOM and task.get("n_prompts", 0) is None:
+    if not known.finite and task.get("n_prompts", 0) is None:
         yield Problem(
             (*where, "n_prompts"),
             f"= null takes all prompts there are, but the builder {builder} draws them at random; "

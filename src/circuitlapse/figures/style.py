@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
+from circuitlapse.tasks.registry import BUILDERS
 
 FONT = "DejaVu Sans"
 """The type of all figures. It comes with matplotlib: the same on every machine."""
@@ -189,12 +190,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 GREY = "#666666"
 
 TOKENS = "Training data (tokens)"
-TASK_TITLES = {
-    "ioi": "Indirect object identification (IOI)",
-    "gendered_pronoun": "Gendered pronoun (GP)",
-    "greater_than": "Greater-than (GT)",
-    "sva": "Subject-verb agreement (SVA)",
-}
 INTERVAL_BAR = "_interval"
 """Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
 METRIC_TITLES = {"logit_diff": "Logit difference", "prob_diff": "Probability difference"}
@@ -254,7 +249,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 def task_title(task: str) -> str:
     """Return the task's name in words; an unknown one keeps the user's spelling."""
-    return TASK_TITLES.get(task, task.replace("_", " "))
+    return BUILDERS[task].title if task in BUILDERS else task.replace("_", " ")
 
 
 def task_short(task: str) -> str:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from circuitlapse.errors import REMAKE, ArtifactError, TaskError, require_file
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import read_tokenizer_of
-from circuitlapse.tasks.base import COLUMNS, Task, to_frame
 from circuitlapse.tasks.checks import refuse_other_tokens
+from circuitlapse.tasks.encode import COLUMNS, Task, to_frame
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 

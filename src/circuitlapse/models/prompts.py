@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from circuitlapse.tasks.base import Task
+    from circuitlapse.tasks.encode import Task
 
 
 @dataclass(frozen=True, eq=False)

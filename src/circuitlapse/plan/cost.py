@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings import Model, Task
+from circuitlapse.tasks.registry import BUILDERS
 
 POCKET_VOCABULARY = 500
 """About the number of tokens of the pocket suite."""
@@ -85,15 +86,8 @@ def shape_of(model: Model) -> Shape:
     return PYTHIA[size]
 
 
-PROMPT_TOKENS: Mapping[str | None, int] = {
-    "ioi": 20,
-    "gendered_pronoun": 10,
-    "greater_than": 12,
-    "sva": 11,
-    None: 16,
-}
-"""Tokens of a prompt with its padding, by builder; None is a file of the user's."""
-
+FILE_PROMPT_TOKENS = 16
+"""Tokens of a prompt with its padding, in a file of the user's."""
 ALL_THERE_ARE = 100
 """Prompts of a task that takes all of them."""
 SIZES_TRIED = 25
@@ -106,8 +100,6 @@ FLIPS = 5
 """Flips of the S-inhibition test."""
 RECEIVERS = 3
 """Name movers, about."""
-SETS: Mapping[str | None, int] = {"ioi": 5, "greater_than": 2}
-"""Sets of heads that are swapped, by builder; one in all other tasks."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +137,8 @@ class Prompts:
 
 def prompts_of(task: Task) -> Prompts:
     """Return the prompts of a task of the configuration."""
-    return Prompts(task.n_prompts or ALL_THERE_ARE, PROMPT_TOKENS[task.builder])
+    tokens = BUILDERS[task.builder].prompt_tokens if task.builder else FILE_PROMPT_TOKENS
+    return Prompts(task.n_prompts or ALL_THERE_ARE, tokens)
 
 
 def forward(shape: Shape, prompts: Prompts) -> Work:
@@ -208,9 +201,14 @@ def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int) -> Work:
 def swapping(shape: Shape, tasks: Sequence[Task], random_sets: int) -> Work:
     """Return the work of swapping every set of heads between one pair of steps, and its control."""
     return _sum(
-        forward(shape, prompts_of(task)) * (1.0 + SETS.get(task.builder, 1) * (1.0 + random_sets))
+        forward(shape, prompts_of(task)) * (1.0 + _head_sets(task) * (1.0 + random_sets))
         for task in tasks
     )
+
+
+def _head_sets(task: Task) -> int:
+    """Return how many sets of heads are swapped: those of the circuit, and the builder's own."""
+    return 1 + (len(BUILDERS[task.builder].head_sets) if task.builder else 0)
 
 
 def _sum(parts: Iterable[Work]) -> Work:

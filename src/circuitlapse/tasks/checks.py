@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from circuitlapse.errors import ModelError, TaskError
-from circuitlapse.tasks.base import Pair, Task
+from circuitlapse.tasks.base import Pair
+from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.prompt_file import prompt_problem
 from circuitlapse.tasks.vocabulary import Vocabulary
 

@@ -9,9 +9,9 @@ from random import Random
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
-from circuitlapse.tasks.base import Draft, Pair, Task
+from circuitlapse.tasks.base import Draft, Pair
 from circuitlapse.tasks.checks import problems, warn_of_doubts
-from circuitlapse.tasks.encode import encode
+from circuitlapse.tasks.encode import Task, encode
 from circuitlapse.tasks.prompt_file import (
     Row,
     answers_of,

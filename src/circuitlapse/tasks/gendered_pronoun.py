@@ -7,8 +7,7 @@ from itertools import product
 from random import Random
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.encode import fill
+from circuitlapse.tasks.base import Builder, Draft, Pair, fill
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import FEMALE_NAMES, GP_DESCRIPTIONS, GP_FRAME, MALE_NAMES
 from circuitlapse.types import Metric
@@ -82,4 +81,10 @@ def _prompt(name: str, description: str) -> tuple[str, dict[str, tuple[int, int]
     return text, {"name": spans["name"]}
 
 
-BUILDER = Builder(make_pairs, Metric.LOGIT_DIFF)
+BUILDER = Builder(
+    make_pairs,
+    title="Gendered pronoun (GP)",
+    metric=Metric.LOGIT_DIFF,
+    prompt_tokens=10,
+    finite=True,
+)

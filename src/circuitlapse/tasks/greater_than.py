@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.encode import fill
+from circuitlapse.tasks.base import Builder, Draft, Pair, fill
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import EVENTS, GT_FRAME
-from circuitlapse.types import Metric
+from circuitlapse.types import HeadSet, Metric
 
 CENTURIES = range(11, 18)
 SUFFIXES = tuple(f"{suffix:02d}" for suffix in range(100))
@@ -109,4 +108,10 @@ def _fill(noun: str, century: int, suffix: str) -> tuple[str, dict[str, tuple[in
     return fill(GT_FRAME, {"noun": noun, "century": str(century), "yy": suffix})
 
 
-BUILDER = Builder(make_pairs, Metric.PROB_DIFF)
+BUILDER = Builder(
+    make_pairs,
+    title="Greater-than (GT)",
+    metric=Metric.PROB_DIFF,
+    prompt_tokens=12,
+    head_sets=(HeadSet.INDUCTION_SUCCESSOR,),
+)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from random import Random
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.encode import fill, gaps
+from circuitlapse.tasks.base import Builder, Draft, Pair, fill, gaps
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import FEMALE_NAMES, IOI_FRAMES, IOI_OBJECTS, IOI_PLACES, MALE_NAMES
-from circuitlapse.types import NAME_ROLES, Metric
+from circuitlapse.types import NAME_ROLES, HeadSet, Metric
 
 NAMES = (*FEMALE_NAMES, *MALE_NAMES)
 CORRUPTIONS = ("s2_to_io", "s2_to_random")
@@ -90,4 +89,16 @@ def _draw(
     )
 
 
-BUILDER = Builder(make_pairs, Metric.LOGIT_DIFF, {"corruption": CORRUPTIONS})
+BUILDER = Builder(
+    make_pairs,
+    title="Indirect object identification (IOI)",
+    metric=Metric.LOGIT_DIFF,
+    prompt_tokens=20,
+    options={"corruption": CORRUPTIONS},
+    head_sets=(
+        HeadSet.NAME_MOVERS,
+        HeadSet.NAME_MOVERS_CS,
+        HeadSet.S2I,
+        HeadSet.INDUCTION_DUPLICATE,
+    ),
+)

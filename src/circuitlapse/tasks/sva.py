@@ -13,8 +13,7 @@ from itertools import chain, product, zip_longest
 from random import Random
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Builder, Draft, Pair
-from circuitlapse.tasks.encode import fill, gaps
+from circuitlapse.tasks.base import Builder, Draft, Pair, fill, gaps
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import (
     ANIMATE_NOUNS,
@@ -195,4 +194,9 @@ def _dropped(
     return words | verbs | templates
 
 
-BUILDER = Builder(make_pairs, Metric.PROB_DIFF)
+BUILDER = Builder(
+    make_pairs,
+    title="Subject-verb agreement (SVA)",
+    metric=Metric.PROB_DIFF,
+    prompt_tokens=11,
+)

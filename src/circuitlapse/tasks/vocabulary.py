@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from functools import cached_property
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from circuitlapse.errors import TaskError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 BOS_TOKENS = ("<|endoftext|>", "<bos>", "<s>", "[BOS]")
 """Tokens that begin a text, in the order in which they are looked up."""

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from circuitlapse.config import BUILDERS, load_config
+from circuitlapse.config import load_config
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.tasks.registry import BUILDERS as TASK_BUILDERS
+from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import Metric
 
 
@@ -122,10 +122,6 @@ def test_a_name_that_is_not_there_gets_the_nearest(load):
 def test_the_configuration_cannot_be_changed(load):
     with pytest.raises(ValueError, match="frozen"):
         load().seed = 4
-
-
-def test_the_builders_and_their_metrics_are_those_of_the_tasks():
-    assert {name: builder.metric for name, builder in TASK_BUILDERS.items()} == BUILDERS
 
 
 def test_the_pocket_suite_loads(root):

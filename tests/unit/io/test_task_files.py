@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.io.task_files import read_task, write_task
-from circuitlapse.tasks.base import Draft, Pair, Task
-from circuitlapse.tasks.encode import encode
+from circuitlapse.tasks.base import Draft, Pair
+from circuitlapse.tasks.encode import Task, encode
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 

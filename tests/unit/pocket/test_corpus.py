@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from circuitlapse.pocket.corpus import encode_lines, make_sentences
-from circuitlapse.tasks.registry import build_task
+from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.sva import TEMPLATES as AGREEMENT
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import (

@@ -24,7 +24,7 @@ from circuitlapse.schemas import (
     HEADS,
     IOI_SCHEMAS,
 )
-from circuitlapse.tasks.base import Task, to_frame
+from circuitlapse.tasks.encode import Task, to_frame
 from circuitlapse.types import Metric
 from tests.planted_ioi import N_HEADS, N_LAYERS, planted_ioi_pairs, save_planted_ioi
 from tests.records import record_of

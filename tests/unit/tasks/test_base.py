@@ -1,59 +1,19 @@
-from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
-
-import pytest
-from tokenizers import Tokenizer
-
-from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Task
-from circuitlapse.tasks.registry import build_task
-from circuitlapse.types import Metric
+from circuitlapse.tasks.base import fill, gaps
 
 
-@pytest.fixture(scope="module")
-def task(small: Tokenizer) -> Task:
-    return build_task("mine", small, builder="sva", n_prompts=20, seed=1)
+def test_a_filled_gap_lies_where_its_span_says() -> None:
+    text, spans = fill("The {noun} near the {place}.", {"noun": "cat", "place": "sea"})
+    assert text == "The cat near the sea."
+    assert {gap: text[slice(*span)] for gap, span in spans.items()} == {
+        "noun": "cat",
+        "place": "sea",
+    }
 
 
-def test_the_hash_is_the_same_for_equal_content_in_another_column_order(task: Task) -> None:
-    columns = sorted(task.frame.columns, reverse=True)
-    assert replace(task, frame=task.frame[columns].copy()).content_hash == task.content_hash
+def test_a_gap_that_occurs_twice_has_its_first_span() -> None:
+    text, spans = fill("{year} to {year}", {"year": "17"})
+    assert (text, spans) == ("17 to 17", {"year": (0, 2)})
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "yours"},
-        {"metric": Metric.LOGIT_DIFF},
-        {"builder": "custom"},
-        {"prepend_bos": True},
-        {"seed": 2},
-        {"options": {"corruption": "s2_to_io"}},
-        {"tokenizer_hash": "0"},
-        {"dropped": {}},
-    ],
-)
-def test_the_hash_changes_with_every_part_of_the_header(task: Task, change: dict[str, Any]) -> None:
-    assert replace(task, **change).content_hash != task.content_hash
-
-
-def test_the_hash_changes_with_any_cell(task: Task) -> None:
-    hashes = {task.content_hash}
-    for column in task.frame:
-        frame = task.frame.copy()
-        frame[column] = [*frame[column][1:], frame[column][0]]
-        hashes.add(replace(task, frame=frame).content_hash)
-    same = {column for column in task.frame if task.frame[column].map(str).nunique() == 1}
-    assert len(hashes) == 1 + len(task.frame.columns) - len(same)
-    assert not same & {"clean", "clean_tokens", "corrupted_tokens", "correct", "wrong", "end"}
-
-
-def test_the_hash_changes_with_the_order_of_the_rows(task: Task) -> None:
-    assert replace(task, frame=task.frame[::-1]).content_hash != task.content_hash
-
-
-def test_a_table_without_a_column_is_no_task(task: Task) -> None:
-    with pytest.raises(TaskError, match="the table has no column end"):
-        replace(task, frame=task.frame.drop(columns="end"))
+def test_gaps_are_listed_with_their_kinds() -> None:
+    assert gaps("The {subject:animate} of {x}") == {"subject": "animate", "x": ""}

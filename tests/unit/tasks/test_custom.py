@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError
-from circuitlapse.tasks.base import Task
 from circuitlapse.tasks.custom import build_custom_task
+from circuitlapse.tasks.encode import Task
 
 HEADER = "clean,corrupted,correct,wrong,template"
 GOOD = [

@@ -8,9 +8,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Task
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.greater_than import centuries_by_suffix
-from circuitlapse.tasks.registry import build_task
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 CENTURIES = " 11 12 13 14 15 16 17"

@@ -7,9 +7,9 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Task
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.ioi import TEMPLATES
-from circuitlapse.tasks.registry import build_task
 
 LENGTHS = dict(zip("1234567", (15, 19, 18, 20, 15, 14, 17), strict=True))
 """Tokens of each frame in the Pythia tokenizer, without a begin-of-text token."""

@@ -1,46 +1,21 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from tokenizers import Tokenizer
 
-from circuitlapse.errors import TaskError, UnknownNameError
-from circuitlapse.tasks.base import Builder, Draft, Pair, Task
-from circuitlapse.tasks.registry import BUILDERS, build_task
-from circuitlapse.types import Metric
-
-
-def build(tokenizer: Tokenizer, builder: str, *, seed: int = 0, bos: bool = False) -> Task:
-    return build_task("mine", tokenizer, builder=builder, n_prompts=40, seed=seed, prepend_bos=bos)
-
-
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_the_same_seed_gives_the_same_task_and_another_seed_another(
-    pythia: Tokenizer, builder: str
-) -> None:
-    first, again, other = (build(pythia, builder, seed=seed) for seed in (0, 0, 1))
-    assert first.content_hash == again.content_hash
-    assert first.frame["clean"].tolist() != other.frame["clean"].tolist()
-
-
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_bos_is_pythias_end_of_text_and_shifts_positions(pythia: Tokenizer, builder: str) -> None:
-    without, with_bos = (build(pythia, builder, bos=bos).frame for bos in (False, True))
-    bos = pythia.token_to_id("<|endoftext|>")
-    for old, new in zip(without["clean_tokens"], with_bos["clean_tokens"], strict=True):
-        assert new == (bos, *old)
-    for column in ["end", *without.columns[without.columns.str.startswith("pos_")]]:
-        assert (with_bos[column] - without[column]).dropna().eq(1).all()
-
-
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_every_builder_serves_a_word_level_tokenizer(small: Tokenizer, builder: str) -> None:
-    task = build(small, builder)
-    unknown = small.token_to_id("[UNK]")
-    for column in ("clean_tokens", "corrupted_tokens", "correct", "wrong"):
-        assert all(unknown not in ids for ids in task.frame[column])
+from circuitlapse import settings
+from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.schemas import HEADS, ROLES
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.registry import BUILDERS
+from circuitlapse.types import HeadSet, Metric
+from tests.unit.tables.test_circuits import make_record
 
 
 def test_logit_difference_is_for_one_answer_and_probability_difference_for_many() -> None:
@@ -52,32 +27,51 @@ def test_logit_difference_is_for_one_answer_and_probability_difference_for_many(
     }
 
 
-def test_unknown_names_print_the_known_ones(small: Tokenizer) -> None:
-    shared = {"n_prompts": 4, "seed": 0}
-    with pytest.raises(UnknownNameError, match=r"unknown builder 'iio'; did you mean 'ioi'\?"):
-        build_task("mine", small, builder="iio", **shared)
-    with pytest.raises(UnknownNameError, match=r"unknown option of ioi 'corupt'.*corruption"):
-        build_task("mine", small, builder="ioi", options={"corupt": "x"}, **shared)
-    with pytest.raises(UnknownNameError, match=r"unknown corruption 's2_to_i'.*s2_to_random"):
-        build_task("mine", small, builder="ioi", options={"corruption": "s2_to_i"}, **shared)
+def test_each_builder_is_a_value_of_the_key_builder() -> None:
+    kinds = get_args(settings.Task.model_fields["builder"].annotation)
+    assert [name for kind in kinds for name in get_args(kind)] == list(BUILDERS)
 
 
-def test_an_error_of_a_builder_names_the_task(small: Tokenizer) -> None:
-    with pytest.raises(TaskError, match=r"^task mine: "):
-        build_task("mine", small, builder="gendered_pronoun", n_prompts=1, seed=0)
+def test_each_option_of_a_builder_is_a_key_of_a_task_with_the_same_values() -> None:
+    for builder in BUILDERS.values():
+        for option, values in builder.options.items():
+            kinds = get_args(settings.Task.model_fields[option].annotation)
+            assert tuple(value for kind in kinds for value in get_args(kind)) == values
 
 
-def test_making_prompts_does_not_load_torch() -> None:
-    modules = "circuitlapse.tasks.registry, circuitlapse.tasks.custom, circuitlapse.io.task_files"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+def test_the_readme_has_a_row_for_each_task_in_the_order_of_the_registry(root: Path) -> None:
+    table = (root / "README.md").read_text().partition("| task | clean prompt")[2]
+    rows = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], flags=re.MULTILINE)
+    assert rows == list(BUILDERS)
 
 
-def test_a_builder_that_breaks_a_rule_is_found_out(
-    small: Tokenizer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_titles_end_in_an_abbreviation_that_the_caption_of_transfer_spells_out(
+    root: Path, builder: str
 ) -> None:
-    pair = Pair("So Mary", "So John", (" Mary",), (" John",))
-    defective = Builder(lambda *_, **__: Draft((pair, pair), {}), Metric.LOGIT_DIFF)
-    monkeypatch.setitem(BUILDERS, "defective", defective)  # type: ignore[arg-type]
-    with pytest.raises(TaskError, match=r"task mine: defective made .* ends in its own answer"):
-        build(small, "defective")
+    short = re.search(r" \((\w+)\)$", BUILDERS[builder].title)
+    assert short is not None
+    caption = (root / "workflow/report/transfer_tasks.rst").read_text()
+    assert f'if task == "{builder}" %}} {short[1]} is ' in caption
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_the_typical_length_is_that_of_the_longest_of_100_prompts_in_pythias_tokens(
+    pythia: Tokenizer, builder: str
+) -> None:
+    task = build_task("mine", pythia, builder=builder, n_prompts=100, seed=0)
+    assert task.frame["clean_tokens"].map(len).max() == BUILDERS[builder].prompt_tokens
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_the_sets_of_heads_of_a_task_are_those_that_steps_exchange(builder: str) -> None:
+    nothing = {"roles": ROLES.empty(), "scores": HEADS.empty()}
+    found = head_sets(make_record(task=builder), builder=builder, **nothing)
+    assert tuple(found) == (HeadSet.CIRCUIT, *BUILDERS[builder].head_sets)
+
+
+def test_reading_the_registry_loads_no_numerical_library() -> None:
+    heavy = "{'torch', 'numpy', 'pandas', 'tokenizers'}"
+    code = f"import sys, circuitlapse.tasks.registry; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

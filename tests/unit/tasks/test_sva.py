@@ -7,8 +7,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.base import Task
-from circuitlapse.tasks.registry import build_task
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.sva import TEMPLATES, deal
 
 SINGULAR_VERBS = (" is", " has", " likes", " knows", " goes")

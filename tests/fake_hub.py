@@ -1,4 +1,4 @@
-"""A hub on this machine that speaks the part of Hugging Face's protocol that is used here."""
+"""A hub on this machine, with the part of Hugging Face's protocol that we use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +23,7 @@ LFS_SUFFIXES = (".safetensors", ".bin")
 
 @dataclass(frozen=True)
 class Request:
-    """What the hub was asked, and how many bytes of a file it sent."""
+    """A request to the hub, and how many bytes of a file it sent."""
 
     method: str
     path: str
@@ -34,15 +34,15 @@ class Request:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next GET of a path like this; then it is over.
+    """What goes wrong with the next GET of a matching path, once.
 
     Attributes:
         path: with wildcards; large files lie below `/storage/`.
         status: answer with this status and these headers.
-        stop_at: send so many bytes of the answer, then close the connection.
+        stop_at: close the connection after so many bytes.
         reset: close it with a TCP reset.
-        hang: do not close it, say nothing more.
-        other: send these bytes in place of the file.
+        hang: keep it open, but send nothing more.
+        other: send these bytes instead of the file.
     """
 
     path: str
@@ -55,7 +55,16 @@ class Fault:
 
 
 class FakeHub:
-    """Serves repos from memory on 127.0.0.1; large files come from another host, as on the hub."""
+    """Serves repositories from memory on 127.0.0.1; large files come from another host, as usual.
+
+    Attributes:
+        repos: files by repository, revision and name.
+        faults: what goes wrong with the next requests.
+        requests: the requests so far.
+        token: the token that gated repositories ask for.
+        gated: whether repositories are gated.
+        omitted: keys to leave out of the list of files.
+    """
 
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
@@ -63,6 +72,7 @@ class FakeHub:
         self.requests: list[Request] = []
         self.token: str | None = None
         self.gated = False
+        self.omitted: set[str] = set()
         self.hanging = threading.Event()
         self._closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -87,11 +97,11 @@ class FakeHub:
         return hashlib.sha1(f"{repo}@{revision}".encode()).hexdigest()
 
     def asked(self, path: str) -> list[Request]:
-        """Return the requests for paths like this one, which may have wildcards."""
+        """Return the requests for matching paths; `path` may have wildcards."""
         return [request for request in self.requests if fnmatch(request.path, path)]
 
     def hang(self) -> None:
-        """Say nothing until the hub is closed."""
+        """Send nothing until the hub is closed."""
         self.hanging.set()
         self._closed.wait()
 
@@ -111,6 +121,10 @@ def sibling(name: str, content: bytes) -> dict[str, Any]:
         sha256 = hashlib.sha256(content).hexdigest()
         entry["lfs"] = {"sha256": sha256, "oid": sha256, "size": len(content), "pointerSize": 130}
     return entry
+
+
+def without(entry: Mapping[str, Any], keys: Collection[str]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in keys}
 
 
 def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
@@ -184,8 +198,12 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 files = self._find(repo, revision or "main")
                 if files is None:
                     return
-                siblings = [sibling(name, content) for name, content in files.items()]
-                answer = {"id": repo, "sha": self.commit, "siblings": siblings}
+                siblings = [
+                    without(sibling(name, content), hub.omitted) for name, content in files.items()
+                ]
+                answer = without(
+                    {"id": repo, "sha": self.commit, "siblings": siblings}, hub.omitted
+                )
             self._send(path, json.dumps(answer).encode(), 200, {"Content-Type": "application/json"})
 
         def _file(
@@ -264,7 +282,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.close_connection = True
 
         def _wait_until_received(self) -> None:
-            """Wait for the other side to have everything; a reset drops what is on its way."""
+            """Wait until the client has all bytes; a reset drops those on their way."""
             while any(fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4))):
                 time.sleep(0.01)
 

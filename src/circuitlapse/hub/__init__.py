@@ -1,16 +1,16 @@
-"""Checkpoints of published models: from a hub, from its cache, or from a folder.
+"""Checkpoints of published models: from a hub, from its cache, or from a local folder.
 
-The environment variables of `huggingface_hub` hold here too: `HF_ENDPOINT`, `HF_HOME`,
-`HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_TOKEN`.
+The environment variables of `huggingface_hub` apply: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_CACHE`,
+`HF_HUB_OFFLINE`, `HF_TOKEN`.
 """
 
 from __future__ import annotations
 
 from circuitlapse.hub.fetch import copy_tokenizer, fetch_snapshot, fetch_tokenizer, link_snapshot
-from circuitlapse.hub.retry import Patience
+from circuitlapse.hub.retry import RetryPolicy
 
 __all__ = [
-    "Patience",
+    "RetryPolicy",
     "copy_tokenizer",
     "fetch_snapshot",
     "fetch_tokenizer",

@@ -3,75 +3,77 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.layout import TOKENIZER, Source, assemble, refuse_missing
+from circuitlapse.hub.layout import TOKENIZER, Source, fill_folder, require_files
 from circuitlapse.hub.remote import HubSource
-from circuitlapse.hub.retry import Patience, described
-from circuitlapse.hub.symlinks import LinkedSource
+from circuitlapse.hub.retry import RetryPolicy, describe
+from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import BLANK_LINES
 from circuitlapse.io.provenance import PROVENANCE, provenance, write_provenance
 
 
 def fetch_snapshot(
-    repo: str, revision: str, folder: str | Path, *, patience: Patience | None = None
+    repo: str, revision: str, folder: str | Path, *, retry: RetryPolicy | None = None
 ) -> None:
-    """Fetch one revision of a hub model: configuration, tokenizer and weights, nothing else.
+    """Fetch the configuration, tokenizer and weights of one revision of a model on the hub.
 
-    Weights that the hub has as `pytorch_model.bin` are converted to safetensors, without running
-    code from the file. Every file must have the hash that the hub announces. What is in the hub
-    cache already is linked, not fetched; with `HF_HUB_OFFLINE=1` nothing else is used. The folder
-    is whole or absent, and its `provenance.json` names the commit.
+    - Weights in `pytorch_model.bin` are converted to safetensors; no code in the file is run.
+    - Every file must have the hash that the hub lists for it.
+    - Files in the hub cache are linked, not downloaded; with `HF_HUB_OFFLINE=1`, only the cache
+      is used.
+    - The folder is complete or absent. Its `provenance.json` names the commit.
 
     Args:
         repo: such as `EleutherAI/pythia-70m`.
         revision: branch, tag or commit, such as `step1000`.
-        folder: where the model goes; an older one is replaced.
-        patience: how long to go on when the hub does not answer or the connection is lost.
+        folder: where the model goes; an existing one is replaced.
+        retry: when to retry failed requests.
 
     Raises:
-        HubError: if there is no such model or revision, access is refused, the hub cannot be
-            reached, a file is not what the hub announced, or one is missing.
+        HubError: if the model or revision does not exist, access is denied, the hub cannot be
+            reached, a file has another hash than listed, or one is missing.
     """
-    _make(_published(repo, revision, patience), folder)
+    _make(_published(repo, revision, retry), folder)
 
 
 def link_snapshot(source: str | Path, folder: str | Path) -> None:
-    """Make `folder` a model of links to the files of `source`, a snapshot that is there already.
+    """Fill `folder` with links to the files of `source`, a local snapshot.
 
     Weights in `pytorch_model.bin` are converted, into `folder`; `source` is only read.
 
     Raises:
-        HubError: if `source` is no folder, or lacks a file.
+        HubError: if `source` is not a folder, or lacks a file.
     """
-    _make(LinkedSource.of_folder(source), folder)
+    _make(LocalSource.of_folder(source), folder)
 
 
 def fetch_tokenizer(
-    repo: str, revision: str, path: str | Path, *, patience: Patience | None = None
+    repo: str, revision: str, path: str | Path, *, retry: RetryPolicy | None = None
 ) -> None:
-    """Fetch `tokenizer.json` of one revision alone; see `fetch_snapshot`."""
-    _take_tokenizer(_published(repo, revision, patience), path)
+    """Fetch only `tokenizer.json` of one revision; see `fetch_snapshot`."""
+    _take_tokenizer(_published(repo, revision, retry), path)
 
 
 def copy_tokenizer(source: str | Path, path: str | Path) -> None:
-    """Copy `tokenizer.json` of a snapshot that is there already; see `link_snapshot`."""
-    _take_tokenizer(LinkedSource.of_folder(source), path)
+    """Copy `tokenizer.json` of a local snapshot; see `link_snapshot`."""
+    _take_tokenizer(LocalSource.of_folder(source), path)
 
 
-def _published(repo: str, revision: str, patience: Patience | None) -> Source:
+def _published(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
     if is_offline_mode():
-        return LinkedSource.of_cache(repo, revision)
-    return HubSource.at(repo, revision, patience or Patience())
+        return LocalSource.of_cache(repo, revision)
+    return HubSource.at(repo, revision, retry or RetryPolicy())
 
 
 def _take_tokenizer(source: Source, path: str | Path) -> None:
-    refuse_missing(source, {TOKENIZER: TOKENIZER in source.names})
+    require_files(source, [TOKENIZER])
     with atomic_path(path) as scratch:
         source.put(TOKENIZER, scratch)
         if scratch.is_symlink():
@@ -83,41 +85,45 @@ def _take_tokenizer(source: Source, path: str | Path) -> None:
 def _make(source: Source, folder: str | Path) -> None:
     with atomic_path(folder) as scratch:
         scratch.mkdir()
-        assemble(source, scratch)
+        fill_folder(source, scratch)
         write_provenance(scratch / PROVENANCE, provenance({}, source.origin))
 
 
 def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:
     """Return the first documents of a dataset that are long enough, without blank lines.
 
-    Only as much is downloaded as is read, so nothing of it is in a cache, and a dataset of the hub
-    cannot be read with `HF_HUB_OFFLINE=1`. `HF_ENDPOINT`, `HF_HOME` and tokens are those of the
-    `datasets` library; no code of the dataset is run.
+    The dataset is streamed and nothing is cached, so a dataset on the hub cannot be read with
+    `HF_HUB_OFFLINE=1`. The `datasets` library reads `HF_ENDPOINT`, `HF_HOME` and the token. No
+    code of the dataset is run.
 
     Args:
         dataset: its name on the hub, or a folder of files; the split is `train`.
-        n_documents: so many at most.
-        min_letters: shorter ones are passed over.
+        n_documents: maximum number of documents.
+        min_letters: minimum length of a document, in characters.
 
     Raises:
-        HubError: if it cannot be read, has no column `text`, or no document is long enough. Its
-            message has no token, and no address with credentials or a signature.
+        HubError: if the dataset cannot be read, has no column `text`, or has no document that is
+            long enough. The message never contains a token, credentials or a signature.
     """
-    from datasets import load_dataset
-
     try:
-        rows = load_dataset(dataset, split="train", streaming=True)
-        texts = (BLANK_LINES.sub("\n", str(row["text"])).strip() for row in rows)
-        found = list(islice((text for text in texts if len(text) >= min_letters), n_documents))
+        long_enough = (text for text in _stream_texts(dataset) if len(text) >= min_letters)
+        found = list(islice(long_enough, n_documents))
     except KeyError as error:
+        raise HubError(f"dataset {dataset}: expected a column text, found no {error}") from None
+    except Exception as error:  # the library raises errors of many other libraries
         raise HubError(
-            f"dataset {dataset}: has no column {error}; expected a column text"
-        ) from None
-    except Exception as error:  # the library raises whatever its many parts raise
-        raise HubError(
-            f"dataset {dataset}: cannot be read ({described(error)}); without a network, name a "
-            "text file in heads.text, or run the target `models` first where there is one"
+            f"dataset {dataset}: cannot be read ({describe(error)}); without a network, set "
+            "heads.text to a text file, or run the target `models` first on a machine with one"
         ) from None
     if not found:
-        raise HubError(f"dataset {dataset}: no document has {min_letters} letters or more")
+        raise HubError(
+            f"dataset {dataset}: found no document with {min_letters} characters or more"
+        )
     return found
+
+
+def _stream_texts(dataset: str) -> Iterator[str]:
+    from datasets import load_dataset
+
+    for row in load_dataset(dataset, split="train", streaming=True):
+        yield BLANK_LINES.sub("\n", str(row["text"])).strip()

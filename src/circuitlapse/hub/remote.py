@@ -1,7 +1,14 @@
-"""Fetch files of one revision from a hub.
+"""Download files of one revision from a hub.
 
-The requests go through the session of `huggingface_hub`, but not through its downloader, which
-(in version 2.4) drops what it has when a connection is reset or the hub is busy half-way.
+The requests use the session of `huggingface_hub`, with its endpoint, token and headers, but not
+its downloader. In version 2.4, `hf_hub_download` over HTTP
+
+- checks the size of a file, but not its hash;
+- fails, and deletes what it has, when the connection is reset or the hub answers 500 to 504;
+- waits as long as the hub asks, even for hours;
+- shows signed addresses in its errors.
+
+`HfApi.model_info` retries nothing.
 """
 
 from __future__ import annotations
@@ -21,25 +28,25 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
 from circuitlapse.hub.retry import (
-    LOST,
-    Patience,
-    clear_answers,
-    clear_refusals,
-    described,
+    CONNECTION_ERRORS,
+    RetryPolicy,
+    describe,
     host,
-    missing_revision,
+    readable_errors,
+    readable_parse_errors,
+    unknown_revision,
 )
 from circuitlapse.hub.symlinks import FileHash, link
 
 LOG = logging.getLogger(__name__)
 PARTIAL_CONTENT = 206
 ENOUGH_BYTES = 2**20
-"""A connection that was lost after so many new bytes does not count as a failed attempt."""
+"""An attempt that received so many new bytes before the connection was lost has not failed."""
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file as the hub announces it: its size in bytes, and its hash."""
+    """A file as the hub lists it: its size in bytes, and its hash."""
 
     size: int
     hash: FileHash
@@ -47,25 +54,25 @@ class HubFile:
 
 @dataclass(frozen=True)
 class HubSource:
-    """One commit of a hub model."""
+    """One commit of a model on the hub."""
 
     repo: str
     revision: str
     commit: str
     files: Mapping[str, HubFile]
-    patience: Patience
+    retry: RetryPolicy
 
     @classmethod
-    def at(cls, repo: str, revision: str, patience: Patience) -> HubSource:
-        """Ask the hub what a revision holds; HubError if it has none of that name."""
-        with clear_refusals(repo, revision), clear_answers(repo, revision):
+    def at(cls, repo: str, revision: str, retry: RetryPolicy) -> HubSource:
+        """List the files of a revision; HubError if there is no such revision."""
+        with readable_errors(repo, revision), readable_parse_errors(repo, revision):
             try:
-                commit, siblings = patience.retrying(repo)(_listing, repo, revision)
+                commit, siblings = retry.retrying(repo)(_list_files, repo, revision)
             except RevisionNotFoundError:
-                known = patience.retrying(repo)(_revisions, repo)
-                raise missing_revision(repo, revision, known) from None
-            files = {sibling.rfilename: _announced(sibling) for sibling in siblings}
-        return cls(repo, revision, commit, files, patience)
+                known = retry.retrying(repo)(_list_revisions, repo)
+                raise unknown_revision(repo, revision, known) from None
+            files = {sibling.rfilename: _hub_file(sibling) for sibling in siblings}
+        return cls(repo, revision, commit, files, retry)
 
     @property
     def label(self) -> str:
@@ -74,12 +81,12 @@ class HubSource:
 
     @property
     def remedy(self) -> str:
-        """What to do when a file is missing."""
-        return f"{host()} does not list it for commit {self.commit}; take another revision"
+        """Advice when a file is missing."""
+        return f"{host()} does not list it for commit {self.commit}; use another revision"
 
     @property
     def names(self) -> Collection[str]:
-        """The files that the hub has."""
+        """The files of the commit."""
         return self.files.keys()
 
     @property
@@ -88,24 +95,24 @@ class HubSource:
         return {"repo": self.repo, "revision": self.revision, "commit": self.commit}
 
     def put(self, name: str, target: Path) -> None:
-        """Link to the file in the hub cache, or fetch it."""
+        """Link to the file in the hub cache, or download it to `target`."""
         file = self.files[name]
         cached = try_to_load_from_cache(self.repo, name, revision=self.commit)
         if isinstance(cached, str):
             link(Path(cached), target, file.hash)
             LOG.info("%s: linked to the hub cache", name)
             return
-        _refuse_full_disk(target.parent, file.size, name)
-        with clear_refusals(self.repo, self.revision):
+        _require_disk_space(target.parent, file.size, name)
+        with readable_errors(self.repo, self.revision):
             url = hf_hub_url(self.repo, name, revision=self.commit)
-            _fetch(url, target, file.size, self.patience)
-        label = f"{name} of {self.label}, as {host()} sent it"
-        remedy = "nothing was kept; run this again, and if it stays so, the hub's file is broken"
+            _download(url, target, file.size, self.retry)
+        label = f"{name} of {self.label}, downloaded from {host()}"
+        remedy = "the download was deleted; run this again (if it fails again, the hub is wrong)"
         file.hash.check(target, label=label, remedy=remedy)
-        LOG.info("%s: %d bytes fetched, %s checked", name, file.size, file.hash.kind)
+        LOG.info("%s: %d bytes downloaded, %s checked", name, file.size, file.hash.kind)
 
 
-def _listing(repo: str, revision: str) -> tuple[str, list[RepoSibling]]:
+def _list_files(repo: str, revision: str) -> tuple[str, list[RepoSibling]]:
     timeout = float(constants.HF_HUB_ETAG_TIMEOUT)
     info = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=timeout)
     if info.sha is None or info.siblings is None:
@@ -113,43 +120,41 @@ def _listing(repo: str, revision: str) -> tuple[str, list[RepoSibling]]:
     return info.sha, info.siblings
 
 
-def _revisions(repo: str) -> list[str]:
+def _list_revisions(repo: str) -> list[str]:
     refs = HfApi().list_repo_refs(repo)
     return [ref.name for ref in (*refs.branches, *refs.tags)]
 
 
-def _announced(sibling: RepoSibling) -> HubFile:
-    announced = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    if sibling.size is None or announced is None:
+def _hub_file(sibling: RepoSibling) -> HubFile:
+    digest = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
+    if sibling.size is None or digest is None:
         raise ValueError("no size, or no hash")
-    return HubFile(sibling.size, FileHash(announced))
+    return HubFile(sibling.size, FileHash(digest))
 
 
-def _refuse_full_disk(folder: Path, n_bytes: int, name: str) -> None:
+def _require_disk_space(folder: Path, n_bytes: int, name: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
-        raise HubError(
-            f"{folder}: no room for {name}; it needs {n_bytes:,} bytes, and {free:,} are free"
-        )
+        raise HubError(f"{folder}: {name} needs {n_bytes:,} bytes of disk space, found {free:,}")
 
 
-def _fetch(url: str, path: Path, size: int, patience: Patience) -> None:
-    """Make `path` what the hub sends; a lost connection is taken up where it broke."""
+def _download(url: str, path: Path, size: int, retry: RetryPolicy) -> None:
+    """Download `url` to `path`; a lost connection is resumed where it broke."""
     path.touch()
     with byte_progress(size, path.name, log=LOG) as bar:
-        retrying = patience.retrying(path.name)
+        retrying = retry.retrying(path.name)
         while not retrying(_stream, url, path, size, bar):
             pass
 
 
 def _stream(url: str, path: Path, size: int, bar: Any) -> bool:
-    """Append to `path` what it lacks; return whether the hub says that this was all."""
+    """Append the missing bytes to `path`; return whether the hub sent all of them."""
     done = path.stat().st_size
     if done >= size:
         return True
-    # compressed answers could not be taken up half-way
-    asked = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
-    headers, timeout = build_hf_headers(headers=asked), float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+    # a compressed answer could not be resumed in the middle
+    wanted = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={done}-"} if done else {})
+    headers, timeout = build_hf_headers(headers=wanted), float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
     try:
         with get_session().stream("GET", url, headers=headers, timeout=timeout) as response:
             hf_raise_for_status(response)
@@ -158,10 +163,10 @@ def _stream(url: str, path: Path, size: int, bar: Any) -> bool:
                 bar.n = out.tell()
                 for chunk in response.iter_bytes():
                     bar.update(out.write(chunk))
-    except LOST as error:
+    except CONNECTION_ERRORS as error:
         now = path.stat().st_size
         if now - done < ENOUGH_BYTES:
             raise
-        LOG.info("%s: %s; going on at byte %d of %d", path.name, described(error), now, size)
+        LOG.info("%s: %s; resuming at byte %d of %d", path.name, describe(error), now, size)
         return False
     return True

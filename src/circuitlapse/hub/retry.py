@@ -1,4 +1,4 @@
-"""When to ask a hub again, and when to give up."""
+"""When to retry a request to the hub, and clear messages for requests that fail."""
 
 from __future__ import annotations
 
@@ -32,121 +32,25 @@ from tenacity import (
 
 from circuitlapse.errors import HubError
 
-TOKEN = "give a token that may read it (HF_TOKEN, or `hf auth login`)"
+LOG = logging.getLogger(__name__)
+TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+CONNECTION_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
+"""Errors of a connection that may work the next time."""
+LONGEST_RETRY_AFTER_S = 900.0
+"""A request fails at once if the hub asks to wait longer than this."""
+TOKEN_ADVICE = "set a token with access (HF_TOKEN, or `hf auth login`)"
 N_NEAREST = 3
 
 
-def host() -> str:
-    """Return the host of the hub in use; never the credentials in its address."""
-    address = urlsplit(constants.ENDPOINT)
-    return f"{address.hostname}:{address.port}" if address.port else str(address.hostname)
-
-
-def redacted(text: str) -> str:
-    """Return `text` without the token in use and without credentials or queries in addresses.
-
-    The query of a signed address lets anyone read what is there.
-    """
-    text = re.sub(r"://[^/\s@]*@", "://", text)
-    text = re.sub(r"(://[^\s?]*)\?[^\s'\")>]*", r"\1", text)
-    token = get_token()
-    return text.replace(token, "***") if token else text
-
-
-def described(error: Exception) -> str:
-    """Return in few words what went wrong; no address, which may be signed."""
-    if isinstance(error, HfHubHTTPError):
-        answer = error.response
-        after = answer.headers.get("Retry-After")
-        told = f", to be asked again after {redacted(after)}" if after else ""
-        return f"HTTP {answer.status_code} {answer.reason_phrase}".strip() + told
-    text = redacted(str(error).partition("\n")[0])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-@contextmanager
-def clear_refusals(repo: str, revision: str) -> Iterator[None]:
-    """Turn what the hub client raises into a HubError with one message and no traceback."""
-    try:
-        yield
-    except HFValidationError:
-        raise bad_name(repo) from None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise HubError(f"{repo} at {revision}: {_why(error, repo)}") from None
-
-
-@contextmanager
-def clear_answers(repo: str, revision: str) -> Iterator[None]:
-    """Turn what reading an answer raises that is no JSON, or not a hub's, into a HubError."""
-    try:
-        yield
-    except HFValidationError:
-        raise
-    except (ValueError, LookupError, TypeError) as error:
-        raise HubError(
-            f"{repo} at {revision}: {host()} does not answer like a hub ({type(error).__name__}); "
-            "check HF_ENDPOINT, and whether a proxy asks for a login"
-        ) from None
-
-
-def _why(error: Exception, repo: str) -> str:
-    if isinstance(error, GatedRepoError):
-        return f"gated on {host()}; accept its terms there, and {TOKEN}"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"{host()} has no model {repo}, or it is private; check the name, or {TOKEN}"
-    if isinstance(error, HfHubHTTPError):
-        if error.response.status_code in (401, 403):
-            return f"{host()} refuses access ({described(error)}); {TOKEN}"
-        return f"cannot be fetched from {host()} ({described(error)})"
-    return (
-        f"{host()} cannot be reached ({described(error)}); with HF_HUB_OFFLINE=1 only the hub "
-        "cache is used"
-    )
-
-
-def bad_name(repo: str) -> HubError:
-    """Return the error for a name that no hub model can have."""
-    return HubError(f"{repo!r} is no name of a hub model; expected OWNER/NAME")
-
-
-def missing_revision(repo: str, revision: str, known: Collection[str]) -> HubError:
-    """Return the error for a revision that the hub does not have; `known` are those it has."""
-    return HubError(f"{repo}: no revision {revision!r} on {host()}; {nearest_of(revision, known)}")
-
-
-def nearest_of(wanted: str, known: Collection[str]) -> str:
-    """Return "nearest are ...": by training step if `wanted` has one, else by spelling."""
-    step = _step(wanted)
-    steps = [name for name in known if _step(name) is not None]
-    if step is not None and steps:
-        near = sorted(steps, key=lambda name: (abs((_step(name) or 0) - step), _step(name)))
-    else:
-        near = difflib.get_close_matches(wanted, known, n=N_NEAREST, cutoff=0.0)
-    return f"nearest are {', '.join(near[:N_NEAREST])}" if near else "there are none"
-
-
-def _step(name: str) -> int | None:
-    found = re.fullmatch(r"step-?(\d+)", name)
-    return int(found[1]) if found else None
-
-
-LOG = logging.getLogger(__name__)
-PASSING_STATUS = (408, 429, 500, 502, 503, 504)
-LOST = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
-"""Errors of a connection that may work the next time."""
-LONGEST_TOLD_WAIT_S = 900.0
-"""A hub that asks for more is not waited for."""
-
-
 @dataclass(frozen=True)
-class Patience:
-    """How long to go on.
+class RetryPolicy:
+    """How often to retry a request, and how long to wait in between.
 
     Attributes:
-        attempts: how often to ask, as long as nothing new comes.
-        first_wait_s: seconds before the second attempt; each later wait is twice as long, and
-            up to `first_wait_s` more at random. When the hub says how long to wait, that counts.
-        longest_wait_s: longest of these waits, in seconds.
+        attempts: number of attempts in a row that may fail.
+        first_wait_s: seconds before the second attempt. Each later wait is twice as long, plus
+            up to `first_wait_s` at random. If the hub says how long to wait, that is used instead.
+        longest_wait_s: upper limit on these waits, in seconds, before the random part.
     """
 
     attempts: int = 8
@@ -154,27 +58,32 @@ class Patience:
     longest_wait_s: float = 60.0
 
     def retrying(self, what: str) -> Retrying:
-        """Return what calls a function again after an error that may pass, and logs that."""
-        # many jobs that were refused together must not come back together
+        """Return a caller of functions that retries transient errors and logs each retry."""
+        # the random part keeps jobs that failed together from retrying together
         backoff = wait_exponential(self.first_wait_s, self.longest_wait_s) + wait_random(
             0, self.first_wait_s
         )
 
         def wait(state: RetryCallState) -> float:
-            told = told_wait_s(_error_of(state))
-            return backoff(state) if told is None else told
+            seconds = retry_after_s(_error_of(state))
+            return backoff(state) if seconds is None else seconds
 
-        def say(state: RetryCallState) -> None:
-            pause = state.next_action.sleep if state.next_action else 0.0
-            attempt = f"attempt {state.attempt_number} of {self.attempts}"
-            why = described(_error_of(state))
-            LOG.info("%s: %s in %s; again in %.1f s", what, why, attempt, pause)
+        def log_retry(state: RetryCallState) -> None:
+            seconds = state.next_action.sleep if state.next_action else 0.0
+            attempt = f"attempt {state.attempt_number} of {self.attempts} failed"
+            LOG.info(
+                "%s: %s (%s); retrying in %.1f s",
+                what,
+                attempt,
+                describe(_error_of(state)),
+                seconds,
+            )
 
         return Retrying(
-            retry=retry_if_exception(may_pass),
+            retry=retry_if_exception(is_transient),
             wait=wait,
             stop=stop_after_attempt(self.attempts),
-            before_sleep=say,
+            before_sleep=log_retry,
             reraise=True,
         )
 
@@ -185,16 +94,19 @@ def _error_of(state: RetryCallState) -> Exception:
     return error
 
 
-def may_pass(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Return whether the same request may work later."""
     if isinstance(error, HfHubHTTPError):
-        told = told_wait_s(error) or 0.0
-        return error.response.status_code in PASSING_STATUS and told <= LONGEST_TOLD_WAIT_S
-    return isinstance(error, LOST)
+        seconds = retry_after_s(error) or 0.0
+        return error.response.status_code in TRANSIENT_STATUS and seconds <= LONGEST_RETRY_AFTER_S
+    return isinstance(error, CONNECTION_ERRORS)
 
 
-def told_wait_s(error: Exception) -> float | None:
-    """Return the seconds that a hub asks to wait (RFC 9110, Retry-After; RateLimit), if any."""
+def retry_after_s(error: Exception) -> float | None:
+    """Return the seconds that the hub asks to wait, if it does.
+
+    It can send `Retry-After`, in seconds or as a date (RFC 9110), or a `RateLimit` header.
+    """
     if not isinstance(error, HfHubHTTPError):
         return None
     headers = error.response.headers
@@ -209,3 +121,97 @@ def told_wait_s(error: Exception) -> float | None:
     except ValueError:
         return None
     return max(0.0, (when.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
+
+
+@contextmanager
+def readable_errors(repo: str, revision: str) -> Iterator[None]:
+    """Turn the errors of a request to the hub into a HubError with a one-line message."""
+    try:
+        yield
+    except HFValidationError:
+        raise invalid_repo(repo) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise HubError(f"{repo} at {revision}: {_reason(error, repo)}") from None
+
+
+@contextmanager
+def readable_parse_errors(repo: str, revision: str) -> Iterator[None]:
+    """Turn the errors of parsing an answer that does not come from a hub into a HubError."""
+    try:
+        yield
+    except HFValidationError:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise HubError(
+            f"{repo} at {revision}: the answer of {host()} is not that of a hub "
+            f"({type(error).__name__}); check HF_ENDPOINT, and whether a proxy asks for a login"
+        ) from None
+
+
+def _reason(error: Exception, repo: str) -> str:
+    if isinstance(error, GatedRepoError):
+        return f"gated on {host()}; accept its terms there, and {TOKEN_ADVICE}"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{host()} has no public model {repo}; check the name, or {TOKEN_ADVICE}"
+    if isinstance(error, HfHubHTTPError):
+        if error.response.status_code in (401, 403):
+            return f"{host()} denies access ({describe(error)}); {TOKEN_ADVICE}"
+        return f"cannot be fetched from {host()} ({describe(error)})"
+    return (
+        f"{host()} cannot be reached ({describe(error)}); set HF_HUB_OFFLINE=1 to use only the hub "
+        "cache"
+    )
+
+
+def describe(error: Exception) -> str:
+    """Return a short description of an error, without addresses, which may be signed."""
+    if isinstance(error, HfHubHTTPError):
+        response = error.response
+        after = response.headers.get("Retry-After")
+        wait = f", Retry-After: {redact(after)}" if after else ""
+        return f"HTTP {response.status_code} {response.reason_phrase}".strip() + wait
+    text = redact(str(error).partition("\n")[0])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def redact(text: str) -> str:
+    """Return `text` without the token in use, and addresses without credentials and queries.
+
+    Anyone can read a file with the query of its signed address.
+    """
+    text = re.sub(r"://[^/\s@]*@", "://", text)
+    text = re.sub(r"(://[^\s?]*)\?[^\s'\")>]*", r"\1", text)
+    token = get_token()
+    return text.replace(token, "***") if token else text
+
+
+def host() -> str:
+    """Return the host of the hub in use, without the credentials in its address."""
+    address = urlsplit(constants.ENDPOINT)
+    return f"{address.hostname}:{address.port}" if address.port else str(address.hostname)
+
+
+def invalid_repo(repo: str) -> HubError:
+    """Return the error for a name that no model on the hub can have."""
+    return HubError(f"invalid name of a hub model: expected OWNER/NAME, found {repo!r}")
+
+
+def unknown_revision(repo: str, revision: str, known: Collection[str]) -> HubError:
+    """Return the error for a revision that the hub does not have; it has the `known` ones."""
+    return HubError(f"{repo}: no revision {revision!r} on {host()}; {nearest(revision, known)}")
+
+
+def nearest(wanted: str, known: Collection[str]) -> str:
+    """Return "nearest: ..." by training step if `wanted` names one, else by spelling."""
+    step = _step(wanted)
+    steps = [name for name in known if _step(name) is not None]
+    if step is not None and steps:
+        near = sorted(steps, key=lambda name: (abs((_step(name) or 0) - step), _step(name)))
+    else:
+        near = difflib.get_close_matches(wanted, known, n=N_NEAREST, cutoff=0.0)
+    return f"nearest: {', '.join(near[:N_NEAREST]) or 'none'}"
+
+
+def _step(name: str) -> int | None:
+    found = re.fullmatch(r"step-?(\d+)", name)
+    return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Snapshots that are on the disk already: in the hub cache, or in a folder of one's own."""
+"""Snapshots on this disk, in the hub cache or in a user's folder; their files are linked."""
 
 from __future__ import annotations
 
@@ -10,58 +10,52 @@ from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils.sha import git_hash
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.retry import bad_name, nearest_of
+from circuitlapse.hub.retry import invalid_repo, nearest
 from circuitlapse.models.snapshot import CONFIG
 
 SHA256_LENGTH = 64
+CACHE_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""Name of a file in the hub cache: its hash."""
 
 
 @dataclass(frozen=True)
 class FileHash:
-    """What a file must hash to: SHA-256 for a large one (Git LFS), else the id of a Git blob."""
+    """Expected hash of a file: SHA-256 if it is large (Git LFS), else the id of its Git blob."""
 
     hexadecimal: str
 
     @property
     def kind(self) -> str:
-        """Name of the hash, for people."""
+        """Name of the hash in messages."""
         return "SHA-256" if len(self.hexadecimal) == SHA256_LENGTH else "Git blob id"
 
     def check(self, path: Path, *, label: str, remedy: str) -> None:
-        """Refuse a file that hashes to something else; HubError says both hashes."""
+        """Raise a HubError with both hashes if the file has another one."""
         found = self._of(path)
         if found != self.hexadecimal:
             raise HubError(
-                f"{label}: {self.kind} is {found}, expected {self.hexadecimal}; {remedy}"
+                f"{label}: expected {self.kind} {self.hexadecimal}, found {found}; {remedy}"
             )
 
     def _of(self, path: Path) -> str:
-        start = b"" if len(self.hexadecimal) == SHA256_LENGTH else _blob_header(path)
-        algorithm = hashlib.sha256 if not start else hashlib.sha1
+        if len(self.hexadecimal) != SHA256_LENGTH:
+            return git_hash(path.read_bytes())  # a small file
         with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, lambda: algorithm(start, usedforsecurity=False))
-        return digest.hexdigest()
-
-
-def _blob_header(path: Path) -> bytes:
-    """Return what Git puts before the content of a file when it hashes it."""
-    return b"blob %d\0" % path.stat().st_size
-
-
-BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
-class LinkedSource:
-    """Files to link to.
+class LocalSource:
+    """A snapshot on this disk.
 
     Attributes:
-        folder: where they are.
-        label: what to call it in a message.
-        remedy: what to do when a file is missing.
-        origin: what identifies it in a result.
+        folder: with its files.
+        label: name of the source in messages.
+        remedy: advice when a file is missing.
+        origin: what identifies the source in a result.
     """
 
     folder: Path
@@ -70,54 +64,56 @@ class LinkedSource:
     origin: Mapping[str, str]
 
     @classmethod
-    def of_folder(cls, folder: str | Path) -> LinkedSource:
+    def of_folder(cls, folder: str | Path) -> LocalSource:
         """Return the snapshot in a folder; HubError if there is no such folder."""
         folder = Path(folder).absolute()
         if not folder.is_dir():
             siblings = [path.name for path in folder.parent.glob("*") if path.is_dir()]
-            raise HubError(f"{folder}: no such folder; {nearest_of(folder.name, siblings)}")
+            raise HubError(f"{folder}: no such folder; {nearest(folder.name, siblings)}")
         remedy = "expected a folder laid out like a hub snapshot"
         return cls(folder, str(folder), remedy, {"folder": str(folder)})
 
     @classmethod
-    def of_cache(cls, repo: str, revision: str) -> LinkedSource:
+    def of_cache(cls, repo: str, revision: str) -> LocalSource:
         """Return the snapshot in the hub cache; HubError if it is not there."""
-        fill = (
-            "fill it where there is a network, with the same HF_HOME: "
+        remedy = (
+            "fill the cache on a machine with a network, with the same HF_HOME: "
             f"hf download {repo} --revision {revision} --include '*.json' --include "
             "'*.safetensors' (and --include '*.bin' for a model without safetensors)"
         )
         try:
             config = try_to_load_from_cache(repo, CONFIG, revision=revision)
         except HFValidationError:
-            raise bad_name(repo) from None
+            raise invalid_repo(repo) from None
         label = f"{repo} at {revision} in the hub cache {constants.HF_HUB_CACHE}"
         if not isinstance(config, str):
-            raise HubError(f"{label}: not there, and HF_HUB_OFFLINE forbids fetching it; {fill}")
+            raise HubError(
+                f"{label}: not found, and HF_HUB_OFFLINE is set, so it is not downloaded; {remedy}"
+            )
         folder = Path(config).absolute().parent
         origin = {"repo": repo, "revision": revision, "commit": folder.name}
-        return cls(folder, label, fill, origin)
+        return cls(folder, label, remedy, origin)
 
     @property
     def names(self) -> Collection[str]:
-        """The files that are there."""
+        """The files of the snapshot."""
         return {path.name for path in self.folder.iterdir() if path.is_file()}
 
     def put(self, name: str, target: Path) -> None:
-        """Make `target` a link, after checking the file."""
+        """Make `target` a link to the file `name`, after checking its hash."""
         link(self.folder / name, target)
 
 
-def link(path: Path, target: Path, announced: FileHash | None = None) -> None:
-    """Make `target` a link to `path`, a file with the hash that is announced.
+def link(path: Path, target: Path, expected: FileHash | None = None) -> None:
+    """Make `target` a link to `path`, a file with the expected hash.
 
-    If nothing is, a file in a hub cache must have the hash that the cache calls it by.
+    Without `expected`, a file in the hub cache must have the hash that is its name there.
 
     Raises:
-        HubError: if it has another.
+        HubError: if it has another hash.
     """
-    if announced is None and path.is_symlink() and BLOB.fullmatch(path.readlink().name):
-        announced = FileHash(path.readlink().name)
-    if announced is not None:
-        announced.check(path, label=str(path), remedy="delete it and fetch it again")
+    if expected is None and path.is_symlink() and CACHE_BLOB.fullmatch(path.readlink().name):
+        expected = FileHash(path.readlink().name)
+    if expected is not None:
+        expected.check(path, label=str(path), remedy="delete it and fetch it again")
     target.symlink_to(path.absolute())

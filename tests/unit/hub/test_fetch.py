@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import shutil
@@ -8,18 +7,21 @@ import sys
 import textwrap
 import time
 
+import datasets
 import pytest
 import torch
 from huggingface_hub import constants, snapshot_download
 
 from circuitlapse import load_model
 from circuitlapse.errors import HubError
-from circuitlapse.hub import Patience, fetch_snapshot, fetch_tokenizer
+from circuitlapse.hub import fetch_snapshot, fetch_tokenizer
+from circuitlapse.hub.fetch import dataset_texts
+from circuitlapse.io.corpus_files import read_documents, write_documents
 from circuitlapse.io.provenance import weights_hash
+from circuitlapse.pocket.corpus import make_tokenizer
 from tests.fake_hub import Fault
 from tests.unit.hub.conftest import REPO
 
-QUICK = Patience(attempts=3, first_wait_s=0.01, longest_wait_s=0.02)
 STORED = "/storage/*model.safetensors"
 
 
@@ -32,11 +34,7 @@ def logits(folder):
         return load_model(folder)(torch.arange(12)[None], return_type="logits")
 
 
-def size_of(published):
-    return (published / "model.safetensors").stat().st_size
-
-
-def test_a_revision_is_fetched_with_what_a_model_needs_and_nothing_else(hub, published, tmp_path):
+def test_only_the_files_that_a_model_needs_are_fetched(hub, published, tmp_path):
     folder = tmp_path / "step1000"
     fetch_snapshot(REPO, "step1000", folder)
     wanted = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
@@ -44,115 +42,16 @@ def test_a_revision_is_fetched_with_what_a_model_needs_and_nothing_else(hub, pub
     assert all((folder / name).read_bytes() == (published / name).read_bytes() for name in wanted)
     assert weights_hash(folder) == weights_hash(published)
     assert len(load_model(folder).tokenizer) == 50277
-    assert sum(request.served for request in hub.asked("*model.safetensors")) == size_of(published)
+    size = (published / "model.safetensors").stat().st_size
+    assert sum(request.served for request in hub.asked("*model.safetensors")) == size
     assert hub.asked("*README.md") == []
 
 
-def test_the_folder_names_the_commit_that_it_is(hub, tmp_path):
+def test_the_folder_names_its_commit(hub, tmp_path):
     fetch_snapshot(REPO, "step1000", tmp_path / "a")
     origin = json.loads((tmp_path / "a" / "provenance.json").read_text())
     commit = hub.commit(REPO, "step1000")
     assert origin["settings"] == {"repo": REPO, "revision": "step1000", "commit": commit}
-
-
-@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_lost_connection_is_taken_up_where_it_broke(hub, published, tmp_path, reset):
-    size = size_of(published)
-    hub.faults = [Fault(STORED, stop_at=size // 2, reset=reset)]
-    fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=Patience(attempts=1))
-    first, second = hub.asked(STORED)
-    assert [first.range, second.range] == [None, f"bytes={size // 2}-"]
-    assert first.served + second.served == size
-    assert weights_hash(tmp_path / "a") == weights_hash(published)
-
-
-def test_a_hub_that_is_busy_half_way_does_not_cost_what_was_there(hub, published, tmp_path):
-    hub.faults = [Fault(STORED, stop_at=10), Fault(STORED, status=503)]
-    fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert [request.range for request in hub.asked(STORED)] == [None, "bytes=10-", "bytes=10-"]
-    assert sum(request.served for request in hub.asked(STORED)) == size_of(published)
-
-
-def test_a_connection_may_break_more_often_than_attempts_while_bytes_come(hub, published, tmp_path):
-    hub.faults = [Fault(STORED, stop_at=1_200_000) for _ in range(4)]
-    fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=Patience(attempts=1))
-    assert sum(request.served for request in hub.asked(STORED)) == size_of(published)
-    assert weights_hash(tmp_path / "a") == weights_hash(published)
-
-
-def test_a_file_that_comes_drop_by_drop_is_given_up_on(hub, tmp_path):
-    hub.faults = [Fault(STORED, stop_at=10) for _ in range(4)]
-    with pytest.raises(HubError, match="cannot be reached"):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert [request.range for request in hub.asked(STORED)] == [None, "bytes=10-", "bytes=20-"]
-    assert not (tmp_path / "a").exists()
-
-
-@pytest.mark.parametrize("where", ["/api/*", "*/resolve/*model.safetensors", STORED])
-def test_a_busy_hub_is_asked_again(hub, published, tmp_path, where, caplog):
-    hub.faults = [Fault(where, status=429, headers={"Retry-After": "0"}), Fault(where, status=503)]
-    with caplog.at_level("INFO", logger="circuitlapse"):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert weights_hash(tmp_path / "a") == weights_hash(published)
-    again = [record.message for record in caplog.records if "again in" in record.message]
-    assert ["HTTP 429" in again[0], "HTTP 503" in again[1]] == [True, True]
-
-
-def test_a_hub_that_stays_busy_is_given_up_on(hub, tmp_path):
-    hub.faults = [Fault("/api/*", status=503) for _ in range(4)]
-    with pytest.raises(HubError, match=r"pythia-tiny at step1000: .* \(HTTP 503 Service Unav"):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert len(hub.asked("/api/*")) == 3
-    assert list(tmp_path.glob("*")) == []
-
-
-def test_the_hub_says_how_long_to_wait(hub, tmp_path, monkeypatch):
-    waits = []
-    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
-    told = {"Retry-After": "7"}
-    hub.faults = [Fault("/api/*", status=429, headers=told), Fault("/api/*", status=503)]
-    fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=Patience(3, 0.5, 0.5))
-    assert waits[0] == 7.0
-    assert 0.5 <= waits[1] <= 1.0
-
-
-def test_a_hub_that_asks_to_wait_for_hours_is_not_waited_for(hub, tmp_path):
-    hub.faults = [Fault("/api/*", status=429, headers={"Retry-After": "7200"})]
-    with pytest.raises(HubError, match=r"HTTP 429 .*, to be asked again after 7200\)"):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a")
-    assert len(hub.asked("/api/*")) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"), [("model.safetensors", "SHA-256"), ("config.json", "Git blob id")]
-)
-def test_a_file_with_another_hash_is_refused_and_nothing_is_left(
-    hub, published, tmp_path, name, kind
-):
-    other = bytearray((published / name).read_bytes())
-    other[-3] ^= 1
-    where = "/storage/*" if name == "model.safetensors" else "*/resolve/*"
-    hub.faults = [Fault(f"{where}{name}", other=bytes(other))]
-    with pytest.raises(HubError, match=f"^{name} of .* at step1000, as 127.*: {kind} is ") as error:
-        fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    if kind == "SHA-256":
-        assert hashlib.sha256(other).hexdigest() in str(error.value)
-    assert list(tmp_path.glob("*")) == []
-    fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert weights_hash(tmp_path / "a") == weights_hash(published)
-
-
-def test_an_answer_that_is_short_and_says_so_is_refused(hub, published, tmp_path):
-    hub.faults = [Fault(STORED, other=b"short")]
-    with pytest.raises(HubError, match="SHA-256 is "):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a", patience=QUICK)
-    assert len(hub.asked(STORED)) == 1
-
-
-def test_a_full_disk_is_noticed_before_the_download(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 9, 0))
-    with pytest.raises(HubError, match=r"no room for config.json; it needs \d+ bytes, and 0 are"):
-        fetch_snapshot(REPO, "step1000", tmp_path / "a")
 
 
 def shard(folder, published, suffix):
@@ -191,24 +90,6 @@ def test_an_index_cannot_point_out_of_its_folder(hub, published, tmp_path):
     hub.add(REPO, "step2000", files | {"model.safetensors.index.json": index})
     with pytest.raises(HubError, match=r"must name files beside the index .*, found '../../a.safe"):
         fetch_snapshot(REPO, "step2000", tmp_path / "a")
-
-
-def test_what_the_hub_cache_has_is_linked_and_not_fetched(hub, published, tmp_path):
-    snapshot_download(REPO, revision="step1000", allow_patterns=["*.json", "*.safetensors"])
-    hub.requests.clear()
-    fetch_snapshot(REPO, "step1000", tmp_path / "a")
-    assert [request.path for request in hub.requests] == [f"/api/models/{REPO}/revision/step1000"]
-    assert (tmp_path / "a" / "model.safetensors").is_symlink()
-    assert weights_hash(tmp_path / "a") == weights_hash(published)
-
-
-def test_the_token_goes_to_the_hub_and_not_to_where_it_stores_files(hub, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
-    hub.token, hub.gated = "hf_sesame", True
-    fetch_snapshot(REPO, "step1000", tmp_path / "a")
-    assert all(request.authorized for request in hub.asked("/api/*"))
-    assert all(request.authorized for request in hub.asked("*/resolve/*"))
-    assert [request.authorized for request in hub.asked(STORED)] == [False]
 
 
 FETCH = """
@@ -267,3 +148,66 @@ def test_the_cache_that_the_hub_client_fills_is_enough_offline(
     assert torch.equal(logits(tmp_path / "a"), logits(published))
     origin = json.loads((tmp_path / "a" / "provenance.json").read_text())
     assert origin["settings"]["commit"] == hub.commit(REPO, "step1000")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    texts = ["short", "a b c\n\n \nd e f", "g h i j k l", "m n o p q r"]
+    lines = [json.dumps({"text": text, "other": 1}) for text in texts]
+    (folder / "train.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_the_first_documents_that_are_long_enough_are_read_back_as_they_were(dataset, tmp_path):
+    texts = dataset_texts(str(dataset), n_documents=2, min_letters=8)
+    assert texts == ["a b c\nd e f", "g h i j k l"]
+    write_documents(tmp_path / "text.txt", texts)
+    tokenizer = make_tokenizer([*texts, "\n"])
+    documents = read_documents(tmp_path / "text.txt", tokenizer)
+    assert [tokenizer.decode(ids.tolist()) for ids in documents] == texts
+
+
+def test_a_dataset_that_is_not_there_or_not_of_use_is_named(dataset, tmp_path):
+    with pytest.raises(HubError, match="found no document with 99 characters"):
+        dataset_texts(str(dataset), n_documents=2, min_letters=99)
+    with pytest.raises(HubError, match=r"nowhere: cannot be read \(.*heads\.text"):
+        dataset_texts(str(tmp_path / "nowhere"), n_documents=2, min_letters=1)
+    (dataset / "train.jsonl").write_text(json.dumps({"words": "a b"}))
+    with pytest.raises(HubError, match="expected a column text, found no 'text'"):
+        dataset_texts(str(dataset), n_documents=2, min_letters=1)
+
+
+def test_without_a_network_the_way_out_is_named():
+    """Whatever the cache holds: the library asks the hub when it streams."""
+    code = "from circuitlapse.hub.fetch import dataset_texts as texts\n"
+    code += "texts('lab/documents', n_documents=1, min_letters=1)"
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "HubError: dataset lab/documents: cannot be read (" in done.stderr
+    assert "set heads.text to a text file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "401 for https://lab:sesame@127.0.0.1/api/datasets/lab/documents",
+        "no file https://127.0.0.1/storage/a.parquet?X-Signature=sesame&Expires=9",
+        "not a token: hf_sesame",
+        "cannot be read\nAuthorization: Bearer hf_sesame",
+    ],
+)
+def test_nothing_secret_is_ever_said_of_a_dataset(monkeypatch, said):
+    def refuse(*_, **__):
+        raise OSError(said) from ValueError(said)
+
+    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(HubError) as error:
+        dataset_texts("lab/documents", n_documents=1, min_letters=1)
+    assert error.value.__suppress_context__
+    assert "sesame" not in str(error.value)
+    assert "OSError: " in str(error.value)

@@ -3,13 +3,19 @@ from email.utils import format_datetime
 
 import httpx2
 import pytest
+from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from circuitlapse.hub import Patience
-from circuitlapse.hub.retry import may_pass, told_wait_s
+from circuitlapse.errors import HubError
+from circuitlapse.hub import RetryPolicy, fetch_snapshot
+from circuitlapse.hub.retry import is_transient, nearest, retry_after_s
+from tests.fake_hub import Fault
+from tests.unit.hub.conftest import REPO
+
+ONCE = RetryPolicy(attempts=1)
 
 
-def refusal(status, **headers):
+def failed(status, **headers):
     request = httpx2.Request("GET", "http://127.0.0.1/")
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = httpx2.Response(status, headers=named, request=request)
@@ -19,34 +25,34 @@ def refusal(status, **headers):
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
-        (refusal(503, Retry_After="7"), 7.0),
-        (refusal(429, RateLimit='"api";r=0;t=55'), 55.0),
-        (refusal(429, RateLimit='"api";r=3;t=55'), None),
-        (refusal(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), 0.0),
-        (refusal(503, Retry_After="soon"), None),
-        (refusal(503), None),
+        (failed(503, Retry_After="7"), 7.0),
+        (failed(429, RateLimit='"api";r=0;t=55'), 55.0),
+        (failed(429, RateLimit='"api";r=3;t=55'), None),
+        (failed(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), 0.0),
+        (failed(503, Retry_After="soon"), None),
+        (failed(503), None),
         (httpx2.ReadError("lost"), None),
     ],
 )
-def test_a_hub_says_how_long_to_wait_in_one_of_three_ways(error, seconds):
-    assert told_wait_s(error) == seconds
+def test_the_hub_can_ask_for_a_wait_in_three_ways(error, seconds):
+    assert retry_after_s(error) == seconds
 
 
-def test_a_date_to_come_is_waited_for():
+def test_a_date_in_the_future_is_a_wait():
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert 80 < told_wait_s(refusal(503, Retry_After=date)) <= 90
+    assert 80 < retry_after_s(failed(503, Retry_After=date)) <= 90
 
 
-@pytest.mark.parametrize("error", [httpx2.ReadError(""), httpx2.ConnectTimeout(""), refusal(502)])
-def test_what_may_pass_is_tried_again(error):
-    assert may_pass(error)
+@pytest.mark.parametrize("error", [httpx2.ReadError(""), httpx2.ConnectTimeout(""), failed(502)])
+def test_transient_errors_are_retried(error):
+    assert is_transient(error)
 
 
 @pytest.mark.parametrize(
-    "error", [refusal(404), refusal(429, Retry_After="901"), httpx2.ProxyError(""), OSError()]
+    "error", [failed(404), failed(429, Retry_After="901"), httpx2.ProxyError(""), OSError()]
 )
-def test_what_will_not_pass_is_not_tried_again(error):
-    assert not may_pass(error)
+def test_lasting_errors_are_not_retried(error):
+    assert not is_transient(error)
 
 
 def test_waits_double_up_to_the_longest(monkeypatch):
@@ -57,6 +63,100 @@ def test_waits_double_up_to_the_longest(monkeypatch):
         raise httpx2.ReadError("lost")
 
     with pytest.raises(httpx2.ReadError):
-        Patience(attempts=6, first_wait_s=1.0, longest_wait_s=5.0).retrying("a")(fail)
+        RetryPolicy(attempts=6, first_wait_s=1.0, longest_wait_s=5.0).retrying("a")(fail)
     least = [1.0, 2.0, 4.0, 5.0, 5.0]
     assert all(low <= wait <= low + 1 for low, wait in zip(least, waits, strict=True))
+
+
+def message_of(repo, revision, folder):
+    with pytest.raises(HubError) as error:
+        fetch_snapshot(repo, revision, folder, retry=ONCE)
+    assert list(folder.parent.glob("*")) == []
+    return str(error.value)
+
+
+def test_a_revision_that_does_not_exist_is_named_with_the_nearest(hub, tmp_path):
+    for step in ("step0", "step512", "step2000", "step143000", "main"):
+        hub.add(REPO, step, {})
+    message = message_of(REPO, "step1001", tmp_path / "a")
+    near = "nearest: step1000, step512, step2000"
+    assert message == f"{REPO}: no revision 'step1001' on 127.0.0.1:{hub.port}; {near}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        ("step3", ["main", "step1", "step2", "step16", "step4"], "step2, step4, step1"),
+        ("mian", ["main", "step1"], "main, step1"),
+        ("step3", ["main"], "main"),
+        ("step3", [], "none"),
+    ],
+)
+def test_nearest_revisions_are_those_of_near_steps_or_with_similar_names(wanted, known, expected):
+    assert nearest(wanted, known) == f"nearest: {expected}"
+
+
+def test_a_model_that_does_not_exist_is_named(hub, tmp_path):
+    message = message_of("EleutherAI/pythia-70n", "step1000", tmp_path / "a")
+    assert "has no public model EleutherAI/pythia-70n; check the name" in message
+
+
+def test_an_invalid_name_of_a_model_is_refused(hub, tmp_path):
+    message = message_of("a/b/c", "step1000", tmp_path / "a")
+    assert message == "invalid name of a hub model: expected OWNER/NAME, found 'a/b/c'"
+
+
+def test_a_gated_model_says_what_to_do(hub, tmp_path):
+    hub.gated = True
+    message = message_of(REPO, "step1000", tmp_path / "a")
+    assert message.startswith(f"{REPO} at step1000: gated on 127.0.0.1:")
+    assert message.endswith("(HF_TOKEN, or `hf auth login`)")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_denied_access_says_what_to_do(hub, tmp_path, status):
+    hub.faults = [Fault("/api/*", status=status)]
+    message = message_of(REPO, "step1000", tmp_path / "a")
+    assert f"denies access (HTTP {status} " in message
+    assert "HF_TOKEN" in message
+
+
+def test_an_answer_that_is_not_json_is_refused(hub, tmp_path):
+    hub.faults = [Fault("/api/*", status=200)]
+    message = message_of(REPO, "step1000", tmp_path / "a")
+    assert "is not that of a hub (JSONDecodeError); check HF_ENDPOINT" in message
+
+
+def test_a_hub_that_cannot_be_reached_is_named(hub, tmp_path):
+    hub.close()
+    message = message_of(REPO, "step1000", tmp_path / "a")
+    assert "cannot be reached (ConnectError" in message
+    assert "HF_HUB_OFFLINE=1" in message
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_missing_file_is_named(hub, published, tmp_path, name):
+    names = {"config.json", "tokenizer.json", "model.safetensors"} - {name}
+    hub.add(REPO, "step1", {other: (published / other).read_bytes() for other in names})
+    assert f"{REPO} at step1: no {name}" in message_of(REPO, "step1", tmp_path / "a")
+
+
+@pytest.mark.parametrize("end", ["api", "no revision", "gated", "storage", "down"])
+def test_no_secret_appears_in_messages_and_logs(hub, tmp_path, monkeypatch, caplog, capfd, end):
+    monkeypatch.setenv("HF_TOKEN", "hf_sesame")
+    address = hub.address.replace("//", "//lab:sesame@")
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    url = "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + url)
+    hub.gated = end == "gated"
+    if end == "down":
+        hub.close()
+    where = {"api": "/api/*", "storage": "/storage/*"}.get(end, "nothing")
+    hub.faults = [Fault(where, status=503, headers={"X-Error-Message": "sesame"})] * 2
+    revision = "step1" if end == "no revision" else "step1000"
+    with caplog.at_level("DEBUG", logger="circuitlapse"), pytest.raises(HubError) as error:
+        fetch_snapshot(REPO, revision, tmp_path / "a", retry=RetryPolicy(2, 0.0, 0.0))
+    assert "127.0.0.1" in str(error.value)
+    assert error.value.__suppress_context__
+    said = [str(error.value), caplog.text, *capfd.readouterr()]
+    assert not any("sesame" in text or "signature" in text for text in said)

@@ -53,7 +53,7 @@ def test_the_environment_says_where_the_hub_is_and_who_asks(root, small, tmp_pat
     said = run(root, tmp_path, HF_ENDPOINT=hub.address, HF_TOKEN="hf_sesame")
     hub.close()
     port = f"127.0.0.1:{hub.port}"
-    missing = f"HubError: lab/model: no revision 'step1' on {port}; nearest are step1000"
+    missing = f"HubError: lab/model: no revision 'step1' on {port}; nearest: step1000"
     assert missing in said
     assert "Traceback" not in said
     made = tmp_path / "step1000"
@@ -74,14 +74,14 @@ def test_credentials_in_the_address_of_the_hub_stay_secret(root, small, tmp_path
     said = run(root, tmp_path, HF_ENDPOINT=hub.address.replace("//", "//lab:sesame@"))
     hub.close()
     logs = [(tmp_path / f"log-{step}").read_text() for step in ("step1", "step1000")]
-    assert "refuses access (HTTP 403 Forbidden)" in said
+    assert "denies access (HTTP 403 Forbidden)" in said
     assert not any("sesame" in text for text in (said, *logs))
 
 
 def test_without_a_network_the_message_has_the_command_that_fills_the_cache(root, tmp_path):
     said = run(root, tmp_path, HF_HUB_OFFLINE="1")
     cache = tmp_path / "home" / "hub"
-    assert f"HubError: lab/model at step1000 in the hub cache {cache}: not there" in said
+    assert f"HubError: lab/model at step1000 in the hub cache {cache}: not found" in said
     assert "hf download lab/model --revision step1000 --include '*.json'" in said
     assert "Traceback" not in said
 

@@ -117,7 +117,7 @@ class Evil:
 def test_a_file_with_code_is_refused_and_not_run(published, tmp_path, zipped):
     source = as_torch(tmp_path / "made", published)
     torch.save({"a": Evil()}, source / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
-    with pytest.raises(HubError, match=r"made: pytorch_model.bin is not loaded, as it is broken"):
+    with pytest.raises(HubError, match=r"made: pytorch_model.bin: expected weights only, but"):
         link_snapshot(source, tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
@@ -125,5 +125,5 @@ def test_a_file_with_code_is_refused_and_not_run(published, tmp_path, zipped):
 @pytest.mark.parametrize("content", [[torch.ones(1)], {"a": 1}])
 def test_a_file_with_other_things_than_weights_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.bin")
-    with pytest.raises(HubError, match=r"m: a.bin must hold weights by name, and noth"):
+    with pytest.raises(HubError, match=r"m: a.bin: expected a mapping of names to weights, found"):
         to_safetensors(tmp_path / "a.bin", tmp_path / "a", label="m")

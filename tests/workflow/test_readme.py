@@ -9,14 +9,17 @@ import pytest
 import yaml
 
 from circuitlapse.config import load_config
+from circuitlapse.paths import FIGURES
 from circuitlapse.pocket.corpus import make_suite_tokenizer
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-DOCS = [ROOT / f"docs/{name}.md" for name in ("cluster", "library", "tables")]
-PAGES = [ROOT / "README.md", *DOCS]
+WORKFLOW = (ROOT / "docs/workflow.md").read_text()
+CONFIG_PAGE = (ROOT / "config/README.md").read_text()
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS, ROOT / "benchmarks/README.md"]
 CONFIG = ROOT / "config/config.yaml"
 
 
@@ -61,19 +64,48 @@ def test_the_model_of_the_python_example_is_one_that_the_demo_makes():
     assert int(step) == config["steps"][-1]
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([\w-]+)", README, re.M))))
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize(
+    "target",
+    sorted(
+        {
+            name
+            for page in PAGES
+            for name in re.findall(r"(?:^|`)make ([\w-]+)", page.read_text(), re.M)
+        }
+    ),
+)
 def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_every_rule_of_the_tables_exists():
+def rows_of(page: str) -> list[list[str]]:
+    """Return the cells of every table row that starts with a name in backticks."""
+    lines = [line for line in page.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_rule_that_makes_a_file_is_documented():
+    """And every rule of the page exists; rules without `_` are targets that make nothing."""
     rules = "".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    named = re.findall(r"^\|[^|]*\|?[^|]*\| `((?:plot|make|train|cache|discover|aggregate)_\w+)`|"
-                       r"^\| `(\w+_\w+)` \|", README, re.MULTILINE)  # fmt: skip
-    names = {name for pair in named for name in pair if name}
-    scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert scripts <= names
-    assert all(f"rule {name}:" in rules for name in scripts)
+    made = {name for name in re.findall(r"^rule (\w+):", rules, re.MULTILINE) if "_" in name}
+    assert {cells[0].strip("`") for cells in rows_of(WORKFLOW)} == made
+
+
+def test_every_target_of_the_workflow_is_documented():
+    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    text = "".join(path.read_text() for path in files)
+    targets = {name for name in re.findall(r"^rule (\w+):", text, re.MULTILINE) if "_" not in name}
+    assert [name for name in targets - {"all"} if f"`{name}`" not in WORKFLOW] == []
+
+
+def test_every_figure_is_in_the_readme():
+    table = README.split("| figure | shows |")[1].split("\n\n")[0]
+    names = [cells[0].strip("`") for cells in rows_of(table)]
+    assert sorted(names) == sorted([*FIGURES, "circuit_diagram/…"])
 
 
 @pytest.mark.parametrize("page", ["docs/cluster.md", "workflow/profiles/slurm/config.yaml"])
@@ -102,20 +134,38 @@ def test_every_example_prompt_is_one_of_the_demo():
         assert examples[task.name] in set(built.frame["clean"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_line_is_too_long_to_read_in_a_terminal(page):
     assert [line for line in page.read_text().splitlines() if len(line) > 120] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page):
-    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "config/README.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
+def test_every_link_leads_somewhere(page):
+    """Also to a heading, on this page or another one."""
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text())
     assert links
-    assert all(link.startswith("https://") or (page.parent / link).exists() for link in links)
+    for link in links:
+        if not link.startswith("https://"):
+            path, _, heading = link.partition("#")
+            assert (page.parent / path).exists(), link
+            assert not heading or heading in headings_of(page.parent / path if path else page), link
+
+
+def headings_of(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_every_page_can_be_reached_from_the_readme(page):
+    assert f"](docs/{page.name}" in README
 
 
 def test_the_example_of_an_own_task_is_accepted(workflow):
-    (csv,) = re.findall(r"```csv\n(.*?)```", README, re.DOTALL)
+    (csv,) = re.findall(r"```csv\n(.*?)```", CONFIG_PAGE, re.DOTALL)
     header, *rows = (line.strip() for line in csv.splitlines() if line.strip())
     names = (
         ("Mary", "John"),

@@ -9,12 +9,12 @@ from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_tasks_for
 from circuitlapse.schemas import BEHAVIOUR
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Compute
 
 given, params, output = snakemake.input, snakemake.params, snakemake.output
 with job_logging(snakemake.log[0]) as log:
     tasks = read_tasks_for(given.model, given.tasks)
-    model = ModelAtStep.load(given.model, params.where, params.compute)
+    model = ModelAtStep.load(given.model, params.where, Compute(**params.compute))
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
     inputs, published = {"weights": weights_hash(given.model)}, published_as(given.model)
     files = output.get("activations") or [None] * len(tasks)

@@ -2,18 +2,18 @@
 
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.checkpoint import ModelAtStep
-from circuitlapse.circuits.discovery import DiscoverySettings
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import DTYPES
+from circuitlapse.settings import Bootstrap, Circuits, Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
+    model = ModelAtStep.load(snakemake.input.model, params.where, Compute(**params.compute))
     weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
-    settings = DiscoverySettings.from_config(params.circuits, params.bootstrap)
+    settings, bootstrap = Circuits(**params.circuits), Bootstrap(**params.bootstrap)
     how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
     files = zip(snakemake.input.tasks, snakemake.input.activations, snakemake.output, strict=True)
     for source, cached, target in progress(list(files), "tasks", log=log):
@@ -23,7 +23,8 @@ with job_logging(snakemake.log[0]) as log:
         if is_current(target, origin):
             log.info("%s: same weights, prompts, settings and code: circuit kept", task.name)
             continue
-        record = model.circuit(task, read_activations(cached, inputs=inputs, **how), settings)
+        runs = read_activations(cached, inputs=inputs, **how)
+        record = model.circuit(task, runs, settings, bootstrap)
         write_circuit(target, record, origin | published)
         size = f"{record.n_edges} of {record.n_edges_total} edges"
         log.info("%s: %s, %s", task.name, record.status, size)

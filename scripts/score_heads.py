@@ -8,10 +8,11 @@ from circuitlapse.io.provenance import file_hash, provenance, published_as, weig
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import DTYPES
+from circuitlapse.settings import Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(snakemake.input.model, params.where, params.compute)
+    model = ModelAtStep.load(snakemake.input.model, params.where, Compute(**params.compute))
     inputs = {"weights": weights_hash(snakemake.input.model)}
     task = runs = None
     if source := snakemake.input.get("task"):

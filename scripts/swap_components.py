@@ -14,17 +14,17 @@ from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts, read_tables, write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
 where = {each["step"]: each for each in params.where}
 folders = dict(zip(where, given.models, strict=True))
 control = {"random_sets": params.random_sets, "seed": params.seed}
-bootstrap = Bootstrap(**params.bootstrap)
+bootstrap, compute = Bootstrap(**params.bootstrap), Compute(**params.compute)
 
 
 def _load(step):
-    return ModelAtStep.load(folders[step], where[step], params.compute)
+    return ModelAtStep.load(folders[step], where[step], compute)
 
 
 _lender = lru_cache(maxsize=1)(_load)

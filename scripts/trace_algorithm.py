@@ -10,11 +10,11 @@ from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import DTYPES
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Algorithm, Bootstrap, Compute
 
 params, given = snakemake.params, snakemake.input
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(given.model, params.where, params.compute)
+    model = ModelAtStep.load(given.model, params.where, Compute(**params.compute))
     weights = weights_hash(given.model)
     schemas = IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
     tables = {name: schema.empty() for name, schema in schemas.items()}
@@ -23,7 +23,7 @@ with job_logging(snakemake.log[0]) as log:
             read_task(source),
             read_table(given.heads, HEADS),
             circuit_of(read_circuit(given.ioi_circuit)),
-            params.algorithm,
+            Algorithm(**params.algorithm),
             Bootstrap(**params.bootstrap),
         )
         for row in tables["algorithm_consistency"].itertuples():

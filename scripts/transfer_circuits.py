@@ -12,16 +12,14 @@ from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts, write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import TRANSFER
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
 
 
 def _transfer(folder, where, *, tasks, found):
-    model, bootstrap = (
-        ModelAtStep.load(folder, where, params.compute),
-        Bootstrap(**params.bootstrap),
-    )
+    model = ModelAtStep.load(folder, where, Compute(**params.compute))
+    bootstrap = Bootstrap(**params.bootstrap)
     rows = [model.transfer(task, model.run(task), found, bootstrap) for task in tasks]
     return pd.concat(rows, ignore_index=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -16,13 +16,13 @@ from numpy import ndarray
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.exchange.swaps import swap_sets
 from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
 from circuitlapse.heads import score_heads, undefined_scores
-from circuitlapse.heads.algorithm import Thresholds, trace_greater_than, trace_ioi
+from circuitlapse.heads.algorithm import trace_greater_than, trace_ioi
 from circuitlapse.heads.base import ScoreStatus
 from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
 from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
@@ -32,7 +32,7 @@ from circuitlapse.models.load import load_model, n_parameters, n_tokens
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Algorithm, Bootstrap, Circuits, Compute
 from circuitlapse.tasks.encode import Task
 from circuitlapse.types import UNITS, HeadSet
 
@@ -44,23 +44,21 @@ class ModelAtStep:
     Attributes:
         model: in eval mode.
         where: model, variant, step and tokens, as in every table.
-        compute: device, dtype, batch_size, memory_mb and threads, as in the configuration.
+        compute: where and how it runs.
     """
 
     model: TransformerBridge
     where: Mapping[str, Any]
-    compute: Mapping[str, Any]
+    compute: Compute
 
     @classmethod
-    def load(
-        cls, folder: str | Path, where: Mapping[str, Any], compute: Mapping[str, Any]
-    ) -> ModelAtStep:
+    def load(cls, folder: str | Path, where: Mapping[str, Any], compute: Compute) -> ModelAtStep:
         """Load a folder laid out like a hub snapshot; see `load_model` for what is refused.
 
         From here on PyTorch uses so many CPU threads as `compute` says.
         """
-        torch.set_num_threads(compute["threads"])
-        return cls(load_model(folder, compute["device"], compute["dtype"]), where, compute)
+        torch.set_num_threads(compute.threads)
+        return cls(load_model(folder, compute.device, compute.dtype), where, compute)
 
     def run(self, task: Task) -> PairActivations:
         """Run the model on both prompts of every pair."""
@@ -90,12 +88,12 @@ class ModelAtStep:
             n_tokens=n_tokens(self.model),
             bootstrap=bootstrap,
         )
-        made = {"prepend_bos": task.prepend_bos, "dtype": self.compute["dtype"]}
+        made: dict[str, Any] = {"prepend_bos": task.prepend_bos, "dtype": self.compute.dtype}
         made |= {"data_seed": task.seed, "n_parameters": self._n_parameters}
         return {**self.where, **_named(task), **measured, **made}
 
     def circuit(
-        self, task: Task, runs: PairActivations, settings: DiscoverySettings
+        self, task: Task, runs: PairActivations, settings: Circuits, bootstrap: Bootstrap
     ) -> CircuitRecord:
         """Find the smallest faithful circuit; `runs` are those of `run`, maybe read from disk."""
         found = discover_circuit(
@@ -104,9 +102,17 @@ class ModelAtStep:
             activations=runs,
             metric=task.metric,
             settings=settings,
+            bootstrap=bootstrap,
             limits=self._limits,
         )
-        return record_of(found, task=task.name, metric=task.metric, settings=settings, **self.where)
+        return record_of(
+            found,
+            task=task.name,
+            metric=task.metric,
+            settings=settings,
+            bootstrap=bootstrap,
+            **self.where,
+        )
 
     def heads(
         self,
@@ -148,7 +154,7 @@ class ModelAtStep:
         task: Task,
         scores: pd.DataFrame,
         circuit: Circuit | None,
-        options: Mapping[str, Any],
+        settings: Algorithm,
         bootstrap: Bootstrap,
     ) -> dict[str, pd.DataFrame]:
         """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
@@ -157,17 +163,15 @@ class ModelAtStep:
             task: an IOI task.
             scores: from `heads`.
             circuit: of this task; None where none was found.
-            options: thresholds and `freeze_mlps`, as in the configuration.
+            settings: thresholds of the roles, and whether MLPs are held.
             bootstrap: for intervals.
         """
-        thresholds = {field.name: options[field.name] for field in fields(Thresholds)}
         found = trace_ioi(
             self.model,
             self._pairs(task),
             scores=scores,
             circuit=circuit,
-            thresholds=Thresholds(**thresholds),
-            freeze_mlps=options["freeze_mlps"],
+            settings=settings,
             bootstrap=bootstrap,
             seed=task.seed,
             limits=self._limits,
@@ -252,10 +256,10 @@ class ModelAtStep:
 
     @property
     def _limits(self) -> Limits:
-        return Limits(self.compute["batch_size"], self.compute["memory_mb"])
+        return Limits(self.compute.batch_size, self.compute.memory_mb)
 
     def _pairs(self, task: Task) -> PromptPairs:
-        return PromptPairs.from_task(task).to(self.compute["device"])
+        return PromptPairs.from_task(task).to(self.compute.device)
 
 
 def _named(task: Task) -> dict[str, str]:

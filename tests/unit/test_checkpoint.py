@@ -7,8 +7,6 @@ from safetensors.numpy import load_file
 
 from circuitlapse import Circuit
 from circuitlapse.checkpoint import ModelAtStep
-from circuitlapse.circuits.discovery import DiscoverySettings
-from circuitlapse.circuits.faithfulness import SearchSettings
 from circuitlapse.errors import ArtifactError
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.heads import score_heads
@@ -17,13 +15,12 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Circuits, Compute
 from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
-COMPUTE = {"device": "cpu", "dtype": "float64", "batch_size": 3, "memory_mb": None, "threads": 1}
+COMPUTE = Compute(dtype="float64", batch_size=3)
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
-SEARCH = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=1)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +51,9 @@ def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, po
 
 
 def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
-    settings = DiscoverySettings("eap_ig_inputs", 3, "left", "greedy", 1, False, SEARCH, BOOTSTRAP)
+    settings = Circuits(ig_steps=3, grid_ratio=2.0, refine_points=1, random_circuits=1)
     runs = model.run(task)
-    record = model.circuit(task, runs, settings)
+    record = model.circuit(task, runs, settings, BOOTSTRAP)
     assert {name: getattr(record, name) for name in WHERE} == WHERE
     assert (record.task, record.metric, record.ig_steps) == ("mine", "logit_diff", 3)
     row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)

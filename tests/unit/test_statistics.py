@@ -3,14 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from circuitlapse.statistics import Bootstrap, pearson
+from circuitlapse.settings import Bootstrap
+from circuitlapse.statistics import interval_of_means, mean_interval, pearson, ratio_interval
 
 BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)
 
 
 def test_the_interval_of_a_normal_mean_is_close_to_the_textbook_one():
     values = np.random.default_rng(1).normal(3.0, 2.0, size=400)
-    low, high = BOOTSTRAP.mean(values)
+    low, high = mean_interval(values, BOOTSTRAP)
     half = 1.96 * values.std(ddof=1) / math.sqrt(400)
     assert low == pytest.approx(values.mean() - half, abs=0.03)
     assert high == pytest.approx(values.mean() + half, abs=0.03)
@@ -19,23 +20,25 @@ def test_the_interval_of_a_normal_mean_is_close_to_the_textbook_one():
 def test_prompts_are_resampled_together_in_a_ratio():
     """The ratio of a thing to its own double is one half in every resample."""
     values = np.random.default_rng(2).uniform(1, 9, size=30)
-    assert BOOTSTRAP.ratio_of_means(values, 2 * values) == pytest.approx((0.5, 0.5))
+    assert ratio_interval(values, 2 * values, BOOTSTRAP) == pytest.approx((0.5, 0.5))
 
 
 def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(3).normal(size=50)
-    assert BOOTSTRAP.mean(values) == BOOTSTRAP.mean(values)
-    assert BOOTSTRAP.mean(values) != Bootstrap(4000, 0.95, seed=1).mean(values)
+    assert mean_interval(values, BOOTSTRAP) == mean_interval(values, BOOTSTRAP)
+    assert mean_interval(values, BOOTSTRAP) != mean_interval(
+        values, BOOTSTRAP.model_copy(update={"seed": 1})
+    )
 
 
 def test_one_prompt_has_no_interval():
-    assert all(math.isnan(end) for end in BOOTSTRAP.mean(np.array([1.0])))
+    assert all(math.isnan(end) for end in mean_interval(np.array([1.0]), BOOTSTRAP))
 
 
 def test_the_interval_of_a_function_of_means_is_that_of_the_function_of_each_value():
     values = np.random.default_rng(4).normal(3, 1, size=(2, 30))
-    got = BOOTSTRAP.of_means(values, lambda means: means[..., 0] / means[..., 1])
-    assert got == pytest.approx(BOOTSTRAP.ratio_of_means(*values))
+    got = interval_of_means(values, lambda means: means[..., 0] / means[..., 1], BOOTSTRAP)
+    assert got == pytest.approx(ratio_interval(*values, BOOTSTRAP))
 
 
 def test_a_function_of_means_that_is_not_defined_for_a_resample_has_no_interval():
@@ -45,7 +48,7 @@ def test_a_function_of_means_that_is_not_defined_for_a_resample_has_no_interval(
         with np.errstate(divide="ignore"):
             return np.where(means[..., 0] > 0, 1 / means[..., 0], np.nan)
 
-    assert all(math.isnan(end) for end in BOOTSTRAP.of_means(values, inverse))
+    assert all(math.isnan(end) for end in interval_of_means(values, inverse, BOOTSTRAP))
 
 
 def test_the_correlation_is_that_of_numpy_and_its_p_value_that_of_permutations():

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.statistics import bootstrap_interval, mean_interval
 from circuitlapse.types import Metric, Status
 
 CHANCE = {Metric.LOGIT_DIFF: 0.1, Metric.PROB_DIFF: 0.01}
@@ -18,23 +19,6 @@ OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""
 SAME_METRIC = 1e-6
 """Clean and corrupted metric closer than this (in the metric's unit) leave F_norm undefined."""
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """What counts as faithful and which sizes are tried.
-
-    Attributes:
-        threshold: F_raw that a faithful circuit reaches.
-        max_fraction: largest size tried, as a fraction of the model's edges.
-        grid_ratio: ratio of neighbouring sizes of the grid.
-        refine_points: sizes tried inside the last interval, evenly spaced.
-    """
-
-    threshold: float
-    max_fraction: float
-    grid_ratio: float
-    refine_points: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +82,7 @@ def does_the_task(
         return False
     gains = (m_model, m_model - m_corrupted)
     chance = CHANCE[Metric(metric)]
-    return all(gain.mean() > chance and bootstrap.mean(gain)[0] > 0 for gain in gains)
+    return all(gain.mean() > chance and mean_interval(gain, bootstrap)[0] > 0 for gain in gains)
 
 
 def faithfulness(
@@ -124,7 +108,7 @@ def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
 
 
 def find_smallest(
-    evaluate: Callable[[list[int]], Curve], *, n_edges: int, settings: SearchSettings
+    evaluate: Callable[[list[int]], Curve], *, n_edges: int, settings: Circuits
 ) -> tuple[Curve, int, Status]:
     """Return the whole curve, the size of the smallest faithful circuit, and a status.
 
@@ -168,7 +152,7 @@ def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tu
         first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)
         return curve.n_edges[first].astype(float)
 
-    return bootstrap.interval((*curve.metric, curve.m_model), smallest)
+    return bootstrap_interval((*curve.metric, curve.m_model), smallest, bootstrap)
 
 
 def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:

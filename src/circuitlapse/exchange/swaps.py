@@ -26,7 +26,8 @@ from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
+from circuitlapse.statistics import mean_interval
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
 
 PARTS = ("layer_norms", "mlps", "rest")
@@ -149,7 +150,7 @@ def _change(
     values: Float[ndarray, "draw pair"], baseline: Float[ndarray, " pair"], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Return what the swap makes of the metric, a mean over draws and prompts."""
-    low, high = bootstrap.mean(values.mean(0) - baseline)
+    low, high = mean_interval(values.mean(0) - baseline, bootstrap)
     difference = values.mean() - baseline.mean()
     ends = {"difference_low": low, "difference_high": high}
     return {"swapped": values.mean(), "difference": difference} | ends

@@ -13,7 +13,8 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.decoder import end_logits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
+from circuitlapse.statistics import mean_interval
 from circuitlapse.types import Metric
 
 
@@ -165,7 +166,7 @@ def behaviour(
     """
     value = per_prompt_metric(clean_logits.double(), pairs, metric=metric)
     corrupted = per_prompt_metric(corrupted_logits.double(), pairs, metric=metric)
-    low, high = bootstrap.mean(value.cpu().numpy())
+    low, high = mean_interval(value.cpu().numpy(), bootstrap)
     one_answer = metric == Metric.LOGIT_DIFF
     return {
         "value": value.mean().item(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from numpy import ndarray
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import STABILITY
+from circuitlapse.settings import Stability
 from circuitlapse.tables.circuits import in_order
 from circuitlapse.tables.masking import SERIES
 from circuitlapse.types import Comparison, Level, Status, Weighting
@@ -106,21 +106,6 @@ Row = dict[str, Any]
 Series = tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class StabilitySettings:
-    """Which steps are compared, and how they are smoothed.
-
-    Attributes:
-        alpha: weight of the newest value in the exponentially weighted mean.
-        reference_step: that all steps are compared with; None takes the last one of each model.
-        min_step: earlier steps are left out.
-    """
-
-    alpha: float
-    reference_step: int | None
-    min_step: int
-
-
 class _AtStep(NamedTuple):
     """What is kept of a record: the circuit, and how its halves compare, if it has any."""
 
@@ -136,7 +121,7 @@ def stability_table(
     models: Sequence[str],
     tasks: Sequence[str],
     originals: Collection[str],
-    settings: StabilitySettings,
+    settings: Stability,
 ) -> pd.DataFrame:
     """Compare the circuits of every model and task, over training and between halves of prompts.
 
@@ -241,7 +226,7 @@ def _rows(
     schedule: Collection[int],
     *,
     name: str,
-    settings: StabilitySettings,
+    settings: Stability,
     has_halves: bool,
 ) -> Iterator[Row]:
     """Yield the rows of one model and task."""

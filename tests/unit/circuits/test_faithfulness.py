@@ -3,23 +3,22 @@ import pytest
 
 from circuitlapse.circuits.faithfulness import (
     Curve,
-    SearchSettings,
     does_the_task,
     faithfulness,
     find_smallest,
     grid_sizes,
     size_interval,
 )
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Circuits
 
 M_MODEL = np.array([1.0, 3.0])  # mean 2
 ONE = np.array([1])
-SETTINGS = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
+SETTINGS = Circuits(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
 
 
 def search(faithfulness, *, pruned=0, **changes):
     """Search on a model of 64 edges whose F_raw is a given function of the size."""
-    settings = SearchSettings(**({**SETTINGS.__dict__, **changes}))
+    settings = SETTINGS.model_copy(update=changes)
 
     def evaluate(sizes):
         metric = np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
@@ -87,7 +86,7 @@ def test_a_circuit_without_edges_is_never_faithful():
 def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupted_one(
     clean, corrupted, expected
 ):
-    bootstrap = Bootstrap(1000, 0.95, 0)
+    bootstrap = Bootstrap(seed=0)
     clean, corrupted = np.array(clean), np.array(corrupted)
     does = does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
     assert does is expected
@@ -99,14 +98,14 @@ def test_where_corrupted_prompts_keep_what_a_circuit_must_reach_there_is_nothing
 ):
     """The circuit without edges has exactly their metric, so it would pass."""
     clean = np.array([10.0, 10.5, 9.5])
-    how = {"metric": "logit_diff", "bootstrap": Bootstrap(1000, 0.95, 0)}
+    how = {"metric": "logit_diff", "bootstrap": Bootstrap(seed=0)}
     assert does_the_task(clean, left * clean, threshold=0.8, **how) is expected
     assert does_the_task(clean, left * clean, **how)
 
 
 def test_what_an_untrained_model_reaches_by_chance_is_no_behaviour():
     clean, corrupted = np.array([0.05, 0.06, 0.05]), np.array([-0.05, -0.06, -0.05])
-    bootstrap = Bootstrap(1000, 0.95, 0)
+    bootstrap = Bootstrap(seed=0)
     assert not does_the_task(clean, corrupted, metric="logit_diff", bootstrap=bootstrap)
     assert does_the_task(clean, corrupted, metric="prob_diff", bootstrap=bootstrap)
 
@@ -118,7 +117,8 @@ def test_the_interval_of_the_size_is_that_of_a_bootstrap_done_by_hand():
     noise = draw.normal(0, 0.6, (5, prompts))
     metric = m_model * (sizes / (sizes + 1.2))[:, None] + noise
     curve = Curve(sizes, sizes - 1, metric, m_model)
-    low, high = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(2000, 0.8, seed=5))
+    bootstrap = Bootstrap(samples=2000, level=0.8, seed=5)
+    low, high = size_interval(curve, threshold=0.8, bootstrap=bootstrap)
     found = []
     for _ in range(2000):
         rows = draw.integers(0, prompts, prompts)
@@ -134,7 +134,7 @@ def test_a_resample_in_which_the_model_fails_has_no_faithful_circuit():
     m_model, sizes = np.array([-1.0, 3.0]), np.array([1, 2, 4])
     metric = np.array([[-0.5, 0.0], [-0.5, 3.0], [-0.5, 3.0]])
     curve = Curve(sizes, sizes, metric, m_model)
-    assert size_interval(curve, threshold=0.8, bootstrap=Bootstrap(1000, 0.8, 0)) == (2, 4)
+    assert size_interval(curve, threshold=0.8, bootstrap=Bootstrap(level=0.8, seed=0)) == (2, 4)
 
 
 def test_curves_are_compared_by_identity():

@@ -12,7 +12,7 @@ from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_s
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
 from circuitlapse.types import HeadSet
 from tests.conftest import save_random, save_random_model
 
@@ -180,7 +180,7 @@ def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
 def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(steps, random_pairs):
     target, source = steps
     sets = {HeadSet.S2I: frozenset({(1, 0), (2, 1)}), HeadSet.NAME_MOVERS: frozenset()}
-    how = {"seed": 3, "bootstrap": Bootstrap(200, 0.9, 5), **METRIC}
+    how = {"seed": 3, "bootstrap": Bootstrap(samples=200, level=0.9, seed=5), **METRIC}
     rows = swap_sets(target, source, sets, random_pairs, random_sets=2, **how)
     by_set = {row["head_set"]: row for row in rows}
     assert list(by_set) == ["s2i", "random_like_s2i", "name_movers", "random_like_name_movers"]
@@ -222,7 +222,12 @@ def test_the_interval_of_a_swap_is_over_prompts_that_are_resampled_with_and_with
     )
     drawn = np.random.default_rng(0).integers(9, size=(20_000, 9))
     expected = np.percentile((after - before)[drawn].mean(1), [5, 95])
-    how = {"random_sets": 0, "seed": 3, "bootstrap": Bootstrap(5_000, 0.9, 5), **METRIC}
+    how = {
+        "random_sets": 0,
+        "seed": 3,
+        "bootstrap": Bootstrap(samples=5_000, level=0.9, seed=5),
+        **METRIC,
+    }
     [row] = swap_sets(target, source, {HeadSet.S2I: heads}, random_pairs, **how)
     width = expected[1] - expected[0]
     assert [row["difference_low"], row["difference_high"]] == pytest.approx(

@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from circuitlapse import Circuit, PromptPairs, load_model
-from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
-from circuitlapse.circuits.faithfulness import SearchSettings
+from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.errors import ArtifactError
 from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.tables.circuits import circuit_tables
 
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
-SEARCH = SearchSettings(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=1)
-SETTINGS = DiscoverySettings("eap", 1, "left", "greedy", 1, False, SEARCH, BOOTSTRAP)
+SETTINGS = Circuits(
+    method="eap", ig_steps=1, grid_ratio=2.0, refine_points=1, random_circuits=1, noise_floor=False
+)
 WHERE = {"model": "tiny", "variant": "seed1", "step": 8, "tokens": 80}
 
 
@@ -44,8 +44,9 @@ def runs(model, pairs):
 
 @pytest.fixture(scope="module")
 def record(model, pairs, runs):
-    found = discover_circuit(model, pairs, activations=runs, metric="logit_diff", settings=SETTINGS)
-    return record_of(found, task="ioi", metric="logit_diff", settings=SETTINGS, **WHERE)
+    how = {"metric": "logit_diff", "settings": SETTINGS, "bootstrap": BOOTSTRAP}
+    found = discover_circuit(model, pairs, activations=runs, **how)
+    return record_of(found, task="ioi", **how, **WHERE)
 
 
 def found_circuit(mask, **changes):

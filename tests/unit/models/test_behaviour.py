@@ -5,7 +5,7 @@ import torch
 
 from circuitlapse import PromptPairs
 from circuitlapse.models.metrics import behaviour
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
 
 BOOTSTRAP = Bootstrap(samples=1000, level=0.95, seed=0)
 TOKENS = torch.zeros(4, 1, dtype=torch.long)

@@ -9,8 +9,9 @@ import pytest
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import STABILITY
+from circuitlapse.settings import Stability
 from circuitlapse.tables.circuits import circuit_tables
-from circuitlapse.tables.stability import StabilitySettings, stability_table
+from circuitlapse.tables.stability import stability_table
 from tests.unit.circuits.test_record import make_record
 
 Q, K, V, M, TO_LOGITS = (0, 0), (0, 1), (0, 2), (0, 3), (1, 4)
@@ -59,7 +60,7 @@ def table(
     how = {
         "summary": circuit_tables(iter(records), **order).summary,
         "originals": models,
-        "settings": StabilitySettings(alpha, reference_step, min_step),
+        "settings": Stability(alpha=alpha, reference_step=reference_step, min_step=min_step),
     }
     found = stability_table(iter(records), **(order | how | changes))
     STABILITY.check(found, where="test")
@@ -197,7 +198,7 @@ def test_a_single_step_is_compared_with_nothing():
         ([circuit(3, HEAD)], {}, "small at step 3 for ioi is not in the table circuit_summary"),
         (
             THREE,
-            {"settings": StabilitySettings(0.5, 3, 1)},
+            {"settings": Stability(reference_step=3)},
             r"reference_step is 3, but small has circuits of the steps 2, 4, 8",
         ),
         (THREE, {"tasks": ["sva"]}, "stability: unknown task 'ioi'"),
@@ -205,7 +206,7 @@ def test_a_single_step_is_compared_with_nothing():
 )
 def test_what_does_not_fit_is_refused_by_name(records, changes, message):
     order = {"models": ["small"], "tasks": ["ioi", "sva"]}
-    how = {"originals": ["small"], "settings": StabilitySettings(0.5, None, 1)}
+    how = {"originals": ["small"], "settings": Stability()}
     summary = circuit_tables(iter(THREE), **order).summary
     with pytest.raises(ArtifactError, match=message):
         stability_table(records, summary=summary, **(order | how | changes))

@@ -8,7 +8,7 @@ from numpy import ndarray
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
-from circuitlapse.circuits.discovery.search import DiscoverySettings, Search, Smallest
+from circuitlapse.circuits.discovery.search import Search, Smallest
 from circuitlapse.circuits.discovery.split_half import Halves, score_by_halves
 from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -16,9 +16,10 @@ from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.types import TASK_METRICS
 
-__all__ = ["Discovery", "DiscoverySettings", "Halves", "discover_circuit", "record_of"]
+__all__ = ["Discovery", "Halves", "discover_circuit", "record_of"]
 
 
 def discover_circuit(
@@ -27,7 +28,8 @@ def discover_circuit(
     *,
     activations: PairActivations,
     metric: str,
-    settings: DiscoverySettings,
+    settings: Circuits,
+    bootstrap: Bootstrap,
     limits: Limits = AUTOMATIC,
 ) -> Discovery:
     """Score all edges, put them in order and find the smallest faithful circuit.
@@ -42,6 +44,8 @@ def discover_circuit(
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.
         settings: how edges are scored and a circuit is chosen.
+        bootstrap: for the question whether the model does the task; its seed also draws the
+            halves and the random rankings.
         limits: how many prompts go through the model at once.
 
     Raises:
@@ -49,7 +53,7 @@ def discover_circuit(
     """
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
-    search = Search(model, pairs, activations, metric, settings, limits)
+    search = Search(model, pairs, activations, metric, settings, bootstrap, limits)
     scores, halves = _score(search)
     found = search.smallest(scores)
     return Discovery(
@@ -80,5 +84,5 @@ def _metric_of(found: Smallest, *, n_prompts: int) -> Float[ndarray, " prompt"]:
 def _rankings(search: Search, scores: EdgeScores) -> RankingCurves:
     if not search.does_the_task:
         return RankingCurves.empty(len(search.pairs))
-    how = {"n_random": search.settings.random_circuits, "seed": search.settings.bootstrap.seed}
+    how = {"n_random": search.settings.random_circuits, "seed": search.bootstrap.seed}
     return ranking_curves(scores, search.evaluate, **how)

@@ -9,13 +9,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from circuitlapse.circuits.discovery.search import DiscoverySettings
 from circuitlapse.circuits.discovery.split_half import Halves
 from circuitlapse.circuits.faithfulness import Curve, size_interval
 from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import EdgeScores
+from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.statistics import mean_interval, ratio_interval
 from circuitlapse.types import Status
 
 _NOTHING = (float("nan"), float("nan"))
@@ -54,7 +55,13 @@ class Discovery:
 
 
 def record_of(
-    found: Discovery, *, task: str, metric: str, settings: DiscoverySettings, **where: Any
+    found: Discovery,
+    *,
+    task: str,
+    metric: str,
+    settings: Circuits,
+    bootstrap: Bootstrap,
+    **where: Any,
 ) -> CircuitRecord:
     """Return what was found as plain arrays, with bootstrap intervals.
 
@@ -63,6 +70,7 @@ def record_of(
         task: name of the task.
         metric: its metric.
         settings: that were used.
+        bootstrap: for the intervals.
         where: model, variant, step and tokens.
     """
     graph = found.scores.graph
@@ -73,11 +81,11 @@ def record_of(
         **where,
         task=task,
         metric=str(metric),
-        method=settings.method,
+        method=str(settings.method),
         ig_steps=settings.ig_steps,
-        ig_rule=settings.ig_rule,
-        selection=settings.selection,
-        threshold=settings.search.threshold,
+        ig_rule=str(settings.ig_rule),
+        selection=str(settings.selection),
+        threshold=settings.threshold,
         sources=graph.sources,
         targets=graph.targets,
         scores=found.scores.values,
@@ -92,7 +100,7 @@ def record_of(
         curve_n_edges=found.curve.n_edges,
         curve_metric=found.curve.metric,
         **_rankings(found.rankings),
-        **_intervals(found, settings),
+        **_intervals(found, settings.threshold, bootstrap),
         **_halves(found.halves),
     )
 
@@ -112,12 +120,15 @@ def _halves(halves: Halves) -> dict[str, Any]:
     }
 
 
-def _intervals(found: Discovery, settings: DiscoverySettings) -> dict[str, Any]:
+def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the ends of every bootstrap interval; NaN for what a circuit would be needed for."""
-    bootstrap, threshold = settings.bootstrap, settings.search.threshold
-    ends = {"m_model": bootstrap.mean(found.m_model), "f_raw": _NOTHING, "n_edges": _NOTHING}
+    ends = {
+        "m_model": mean_interval(found.m_model, bootstrap),
+        "f_raw": _NOTHING,
+        "n_edges": _NOTHING,
+    }
     if found.n_requested is not None:
-        ends["f_raw"] = bootstrap.ratio_of_means(found.m_circuit, found.m_model)
+        ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, bootstrap)
         ends["n_edges"] = size_interval(found.curve, threshold=threshold, bootstrap=bootstrap)
     return {
         f"{name}_{end}": value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,42 +13,14 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution import attribute_edges
 from circuitlapse.circuits.evaluation import evaluate_circuits
-from circuitlapse.circuits.faithfulness import Curve, SearchSettings, does_the_task, find_smallest
+from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_smallest
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.types import Status
-
-
-@dataclass(frozen=True)
-class DiscoverySettings:
-    """How edges are scored and a circuit is chosen; see `attribute_edges`, `edge_order`.
-
-    Attributes:
-        noise_floor: also find the circuits of two halves of the prompts.
-    """
-
-    method: str
-    ig_steps: int
-    ig_rule: str
-    selection: str
-    random_circuits: int
-    noise_floor: bool
-    search: SearchSettings
-    bootstrap: Bootstrap
-
-    @classmethod
-    def from_config(
-        cls, circuits: Mapping[str, Any], bootstrap: Mapping[str, Any]
-    ) -> DiscoverySettings:
-        """Return the settings of the sections `circuits` and `bootstrap` of a configuration."""
-        names = {field.name for field in fields(SearchSettings)}
-        search = SearchSettings(**{name: circuits[name] for name in names})
-        how = {name: value for name, value in circuits.items() if name not in names}
-        return cls(**how, search=search, bootstrap=Bootstrap(**bootstrap))
 
 
 class Smallest(NamedTuple):
@@ -72,6 +43,7 @@ class Search:
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.
         settings: how edges are scored and a circuit is chosen.
+        bootstrap: for the interval that says whether the model does the task.
         limits: how many prompts go through the model at once.
     """
 
@@ -79,7 +51,8 @@ class Search:
     pairs: PromptPairs
     activations: PairActivations
     metric: str
-    settings: DiscoverySettings
+    settings: Circuits
+    bootstrap: Bootstrap
     limits: Limits
 
     def on(self, rows: Int[ndarray, " row"]) -> Search:
@@ -104,8 +77,8 @@ class Search:
             self.m_model,
             self.m_corrupted,
             metric=self.metric,
-            bootstrap=self.settings.bootstrap,
-            threshold=self.settings.search.threshold,
+            bootstrap=self.bootstrap,
+            threshold=self.settings.threshold,
         )
 
     def scores(self) -> EdgeScores:
@@ -130,9 +103,7 @@ class Search:
             n_edges = np.array([circuit.n_edges for circuit in circuits])
             return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
 
-        curve, size, status = find_smallest(
-            curve_of, n_edges=graph.n_edges, settings=self.settings.search
-        )
+        curve, size, status = find_smallest(curve_of, n_edges=graph.n_edges, settings=self.settings)
         return Smallest(order, curve, size, cut(graph, order, size), status)
 
     @property

@@ -56,7 +56,7 @@ def score_by_halves(whole: Search) -> tuple[EdgeScores, Halves]:
     nothing is scored twice. Halves of fewer than `MIN_PROMPTS` prompts say too little, and are
     not searched.
     """
-    graph, seed = model_graph(whole.model), whole.settings.bootstrap.seed
+    graph, seed = model_graph(whole.model), whole.bootstrap.seed
     parts = split_in_halves(len(whole.pairs), seed=seed)
     of_prompt = np.zeros(len(whole.pairs), dtype=int)
     of_prompt[parts[1]] = 1

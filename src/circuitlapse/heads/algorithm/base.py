@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
+from circuitlapse.statistics import interval_of_means
 from circuitlapse.tables.components import SCORES
 
 OWN = {
@@ -45,21 +46,6 @@ class AlgorithmStatus(StrEnum):
     """There is no S-inhibition head, besides those of copy suppression."""
     NO_EFFECT = "no_effect"
     """No head has an effect, so that no share of it is defined."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """What makes a head a part of the algorithm; the defaults are the paper's.
-
-    Attributes:
-        min_copy: a name mover has a copy score above this (0..100).
-        min_cspa: a copy-suppression head has a score above this.
-        max_effect: an S-inhibition, induction or duplicate-token head has an effect below this.
-    """
-
-    min_copy: float = 10.0
-    min_cspa: float = 0.10
-    max_effect: float = -0.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +164,7 @@ def _share(
             share = weights[..., heads].sum(-1) / weights.sum(-1)
         return np.asarray(100 * np.minimum(share, 1))  # 1 + 2e-16, where sums are rounded
 
-    low, high = bootstrap.of_means(np.vstack([effects.change, effects.span]), percent)
+    low, high = interval_of_means(np.vstack([effects.change, effects.span]), percent, bootstrap)
     ends = {"pct": 100 * min(explained / total, 1), "pct_low": low, "pct_high": high}
     return ends | counts | {"status": str(AlgorithmStatus.OK)}
 

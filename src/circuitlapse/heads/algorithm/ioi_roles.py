@@ -20,7 +20,6 @@ from circuitlapse.heads.algorithm.base import (
     Effects,
     IoiAlgorithm,
     Panel,
-    Thresholds,
     tables_of,
 )
 from circuitlapse.heads.base import Subject
@@ -28,7 +27,7 @@ from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Recei
 from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Algorithm, Bootstrap
 from circuitlapse.types import Metric
 
 SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
@@ -49,7 +48,7 @@ class Case:
     pairs: PromptPairs
     scores: Mapping[str, Float[ndarray, " head"]]
     circuit: Circuit | None
-    thresholds: Thresholds
+    settings: Algorithm
     seed: int
     options: Mapping[str, Any]
 
@@ -129,8 +128,7 @@ def trace_ioi(
     circuit: Circuit | None,
     bootstrap: Bootstrap,
     seed: int,
-    thresholds: Thresholds | None = None,
-    freeze_mlps: bool = False,
+    settings: Algorithm | None = None,
     limits: Limits = AUTOMATIC,
 ) -> IoiAlgorithm:
     """Find which heads do the parts of the IOI algorithm, and how much of it they explain.
@@ -160,24 +158,24 @@ def trace_ioi(
         circuit: of these prompts; None where none was found.
         bootstrap: for intervals over prompts, and to tell whether the model does the task.
         seed: of the names that S-inhibition heads are misled with.
-        thresholds: None for those of the paper.
-        freeze_mlps: see `patch_paths`.
+        settings: thresholds of the roles, and whether MLPs are held (see `patch_paths`); None
+            for those of the paper.
         limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if a score of a head is missing, the circuit is of another graph, or the
             prompts lack a role or have fewer than four names in all.
     """
-    shape = shape_of(model)
+    settings, shape = settings or Algorithm(), shape_of(model)
     refuse_other_graph(circuit, shape)
     case = Case(
         model=model,
         pairs=pairs,
         scores={name: values_of(scores, name, shape=shape) for name in SCORES},
         circuit=circuit,
-        thresholds=thresholds or Thresholds(),
+        settings=settings,
         seed=seed,
-        options={"freeze_mlps": freeze_mlps, "limits": limits},
+        options={"freeze_mlps": settings.freeze_mlps, "limits": limits},
     )
     panels, tested = _trace(case, bootstrap)
     in_circuit = None if circuit is None else circuit.heads.ravel()
@@ -200,7 +198,7 @@ def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFr
 
 
 def _direct(case: Case, effects: Effects) -> Panel:
-    mean, scores, least = effects.mean, case.scores, case.thresholds
+    mean, scores, least = effects.mean, case.scores, case.settings
     suppresses = scores["cspa"] > least.min_cspa
     roles = {
         "NM": (scores["copy"] > least.min_copy) & (mean < 0),
@@ -222,7 +220,7 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
     queries = [case.circuit.graph.port_targets(at, "q").start + head for at, head in name_movers]
     candidates = case.circuit.heads_into(queries).ravel()
-    candidates &= effects.mean < case.thresholds.max_effect
+    candidates &= effects.mean < case.settings.max_effect
     tested = case.test(name_movers=name_movers, candidates=case.heads(candidates))
     passed = np.zeros(shape_of(case.model), dtype=bool)
     found = tested[tested["is_s2i"]]
@@ -237,7 +235,7 @@ def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> 
     if not receivers:
         return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
     effects = _effects(case.patch(receivers))
-    harms = effects.mean < case.thresholds.max_effect
+    harms = effects.mean < case.settings.max_effect
     roles = {
         role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
         for role, name in (("Ind", "induction"), ("Dup", "duplicate"))

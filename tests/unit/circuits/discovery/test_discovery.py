@@ -3,22 +3,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.settings import Bootstrap, Circuits
 
-CIRCUITS = {
-    "method": "eap_ig_inputs",
-    "ig_steps": 4,
-    "ig_rule": "left",
-    "selection": "greedy",
-    "threshold": 0.8,
-    "max_fraction": 1.0,
-    "grid_ratio": 2.0,
-    "refine_points": 2,
-    "random_circuits": 2,
-    "noise_floor": False,
-}
-SETTINGS = DiscoverySettings.from_config(CIRCUITS, {"samples": 200, "level": 0.95, "seed": 0})
+SETTINGS = Circuits(
+    ig_steps=4,
+    max_fraction=1.0,
+    grid_ratio=2.0,
+    refine_points=2,
+    random_circuits=2,
+    noise_floor=False,
+)
+HOW = {"metric": "logit_diff", "settings": SETTINGS, "bootstrap": Bootstrap(samples=200, seed=0)}
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +28,7 @@ def oracle_discovery(oracle):
     pairs = dataclasses.replace(
         oracle.pairs, correct=[[i] for i in best.tolist()], wrong=[[i] for i in worst.tolist()]
     )
-    return pairs, discover_circuit(
-        oracle.model, pairs, activations=runs, metric="logit_diff", settings=SETTINGS
-    )
+    return pairs, discover_circuit(oracle.model, pairs, activations=runs, **HOW)
 
 
 def test_the_circuit_found_is_faithful_and_the_whole_model_is_perfectly_so(oracle_discovery):
@@ -49,9 +44,7 @@ def test_a_model_that_does_the_opposite_has_no_circuit(oracle, oracle_discovery)
     pairs, _ = oracle_discovery
     opposite = dataclasses.replace(pairs, correct=pairs.wrong, wrong=pairs.correct)
     runs = cache_activations(oracle.model, opposite)
-    found = discover_circuit(
-        oracle.model, opposite, activations=runs, metric="logit_diff", settings=SETTINGS
-    )
+    found = discover_circuit(oracle.model, opposite, activations=runs, **HOW)
     assert found.status == "no_behaviour"
     assert found.n_requested is None
     assert found.circuit.n_edges == 0
@@ -65,12 +58,10 @@ def test_a_threshold_that_corrupted_prompts_reach_leaves_nothing_to_find(oracle,
     pairs, found = oracle_discovery
     left = found.m_corrupted.mean() / found.m_model.mean()
     runs = cache_activations(oracle.model, pairs)
-    how = {"activations": runs, "metric": "logit_diff"}
     assert left > 0.01
     for threshold, expected in ((0.99 * left, "no_behaviour"), (1.01 * left, found.status)):
-        search = dataclasses.replace(SETTINGS.search, threshold=threshold)
-        settings = dataclasses.replace(SETTINGS, search=search)
-        again = discover_circuit(oracle.model, pairs, settings=settings, **how)
+        how = HOW | {"settings": SETTINGS.model_copy(update={"threshold": threshold})}
+        again = discover_circuit(oracle.model, pairs, activations=runs, **how)
         assert again.status == expected
 
 
@@ -86,4 +77,4 @@ def test_the_record_carries_ranks_and_intervals(oracle_discovery):
 
 def named(found):
     where = {"model": "m", "variant": "seed1", "step": 1, "tokens": 10}
-    return record_of(found, task="t", metric="logit_diff", settings=SETTINGS, **where)
+    return record_of(found, task="t", **HOW, **where)

@@ -7,37 +7,35 @@ import pytest
 import torch
 
 from circuitlapse import PromptPairs, attribute_edges
-from circuitlapse.circuits.discovery import DiscoverySettings, discover_circuit, record_of
+from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.circuits.discovery.split_half import split_in_halves
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
+from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.types import Method
 
 CIRCUITS = {
     "method": "eap",
     "ig_steps": 3,
-    "ig_rule": "left",
-    "selection": "greedy",
-    "threshold": 0.8,
     "max_fraction": 0.8,
     "grid_ratio": 3.0,
     "refine_points": 1,
     "random_circuits": 0,
-    "noise_floor": True,
 }
 SEED = 5
 FAST = [method for method in Method if method != Method.EXACT]
 
 
-def settings(**changes):
-    bootstrap = {"samples": 100, "level": 0.95, "seed": SEED}
-    return DiscoverySettings.from_config(CIRCUITS | changes, bootstrap)
+def how(**changes):
+    bootstrap = Bootstrap(samples=100, seed=SEED)
+    settings = Circuits(**CIRCUITS | changes)
+    return {"metric": "logit_diff", "settings": settings, "bootstrap": bootstrap}
 
 
 def discover(model, pairs, *, runs=None, **changes):
     runs = cache_activations(model, pairs) if runs is None else runs
-    how = {"metric": "logit_diff", "limits": Limits(batch_size=7)}
-    return discover_circuit(model, pairs, activations=runs, settings=settings(**changes), **how)
+    limits = Limits(batch_size=7)
+    return discover_circuit(model, pairs, activations=runs, limits=limits, **how(**changes))
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +73,7 @@ def test_the_seed_alone_decides_who_is_in_which_half():
 @pytest.mark.parametrize("method", FAST)
 def test_scores_of_all_prompts_are_the_same_with_and_without_halves(random_model, pairs, method):
     """Halves of 11 and 10 prompts: their plain mean would be another."""
-    how = {"metric": "logit_diff", "method": method, "ig_steps": 3}
-    whole = attribute_edges(random_model, pairs, **how)
+    whole = attribute_edges(random_model, pairs, metric="logit_diff", method=method, ig_steps=3)
     by_halves = discover(random_model, pairs, method=method, max_fraction=0.05)
     np.testing.assert_allclose(by_halves.scores.values, whole.values, rtol=1e-4, atol=1e-6)
 
@@ -144,7 +141,7 @@ def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
 
 def test_the_record_says_which_prompts_were_in_which_half(found):
     where = {"model": "m", "variant": "seed1", "step": 1, "tokens": 10}
-    record = record_of(found, task="t", metric="logit_diff", settings=settings(), **where)
+    record = record_of(found, task="t", **how(), **where)
     first, second = split_in_halves(21, seed=record.half_seed)
     assert record.half_of_prompt[first].tolist() == [0] * 11
     assert record.half_of_prompt[second].tolist() == [1] * 10

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from circuitlapse.heads.algorithm.base import AlgorithmStatus, Effects, Panel, consistency_rows
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Bootstrap
+from circuitlapse.statistics import bootstrap_interval
 
 BOOTSTRAP = Bootstrap(samples=200, level=0.9, seed=3)
 CHANGE = np.array([[-3.0, -1.0], [0.0, -2.0], [2.0, 0.0], [-1.0, 1.0]])
@@ -86,6 +87,6 @@ def test_intervals_are_those_of_a_loop_over_resamples():
 
     for row in consistency_rows(panel(0, 2, effects=effects), inside, BOOTSTRAP):
         denominator = row["denominator"]
-        low, high = BOOTSTRAP.interval((*effects.change, effects.span), literal)
+        low, high = bootstrap_interval((*effects.change, effects.span), literal, BOOTSTRAP)
         assert (row["pct_low"], row["pct_high"]) == pytest.approx((low, high))
         assert low <= row["pct"] <= high

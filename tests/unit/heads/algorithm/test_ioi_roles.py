@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.heads.algorithm import Thresholds, trace_ioi
 from circuitlapse.heads.algorithm import ioi_roles as module
+from circuitlapse.heads.algorithm import trace_ioi
 from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
-from circuitlapse.statistics import Bootstrap
+from circuitlapse.settings import Algorithm, Bootstrap
 from tests.planted_ioi import planted_ioi_pairs
 
 SHAPE = (3, 8)
@@ -157,7 +157,7 @@ def test_without_a_circuit_only_effects_and_other_denominators_are_known(trace):
 
 
 def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
-    found = trace(thresholds=Thresholds(min_copy=100.0))
+    found = trace(settings=Algorithm(min_copy=100.0))
     status = found.effects.groupby("score")["status"].agg(set)
     assert status.to_dict() == {
         "e_logits": {"ok"}, "e_nm_q": {"no_name_movers"}, "e_s2i_v": {"no_name_movers"},
@@ -171,7 +171,7 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):
     of_head = np.zeros(24, dtype=bool)
     of_head[8 + 2] = True
-    case = Case(planted, planted_ioi_pairs(), {}, None, Thresholds(), 0, {})
+    case = Case(planted, planted_ioi_pairs(), {}, None, Algorithm(), 0, {})
     second = Panel("s2i", "e_nm_q", None, {"S2I": of_head})
     assert share(found, "tertiary", "all")["status"] == "ok"
     assert module._tertiary(case, second, of_head).status == "no_s2i_heads"
@@ -205,7 +205,7 @@ def test_without_the_behaviour_nothing_is_defined_and_the_tables_say_so(trace, c
 
 def test_tables_have_the_columns_of_their_schemas_without_those_that_say_which_model(trace, found):
     shared = {"model", "variant", "step", "tokens", "task"}
-    for case in (found, trace(circuit=None), trace(thresholds=Thresholds(min_copy=100.0))):
+    for case in (found, trace(circuit=None), trace(settings=Algorithm(min_copy=100.0))):
         frames = (case.effects, case.s2i, case.roles, case.consistency)
         schemas = (HEAD_SCORES, S2I, ROLES, ALGORITHM_CONSISTENCY)
         for frame, schema in zip(frames, schemas, strict=True):
@@ -240,7 +240,7 @@ def test_a_random_model_gives_shares_from_0_to_100_or_says_why_not(
             pairs,
             scores=score_frame((3, 2), **known),
             circuit=Circuit.full(Graph(3, 2)),
-            thresholds=Thresholds(min_copy=0.0, min_cspa=0.0),
+            settings=Algorithm(min_copy=0.0, min_cspa=0.0),
             bootstrap=BOOTSTRAP,
             seed=0,
         )

@@ -1,35 +1,185 @@
-"""The keys that say how models are analysed."""
+"""Every section of the configuration: its keys, what they mean, and the values they allow.
+
+The sections can be made in Python too: `Circuits(threshold=0.9)`. Each checks its own keys;
+`config.cross_field` checks the sections against each other and against the files on disk.
+"""
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from circuitlapse.tasks import base as tasks
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import MIN_PROMPTS, IgRule, Method, Metric, Selection
 
+KeyPath = tuple[str | int, ...]
+"""The position of a value: `("models", 1, "steps", 2)` is models[1].steps[2]."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A wrong or missing value.
+
+    Attributes:
+        where: Its key.
+        sentence: What is wrong, without the key; empty if a required key is missing.
+    """
+
+    where: KeyPath
+    sentence: str = ""
+
+
+RULE = "rule"
+"""The type of a pydantic error whose message is the sentence of a `Problem`."""
+
+INVALID: Any = object()
+"""Takes the place of a value that pydantic refused; see `lenient`."""
+
+LENIENT = "lenient"
+"""Validation context in which a refused value becomes `INVALID`, and sections check no rules.
+
+It gives cross-field validation everything that is valid, although something else is not.
+"""
+
+
+def lenient(value: Any, handler: Callable[[Any], Any], info: Any) -> Any:
+    """Validate a value; in the context `LENIENT`, return `INVALID` where it is refused."""
+    try:
+        return handler(value)
+    except ValidationError:
+        if info.context != LENIENT:
+            raise
+        return INVALID
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean 'NEAREST'?", or "." when nothing is near."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else "."
+
+
+def rule_error(sentence: str) -> PydanticCustomError:
+    """Return the pydantic error for a value that breaks a rule."""
+    return PydanticCustomError(RULE, "{sentence}", {"sentence": sentence})
+
+
+MAX_NAME = 100
+"""Longest name that becomes a part of a path, in characters."""
+_MAX_PATH_PART = 255  # bytes, on all common file systems
+
 FILE_NAME: dict[str, Any] = {
     "pattern": r"^[a-z0-9][a-z0-9.-]*$",
-    "allowed": "small letters, digits, '.' and '-', with a letter or digit first",
+    "max_length": MAX_NAME,
+    "allowed": f"at most {MAX_NAME} lower-case letters, digits, '.' and '-', starting with a "
+    "letter or digit",
 }
 SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
 DEFAULT_SEED = 1234
 STEPS: dict[str, Any] = {"strict": False, "min_length": 1}  # YAML has lists, not tuples
 
+Lenient = WrapValidator(lenient)
+Steps = tuple[Annotated[int, Field(ge=0), Lenient], ...]
+
+
+def _expanded(path: str) -> str:
+    """Replace `~` and environment variables, which nothing after the configuration does."""
+    try:
+        home = str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:
+        raise rule_error(f"= '{path}' names a user without a home directory.") from None
+    expanded = os.path.expandvars(home)
+    if unset := re.search(r"\$(\w+|\{.*?\})", expanded):
+        sentence = f"= '{path}' uses the environment variable {unset[0]}, which is not set."
+        raise rule_error(sentence)
+    if any(len(os.fsencode(part)) > _MAX_PATH_PART for part in expanded.split("/")):
+        sentence = f"has a part of more than {_MAX_PATH_PART} bytes, too long for a file system."
+        raise rule_error(sentence)
+    if not (expanded := expanded.rstrip("/")):
+        raise rule_error(f"= '{path}' is an empty path.")
+    return expanded
+
+
+PathText = Annotated[str, AfterValidator(_expanded)]
+
+Schedule = Literal["all", "linear", "exponential", "exp_plus_detail", "sparse", "quick"]
+
 TOKENS_PER_STEP = 1024 * 2048
 """Tokens that a Pythia model sees in one training step."""
 
-Schedule = Literal["all", "linear", "exponential", "exp_plus_detail", "sparse", "quick"]
-"""Named lists of steps; see `circuitlapse.config.schedules`."""
+_DOUBLING = tuple(2**power for power in range(10))
 
-Steps = tuple[Annotated[int, Field(ge=0)], ...]
+
+def _every(step: int, *, first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1, step))
+
+
+SCHEDULES: Mapping[Schedule, tuple[int, ...]] = {
+    "all": (0, *_DOUBLING, *_every(1000, first=1000, last=143_000)),
+    "linear": _every(1000, first=1000, last=143_000),
+    "exponential": (*_DOUBLING, *(1000, 2000, 4000, 8000, 16_000, 33_000, 66_000, 131_000)),
+    "exp_plus_detail": (
+        *(0, *_DOUBLING),
+        *_every(1000, first=1000, last=15_000),
+        *_every(5000, first=20_000, last=65_000),
+        *_every(10_000, first=70_000, last=140_000),
+        143_000,
+    ),
+    "sparse": (
+        *(256, 512),
+        *_every(1000, first=1000, last=9000),
+        *_every(5000, first=10_000, last=45_000),
+        *_every(10_000, first=50_000, last=90_000),
+        *(100_000, 120_000, 140_000, 143_000),
+    ),
+    "quick": (0, 64, 512, 1000, 2000, 4000, 8000, 16_000, 33_000, 66_000, 100_000, 143_000),
+}
+"""Lists of training steps at which Pythia was published (Biderman et al. 2023, arXiv 2304.01373):
+0, powers of two up to 512, and every 1000. All but `quick` come from Tigges et al. 2024
+(arXiv 2407.10827); 0 and 143000 were added to its `exp_plus_detail`."""
+
+PUBLISHED = SCHEDULES["all"]
+"""The steps at which every Pythia model was published."""
+PUBLISHED_BY = "EleutherAI/pythia"
+"""The start of the name of every Pythia repository."""
 
 
 class Section(BaseModel):
-    """A mapping of keys: immutable, nothing unknown allowed, no guessing of types."""
+    """A mapping of keys: immutable, without unknown keys, and strict about types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the rules that keys break together; each key alone is valid."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _cross_field(self, info: Any) -> Section:
+        problems = () if info.context == LENIENT else self.problems()
+        if errors := [_line_error(problem) for problem in problems]:
+            raise ValidationError.from_exception_data(type(self).__name__, errors)
+        return self
+
+
+def _line_error(problem: Problem) -> InitErrorDetails:
+    kind = rule_error(problem.sentence) if problem.sentence else "missing"
+    return InitErrorDetails(type=kind, loc=problem.where, input=None)
 
 
 def key(
@@ -45,11 +195,11 @@ def key(
 
     Args:
         sentence: What the key means, with its unit.
-        default: Its value when it is not set; without one the key is required. Beside
-            `otherwise`, the value that the section has in Python.
+        default: Its value when it is not set; without one the key is required. Together with
+            `otherwise`, a function of the keys before it in the same section.
         reruns: What is computed again when it changes.
         allowed: The values it may take, in words, where a pattern would be hard to read.
-        otherwise: What holds when it is not set, where that depends on other keys.
+        otherwise: Its value when it is not set, in words, where that depends on other keys.
         field: Passed on to `pydantic.Field`: limits, pattern, examples.
     """
     notes = {"x-reruns": reruns, "x-allowed": allowed, "x-otherwise": otherwise}
@@ -58,7 +208,7 @@ def key(
         "json_schema_extra": {name: text for name, text in notes.items() if text},
     }
     if otherwise:  # a factory, because the JSON schema must not show a default
-        return Field(default_factory=lambda: None if default is ... else default, **field)
+        return Field(default_factory=default, **field)
     return Field(default, **field)
 
 
@@ -169,17 +319,17 @@ class Circuits(Section):
 class Heads(Section):
     """What is measured of every attention head."""
 
-    text: str | None = key(
-        "A text file for copy suppression, relative to the working directory, with blank lines "
-        "between documents; null takes text that the suite was not trained on.",
+    text: PathText | None = key(
+        "Text file for cspa (copy suppression), with a blank line between documents. By default, "
+        "held-out text of the corpus; published models have no such default.",
         None,
         reruns=HEADS,
         min_length=1,
         allowed="a path",
     )
     dataset: str | None = key(
-        "A dataset of the Hugging Face hub with a column `text`, whose first documents are taken; "
-        "not together with text. For published models there is no other text.",
+        "Dataset on the Hugging Face hub with a column `text`; its first documents are used. "
+        "Cannot be combined with text.",
         None,
         reruns=HEADS,
         min_length=1,
@@ -216,17 +366,22 @@ class Heads(Section):
         le=128,
     )
     copy_ln: Literal["full", "folded"] = key(
-        "LayerNorms in copy and copy_neg: with their scale and bias (full), or as the paper's "
-        "implementation has them (folded).",
+        "LayerNorms in copy and copy_neg: with their scale and bias (full), or without them, as "
+        "in the paper's implementation (folded).",
         "full",
         reruns=HEADS,
     )
     succession_ln: Literal["ln2", "none"] = key(
-        "What the first MLP reads in succession: the normalised embedding (ln2), or the embedding "
-        "as it is (none), as in the paper's implementation.",
+        "Input of the first MLP in succession: the normalised embedding (ln2), or the raw "
+        "embedding, as in the paper's implementation (none).",
         "ln2",
         reruns=HEADS,
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the text has one source."""
+        if self.text is not None and self.dataset is not None:
+            yield Problem(("dataset",), "cannot be combined with heads.text; remove one of them.")
 
 
 class Algorithm(Section):
@@ -262,7 +417,7 @@ class Bootstrap(Section):
     level: float = key("Confidence level.", 0.95, reruns="activations", gt=0, lt=1)
     seed: int = key(
         "Seed of the resampling.",
-        DEFAULT_SEED,
+        lambda: DEFAULT_SEED,
         reruns="activations",
         otherwise="`seed` of the top level",
         **SEED,
@@ -346,6 +501,7 @@ Pair = Annotated[
         max_length=2,
         json_schema_extra={"x-allowed": "a pair [source, target] of two steps"},
     ),
+    Lenient,
 ]
 
 
@@ -397,6 +553,15 @@ TASK_OPTIONS = tuple(dict.fromkeys(name for one in BUILDERS.values() for name in
 """Keys of a task that belong to some builder only."""
 
 
+def _builder_named(task: dict[str, Any]) -> str | None:
+    return task["name"] if task["file"] is None and task["name"] in BUILDERS else None
+
+
+def _default_option(builder: str | None, option: str) -> str | None:
+    options = BUILDERS[builder].options if builder else {}
+    return options[option][0] if option in options else None
+
+
 class Task(Section):
     """One task: pairs of a clean and a corrupted prompt, and the metric that scores them."""
 
@@ -404,53 +569,95 @@ class Task(Section):
         "Name in paths, tables and figures; each task has its own.",
         reruns="prompts of this task; activations and circuits of all",
         pattern=r"^[a-z][a-z0-9_]*$",
-        allowed="small letters, digits and '_', with a letter first",
+        max_length=MAX_NAME,
+        allowed=f"at most {MAX_NAME} lower-case letters, digits and '_', starting with a letter",
         examples=["ioi"],
     )
-    builder: Builder | None = key(
-        "The built-in task that makes the prompts; not together with file.",
-        reruns="prompts",
-        otherwise="`name`, unless there is a file",
-    )
-    file: str | None = key(
-        "A file of your own prompts, relative to the working directory; not together with builder.",
+    file: PathText | None = key(
+        "File with your own prompts. Cannot be combined with builder.",
         None,
         reruns="prompts",
         pattern=r"\.(csv|jsonl)$",
         allowed="a path that ends in .csv or .jsonl",
     )
+    builder: Builder | None = key(
+        "Built-in task that makes the prompts. Cannot be combined with file.",
+        _builder_named,
+        reruns="prompts",
+        otherwise="`name`; null with a file",
+    )
     metric: TaskMetric = key(
-        "How a prompt is scored; set it for a file only, because a builder fixes its own.",
+        "Score of a prompt. Only for a task with a file: a builder has a fixed metric.",
+        lambda task: BUILDERS[task["builder"]].metric if task["builder"] else None,
         reruns="prompts",
         examples=["logit_diff"],
-        otherwise="fixed by the builder; required with a file",
+        otherwise="that of the builder; required with a file",
     )
     n_prompts: int | None = key(
-        f"Number of prompt pairs; null takes all there are, for {_FINITE} and for a file; "
-        "the prompts of the other tasks are drawn at random.",
+        f"Number of prompt pairs. null takes all: possible for {_FINITE} and for a file, while "
+        "the other builders draw prompts at random.",
+        lambda task: 100 if task["file"] is None else None,
         reruns="prompts",
         ge=MIN_PROMPTS,
         le=100_000,
         otherwise="100; null with a file",
     )
     seed: int = key(
-        "Seed that draws the prompts of this task.",
-        DEFAULT_SEED,
+        "Seed of the prompts of this task.",
+        lambda: DEFAULT_SEED,
         reruns="prompts",
         otherwise="`seed` of the top level",
         **SEED,
     )
     prepend_bos: bool = key(
-        "Start every prompt with a begin-of-text token; Pythia was trained without one.",
+        "Start every prompt with a begin-of-text token. Pythia was trained without one.",
         False,
         reruns="prompts",
     )
     corruption: Corruption | None = key(
-        "For ioi: a corrupted prompt names, in place of the second subject, the indirect object "
-        "(s2_to_io, the paper's) or a third person (s2_to_random).",
+        "For ioi: in a corrupted prompt, the second mention of the subject is replaced by the "
+        "indirect object (s2_to_io, as in the paper) or by a third name (s2_to_random).",
+        lambda task: _default_option(task["builder"], "corruption"),
         reruns="prompts",
         otherwise="s2_to_io for ioi, else null",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, keys: Any) -> Any:
+        if not isinstance(keys, dict):
+            return keys
+        unset = {name for name in ("builder", *TASK_OPTIONS) if keys.get(name) is None}
+        return {name: value for name, value in keys.items() if name not in unset}
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the prompts have one source, and each key a meaning for it."""
+        given = self.model_fields_set
+        if self.file is not None:
+            if self.builder is not None:
+                sentence = "cannot be combined with file: a task has one source of prompts; "
+                yield Problem(("builder",), f"{sentence}remove one of them.")
+            if "metric" not in given:
+                yield Problem(("metric",))
+        elif self.builder is None:
+            known = ", ".join(BUILDERS)
+            sentence = f"= '{self.name}' is not a built-in task ({known}), so the task needs a "
+            yield Problem(("name",), f"{sentence}builder or a file{nearest(self.name, BUILDERS)}")
+        else:
+            yield from self._builder_problems(self.builder, BUILDERS[self.builder])
+        for option in given.intersection(TASK_OPTIONS):
+            owners = [name for name, one in BUILDERS.items() if option in one.options]
+            if self.file is not None or self.builder not in (None, *owners):
+                sentence = f"= '{getattr(self, option)}' is only for the builder "
+                yield Problem((option,), f"{sentence}{' or '.join(owners)}.")
+
+    def _builder_problems(self, name: str, builder: tasks.Builder) -> Iterator[Problem]:
+        if "metric" in self.model_fields_set:
+            sentence = f"is only for a task with a file; the builder {name} has the fixed metric "
+            yield Problem(("metric",), f"{sentence}{builder.metric}.")
+        if not builder.finite and self.n_prompts is None:
+            sentence = f"= null takes all prompts, but the builder {name} draws them at random; "
+            yield Problem(("n_prompts",), f"{sentence}give a number.")
 
     @property
     def options(self) -> dict[str, str]:
@@ -464,8 +671,8 @@ class Train(Section):
 
     layers: int = key("Number of layers.", reruns="training", ge=1, le=48, examples=[4])
     heads: int = key(
-        "Attention heads per layer; d_model / heads must be even, because rotary positions turn "
-        "the dimensions of a head in pairs.",
+        "Attention heads per layer. d_model / heads must be even, because rotary embeddings "
+        "rotate the dimensions of a head in pairs.",
         reruns="training",
         ge=1,
         le=64,
@@ -481,11 +688,23 @@ class Train(Section):
     )
     seed: int = key("Seed of the initial weights.", 1, reruns="training", **SEED)
     data_seed: int | None = key(
-        "Seed of the order of the training sequences; null takes the order of the text.",
+        "Seed of the order of the training sequences; null keeps the order of the text.",
         None,
         reruns="training",
         **SEED,
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that rotary embeddings can pair the dimensions of a head."""
+        if self.d_model % (2 * self.heads):
+            pairs = self.d_model // 2
+            fitting = ", ".join(str(n) for n in range(1, pairs + 1) if pairs % n == 0)
+            yield Problem(
+                ("heads",),
+                f"= {self.heads} does not fit d_model = {self.d_model}: d_model / heads must be "
+                "even, because rotary embeddings rotate the dimensions of a head in pairs; "
+                f"heads can be {fitting}.",
+            )
 
 
 class Hub(Section):
@@ -499,27 +718,38 @@ class Hub(Section):
         examples=["EleutherAI/pythia-70m"],
     )
     revision: str = key(
-        "Revision of a step; {step} stands for its number.",
+        "Revision of a step, with {step} in place of its number.",
         "step{step}",
         reruns="fetching",
         min_length=1,
         allowed="text, not empty",
     )
-    folder: str | None = key(
-        "A folder that has the files of a step already; {step} stands for its number. It is read "
-        "in place of the repository.",
+    folder: PathText | None = key(
+        "Folder with the files of a step, with {step} in place of its number. It replaces the "
+        "repository.",
         None,
         reruns="fetching",
         examples=["/data/pythia-70m/step{step}"],
     )
     tokens_per_step: int = key(
         "Tokens that the model saw in one training step.",
+        lambda hub: TOKENS_PER_STEP if hub["repo"].startswith(PUBLISHED_BY) else None,
         reruns="activations",
         ge=1,
         le=10**9,
         examples=[4_194_304],
         otherwise=f"{TOKENS_PER_STEP} for EleutherAI/pythia; required for others",
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that each step has a name of its own, and a known number of tokens."""
+        for name in ("revision", "folder"):
+            pattern = getattr(self, name)
+            if pattern is not None and pattern.count("{step}") != 1:
+                sentence = f"= '{pattern}' must contain {{step}} once, in place of its number."
+                yield Problem((name,), sentence)
+        if not self.tokens_per_step:
+            yield Problem(("tokens_per_step",))
 
     def source(self, step: int) -> dict[str, str]:
         """Return where the files of a step are: a repo and its revision, or a folder."""
@@ -557,49 +787,60 @@ class Model(Section):
     )
     label: str = key(
         "Name in figures.",
+        lambda model: model["name"],
         reruns="figures",
         min_length=1,
         allowed="text, not empty",
         otherwise="`name`",
     )
     variant_of: str | None = key(
-        "Name of the model that this one repeats with other seeds; in figures about seeds only.",
+        "Name of the model that this one repeats with other seeds. Variants appear only in "
+        "figures about seeds.",
         None,
         reruns="figures",
         examples=["pocket-0.9m"],
         **FILE_NAME,
     )
     train: Train | None = key(
-        "The shape to train; not together with hub.",
+        "Shape of a model to train. Cannot be combined with hub.",
         None,
         examples=[{"layers": 4, "heads": 4, "d_model": 128}],
     )
     hub: Hub | None = key(
-        "Where a published model is; not together with train.",
+        "Source of a published model. Cannot be combined with train.",
         None,
         examples=[{"repo": "EleutherAI/pythia-70m"}],
     )
     schedule: Schedule | None = key(
-        "Name of a list of steps to analyse in this model only; config/README.md has them.",
+        "Name of a list of steps to analyse in this model only; see below for the lists.",
         None,
         reruns="new steps; tables, figures",
     )
     circuits: bool = key(
-        "Find circuits, score heads and trace algorithms; otherwise only behaviour is measured.",
+        "Find circuits, score heads and trace algorithms. If false, only behaviour is measured.",
         True,
         reruns="circuits",
     )
     steps: Steps = key(
-        "Training steps to analyse in this model only, in place of a schedule; ascending, each "
-        "saved or published.",
+        "Training steps to analyse in this model only, instead of a schedule: in ascending order, "
+        "each saved or published.",
+        lambda: (),
         reruns="new steps; tables, figures",
         otherwise="`schedule`, or that of the top level",
         **STEPS,
     )
 
+    def problems(self) -> Iterator[Problem]:
+        """Check that the model has one source."""
+        if self.train is None and self.hub is None:
+            yield Problem(("train",))
+        elif self.train is not None and self.hub is not None:
+            sentence = "cannot be combined with train: a model is either trained here or published."
+            yield Problem(("hub",), sentence)
+
     @property
     def variant(self) -> str:
-        """What tells models of one size apart: their initial weights, or their repository."""
+        """What distinguishes models of one size: their seeds, or their repository."""
         if self.train is not None:
             order = self.train.data_seed
             return f"seed{self.train.seed}" + (f"-data{order}" if order is not None else "")
@@ -637,3 +878,13 @@ class Training(Section):
         "Sentences in the generated text.", 200_000, reruns="corpus", ge=1000, le=100_000_000
     )
     corpus_seed: int = key("Seed of the generated text.", 1, reruns="corpus", **SEED)
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the learning rate reaches its peak before training ends."""
+        last = self.save_steps[-1]
+        if 0 < last <= self.warmup_steps:
+            yield Problem(
+                ("warmup_steps",),
+                f"= {self.warmup_steps} must be smaller than {last}, the last of "
+                "training.save_steps: the learning rate would not reach its peak.",
+            )

@@ -1,6 +1,6 @@
 """The configuration: one typed source for its keys, and a loader that finds every mistake."""
 
-from circuitlapse.config.load import load_config
+from circuitlapse.config.loader import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.settings import (
     Activations,

@@ -9,9 +9,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from circuitlapse.config.schema import Config
-
-KeyPath = tuple[str | int, ...]
-"""Where a value stands: `("models", 1, "steps", 2)` is models[1].steps[2]."""
+from circuitlapse.settings import KeyPath
 
 Node = dict[str, Any]
 """The JSON schema of one key."""

@@ -1,12 +1,9 @@
-"""What is wrong with a key, in one plain sentence; the checks of one key at a time."""
+"""Turn the errors of pydantic into plain sentences, one per problem."""
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -14,32 +11,37 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from circuitlapse.config.keys import KeyPath, allowed, as_yaml, node_at
+from circuitlapse.config.cross_field import dotted
+from circuitlapse.config.keys import allowed, as_yaml, node_at
 from circuitlapse.config.schema import Config
+from circuitlapse.settings import RULE, KeyPath, Problem, nearest
 
 _PLAIN = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
-"""Kinds of values that YAML writes without quotes, and what it makes of them."""
+"""Kinds of values that YAML writes without quotes, and the Python types it reads them as."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One mistake: where it is, and a sentence that goes on from there."""
+def found_problems(written: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
+    """Check a configuration: return it, or every problem in it.
 
-    where: KeyPath
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{dotted(self.where)} {self.sentence}"
-
-
-def dotted(where: KeyPath) -> str:
-    """Write a key path as a user would: models[1].steps[2]."""
-    parts = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
-    return "".join(parts).removeprefix(".")
+    Pydantic checks rules between sections only where all sections are valid. The rules are
+    therefore checked again on the valid parts, so that one run reports both kinds of problems.
+    """
+    try:
+        return Config.model_validate(written), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        problems = [_translated(detail) for detail in details if not _is_echo(detail)]
+        across = Config.of_valid_parts(written).problems()
+        return None, list(dict.fromkeys([*problems, *across]))
 
 
-def shown(value: object) -> str:
-    """Write a value as it stands in YAML; only say what it is when it is long."""
+def as_line(problem: Problem) -> str:
+    """Write a problem as one sentence."""
+    return f"{dotted(problem.where)} {problem.sentence}"
+
+
+def _shown(value: object) -> str:
+    """Write a value as it stands in YAML; of a long one, write only what it is."""
     if isinstance(value, dict):
         return "(a mapping)"
     if isinstance(value, list):
@@ -49,23 +51,7 @@ def shown(value: object) -> str:
     return f"= {json.dumps(value, default=str)}"
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return "; did you mean 'NEAREST'?", or "." when nothing is near."""
-    close = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else "."
-
-
-def schema_problems(written: dict[str, Any]) -> list[Problem]:
-    """Return what is wrong with single keys: misspelt, missing, or not an allowed value."""
-    try:
-        Config.model_validate(written)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        return [_translated(detail) for detail in details if not _is_echo(detail)]
-    return []
-
-
-def missing(where: KeyPath) -> Problem:
+def _missing(where: KeyPath) -> Problem:
     """Say that a required key is missing, what it means, and how to write it."""
     node = node_at(where)
     example = as_yaml(node["examples"][0], name=str(where[-1]))
@@ -75,9 +61,11 @@ def missing(where: KeyPath) -> Problem:
 def _translated(detail: ErrorDetails) -> Problem:
     match detail["type"]:
         case "missing":
-            return missing(detail["loc"])
+            return _missing(detail["loc"])
         case "extra_forbidden" | "invalid_key":
             return _unknown_key((*detail["loc"][:-1], str(detail["loc"][-1])))
+        case kind if kind == RULE:
+            return Problem(detail["loc"], detail["ctx"]["sentence"])
         case _:
             return _not_allowed(detail["loc"], detail["input"])
 
@@ -95,20 +83,26 @@ def _not_allowed(where: KeyPath, value: object) -> Problem:
     hint = nearest(value, not_null["enum"]) if "enum" in not_null else "."
     if isinstance(value, str) and not_null.get("type") in _PLAIN:
         hint = _text_hint(value, not_null["type"])
-    return Problem(where, f"{shown(value)} must be {allowed(node)}{hint}")
+    return Problem(where, f"{_shown(value)} must be {allowed(node)}{hint}")
 
 
 def _text_hint(value: str, kind: str) -> str:
     """Say how to write text so that YAML reads it as what it looks like, if it does."""
     with suppress(yaml.YAMLError):
         if type(yaml.safe_load(value)) in _PLAIN[kind]:
-            return "; this is text to YAML: take away the quotes."
+            return "; YAML reads this as text: remove the quotes."
     with suppress(ValueError):
         if kind == "number" and isfinite(float(value)):
-            return "; this is text to YAML: a number needs a dot, such as 1.0e-3 for 1e-3."
+            return "; YAML reads this as text: a number needs a dot, such as 1.0e-3 for 1e-3."
     return "."
 
 
 def _is_echo(detail: ErrorDetails) -> bool:
-    """Is this only pydantic calling a list too short because some of its entries did not pass?"""
-    return detail["type"] == "too_short" and detail["ctx"]["actual_length"] < len(detail["input"])
+    """Tell whether an error only follows from another one.
+
+    A list is called too short when its only entry is refused; a default that depends on other
+    keys cannot be made while one of them is refused.
+    """
+    if detail["type"] == "too_short":
+        return bool(detail["ctx"]["actual_length"] < len(detail["input"]))
+    return detail["type"] == "default_factory_not_called"

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated, Any, TypeVar
 
+from pydantic import field_validator
+
+from circuitlapse.config import cross_field
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings import (
     DEFAULT_SEED,
     FILE_NAME,
+    LENIENT,
+    SCHEDULES,
     SEED,
     STEPS,
     Activations,
@@ -19,7 +24,11 @@ from circuitlapse.settings import (
     Compute,
     Figures,
     Heads,
+    KeyPath,
+    Lenient,
     Model,
+    PathText,
+    Problem,
     Schedule,
     Section,
     Stability,
@@ -29,6 +38,7 @@ from circuitlapse.settings import (
     Training,
     Transfer,
     key,
+    lenient,
     section,
 )
 
@@ -36,40 +46,41 @@ Entry = TypeVar("Entry", Model, Task)
 
 
 class Config(Section):
-    """The whole configuration; `load_config` makes it, with every default filled in."""
+    """The whole configuration; `load_config` reads it and fills in every default."""
 
-    results: str = key(
-        "Folder for everything that is made.",
+    results: PathText = key(
+        "Folder for all results. `~` and environment variables are expanded, here and in other "
+        "paths; a relative path starts in the working directory.",
         "results",
         reruns="everything, in the new folder",
         pattern=r"^[^{}]*[^{}/]$",
         allowed="a path without braces and without '/' at its end",
     )
     suite: str = key(
-        "Name of the family of models that share one corpus and one tokenizer.",
+        "Name of the family of models, which share one corpus and one tokenizer.",
         "pocket",
         reruns="everything",
         **FILE_NAME,
     )
     seed: int = key(
-        "Seed of prompts, of the bootstrap, of the random tokens that heads are scored on, and of "
-        "heads that are swapped at random.",
+        "Seed of the prompts, the bootstrap, the random tokens for head scores, and the random "
+        "heads for swaps.",
         DEFAULT_SEED,
         reruns="prompts",
         **SEED,
     )
     steps: Steps = key(
-        "Training steps to analyse in every model; ascending, each saved or published.",
+        "Training steps to analyse in every model: in ascending order, each saved or published.",
         reruns="new steps; tables, figures",
         examples=[[0, 500, 1000]],
         **STEPS,
     )
     schedule: Schedule | None = key(
-        "Name of a list of steps, in place of `steps`; see below for the lists.",
+        "Name of a list of steps to analyse, instead of `steps`; see below for the lists.",
         None,
         reruns="new steps; tables, figures",
     )
-    models: tuple[Model, ...] = key(
+    models: tuple[Annotated[Model, Lenient], ...] = key(
         "The models: sizes or seeds of one family.",
         strict=False,
         min_length=1,
@@ -77,8 +88,8 @@ class Config(Section):
     )
     checkpoints: Checkpoints = section(Checkpoints)
     training: Training = key(str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}])
-    tasks: tuple[Task, ...] = key(
-        "The tasks: what a model has to be able to do, and on which prompts.",
+    tasks: tuple[Annotated[Task, Lenient], ...] = key(
+        "The tasks: the abilities of a model that are analysed, and the prompts that test them.",
         strict=False,
         min_length=1,
         examples=[[{"name": "ioi"}]],
@@ -93,6 +104,44 @@ class Config(Section):
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _lenient(cls, value: Any, handler: Callable[[Any], Any], info: Any) -> Any:
+        return lenient(value, handler, info)
+
+    @classmethod
+    def of_valid_parts(cls, written: dict[str, Any]) -> Config:
+        """Return the configuration with `INVALID` for whatever is wrong in itself."""
+        fields = cls.model_fields.items()
+        known = {name for name, field in fields if name in written or field.is_required()}
+        parts = {name: written.get(name) for name in known}
+        return cls.model_validate(parts, context=LENIENT)
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the rules between sections that are broken, and paths that do not exist."""
+        return cross_field.problems(self)
+
+    def filled_in(self) -> Config:
+        """Return the configuration with the seed and the steps of the top level everywhere."""
+        seed = {"seed": self.seed}
+        tasks = [task.model_copy(update=_unset(task, seed)) for task in self.tasks]
+        steps = [{"steps": self.analysed((), model)[1]} for model in self.models]
+        models = [m.model_copy(update=s) for m, s in zip(self.models, steps, strict=True)]
+        bootstrap = self.bootstrap.model_copy(update=_unset(self.bootstrap, seed))
+        update = {"tasks": tuple(tasks), "models": tuple(models), "bootstrap": bootstrap}
+        own = SCHEDULES[self.schedule] if self.schedule else self.steps
+        return self.model_copy(update={**update, "steps": own})
+
+    def analysed(self, where: KeyPath, model: Model) -> tuple[KeyPath, Any]:
+        """Return the key that sets the steps of the model at `where`, and the steps."""
+        if model.steps:
+            return (*where, "steps"), model.steps
+        if model.schedule:
+            return (*where, "schedule"), SCHEDULES[model.schedule]
+        if self.schedule:
+            return ("schedule",), SCHEDULES.get(self.schedule, ())  # INVALID is none of them
+        return ("steps",), self.steps
 
     def tokens_per_step(self, model: str) -> int:
         """Return how many tokens a model saw in one training step."""
@@ -123,6 +172,11 @@ class Config(Section):
     def built_by(self, builder: str) -> str | None:
         """Return the name of the first task that `builder` makes, or None."""
         return next((task.name for task in self.tasks if task.builder == builder), None)
+
+
+def _unset(section: Section, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of keys that a section does not set."""
+    return {name: value for name, value in values.items() if name not in section.model_fields_set}
 
 
 def _find(kind: str, name: str, entries: Iterable[Entry]) -> Entry:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from circuitlapse.config.keys import KeyPath
+from circuitlapse.settings import KeyPath
 
 COMMAND_LINE = "--config"
 _ABSENT = object()

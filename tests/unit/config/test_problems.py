@@ -2,7 +2,7 @@
 
 import pytest
 
-from circuitlapse.config.problems import dotted
+from circuitlapse.config.cross_field import dotted
 
 
 def test_a_misspelt_key_at_the_top_level_gets_the_nearest_one(errors):
@@ -87,9 +87,9 @@ def test_a_width_must_be_a_multiple_of_8(errors):
          "ig_rule, selection, threshold, max_fraction, grid_ratio, refine_points, "
          "random_circuits, noise_floor."),
         ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "
-         "mapping with the keys name, builder, file, metric, n_prompts, seed, prepend_bos, "
+         "mapping with the keys name, file, builder, metric, n_prompts, seed, prepend_bos, "
          "corruption."),
-        ("tasks: [ioi]", "tasks[0] = 'ioi' must be a mapping with the keys name, builder, file, "
+        ("tasks: [ioi]", "tasks[0] = 'ioi' must be a mapping with the keys name, file, builder, "
          "metric, n_prompts, seed, prepend_bos, corruption."),
     ],
 )  # fmt: skip
@@ -117,7 +117,7 @@ def test_taking_quotes_away_is_the_remedy_only_where_it_helps(errors, text, help
 def test_a_number_that_yaml_reads_as_text_gets_the_remedy(errors):
     assert errors("training: {learning_rate: 1e-3}") == [
         "user.yaml: training.learning_rate = '1e-3' must be a number, above 0 and at most 1; "
-        "this is text to YAML: a number needs a dot, such as 1.0e-3 for 1e-3."
+        "YAML reads this as text: a number needs a dot, such as 1.0e-3 for 1e-3."
     ]
 
 
@@ -159,8 +159,8 @@ def test_an_unknown_choice_gets_the_known_ones_and_the_nearest(errors, text, lin
 def test_the_name_of_a_model_must_fit_into_a_path(errors, name):
     model = f"{{name: '{name}', train: {{layers: 2, heads: 2, d_model: 32}}}}"
     assert errors(f"models: [{model}]") == [
-        f"user.yaml: models[0].name = '{name}' must be small letters, digits, '.' and '-', "
-        "with a letter or digit first."
+        f"user.yaml: models[0].name = '{name}' must be at most 100 lower-case letters, digits, "
+        "'.' and '-', starting with a letter or digit."
     ]
 
 

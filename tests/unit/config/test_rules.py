@@ -31,15 +31,15 @@ def test_two_models_cannot_look_the_same_in_figures(errors, second):
 def test_a_variant_repeats_a_model_that_is_no_variant(errors, original):
     entries = models("name: a", "name: b, variant_of: a", f"name: c, variant_of: {original}")
     assert errors(entries) == [
-        f"user.yaml: models[2].variant_of = '{original}' must be the name of a model that is no "
-        "variant: a."
+        f"user.yaml: models[2].variant_of = '{original}' must be the name of a model that is not "
+        "a variant: a."
     ]
 
 
 def test_a_variant_needs_another_model(errors):
     assert errors(models("name: a, variant_of: zz")) == [
-        "user.yaml: models[0].variant_of = 'zz' must be the name of a model that is no variant, "
-        "and there is none beside this one."
+        "user.yaml: models[0].variant_of = 'zz' must be the name of a model that is not a "
+        "variant, and there is no other model."
     ]
 
 
@@ -49,8 +49,8 @@ def test_no_model_is_trained_twice(errors, load, kind):
     first = f"{{name: a, train: {{{shape}}}}}"
     twice = f"{{name: b, {kind}train: {{{shape}, seed: 1, data_seed: null}}}}"
     assert errors(f"models: [{first}, {twice}]") == [
-        "user.yaml: models[1].train is the same model as models[0]; give it another seed, "
-        "data_seed or shape, or leave it out."
+        "user.yaml: models[1].train is the same model as models[0]; change its seed, data_seed "
+        "or shape, or remove it."
     ]
     for other in ("seed: 2", "data_seed: 1"):
         load(f"models: [{first}, {{name: b, {kind}train: {{{shape}, {other}}}}}]")
@@ -60,8 +60,8 @@ def test_a_variant_has_the_shape_of_its_original(errors):
     first = "{name: a, train: {layers: 2, heads: 2, d_model: 32}}"
     second = "{name: b, variant_of: a, train: {layers: 3, heads: 2, d_model: 32, seed: 2}}"
     assert errors(f"models: [{first}, {second}]") == [
-        "user.yaml: models[1].train must have the shape of a, which it is a variant of "
-        "(layers: 2, heads: 2, d_model: 32); only seeds may differ."
+        "user.yaml: models[1].train must have the shape of a, the model that it is a variant "
+        "of (layers: 2, heads: 2, d_model: 32); only seeds may differ."
     ]
 
 
@@ -113,9 +113,7 @@ def test_the_steps_of_one_model_must_be_saved_too(errors):
 
 @pytest.mark.parametrize(("first", "second"), [(10, 10), (20, 10)])
 def test_steps_must_ascend(errors, first, second):
-    what = (
-        f"= {second} must be larger than {first} before it; steps ascend, and each is there once."
-    )
+    what = f"= {second} must be larger than {first} before it; steps must ascend, without repeats."
     assert errors(f"steps: [0, {first}, {second}]") == [f"user.yaml: steps[2] {what}"]
 
 
@@ -141,7 +139,7 @@ def test_the_default_of_the_warm_up_counts_too(errors):
 def test_saved_steps_must_ascend(errors):
     assert errors("training: {save_steps: [10, 0, 20]}") == [
         "user.yaml: training.save_steps[1] = 0 must be larger than 10 before it; "
-        "steps ascend, and each is there once."
+        "steps must ascend, without repeats."
     ]
 
 
@@ -168,8 +166,8 @@ def test_heads_must_fit_the_width_and_the_rotary_positions(errors, heads, d_mode
     train = f"{{layers: 2, heads: {heads}, d_model: {d_model}}}"
     assert errors(f"models: [{{name: a, train: {train}}}]") == [
         f"user.yaml: models[0].train.heads = {heads} does not fit d_model = {d_model}: "
-        "d_model / heads must be even, because rotary positions turn the dimensions of a head in "
-        f"pairs; heads can be {fitting}."
+        "d_model / heads must be even, because rotary embeddings rotate the dimensions of a head "
+        f"in pairs; heads can be {fitting}."
     ]
 
 
@@ -218,18 +216,19 @@ def published(*entries: str) -> str:
 def test_a_model_is_trained_or_published_and_not_both(errors):
     train = "train: {layers: 2, heads: 2, d_model: 32}"
     assert errors(published(f"name: a, {train}, {HUB}, steps: [0]")) == [
-        "user.yaml: models[0].hub cannot stand beside train: a model is trained here or published."
+        "user.yaml: models[0].hub cannot be combined with train: a model is either trained "
+        "here or published."
     ]
     (problem,) = errors(published("name: a"))
-    assert problem.startswith("user.yaml: models[0].train is missing: The shape to train;")
+    assert problem.startswith("user.yaml: models[0].train is missing: Shape of a model to train.")
 
 
 def test_a_suite_is_all_trained_or_all_published(errors):
     train = "train: {layers: 2, heads: 2, d_model: 32}"
     (problem,) = errors(published(f"name: a, {train}", f"name: b, {HUB}, steps: [1000]"))
     assert problem == (
-        "user.yaml: models[1].hub cannot be in one suite with models[0].train: the models of a "
-        "suite share one tokenizer; take a configuration of its own, with its own results."
+        "user.yaml: models[1].hub cannot be combined with models[0].train: the models of a "
+        "suite share one tokenizer; use another configuration with its own results."
     )
 
 
@@ -256,8 +255,8 @@ def test_a_folder_that_no_step_has_is_named(errors, load, tmp_path):
     hub = "hub: {repo: EleutherAI/pythia-70m, folder: 'data/step{step}'}"
     models = published(f"name: a, {hub}, steps: [5, 7]")
     assert errors(models) == [
-        "user.yaml: models[0].hub.folder = 'data/step{step}' is there for none of the steps; "
-        "there is no folder data/step5, for example."
+        "user.yaml: models[0].hub.folder = 'data/step{step}' exists for none of the steps; "
+        "for example, there is no folder data/step5."
     ]
     (tmp_path / "data/step7").mkdir(parents=True)
     load(models)
@@ -280,8 +279,8 @@ def test_only_of_pythia_it_is_known_how_much_text_a_step_is(errors, load, tmp_pa
 def test_every_step_needs_a_revision_of_its_own(errors):
     hub = "hub: {repo: EleutherAI/pythia-70m, revision: main}"
     assert errors(f"steps: [0]\n{published(f'name: a, {hub}')}") == [
-        "user.yaml: models[0].hub.revision = 'main' must have {step} in it, once, where the "
-        "number of the step stands."
+        "user.yaml: models[0].hub.revision = 'main' must contain {step} once, in place of "
+        "its number."
     ]
 
 
@@ -306,7 +305,7 @@ def test_text_for_heads_is_a_file(errors, tmp_path):
 def test_no_file_lies_where_results_go(errors, load, tmp_path, results, what):
     (tmp_path / "README.md").touch()
     assert errors(f"results: {results}") == [
-        f"user.yaml: results = '{results}' {what}; it must be a folder, or free."
+        f"user.yaml: results = '{results}' {what}; choose another folder."
     ]
     (tmp_path / "there").mkdir()
     load("results: there/new")
@@ -315,11 +314,11 @@ def test_no_file_lies_where_results_go(errors, load, tmp_path, results, what):
 def test_text_for_heads_comes_from_one_place(errors, tmp_path):
     (tmp_path / "my.txt").touch()
     assert errors("heads: {text: my.txt, dataset: a/b}") == [
-        "user.yaml: heads.dataset cannot stand beside heads.text; remove one of them."
+        "user.yaml: heads.dataset cannot be combined with heads.text; remove one of them."
     ]
 
 
-SHARED = "is not a step at which all models are analysed;"
+SHARED = "is not a step at which all models have circuits;"
 
 
 def test_steps_that_exchange_circuits_are_analysed_in_every_model_and_ascend(errors):
@@ -340,8 +339,8 @@ def test_steps_that_exchange_circuits_are_analysed_in_every_model_and_ascend(err
         f"user.yaml: transfer.steps[1] = 600 {SHARED} nearest are 512 and 1000."
     ]
     assert errors("transfer: {steps: [10, 0]}") == [
-        "user.yaml: transfer.steps[1] = 0 must be larger than 10 before it; steps ascend, and each "
-        "is there once."
+        "user.yaml: transfer.steps[1] = 0 must be larger than 10 before it; steps must ascend, "
+        "without repeats."
     ]
 
 
@@ -349,7 +348,7 @@ def test_pairs_of_steps_that_swap_heads_are_two_analysed_steps_each(errors):
     pairs = "[[10, 0], [10, 10], [10, 0], [10], [0, x], [0, 20], 5]"
     assert errors(f"swaps: {{pairs: {pairs}}}") == [
         "user.yaml: swaps.pairs[1] = [10, 10] must be two different steps.",
-        "user.yaml: swaps.pairs[2] = [10, 0] is there already; each pair once.",
+        "user.yaml: swaps.pairs[2] = [10, 0] repeats an earlier pair.",
         "user.yaml: swaps.pairs[3] (a list) must be a pair [source, target] of two steps.",
         "user.yaml: swaps.pairs[4][1] = 'x' must be a whole number, at least 0.",
         f"user.yaml: swaps.pairs[5][1] = 20 {SHARED} nearest is 10.",

@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from circuitlapse.config.schedules import PUBLISHED, SCHEDULES
+from circuitlapse.settings import PUBLISHED, SCHEDULES
 
 
 @pytest.mark.parametrize(

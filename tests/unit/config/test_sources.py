@@ -66,7 +66,7 @@ def test_nested_values_of_the_command_line_have_the_types_of_yaml(load):
 def test_text_that_a_file_puts_in_quotes_stays_text(errors):
     assert errors("circuits: {ig_steps: '5'}") == [
         "user.yaml: circuits.ig_steps = '5' must be a whole number, at least 1 and at most 1000; "
-        "this is text to YAML: take away the quotes."
+        "YAML reads this as text: remove the quotes."
     ]
 
 

@@ -52,22 +52,22 @@ def test_a_file_must_be_csv_or_jsonl(errors):
 
 def test_a_task_has_a_file_or_a_builder_but_not_both(errors, csv):
     assert errors(f"tasks: [{{name: a, builder: ioi, file: {csv}, metric: logit_diff}}]") == [
-        "user.yaml: tasks[0].builder cannot stand beside file: the prompts of a task come from "
-        "one of them; remove one."
+        "user.yaml: tasks[0].builder cannot be combined with file: a task has one source of "
+        "prompts; remove one of them."
     ]
 
 
 def test_a_file_needs_a_metric(errors, csv):
     assert errors(f"tasks: [{{name: a, file: {csv}}}]") == [
-        "user.yaml: tasks[0].metric is missing: How a prompt is scored; set it for a file only, "
-        "because a builder fixes its own. For example 'metric: logit_diff'."
+        "user.yaml: tasks[0].metric is missing: Score of a prompt. Only for a task with a "
+        "file: a builder has a fixed metric. For example 'metric: logit_diff'."
     ]
 
 
 def test_a_builder_fixes_its_metric(errors):
     assert errors("tasks: [{name: sva, metric: logit_diff}]") == [
-        "user.yaml: tasks[0].metric is only for a task with a file; the builder sva fixes it: "
-        "prob_diff."
+        "user.yaml: tasks[0].metric is only for a task with a file; the builder sva has the "
+        "fixed metric prob_diff."
     ]
 
 
@@ -95,6 +95,6 @@ def test_an_unknown_corruption_is_reported_once(errors):
 @pytest.mark.parametrize("builder", ["ioi", "greater_than"])
 def test_prompts_that_are_drawn_at_random_need_a_number(errors, builder):
     assert errors(f"tasks: [{{name: {builder}, n_prompts: null}}]") == [
-        "user.yaml: tasks[0].n_prompts = null takes all prompts there are, but the builder "
+        "user.yaml: tasks[0].n_prompts = null takes all prompts, but the builder "
         f"{builder} draws them at random; give a number."
     ]

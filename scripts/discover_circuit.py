@@ -1,7 +1,7 @@
-"""Find the circuit of every task in one model at one step; keep those that are still valid."""
+"""Find the circuit of every task at one checkpoint; keep those that are still valid."""
 
 from circuitlapse.jobs import job_logging, progress
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
@@ -11,7 +11,7 @@ from circuitlapse.settings import Bootstrap, Circuits, Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(snakemake.input.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(snakemake.input.model, params.where, Compute(**params.compute))
     weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
     settings, bootstrap = Circuits(**params.circuits), Bootstrap(**params.bootstrap)
     how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
@@ -24,7 +24,7 @@ with job_logging(snakemake.log[0]) as log:
             log.info("%s: same weights, prompts, settings and code: circuit kept", task.name)
             continue
         runs = read_activations(cached, inputs=inputs, **how)
-        record = model.circuit(task, runs, settings, bootstrap)
+        record = checkpoint.circuit(task, runs, settings, bootstrap)
         write_circuit(target, record, origin | published)
         size = f"{record.n_edges} of {record.n_edges_total} edges"
         log.info("%s: %s, %s", task.name, record.status, size)

@@ -1,7 +1,7 @@
-"""Measure what every attention head of one model at one step does."""
+"""Measure what every attention head at one checkpoint does."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
@@ -12,7 +12,7 @@ from circuitlapse.settings import Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(snakemake.input.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(snakemake.input.model, params.where, Compute(**params.compute))
     inputs = {"weights": weights_hash(snakemake.input.model)}
     task = runs = None
     if source := snakemake.input.get("task"):
@@ -24,7 +24,7 @@ with job_logging(snakemake.log[0]) as log:
     if text := snakemake.input.get("text"):
         documents = read_documents(text, read_tokenizer_of(snakemake.input.model))
         inputs["text"] = file_hash(text)
-    scores = model.heads(task, runs, documents, params.heads)
+    scores = checkpoint.heads(task, runs, documents, params.heads)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
     origin = provenance(inputs, dict(params.items())) | published_as(snakemake.input.model)

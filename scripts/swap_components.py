@@ -1,4 +1,4 @@
-"""Lend heads of one step of a model to other steps, and measure how well they do the tasks then."""
+"""Put heads of one checkpoint into another, and measure how well that one does the tasks then."""
 
 from functools import lru_cache, partial
 from itertools import groupby
@@ -7,7 +7,7 @@ from operator import itemgetter
 import pandas as pd
 
 from circuitlapse.jobs import job_logging, progress
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.head_sets import head_sets
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
@@ -24,7 +24,7 @@ bootstrap, compute = Bootstrap(**params.bootstrap), Compute(**params.compute)
 
 
 def _load(step):
-    return ModelAtStep.load(folders[step], where[step], compute)
+    return Checkpoint.load(folders[step], where[step], compute)
 
 
 _lender = lru_cache(maxsize=1)(_load)

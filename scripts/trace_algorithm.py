@@ -1,7 +1,7 @@
-"""Trace the known algorithms in one model at one step: what the heads and MLPs do in them."""
+"""Trace the known algorithms at one checkpoint: what the heads and MLPs do in them."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.circuits.selection import circuit_of
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import read_circuit
@@ -14,12 +14,12 @@ from circuitlapse.settings import Algorithm, Bootstrap, Compute
 
 params, given = snakemake.params, snakemake.input
 with job_logging(snakemake.log[0]) as log:
-    model = ModelAtStep.load(given.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(given.model, params.where, Compute(**params.compute))
     weights = weights_hash(given.model)
     schemas = IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
     tables = {name: schema.empty() for name, schema in schemas.items()}
     if source := given.get("ioi_task"):
-        tables |= model.ioi_algorithm(
+        tables |= checkpoint.ioi_algorithm(
             read_task(source),
             read_table(given.heads, HEADS),
             circuit_of(read_circuit(given.ioi_circuit)),
@@ -35,7 +35,7 @@ with job_logging(snakemake.log[0]) as log:
         inputs = {"weights": weights, "task": task.content_hash}
         how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
         runs = read_activations(given.gt_activations, inputs=inputs, **how)
-        tables["gt_algorithm"] = model.greater_than_algorithm(task, runs, circuit)
+        tables["gt_algorithm"] = checkpoint.greater_than_algorithm(task, runs, circuit)
     else:
         log.info("no greater_than task: its table is empty")
     hashes = {name: file_hash(path) for name, path in given.items() if name != "model"}

@@ -5,7 +5,7 @@ from functools import partial
 import pandas as pd
 
 from circuitlapse.jobs import job_logging, progress
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
@@ -18,9 +18,9 @@ given, params = snakemake.input, snakemake.params
 
 
 def _transfer(folder, where, *, tasks, found):
-    model = ModelAtStep.load(folder, where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(folder, where, Compute(**params.compute))
     bootstrap = Bootstrap(**params.bootstrap)
-    rows = [model.transfer(task, model.run(task), found, bootstrap) for task in tasks]
+    rows = [checkpoint.transfer(task, checkpoint.run(task), found, bootstrap) for task in tasks]
     return pd.concat(rows, ignore_index=True)
 
 

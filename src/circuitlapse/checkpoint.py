@@ -1,4 +1,4 @@
-"""One model at one training step, and what the workflow measures of it for every task."""
+"""A model at one training step, and every measurement that the workflow makes of it."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from circuitlapse.types import UNITS, HeadSet
 
 
 @dataclass(frozen=True, eq=False)
-class ModelAtStep:
-    """A loaded model.
+class Checkpoint:
+    """A loaded model and the columns that say which one it is.
 
     Attributes:
         model: in eval mode.
@@ -52,10 +52,11 @@ class ModelAtStep:
     compute: Compute
 
     @classmethod
-    def load(cls, folder: str | Path, where: Mapping[str, Any], compute: Compute) -> ModelAtStep:
-        """Load a folder laid out like a hub snapshot; see `load_model` for what is refused.
+    def load(cls, folder: str | Path, where: Mapping[str, Any], compute: Compute) -> Checkpoint:
+        """Load a folder laid out like a hub snapshot, and set PyTorch's number of CPU threads.
 
-        From here on PyTorch uses so many CPU threads as `compute` says.
+        Raises:
+            ModelError: see `load_model`.
         """
         torch.set_num_threads(compute.threads)
         return cls(load_model(folder, compute.device, compute.dtype), where, compute)
@@ -65,7 +66,7 @@ class ModelAtStep:
         return cache_activations(self.model, self._pairs(task), limits=self._limits)
 
     def end_logits(self, task: Task) -> tuple[Tensor, Tensor]:
-        """Return the clean and the corrupted logits at the end of each prompt, and keep no more."""
+        """Return the clean and the corrupted logits at the end of each prompt, [pair, vocab]."""
         limits, pairs = self._limits, self._pairs(task)
         return (
             end_logits_of(self.model, pairs, side="clean", limits=limits),
@@ -79,7 +80,7 @@ class ModelAtStep:
         corrupted: Float[Tensor, "pair vocab"],
         bootstrap: Bootstrap,
     ) -> dict[str, Any]:
-        """Return the task's row of the table `behaviour`, from logits as of `end_logits`."""
+        """Return the task's row of the table `behaviour`; the logits are those of `end_logits`."""
         measured = behaviour(
             clean,
             corrupted,
@@ -95,7 +96,7 @@ class ModelAtStep:
     def circuit(
         self, task: Task, runs: PairActivations, settings: Circuits, bootstrap: Bootstrap
     ) -> CircuitRecord:
-        """Find the smallest faithful circuit; `runs` are those of `run`, maybe read from disk."""
+        """Find the smallest faithful circuit; `runs` come from `run` or from disk."""
         found = discover_circuit(
             self.model,
             self._pairs(task),
@@ -124,9 +125,9 @@ class ModelAtStep:
         """Return the table `heads`: every score of every head.
 
         Args:
-            task: an IOI task, or None; then scores about names are NaN.
-            runs: those of `run` for this task.
-            documents: token ids of running text; without any, `cspa` is NaN.
+            task: an IOI task; with None the scores that need names are NaN.
+            runs: from `run` for this task.
+            documents: token ids of running text; with none of them `cspa` is NaN.
             options: the seed, and options of the detectors, as in the configuration.
         """
         text = [torch.from_numpy(document) for document in documents]
@@ -162,7 +163,7 @@ class ModelAtStep:
         Args:
             task: an IOI task.
             scores: from `heads`.
-            circuit: of this task; None where none was found.
+            circuit: of this task; None if there is none.
             settings: thresholds of the roles, and whether MLPs are held.
             bootstrap: for intervals.
         """
@@ -185,7 +186,7 @@ class ModelAtStep:
     def greater_than_algorithm(
         self, task: Task, runs: PairActivations, circuit: Circuit | None
     ) -> pd.DataFrame:
-        """Return the table `gt_algorithm`; `runs` are those of `run`, maybe read from disk."""
+        """Return the table `gt_algorithm`; `runs` come from `run` or from disk."""
         found = trace_greater_than(self.model, self._pairs(task), circuit=circuit, activations=runs)
         return GT_ALGORITHM.cast(found.assign(**self.where, task=task.name))
 
@@ -196,9 +197,9 @@ class ModelAtStep:
         found: Sequence[FoundCircuit],
         bootstrap: Bootstrap,
     ) -> pd.DataFrame:
-        """Return the task's rows of the table `transfer`; `runs` are those of `run`.
+        """Return the task's rows of the table `transfer`; `runs` come from `run`.
 
-        Those are circuits of this task at any step, and of any other task at this step.
+        Circuits of this task run at every step, circuits of other tasks only at their own step.
 
         Raises:
             ArtifactError: if a circuit is of another model.
@@ -218,22 +219,22 @@ class ModelAtStep:
     def swaps(
         self,
         task: Task,
-        source: ModelAtStep,
+        source: Checkpoint,
         sets: Mapping[HeadSet, Collection[Head]],
         *,
         random_sets: int,
         seed: int,
         bootstrap: Bootstrap,
     ) -> pd.DataFrame:
-        """Return rows of the table `swaps`: this model with sets of heads of another step.
+        """Return rows of the table `swaps`: this model with sets of heads of another checkpoint.
 
         Args:
-            task: what the model has to do.
+            task: what the metric is measured on.
             source: the same model at another step.
-            sets: see `swap_sets`.
-            random_sets: likewise.
-            seed: likewise.
-            bootstrap: likewise.
+            sets: head sets by name; see `swap_sets`, also for the other arguments.
+            random_sets: number of random sets in each control.
+            seed: of the random sets.
+            bootstrap: for intervals.
         """
         rows = swap_sets(
             self.model,

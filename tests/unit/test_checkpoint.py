@@ -6,7 +6,7 @@ import torch
 from safetensors.numpy import load_file
 
 from circuitlapse import Circuit
-from circuitlapse.checkpoint import ModelAtStep
+from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.errors import ArtifactError
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.heads import score_heads
@@ -24,8 +24,8 @@ BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
 
 
 @pytest.fixture(scope="module")
-def model(pocket):
-    return ModelAtStep.load(pocket / "step0", WHERE, COMPUTE)
+def checkpoint(pocket):
+    return Checkpoint.load(pocket / "step0", WHERE, COMPUTE)
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def task(pocket):
     return read_task(pocket / "mine.parquet")
 
 
-def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, task):
-    runs = model.run(task)
+def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(checkpoint, task):
+    runs = checkpoint.run(task)
     assert runs.clean.logits_end.dtype == torch.float64
-    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
+    row = checkpoint.behaviour(task, *runs.end_logits, BOOTSTRAP)
     assert set(row) == set(BEHAVIOUR.columns)
     assert row.items() >= (WHERE | {"task": "mine", "unit": "logits", "dtype": "float64"}).items()
     ids = [[cell[0] for cell in task.frame[side]] for side in ("correct", "wrong")]
@@ -44,19 +44,19 @@ def test_the_row_of_a_task_fits_its_table_and_its_value_is_the_metric(model, tas
     assert row["value"] == pytest.approx((correct - wrong).mean().item(), rel=1e-12)
 
 
-def test_the_number_of_parameters_is_that_of_the_weights_on_disk(model, task, pocket):
-    row = model.behaviour(task, *model.end_logits(task), BOOTSTRAP)
+def test_the_number_of_parameters_is_that_of_the_weights_on_disk(checkpoint, task, pocket):
+    row = checkpoint.behaviour(task, *checkpoint.end_logits(task), BOOTSTRAP)
     weights = load_file(pocket / "step0/model.safetensors")
     assert row["n_parameters"] == sum(part.size for part in weights.values())
 
 
-def test_the_record_of_a_circuit_says_where_it_was_found_and_how(model, task):
+def test_the_record_of_a_circuit_says_where_it_was_found_and_how(checkpoint, task):
     settings = Circuits(ig_steps=3, grid_ratio=2.0, refine_points=1, random_circuits=1)
-    runs = model.run(task)
-    record = model.circuit(task, runs, settings, BOOTSTRAP)
+    runs = checkpoint.run(task)
+    record = checkpoint.circuit(task, runs, settings, BOOTSTRAP)
     assert {name: getattr(record, name) for name in WHERE} == WHERE
     assert (record.task, record.metric, record.ig_steps) == ("mine", "logit_diff", 3)
-    row = model.behaviour(task, *runs.end_logits, BOOTSTRAP)
+    row = checkpoint.behaviour(task, *runs.end_logits, BOOTSTRAP)
     assert np.mean(record.m_model) == pytest.approx(row["value"], rel=1e-5)
 
 
@@ -74,16 +74,16 @@ def with_roles(task):
 OPTIONS = {"seed": 3, "length": 4, "n_mean": 4, "n_documents": 2, "n_positions": 6}
 
 
-def test_every_score_of_every_head_is_in_the_table_of_heads(model, ioi):
+def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
     documents = [np.arange(3, 11) + shift for shift in range(5)]
-    table = model.heads(ioi, model.run(ioi), documents, OPTIONS)
+    table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, OPTIONS)
     HEADS.check(table, where="heads")
     assert set(table["score"]) == set(SCORE_NAMES)
     assert len(table) == 4 * len(SCORE_NAMES)
     assert (table["value"].isna() == (table["status"] != "ok")).all()
     assert set(table["model"]) == {"tiny"}
     alone = score_heads(
-        model.model,
+        checkpoint.model,
         scores=["copy", "cspa"],
         pairs=PromptPairs.from_task(ioi),
         text=[torch.from_numpy(document) for document in documents],
@@ -94,8 +94,8 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(model, ioi):
         np.testing.assert_array_equal(found, rows["value"])
 
 
-def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(model):
-    table = model.heads(None, None, [], OPTIONS)
+def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(checkpoint):
+    table = checkpoint.heads(None, None, [], OPTIONS)
     assert set(table["score"]) == set(SCORE_NAMES)
     status = table.groupby("score")["status"].agg(set)
     assert all(status[name] == {"no_prompts"} for name in PROMPT_SCORES)
@@ -104,25 +104,29 @@ def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(mod
     assert table.loc[table["status"] != "ok", "value"].isna().all()
 
 
-def test_circuits_of_a_task_at_all_steps_and_of_all_tasks_at_this_step_are_transferred(model, task):
+def test_circuits_of_a_task_at_all_steps_and_of_all_tasks_at_this_step_are_transferred(
+    checkpoint, task
+):
     names = [(name, step) for name in ("mine", "other") for step in (0, 8)]
     about = {"model": "tiny", "variant": "seed1", "method": "eap", "ig_steps": 1}
-    edges = Circuit.full(model_graph(model.model)).mask
+    edges = Circuit.full(model_graph(checkpoint.model)).mask
     found = [FoundCircuit(task=name, step=step, in_circuit=edges, **about) for name, step in names]
-    table = model.transfer(task, model.run(task), found, BOOTSTRAP)
+    table = checkpoint.transfer(task, checkpoint.run(task), found, BOOTSTRAP)
     TRANSFER.check(table, where="transfer")
     circuits = list(zip(table["circuit_task"], table["circuit_step"], strict=True))
     assert circuits == [("mine", 0), ("mine", 8), ("other", 0)]
     np.testing.assert_allclose(table["m_circuit"], table["m_model"], rtol=1e-6)
     assert set(table["task"]) == {"mine"}
     with pytest.raises(ArtifactError, match="found one of large"):
-        model.transfer(task, model.run(task), [replace(found[0], model="large")], BOOTSTRAP)
+        checkpoint.transfer(
+            task, checkpoint.run(task), [replace(found[0], model="large")], BOOTSTRAP
+        )
 
 
-def test_swapping_heads_of_a_step_with_themselves_changes_nothing(model, task):
-    source = replace(model, where=model.where | {"step": 8})
+def test_swapping_heads_of_a_step_with_themselves_changes_nothing(checkpoint, task):
+    source = replace(checkpoint, where=checkpoint.where | {"step": 8})
     sets = {HeadSet.CIRCUIT: frozenset({(0, 1)}), HeadSet.S2I: frozenset()}
-    table = model.swaps(task, source, sets, random_sets=1, seed=0, bootstrap=BOOTSTRAP)
+    table = checkpoint.swaps(task, source, sets, random_sets=1, seed=0, bootstrap=BOOTSTRAP)
     SWAPS.check(table, where="swaps")
     assert set(zip(table["source_step"], table["target_step"], strict=True)) == {(8, 0)}
     differences = table[["difference", "difference_low", "difference_high"]]

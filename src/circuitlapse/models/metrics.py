@@ -91,8 +91,10 @@ def _indicator(answers: Sequence[Sequence[int]], *, like: Tensor) -> Float[Tenso
     return hot
 
 
-class Readout:
-    """The metric of some prompts; only the logits that it depends on are computed.
+class ResidualMetric:
+    """The task metric as a function of the final residual stream.
+
+    Only the logits that the metric depends on are computed.
 
     Args:
         model: from `load_model`.

@@ -26,7 +26,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.models.activations import Outputs, layer_norm_scale
 from circuitlapse.models.decoder import Edit, LayerTrace, at_end, run_layers
 from circuitlapse.models.graph import PORTS, Graph
-from circuitlapse.models.metrics import Readout, loss_sign, needs_clean_logits
+from circuitlapse.models.metrics import ResidualMetric, loss_sign, needs_clean_logits
 from circuitlapse.models.prompts import PromptPairs
 
 
@@ -49,8 +49,8 @@ class Objective:
         """Return the loss of `n_runs` runs of all prompts, one after the other."""
         clean = self.clean_logits.repeat(n_runs, 1) if needs_clean_logits(self.metric) else None
         pairs = self.pairs.repeat(n_runs)
-        readout = Readout(model, pairs, metric=self.metric, clean_logits=clean)
-        return loss_sign(self.metric) * readout(resid_end).sum()
+        metric_of = ResidualMetric(model, pairs, metric=self.metric, clean_logits=clean)
+        return loss_sign(self.metric) * metric_of(resid_end).sum()
 
 
 @dataclass

@@ -9,7 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.search import Search, Smallest
-from circuitlapse.circuits.discovery.split_half import Halves, score_by_halves
+from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
 from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
@@ -19,7 +19,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.types import TASK_METRICS
 
-__all__ = ["Discovery", "Halves", "discover_circuit", "record_of"]
+__all__ = ["Discovery", "SplitHalf", "discover_circuit", "record_of"]
 
 
 def discover_circuit(
@@ -54,7 +54,7 @@ def discover_circuit(
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
     search = Search(model, pairs, activations, metric, settings, bootstrap, limits)
-    scores, halves = _score(search)
+    scores, split_half = _score(search)
     found = search.smallest(scores)
     return Discovery(
         scores=scores,
@@ -63,15 +63,15 @@ def discover_circuit(
         m_corrupted=search.m_corrupted,
         m_circuit=_metric_of(found, n_prompts=len(pairs)),
         rankings=_rankings(search, scores),
-        halves=halves,
+        split_half=split_half,
     )
 
 
-def _score(search: Search) -> tuple[EdgeScores, Halves]:
+def _score(search: Search) -> tuple[EdgeScores, SplitHalf]:
     if search.settings.noise_floor and search.does_the_task:
-        return score_by_halves(search)
+        return search_split_half(search)
     scores = search.scores()
-    return scores, Halves.none(scores.graph, len(search.pairs))
+    return scores, SplitHalf.none(scores.graph, len(search.pairs))
 
 
 def _metric_of(found: Smallest, *, n_prompts: int) -> Float[ndarray, " prompt"]:

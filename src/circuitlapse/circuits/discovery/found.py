@@ -1,4 +1,4 @@
-"""What a search found, and its record as plain arrays."""
+"""The result of a circuit search, and its record as plain arrays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from circuitlapse.circuits.discovery.split_half import Halves
+from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.faithfulness import Curve, size_interval
 from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.record import CircuitRecord
@@ -24,21 +24,21 @@ _NOTHING = (float("nan"), float("nan"))
 
 @dataclass(frozen=True, eq=False)
 class Discovery:
-    """What was found.
+    """The result of `discover_circuit`.
 
     Attributes:
         scores: of every edge.
         order: (source, target) of every edge, the most important first.
-        status: whether there is a circuit, and how far to trust it.
+        status: whether there is a circuit, and whether it passed the threshold.
         n_requested: edges taken before pruning; None without a circuit.
         circuit: the pruned circuit; empty without one.
-        curve: the sizes tried; no size without behaviour.
+        curve: faithfulness of every size tried; none where the model does not do the task.
         m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
             with the clean answers [prompt].
         m_circuit: metric of the circuit [prompt]; NaN without one.
         rankings: circuits of fixed shares of the edges, ranked by score and at random.
-        halves: the circuits of two halves of the prompts; none without behaviour, or where
-            they were not asked for.
+        split_half: the circuits of two halves of the prompts; none where the model does not do
+            the task, or where `noise_floor` is off.
     """
 
     scores: EdgeScores
@@ -51,7 +51,7 @@ class Discovery:
     m_corrupted: Float[ndarray, " prompt"]
     m_circuit: Float[ndarray, " prompt"]
     rankings: RankingCurves
-    halves: Halves
+    split_half: SplitHalf
 
 
 def record_of(
@@ -63,19 +63,19 @@ def record_of(
     bootstrap: Bootstrap,
     **where: Any,
 ) -> CircuitRecord:
-    """Return what was found as plain arrays, with bootstrap intervals.
+    """Return the result as plain arrays, with bootstrap intervals.
 
     Args:
         found: by `discover_circuit`.
         task: name of the task.
         metric: its metric.
-        settings: that were used.
+        settings: those that the circuit was found with.
         bootstrap: for the intervals.
         where: model, variant, step and tokens.
     """
     graph = found.scores.graph
     order = np.full(graph.exists.shape, -1, dtype=np.int32)
-    order[tuple(found.order.T)] = np.arange(len(found.order))
+    order[tuple(found.order.T)] = np.arange(len(found.order))  # [source, target], rank of the edge
     exists = found.n_requested is not None
     return CircuitRecord(
         **where,
@@ -101,7 +101,7 @@ def record_of(
         curve_metric=found.curve.metric,
         **_rankings(found.rankings),
         **_intervals(found, settings.threshold, bootstrap),
-        **_halves(found.halves),
+        **_halves(found.split_half),
     )
 
 
@@ -110,18 +110,18 @@ def _rankings(curves: RankingCurves) -> dict[str, Any]:
     return {"ranking_name": parts.pop("ranking_ranking"), **parts}
 
 
-def _halves(halves: Halves) -> dict[str, Any]:
+def _halves(found: SplitHalf) -> dict[str, Any]:
     """Return the fields about halves; their scores in single precision, to keep files small."""
-    parts = {f"half_{field.name}": getattr(halves, field.name) for field in fields(halves)}
+    parts = {f"half_{field.name}": getattr(found, field.name) for field in fields(found)}
     return parts | {
-        "half_of_prompt": halves.of_prompt.astype(np.int8),
-        "half_scores": halves.scores.astype(np.float32),
-        "half_status": tuple(str(status) for status in halves.status),
+        "half_of_prompt": found.of_prompt.astype(np.int8),
+        "half_scores": found.scores.astype(np.float32),
+        "half_status": tuple(str(status) for status in found.status),
     }
 
 
 def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Return the ends of every bootstrap interval; NaN for what a circuit would be needed for."""
+    """Return the ends of every bootstrap interval; NaN for those that need a circuit."""
     ends = {
         "m_model": mean_interval(found.m_model, bootstrap),
         "f_raw": _NOTHING,

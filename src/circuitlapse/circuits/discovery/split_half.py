@@ -1,4 +1,4 @@
-"""The same search on two halves of the prompts: what their choice alone does to a circuit."""
+"""The noise floor: circuits found on two halves of the prompts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ _N_HALVES = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
-    """The circuits of two disjoint halves of the prompts, each found as that of all of them.
+class SplitHalf:
+    """The circuits of two disjoint halves of the prompts, each found like that of all prompts.
+
+    How much they differ shows how much the choice of prompts alone changes a circuit.
 
     Attributes:
-        of_prompt: the half that each prompt is in, 0 or 1; -1 where there are no halves.
-        seed: of the permutation that made them; None where there are none.
+        of_prompt: the half that each prompt is in, 0 or 1; -1 if the prompts were not split.
+        seed: of the permutation that split the prompts; None if they were not split.
         scores: of every edge on each half; NaN where no edge exists or none was scored.
-        in_circuit: the circuit of each half; empty without one.
+        in_circuit: the circuit of each half; no edges if there is none.
         status: of each half; `too_few_prompts` where there are fewer than `MIN_PROMPTS`.
     """
 
@@ -36,41 +38,40 @@ class Halves:
     status: Sequence[Status]
 
     @classmethod
-    def none(cls, graph: Graph, n_prompts: int) -> Halves:
-        """Return no halves."""
+    def none(cls, graph: Graph, n_prompts: int) -> SplitHalf:
+        """Return the result for prompts that were not split."""
         shape = (0, *graph.exists.shape)
         return cls(np.full(n_prompts, -1), None, np.zeros(shape), np.zeros(shape, bool), ())
 
 
-def split_in_halves(n_prompts: int, *, seed: int) -> list[Int[ndarray, " row"]]:
-    """Return which prompts are in either half, ascending; the first may have one more."""
+def split_prompts(n_prompts: int, *, seed: int) -> list[Int[ndarray, " row"]]:
+    """Return the rows of each half, ascending; the first half may have one prompt more."""
     order = np.random.default_rng(seed).permutation(n_prompts)
     return [np.sort(part) for part in np.array_split(order, _N_HALVES)]
 
 
-def score_by_halves(whole: Search) -> tuple[EdgeScores, Halves]:
+def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
     """Score all edges on all prompts, and find the circuits of two halves of them.
 
-    A score is a mean over prompts, and what stands in for an edge comes from the same prompt. So
-    the score on all prompts is the mean of those on the halves, by their numbers of prompts, and
-    nothing is scored twice. Halves of fewer than `MIN_PROMPTS` prompts say too little, and are
-    not searched.
+    A score is a mean over prompts, and an ablated edge carries an output of the same prompt. So
+    the score on all prompts is the mean over the halves, weighted by their numbers of prompts, and
+    no prompt is scored twice. Halves of fewer than `MIN_PROMPTS` prompts are not searched.
     """
     graph, seed = model_graph(whole.model), whole.bootstrap.seed
-    parts = split_in_halves(len(whole.pairs), seed=seed)
+    parts = split_prompts(len(whole.pairs), seed=seed)
     of_prompt = np.zeros(len(whole.pairs), dtype=int)
     of_prompt[parts[1]] = 1
     counts = [len(rows) for rows in parts]
     if min(counts) < MIN_PROMPTS:
         shape = (_N_HALVES, *graph.exists.shape)
         status = [Status.TOO_FEW_PROMPTS] * _N_HALVES
-        unscored = np.full(shape, np.nan)
-        return whole.scores(), Halves(of_prompt, seed, unscored, np.zeros(shape, bool), status)
+        unscored = np.full(shape, np.nan)  # [half, source, target]
+        return whole.scores(), SplitHalf(of_prompt, seed, unscored, np.zeros(shape, bool), status)
     found = [_search(whole.on(rows)) for rows in parts]
     scores, masks, statuses = (list(part) for part in zip(*found, strict=True))
-    pooled = np.average(scores, axis=0, weights=counts)
-    halves = Halves(of_prompt, seed, np.stack(scores), np.stack(masks), statuses)
-    return EdgeScores(graph, pooled), halves
+    pooled = np.average(scores, axis=0, weights=counts)  # [source, target]
+    split_half = SplitHalf(of_prompt, seed, np.stack(scores), np.stack(masks), statuses)
+    return EdgeScores(graph, pooled), split_half
 
 
 def _search(half: Search) -> tuple[ndarray, ndarray, Status]:

@@ -18,7 +18,7 @@ from circuitlapse.models.activations import PairActivations, clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits, in_batches, is_out_of_memory
 from circuitlapse.models.decoder import embed_tokens
 from circuitlapse.models.load import model_graph
-from circuitlapse.models.metrics import Readout, needs_clean_logits
+from circuitlapse.models.metrics import ResidualMetric, needs_clean_logits
 from circuitlapse.models.prompts import PromptPairs
 
 __all__ = ["evaluate_circuits"]
@@ -110,17 +110,19 @@ class _Evaluation:
         size = self._limits.prompts(needed, device=tokens.device)
         divisible = len(circuits) > 1
         if divisible and not self._limits.batch_size and size < min(FEW, len(tokens)):
-            return self._by_halves(circuits)
+            return self._in_two_parts(circuits)
         try:
             return self._in_batches(plan, size)
         except RuntimeError as error:
             if not (divisible and is_out_of_memory(error)):
                 raise
-        _log.warning("evaluating circuits: out of memory with one prompt; half of them at once")
+        _log.warning(
+            "evaluating circuits: out of memory with one prompt; retrying with half the circuits"
+        )
         torch.cuda.empty_cache()
-        return self._by_halves(circuits)
+        return self._in_two_parts(circuits)
 
-    def _by_halves(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
+    def _in_two_parts(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
         half = len(circuits) // 2
         return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
 
@@ -137,7 +139,7 @@ class _Evaluation:
         model, pairs = self._model, self._pairs.batch(batch.start, batch.stop)
         embed = self._clean.embed[batch] if self._clean else embed_tokens(model, pairs.clean)
         reference = None if self._clean_logits is None else self._clean_logits[batch]
-        readout = Readout(model, pairs, metric=self._metric, clean_logits=reference)
+        metric_of = ResidualMetric(model, pairs, metric=self._metric, clean_logits=reference)
         ablated = self._ablated.batch(batch.start, batch.stop)
         resid_ends = run_plan(model, plan, pairs, embed=embed, ablated=ablated)
-        return torch.stack([readout(resid) for resid in resid_ends]).cpu().double().numpy()
+        return torch.stack([metric_of(resid) for resid in resid_ends]).cpu().double().numpy()

@@ -21,7 +21,7 @@ from circuitlapse.models.decoder import (
     run_layers,
 )
 from circuitlapse.models.graph import PORTS, Head
-from circuitlapse.models.metrics import Readout
+from circuitlapse.models.metrics import ResidualMetric
 from circuitlapse.models.prompts import PromptPairs
 
 
@@ -44,7 +44,7 @@ class Runs:
 
     Attributes:
         at: these positions, of which the last is the end [pair, window].
-        clean_logits: see `Readout`.
+        clean_logits: see `ResidualMetric`.
     """
 
     model: TransformerBridge
@@ -64,10 +64,10 @@ class Runs:
         """Return the metric [sender, pair] of final residual streams."""
         n = len(resid_end)
         logits = None if self.clean_logits is None else self.clean_logits.repeat(n, 1)
-        readout = Readout(
+        metric_of = ResidualMetric(
             self.model, self.pairs.repeat(n), metric=self.plan.metric, clean_logits=logits
         )
-        return readout(resid_end.flatten(0, 1)).view(n, -1)
+        return metric_of(resid_end.flatten(0, 1)).view(n, -1)
 
     def metric_of(self, layers: list[LayerTrace]) -> Float[Tensor, " pair"]:
         """Return the metric of a whole run."""

@@ -8,7 +8,7 @@ import torch
 
 from circuitlapse import PromptPairs, attribute_edges
 from circuitlapse.circuits.discovery import discover_circuit, record_of
-from circuitlapse.circuits.discovery.split_half import split_in_halves
+from circuitlapse.circuits.discovery.split_half import split_prompts
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.settings import Bootstrap, Circuits
@@ -58,14 +58,14 @@ def found(random_model, pairs):
 
 @pytest.mark.parametrize("n_prompts", [20, 21])
 def test_halves_have_no_prompt_in_common_and_leave_none_out(n_prompts):
-    first, second = split_in_halves(n_prompts, seed=SEED)
+    first, second = split_prompts(n_prompts, seed=SEED)
     assert not set(first) & set(second)
     assert set(first) | set(second) == set(range(n_prompts))
     assert 0 <= len(first) - len(second) <= 1
 
 
 def test_the_seed_alone_decides_who_is_in_which_half():
-    first, again, other = (split_in_halves(30, seed=seed)[0].tolist() for seed in (1, 1, 2))
+    first, again, other = (split_prompts(30, seed=seed)[0].tolist() for seed in (1, 1, 2))
     assert first == again != other
     assert first != list(range(15))
 
@@ -79,30 +79,31 @@ def test_scores_of_all_prompts_are_the_same_with_and_without_halves(random_model
 
 
 def test_a_half_has_the_circuit_that_one_finds_on_its_prompts_alone(random_model, pairs, found):
-    for number, rows in enumerate(split_in_halves(len(pairs), seed=SEED)):
-        assert (found.halves.of_prompt[rows] == number).all()
+    for number, rows in enumerate(split_prompts(len(pairs), seed=SEED)):
+        assert (found.split_half.of_prompt[rows] == number).all()
         alone = discover(random_model, pairs.take(rows), noise_floor=False)
-        np.testing.assert_array_equal(found.halves.in_circuit[number], alone.circuit.mask)
-        scores = found.halves.scores[number]
+        np.testing.assert_array_equal(found.split_half.in_circuit[number], alone.circuit.mask)
+        scores = found.split_half.scores[number]
         np.testing.assert_allclose(scores, alone.scores.values, rtol=1e-4, atol=1e-6)
-        assert found.halves.status[number] == alone.status
+        assert found.split_half.status[number] == alone.status
         assert alone.circuit.n_edges > 0
 
 
 def test_the_two_halves_differ_here(found):
-    assert (found.halves.in_circuit[0] != found.halves.in_circuit[1]).any()
+    assert (found.split_half.in_circuit[0] != found.split_half.in_circuit[1]).any()
 
 
 def test_the_same_search_finds_the_same_bit_for_bit(random_model, pairs, found):
     again = discover(random_model, pairs)
     for part in ("scores", "in_circuit", "of_prompt"):
-        np.testing.assert_array_equal(getattr(again.halves, part), getattr(found.halves, part))
+        ours, theirs = (getattr(one.split_half, part) for one in (again, found))
+        np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(again.scores.values, found.scores.values)
 
 
 def test_twenty_prompts_are_enough_and_nineteen_too_few(random_model, pairs):
     enough, few = (
-        discover(random_model, pairs.batch(0, n_prompts)).halves for n_prompts in (20, 19)
+        discover(random_model, pairs.batch(0, n_prompts)).split_half for n_prompts in (20, 19)
     )
     assert set(enough.status) <= {"ok", "overshoot", "not_reached"}
     assert few.status == ["too_few_prompts"] * 2
@@ -118,21 +119,21 @@ def test_where_nobody_asked_or_the_model_does_not_do_the_task_there_are_no_halve
     unasked = discover(random_model, pairs, noise_floor=False)
     absent = discover(random_model, opposite)
     assert (unasked.status == "no_behaviour", absent.status == "no_behaviour") == (False, True)
-    for halves in (unasked.halves, absent.halves):
+    for halves in (unasked.split_half, absent.split_half):
         assert len(halves.status) == len(halves.scores) == len(halves.in_circuit) == 0
         assert set(halves.of_prompt) == {-1}
 
 
 def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
     """The prompts of the second half are asked for the opposite, by a little."""
-    _, second = split_in_halves(len(pairs), seed=SEED)
+    _, second = split_prompts(len(pairs), seed=SEED)
     runs = cache_activations(random_model, pairs)
     middle = runs.clean.logits_end[second].sort(1).indices[:, 24:26].tolist()
     correct, wrong = list(pairs.correct), list(pairs.wrong)
     for row, (low, high) in zip(second.tolist(), middle, strict=True):
         correct[row], wrong[row] = [low], [high]
     mixed = dataclasses.replace(pairs, correct=correct, wrong=wrong)
-    halves = discover(random_model, mixed, runs=runs).halves
+    halves = discover(random_model, mixed, runs=runs).split_half
     assert halves.status[0] != "no_behaviour"
     assert halves.status[1] == "no_behaviour"
     assert halves.in_circuit[0].any()
@@ -142,10 +143,10 @@ def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
 def test_the_record_says_which_prompts_were_in_which_half(found):
     where = {"model": "m", "variant": "seed1", "step": 1, "tokens": 10}
     record = record_of(found, task="t", **how(), **where)
-    first, second = split_in_halves(21, seed=record.half_seed)
+    first, second = split_prompts(21, seed=record.half_seed)
     assert record.half_of_prompt[first].tolist() == [0] * 11
     assert record.half_of_prompt[second].tolist() == [1] * 10
     assert record.half_scores.dtype == np.float32
-    np.testing.assert_allclose(record.half_scores, found.halves.scores, rtol=1e-6)
-    np.testing.assert_array_equal(record.half_in_circuit, found.halves.in_circuit)
-    assert record.half_status == tuple(map(str, found.halves.status))
+    np.testing.assert_allclose(record.half_scores, found.split_half.scores, rtol=1e-6)
+    np.testing.assert_array_equal(record.half_in_circuit, found.split_half.in_circuit)
+    assert record.half_status == tuple(map(str, found.split_half.status))

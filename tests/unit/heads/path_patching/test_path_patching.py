@@ -9,7 +9,7 @@ from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads.path_patching import HeadPort, patch_paths
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
-from circuitlapse.models.metrics import Readout, per_prompt_metric
+from circuitlapse.models.metrics import ResidualMetric, per_prompt_metric
 from tests.conftest import save_random
 from tests.dense import run
 
@@ -130,11 +130,11 @@ def test_with_frozen_mlps_each_sender_adds_its_own_change_to_the_clean_stream(mo
     change = (runs.corrupted.z - runs.clean.z)[rows, end]
     weights = torch.stack([block.attn.W_O for block in model.blocks])
     change = torch.einsum("plhe,lhed->lhpd", change, weights).flatten(0, 1)
-    readout = Readout(model, random_pairs, metric="logit_diff")
-    expected = torch.stack([readout(runs.clean.resid_end + moved) for moved in change])
+    metric_of = ResidualMetric(model, random_pairs, metric="logit_diff")
+    expected = torch.stack([metric_of(runs.clean.resid_end + moved) for moved in change])
     torch.testing.assert_close(got.patched, expected)
-    torch.testing.assert_close(got.clean, readout(runs.clean.resid_end))
-    torch.testing.assert_close(got.corrupted, readout(runs.corrupted.resid_end))
+    torch.testing.assert_close(got.clean, metric_of(runs.clean.resid_end))
+    torch.testing.assert_close(got.corrupted, metric_of(runs.corrupted.resid_end))
 
 
 @pytest.mark.parametrize("metric", ["logit_diff", "kl_divergence"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -53,5 +54,26 @@ def require_file(path: str | Path) -> None:
     Raises:
         ArtifactError: if there is no file at `path`.
     """
+    if Path(path).is_dir():
+        raise ArtifactError(f"{path}: expected a file, found a folder")
     if not Path(path).is_file():
         raise ArtifactError(f"{path}: no such file (relative paths start in {Path.cwd()})")
+
+
+@contextmanager
+def reading(path: str | Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn the errors of reading a file in the block into an ArtifactError with advice.
+
+    Args:
+        path: file that the workflow made.
+        kind: what it must be, such as "HDF5 file".
+        errors: what the reader raises if the file is broken.
+
+    Raises:
+        ArtifactError: if there is no file at `path`, or the block raises one of `errors`.
+    """
+    require_file(path)
+    try:
+        yield
+    except errors as error:
+        raise ArtifactError(f"{path}: not a readable {kind}: {error}; {REMAKE}") from error

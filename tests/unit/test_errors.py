@@ -19,7 +19,7 @@ def test_a_file_that_is_not_there_is_not_called_broken(read, tmp_path, monkeypat
 
 
 def test_a_folder_is_no_file_and_a_file_passes(tmp_path):
-    with pytest.raises(ArtifactError, match="no such file"):
+    with pytest.raises(ArtifactError, match="expected a file, found a folder"):
         require_file(tmp_path)
     (tmp_path / "here").touch()
     require_file(tmp_path / "here")

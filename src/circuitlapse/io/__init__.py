@@ -1,1 +1,1 @@
-"""Reading and writing of result files; only scripts and tests import this package."""
+"""Read and write the files of results. Only scripts, `hub` and tests import this package."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +16,24 @@ from circuitlapse.models.activations import DIMS, SIDES, PairActivations, RunAct
 
 UNITS = {"pattern": "probability", "logits_end": "logits"}
 EXACT = ("resid_end", "logits_end")
-"""Always stored as float32: small, and every metric is computed from them."""
+"""Always stored as float32: they are small, and every metric is computed from them."""
 
 
 def write_activations(
     path: str | Path, activations: PairActivations, provenance: Mapping[str, str], *, dtype: str
 ) -> None:
-    """Write both runs as `dtype` (`float32` or `float16`), all but the parts in `EXACT`.
+    """Write the activations of the clean and the corrupted run.
 
-    They are not compressed: most are deleted soon, and numbers like these hardly shrink.
+    The file is not compressed: activations hardly shrink, and most files are soon deleted.
+
+    Args:
+        path: of the file.
+        activations: of both runs.
+        provenance: attributes of the file.
+        dtype: `float32` or `float16`, for all parts but those in `EXACT`.
 
     Raises:
-        ArtifactError: if a value is NaN or infinite, or does not fit `dtype`; names the dataset
+        ArtifactError: if a value is NaN or infinite, or too large for `dtype`; names the dataset
             and the first such prompt. No file is written.
     """
     datasets = {}
@@ -46,19 +51,20 @@ def _stored(part: Tensor, dtype: str, where: str) -> ndarray:
         stored = exact.astype(dtype)
     if (prompt := _first_not_finite(exact)) is not None:
         raise ArtifactError(
-            f"{where} is NaN or infinite, first at prompt {prompt} (counted from 0); the model "
-            "itself computes that, so look at how it was trained and at compute.dtype"
+            f"{where}: found NaN or infinity, first at prompt {prompt} (counting from 0); the "
+            "model computes it, so check the training of the model and compute.dtype"
         )
     if (prompt := _first_not_finite(stored)) is not None:
         largest = np.abs(exact[prompt]).max()
         raise ArtifactError(
-            f"{where} does not fit {dtype}, first at prompt {prompt} (counted from 0) with values "
-            f"up to {largest:.3g}; set activations.dtype to float32"
+            f"{where}: found values up to {largest:.3g}, too large for {dtype}, first at prompt "
+            f"{prompt} (counting from 0); set activations.dtype to float32"
         )
     return stored
 
 
 def _first_not_finite(values: ndarray) -> int | None:
+    """Return the first index along the first axis, the prompts, with NaN or infinity."""
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     return int(bad[0]) if bad.size else None
 
@@ -66,13 +72,13 @@ def _first_not_finite(values: ndarray) -> int | None:
 def read_activations(
     path: str | Path, *, device: str, dtype: torch.dtype, inputs: Mapping[str, str]
 ) -> PairActivations:
-    """Read both runs, and check that they belong to this model and task.
+    """Read the activations of both runs, and check that they belong to this model and task.
 
     Args:
         path: written by `write_activations`.
-        device: where the tensors go.
-        dtype: of the tensors, whatever the file was stored as.
-        inputs: the expected `weights` and `task` hashes.
+        device: of the tensors.
+        dtype: of the tensors; may differ from that in the file.
+        inputs: the expected hashes, by `weights` and `task`.
 
     Raises:
         ArtifactError: if a dataset is missing or has other axes, or the file was made from
@@ -84,16 +90,10 @@ def read_activations(
         found = attributes.get(f"{name}_hash")
         if found != expected:
             raise ArtifactError(
-                f"{path}: made from {name} with hash {found}, expected {expected}; {REMAKE}"
+                f"{path}: expected {name} with hash {expected}, found {found}; {REMAKE}"
             )
-    return PairActivations(
-        *(
-            RunActivations(
-                *(
-                    torch.from_numpy(arrays[f"{side}/{field.name}"]).to(device, dtype)
-                    for field in fields(RunActivations)
-                )
-            )
-            for side in SIDES
-        )
+    parts = {name: torch.from_numpy(array).to(device, dtype) for name, array in arrays.items()}
+    clean, corrupted = (
+        RunActivations(**{name: parts[f"{side}/{name}"] for name in DIMS}) for side in SIDES
     )
+    return PairActivations(clean, corrupted)

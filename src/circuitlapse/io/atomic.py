@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files and folders that are either complete or absent, also after a crash."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RANDOM_PART = "[a-z0-9_]" * 8
-"""What `tempfile` puts behind a prefix; the scratch of `a.h5` must not pass for one of `a`."""
+"""What `tempfile` appends to a prefix: scratch folders of `a.h5` must not match those of `a`."""
 
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
-    """Yield a path beside `target`; what was written there becomes `target` on success.
+    """Yield a path beside `target` to write to; when the block ends, move it to `target`.
 
-    The block may create a file or a folder. When it raises, or the process is killed,
-    `target` is untouched; an exception also removes what was half-written, and the next
-    writer of the same target what a killed one left. Only one process at a time may write it.
+    - The block may create a file or a folder.
+    - If the block raises, `target` is unchanged and the incomplete file is deleted.
+    - If the process is killed, `target` is unchanged too; the next writer of the same target
+      deletes the incomplete file.
+    - Only one process at a time may write a target.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,9 +37,9 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def _make_readable(scratch: Path) -> None:
-    """Give every file the permissions of a new one; some libraries write files that are private.
+    """Give every file the permissions of a new file, since some libraries write private ones.
 
-    What a link points to is somebody else's.
+    Targets of links keep theirs.
     """
     probe = scratch / ".permissions"
     probe.touch()
@@ -49,6 +51,7 @@ def _make_readable(scratch: Path) -> None:
 
 
 def _remove_stale(target: Path) -> None:
+    """Delete the scratch folders of killed writers of `target`."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}.{RANDOM_PART}"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -50,7 +50,7 @@ PREFIX = "record_"
 
 
 def write_circuit(path: str | Path, record: CircuitRecord, provenance: Mapping[str, str]) -> None:
-    """Write a record: arrays as datasets, the rest as attributes beside the provenance."""
+    """Write a record: its arrays as datasets, the rest and the provenance as attributes."""
     arrays = {name: getattr(record, name) for name in DIMS}
     datasets = {
         name: Dataset(
@@ -70,10 +70,11 @@ def write_circuit(path: str | Path, record: CircuitRecord, provenance: Mapping[s
 
 
 def read_circuit(path: str | Path) -> CircuitRecord:
-    """Read a record back.
+    """Read a record that `write_circuit` wrote.
 
     Raises:
-        ArtifactError: if a dataset is missing or has other axes than expected.
+        ArtifactError: if the file is missing or broken, or a dataset is missing or has other
+            axes.
     """
     attributes = read_attributes(path)
     without_circuit = f"{PREFIX}n_requested" not in attributes
@@ -90,5 +91,5 @@ def read_circuit(path: str | Path) -> CircuitRecord:
 
 
 def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:
-    """Return whether `path` already holds the result that this provenance would give."""
+    """Return whether `path` is a file with this provenance."""
     return bool(read_attributes(path).get("key") == provenance["key"])

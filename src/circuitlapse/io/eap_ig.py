@@ -1,21 +1,21 @@
-"""Circuits as the graph JSON of the EAP-IG library, to bring them from there and back.
+"""Circuits as graph JSON of the EAP-IG library, to exchange them with it.
 
-The library is https://github.com/hannamw/EAP-IG, the file what `Graph.to_json` writes and
+The library is https://github.com/hannamw/EAP-IG. The file is what `Graph.to_json` writes and
 `Graph.from_json` reads in its `src/eap/graph.py` (current: commit 8fd10d9; older: `eap/graph.py`
-at 009cb68). `cfg` gives the shape of the graph, `nodes` and `edges` say by name what is in the
-circuit, and `edges` also the scores. Names are the same there and here: `a0.h0->a1.h1<q>`,
+at 009cb68). `cfg` has the shape of the graph, `nodes` and `edges` say by name what is in the
+circuit, and `edges` also has the scores. Names are the same here and there: `a0.h0->a1.h1<q>`,
 `m0->logits`.
 
-Sign: none is converted. The library's score is (corrupted - clean message) times the gradient
-of the function it was given, which its examples make a loss, such as minus the logit
-difference. So there as here a positive score says that the edge supports the behaviour. A file
-does not tell what it was scored with: if that was the metric itself, which is higher for
-better answers, turn the scores around with `EdgeScores(scores.graph, -scores.values)`.
+Sign: not converted. The library's score is (corrupted - clean message) times the gradient of the
+function that is passed to it. In its examples that is a loss, such as minus the logit difference,
+so in both libraries a positive score means that the edge supports the behaviour. A file does not
+say what it was scored with. If that was a metric that is higher for better answers, flip the sign
+with `EdgeScores(scores.graph, -scores.values)`.
 
-Scale: neither is it converted. Our scores are means per prompt. With a loss that is a mean over
+Scale: not converted either. Our scores are means per prompt. With a loss that is a mean over
 batches of B prompts, as in the library's examples, the library's scores are B times smaller,
-and with `aggregation="mean"` there, smaller by another factor of d_model. The order of edges
-does not depend on it as long as all batches are of one size.
+and with its `aggregation="mean"` smaller by another factor of d_model. This does not change the
+order of edges if all batches have the same size.
 
 Example:
     `scores` and `circuit` usually come from `circuitlapse.attribute_edges` and
@@ -55,24 +55,24 @@ from circuitlapse.models.graph import EdgeScores, Graph, split_target
 def write_eap_ig(
     path: str | Path, circuit: Circuit, scores: EdgeScores | None, *, d_model: int
 ) -> None:
-    """Write a circuit as the library's current version does, whole or not at all.
+    """Write a circuit in the format of the library's current version.
 
-    A file of an older version, read and written again, can thus be read by the current one.
+    The file is complete or absent. To update a file of an older version, read and write it.
 
     Args:
-        path: by custom it ends in `.json`.
-        circuit: its edges get `in_graph`, and of the nodes those that both receive and send,
+        path: usually ends in `.json`.
+        circuit: `in_graph` is true for its edges, and for the nodes that both receive and send,
             as after the library's `prune`.
-        scores: of the same graph; None writes NaN, the library's mark for "not scored". NaN is
-            no strict JSON, but Python reads it.
-        d_model: width of the residual stream; the library asks for it, nothing here does.
+        scores: of the same graph. None writes NaN, which means "not scored" in the library; it
+            is not strict JSON, but Python reads it.
+        d_model: width of the residual stream, which only the library needs.
 
     Raises:
-        ValueError: if the scores are those of another graph.
+        ValueError: if the scores belong to another graph.
     """
     graph = circuit.graph
     if scores is not None and scores.graph != graph:
-        raise ValueError(f"the circuit is one of {graph}, the scores are of {scores.graph}")
+        raise ValueError(f"the circuit belongs to {graph}, but the scores to {scores.graph}")
     document = {
         "cfg": {
             "n_layers": graph.n_layers,
@@ -94,9 +94,9 @@ def write_eap_ig(
 
 
 def _connected(circuit: Circuit) -> dict[str, bool]:
-    """Return for each node whether it receives and sends; `input` and `logits` need only one.
+    """Return for each node whether it both receives and sends.
 
-    The library counts `logits` as in the graph always.
+    `input` need not receive. `logits` is always in the graph, as in the library.
     """
     targets = (circuit.graph.targets[column] for column in np.flatnonzero(circuit.mask.any(axis=0)))
     connected = {"input"} | {split_target(target)[0] for target in targets}
@@ -111,25 +111,27 @@ def _senders(circuit: Circuit) -> set[str]:
 def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
     """Read a circuit and its scores from a file of any version of the library.
 
-    Versions differ in `nodes` (true or false, or an object) and in what `cfg` holds besides the
-    shape. As in the library's own evaluation, the edges alone say what is in the circuit. It is
-    not pruned here, and the library's `prune` may leave loose ends: see `Circuit.pruned`.
+    Versions differ in `nodes` (true or false, or an object) and in further keys of `cfg`. As in
+    the library's own evaluation, only the edges define the circuit. It is not pruned here, and
+    the library's `prune` may leave loose ends: see `Circuit.pruned`.
 
     Returns:
-        The circuit, and the scores with the file's own sign and scale (see the top of this
-        module). The scores are None when no edge has one: all are null, NaN or absent, or all
-        are 0, which is what the current version writes for a graph that nobody has scored.
+        The circuit, and the scores with the sign and scale of the file (see the top of this
+        module). The scores are None if no edge has one: all are null, NaN or absent, or all are
+        0, which the current version writes for a graph without scores.
 
     Raises:
-        ArtifactError: naming file, key, what was found and what was expected, if the file is no
-            such graph; if it lacks an edge, which older versions would take for one in the
-            circuit and newer ones for one outside; if some edges have a score and some have
-            none; or if it is a graph of single positions or neurons.
+        ArtifactError: with file, key, found and expected value, if
+
+            - the file is not such a graph;
+            - it lacks an edge (older versions count it as in the circuit, newer ones as outside);
+            - some edges have a score and others have none;
+            - the graph has single positions or neurons.
     """
     whole = _Part(Path(path), "", _json_of(path))
     cfg, nodes, edges = whole["cfg"], whole["nodes"], whole["edges"]
     if whole.value.get("n_pos") is not None:
-        raise whole["n_pos"].unlike("null, since edges here are the same at every position")
+        raise whole["n_pos"].unlike("null, because edges here are the same at every position")
     graph = Graph(
         _count(cfg["n_layers"]), _count(cfg["n_heads"]), parallel=_flag(cfg["parallel_attn_mlp"])
     )
@@ -144,7 +146,7 @@ def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
 
 @dataclass(frozen=True)
 class _Part:
-    """A value of a file, and where it stands there."""
+    """A value in a file, with its key."""
 
     file: Path
     key: str
@@ -159,7 +161,7 @@ class _Part:
         return _Part(self.file, inner, self.value[name])
 
     def unlike(self, expected: str) -> ArtifactError:
-        """Return the error that says what is here instead of what was expected."""
+        """Return an error with the found and the expected value."""
         where = self.key or "the whole file"
         return ArtifactError(
             f"{self.file}: {where}: found {_shown(self.value)}, expected {expected}"
@@ -170,7 +172,7 @@ def _json_of(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read as JSON ({error})") from error
+        raise ArtifactError(f"{path}: not a readable JSON file: {error}") from error
 
 
 def _shown(value: Any) -> str:
@@ -201,7 +203,7 @@ def _score(edge: _Part) -> float:
 
 
 def _edge_indices(edges: _Part, graph: Graph) -> dict[str, tuple[int, int]]:
-    """Return row and column of every edge by name, if the file names exactly those."""
+    """Return row and column of every edge by name; the file must name exactly these edges."""
     if not isinstance(edges.value, dict):
         raise edges.unlike("an object with one entry per edge")
     indices = {
@@ -222,7 +224,7 @@ def _edge_indices(edges: _Part, graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 def _check_nodes(nodes: _Part, circuit: Circuit) -> None:
-    """Refuse nodes that the graph lacks, and those of which the circuit uses only neurons."""
+    """Refuse nodes that the graph lacks, and nodes with only some neurons in the circuit."""
     if not isinstance(nodes.value, dict):
         raise nodes.unlike("an object with one entry per node")
     known, sends = {*circuit.graph.sources, "logits"}, _senders(circuit)
@@ -243,7 +245,7 @@ def _check_nodes(nodes: _Part, circuit: Circuit) -> None:
 
 def _refuse_single_neurons(neurons: _Part) -> None:
     if not isinstance(neurons.value, list) or any(flag is not True for flag in neurons.value):
-        raise neurons.unlike("true for every neuron, since circuits here are made of whole nodes")
+        raise neurons.unlike("true for every neuron, because circuits here consist of whole nodes")
 
 
 def _scores(
@@ -256,7 +258,7 @@ def _scores(
         first = graph.edge_name(*np.argwhere(unscored)[0])
         raise ArtifactError(
             f"{edges.file}: edges[{first!r}]['score']: found none, expected a number, because "
-            f"others have one ({int(unscored.sum())} of {graph.n_edges} edges have none); "
-            "score every edge, or set every score to null to read the circuit alone"
+            f"only {int(unscored.sum())} of {graph.n_edges} edges have none; "
+            "score every edge, or set every score to null to read only the circuit"
         )
     return EdgeScores(graph, values)

@@ -1,4 +1,4 @@
-"""HDF5 files whose datasets say what their axes and units are."""
+"""HDF5 files whose datasets name their axes and units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from circuitlapse.errors import REMAKE, ArtifactError, require_file
+from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
 
 
@@ -31,14 +31,17 @@ def write_hdf5(
     *,
     compress: bool = True,
 ) -> None:
-    """Write a file that is whole or absent.
+    """Write datasets and file attributes; the file is complete or absent.
 
     Args:
         path: of the file.
         datasets: by name.
         attributes: of the file.
-        compress: pack it, in chunks along the first axis. That takes thirty times as long as
-            writing it as it is, so it does not pay for files that are soon deleted.
+        compress: compress, in chunks along the first axis. Writing takes thirty times as long, so
+            files that are soon deleted are better left uncompressed.
+
+    Raises:
+        ArtifactError: if an array has another number of axes than its `dims`.
     """
     with atomic_path(path) as scratch, h5py.File(scratch, "w", libver="latest") as file:
         file.attrs.update(attributes)
@@ -50,17 +53,17 @@ def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> N
     values = dataset.values
     if values.ndim != len(dataset.dims):
         raise ArtifactError(
-            f"{file.filename}: {name} has shape {values.shape}, but its axes are {dataset.dims}"
+            f"{file.filename}: {name}: expected axes {dataset.dims}, found shape {values.shape}"
         )
-    packing = {}
+    compression = {}
     if compress and values.ndim and values.size:
-        packing = {
+        compression = {
             "chunks": (1, *values.shape[1:]) if values.ndim > 1 else values.shape,
             "compression": "gzip",
             "compression_opts": 1,
             "shuffle": True,
         }
-    stored = file.create_dataset(name, data=values, track_times=False, **packing)
+    stored = file.create_dataset(name, data=values, track_times=False, **compression)
     for axis, label in enumerate(dataset.dims):
         stored.dims[axis].label = label
     stored.attrs["unit"] = dataset.unit
@@ -69,19 +72,15 @@ def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> N
 def read_hdf5(
     path: str | Path, dims: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, ndarray], dict[str, Any]]:
-    """Return the datasets named in `dims` and the attributes of the file.
+    """Return the datasets named in `dims`, and the attributes of the file.
 
     Raises:
-        ArtifactError: naming the file and the dataset that is missing, or whose axes or
-            number type are not the expected ones.
+        ArtifactError: if the file is missing or broken, or a dataset is missing or has other
+            axes than in `dims`.
     """
-    require_file(path)
-    try:
-        with h5py.File(path) as file:
-            arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
-            return arrays, dict(file.attrs)
-    except OSError as error:
-        raise ArtifactError(f"{path}: not a readable HDF5 file: {error}; {REMAKE}") from error
+    with reading(path, "HDF5 file", OSError), h5py.File(path) as file:
+        arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
+        return arrays, dict(file.attrs)
 
 
 def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
@@ -91,12 +90,12 @@ def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
         )
     found = tuple(dim.label for dim in file[name].dims)
     if found != dims:
-        raise ArtifactError(f"{file.filename}: {name} has axes {found}, expected {dims}")
+        raise ArtifactError(f"{file.filename}: {name}: expected axes {dims}, found {found}")
     return np.asarray(file[name][()])
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Return the attributes of a file, or nothing when there is no readable file."""
+    """Return the attributes of a file; none if the file is missing or broken."""
     try:
         with h5py.File(path) as file:
             return dict(file.attrs)

@@ -1,4 +1,4 @@
-"""Tables on disk: Parquet for programs, CSV for people and `diff`."""
+"""Tables on disk: Parquet for programs, CSV for readers and `diff`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,31 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from circuitlapse.errors import REMAKE, ArtifactError, require_file
+from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.schemas import Schema
 
-_PROVENANCE = b"circuitlapse"
+PROVENANCE = b"circuitlapse"
+"""Key of the provenance in the metadata of a Parquet file; the value is JSON."""
+
+_log = logging.getLogger(__name__)
+
+
+def write_parquet(path: str | Path, table: pa.Table, metadata: Mapping[bytes, str]) -> None:
+    """Write a Parquet file, complete or absent; `metadata` is added to that of the table."""
+    metadata = {**(table.schema.metadata or {}), **metadata}
+    with atomic_path(path) as scratch:
+        pq.write_table(table.replace_schema_metadata(metadata), scratch, compression="zstd")
+
+
+def read_parquet(path: str | Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        ArtifactError: if the file is missing or is not Parquet.
+    """
+    with reading(path, "Parquet file", pa.ArrowInvalid, OSError):
+        return pq.ParquetFile(path).read()
 
 
 def write_table(
@@ -27,22 +47,18 @@ def write_table(
     provenance: Mapping[str, Any],
     csv: str | Path | None = None,
 ) -> None:
-    """Write `frame` as Parquet and, where `csv` is given, as CSV; the same frame, the same bytes.
+    """Write `frame` as Parquet and, if `csv` is given, as CSV.
+
+    The same frame always gives the same bytes.
 
     Args:
-        path: the Parquet file; it is whole or absent.
-        frame: its index is not kept.
-        provenance: what the table was made from and by; JSON in the Parquet metadata.
-        csv: numbers have nine significant digits, missing ones are `NaN`.
+        path: of the Parquet file.
+        frame: its index is not stored.
+        provenance: what made the table, for the metadata of the Parquet file.
+        csv: path of the CSV file, with nine significant digits and `NaN` for missing numbers.
     """
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    note = {_PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
-    with atomic_path(path) as scratch:
-        pq.write_table(
-            table.replace_schema_metadata({**table.schema.metadata, **note}),
-            scratch,
-            compression="zstd",
-        )
+    write_parquet(path, table, {PROVENANCE: json.dumps(provenance, sort_keys=True)})
     if csv is not None:
         with atomic_path(csv) as scratch:
             frame.to_csv(
@@ -51,19 +67,19 @@ def write_table(
 
 
 def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
-    """Read a Parquet table that must follow `schema`.
+    """Read a table with the columns of `schema`.
 
     Raises:
-        ArtifactError: if the file is not Parquet, or a column is missing, unexpected or of
-            another dtype; names the file, the column, what was expected and what was found.
+        ArtifactError: if the file is missing or is not Parquet, or a column is missing,
+            unexpected or of another dtype.
     """
-    frame: pd.DataFrame = _open(path).read().to_pandas()
+    frame: pd.DataFrame = read_parquet(path).to_pandas()
     schema.check(frame, where=str(path))
     return frame
 
 
 def read_tables(paths: Iterable[str | Path], schema: Schema) -> pd.DataFrame:
-    """Read tables that must follow `schema` and return all their rows, or none without tables.
+    """Read tables with the columns of `schema` and concatenate their rows.
 
     Raises:
         ArtifactError: see `read_table`.
@@ -73,38 +89,26 @@ def read_tables(paths: Iterable[str | Path], schema: Schema) -> pd.DataFrame:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return what `write_table` was told about the origin of a Parquet table.
+    """Return the provenance of a Parquet file.
 
     Raises:
-        ArtifactError: if the file is not Parquet or says nothing about its origin.
+        ArtifactError: if the file is missing, is not Parquet or has no provenance.
     """
-    metadata = _open(path).schema_arrow.metadata or {}
-    if _PROVENANCE not in metadata:
-        raise ArtifactError(
-            f"{path}: no provenance in the metadata; was it written by write_table?"
-        )
-    return dict(json.loads(metadata[_PROVENANCE]))
-
-
-def _open(path: str | Path) -> pq.ParquetFile:
-    require_file(path)
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise ArtifactError(f"{path}: expected a Parquet file, found: {error}; {REMAKE}") from error
-
-
-_log = logging.getLogger(__name__)
+    with reading(path, "Parquet file", pa.ArrowInvalid, OSError):
+        metadata = pq.read_schema(path).metadata or {}
+    if PROVENANCE not in metadata:
+        raise ArtifactError(f"{path}: expected provenance in the metadata, found none")
+    return dict(json.loads(metadata[PROVENANCE]))
 
 
 class Parts:
-    """A folder of tables that together become the output of a job.
+    """A folder of finished tables that together become the output of a long job.
 
-    The workflow knows nothing of it, so it is there after the job failed, ran out of time or was
-    killed, when Snakemake deletes the output.
+    Snakemake deletes the output of a job that fails, runs out of time or is killed, but not this
+    folder, so the next attempt starts where the last one stopped.
 
     Args:
-        folder: of this job alone.
+        folder: for this job only.
         schema: of every table.
     """
 
@@ -114,16 +118,16 @@ class Parts:
     def get(
         self, name: str, provenance: Mapping[str, str], make: Callable[[], pd.DataFrame]
     ) -> pd.DataFrame:
-        """Return the part called `name`; make and keep it, unless it is there and still valid.
+        """Return the part `name` from the folder, or make it and keep it there.
 
         Args:
             name: of the part.
-            provenance: what it is made from and by; a part with another key is made anew.
-            make: makes it.
+            provenance: of the part; an existing part with another key is replaced.
+            make: returns the part.
         """
         path = self._folder / f"{name}.parquet"
         if _is_current(path, provenance):
-            _log.info("%s: kept from an unfinished job", name)
+            _log.info("%s: reused from an unfinished job", name)
             return read_table(path, self._schema)
         table = make()
         write_table(path, table, provenance=provenance)
@@ -131,12 +135,12 @@ class Parts:
         return table
 
     def discard(self) -> None:
-        """Delete all parts: the job is done."""
+        """Delete all parts, when the job is done."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _is_current(path: Path, provenance: Mapping[str, str]) -> bool:
     try:
         return bool(read_provenance(path).get("key") == provenance["key"])
-    except (FileNotFoundError, ArtifactError):
+    except ArtifactError:
         return False

@@ -37,7 +37,9 @@ def test_they_are_written_as_they_are(tmp_path, runs):
 def test_a_file_of_another_model_or_task_is_refused(tmp_path, runs, name):
     write_activations(tmp_path / "a.h5", runs, ORIGIN, dtype="float16")
     wanted = INPUTS | {name: "other"}
-    with pytest.raises(ArtifactError, match=rf"a\.h5: made from {name} with hash {INPUTS[name]}"):
+    with pytest.raises(
+        ArtifactError, match=rf"a\.h5: expected {name} with hash other, found {INPUTS[name]}; "
+    ):
         read_activations(tmp_path / "a.h5", device="cpu", dtype=torch.float32, inputs=wanted)
 
 
@@ -65,7 +67,7 @@ def test_half_precision_spares_what_metrics_are_computed_from(tmp_path, runs):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["z", "logits_end"])
 def test_a_value_that_is_no_number_is_reported_with_its_prompt(tmp_path, runs, name, value):
-    message = rf"a\.h5: corrupted/{name} is NaN or infinite, first at prompt 4 "
+    message = rf"a\.h5: corrupted/{name}: found NaN or infinity, first at prompt 4 "
     with pytest.raises(ArtifactError, match=message):
         write_activations(
             tmp_path / "a.h5", with_value(runs, name, 4, value), ORIGIN, dtype="float32"
@@ -75,7 +77,9 @@ def test_a_value_that_is_no_number_is_reported_with_its_prompt(tmp_path, runs, n
 
 def test_a_value_too_large_for_half_precision_is_reported_with_its_prompt(tmp_path, runs):
     large = with_value(runs, "mlp_out", 2, -1e5)
-    message = r"a\.h5: corrupted/mlp_out does not fit float16, first at prompt 2 .* up to 1e\+05; "
+    message = (
+        r"a\.h5: corrupted/mlp_out: found values up to 1e\+05, too large for float16, .*prompt 2"
+    )
     with pytest.raises(ArtifactError, match=message):
         write_activations(tmp_path / "a.h5", large, ORIGIN, dtype="float16")
     write_activations(tmp_path / "a.h5", large, ORIGIN, dtype="float32")

@@ -60,9 +60,9 @@ def test_no_begin_of_text_is_added_to_a_document(tmp_path, words):
     ("content", "message"),
     [
         (None, "text.txt: no such file"),
-        (b"", "text.txt: has no text; expected documents"),
-        (b" \n\n \n", "text.txt: has no text; expected documents"),
-        ("Düsseldorf".encode("latin-1"), "text.txt: is not UTF-8 text; save it as UTF-8"),
+        (b"", "text.txt: expected documents separated by blank lines, found no text"),
+        (b" \n\n \n", "text.txt: expected documents separated by blank lines, found no text"),
+        ("Düsseldorf".encode("latin-1"), "text.txt: not a readable text file in UTF-8: "),
     ],
 )
 def test_a_text_file_without_text_is_named(tmp_path, words, content, message):
@@ -73,5 +73,5 @@ def test_a_text_file_without_text_is_named(tmp_path, words, content, message):
 
 
 def test_a_folder_in_place_of_a_text_file_is_named(tmp_path, words):
-    with pytest.raises(ArtifactError, match="not a readable text file"):
+    with pytest.raises(ArtifactError, match="expected a file, found a folder"):
         read_documents(tmp_path, words)

@@ -177,9 +177,9 @@ def test_a_graph_scored_in_part_is_refused(tmp_path, score):
     with pytest.raises(ArtifactError) as error:
         read_eap_ig(path)
     assert str(error.value) == (
-        f"{path}: edges['input->a0.h0<q>']['score']: found none, expected a number, because others "
-        "have one (2 of 8 edges have none); score every edge, or set every score to null to read "
-        "the circuit alone"
+        f"{path}: edges['input->a0.h0<q>']['score']: found none, expected a number, because only "
+        "2 of 8 edges have none; score every edge, or set every score to null to read only the "
+        "circuit"
     )
 
 
@@ -231,7 +231,7 @@ GRAPH = "of the Graph(n_layers=1, n_heads=1, parallel=False) of cfg"
             '"a0.h0": {"in_graph": true, "neurons": [true, false]}',
             "nodes['a0.h0']['neurons']: found [true, false], expected true for every neuron",
         ),
-        ('"cfg"', '"n_pos": 4, "cfg"', "n_pos: found 4, expected null, since edges here are the"),
+        ('"cfg"', '"n_pos": 4, "cfg"', "n_pos: found 4, expected null, because edges here are the"),
         ('"edges": {', '"edges": [], "more": {', "edges: found [], expected an object with one"),
         ('"nodes": {', '"nodes": 3, "more": {', "nodes: found 3, expected an object with one"),
     ],
@@ -254,7 +254,7 @@ def test_neurons_of_a_node_outside_the_circuit_do_not_matter(tmp_path):
 @pytest.mark.parametrize("text", [OLD[:-1], ""], ids=["cut_off", "empty"])
 def test_a_file_that_is_no_json_is_refused(tmp_path, text):
     path = put(tmp_path, text)
-    with pytest.raises(ArtifactError, match=re.escape(f"{path}: cannot be read as JSON")):
+    with pytest.raises(ArtifactError, match=re.escape(f"{path}: not a readable JSON file: ")):
         read_eap_ig(path)
 
 
@@ -272,6 +272,6 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path):
 
 def test_scores_of_another_graph_are_refused_and_nothing_is_written(tmp_path):
     circuit = Circuit.full(Graph(1, 2))
-    with pytest.raises(ValueError, match=r"one of Graph\(n_layers=1.*of Graph\(n_layers=2"):
+    with pytest.raises(ValueError, match=r"to Graph\(n_layers=1.*to Graph\(n_layers=2"):
         write_eap_ig(tmp_path / "c.json", circuit, random_scores(Graph(2, 2)), d_model=8)
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def test_a_file_is_compressed_if_asked_and_reads_the_same(tmp_path, compress):
     ("wanted", "message"),
     [
         ({"y": DIMS}, r"a\.h5: no dataset 'y'; found x"),
-        ({"x": ("d_model", "prompt")}, r"a\.h5: x has axes \('prompt', 'd_model'\), expected"),
+        ({"x": ("d_model", "prompt")}, r"a\.h5: x: expected axes \('d_model', 'prompt'\), f"),
     ],
 )
 def test_a_file_that_holds_something_else_is_named(file, wanted, message):
@@ -63,6 +63,6 @@ def test_a_broken_file_is_named(tmp_path):
 
 
 def test_an_array_with_another_number_of_axes_is_refused(tmp_path):
-    with pytest.raises(ArtifactError, match=r"x has shape \(2,\), but its axes are"):
+    with pytest.raises(ArtifactError, match=r"x: expected axes .*, found shape \(2,\)"):
         write_hdf5(tmp_path / "a.h5", {"x": Dataset(np.zeros(2), DIMS)}, {})
     assert not (tmp_path / "a.h5").exists()

@@ -77,16 +77,16 @@ def test_files_that_are_no_task_are_named(task: Task, tmp_path: Path) -> None:
     )
     text.write_text("no parquet")
     with pytest.raises(
-        ArtifactError, match=r"text.parquet: cannot be read as Parquet .*; delete it and run"
+        ArtifactError, match=r"text.parquet: not a readable Parquet file: .*; delete it and run"
     ):
         read_task(text)
     with pytest.raises(ArtifactError, match=r"missing.parquet: no such file \(relative"):
         read_task(tmp_path / "missing.parquet")
     pq.write_table(pa.table({"a": [1]}), other)
-    with pytest.raises(ArtifactError, match=r"other.parquet: is not a task; its metadata lacks"):
+    with pytest.raises(ArtifactError, match=r"other.parquet: not a task: the metadata has no"):
         read_task(other)
     write_task(old, task, {})
     table = pq.read_table(old)
     pq.write_table(table.drop_columns("end"), old)
-    with pytest.raises(ArtifactError, match=r"old.parquet: is not a task of this version .*end"):
+    with pytest.raises(ArtifactError, match=r"old.parquet: not a task of this version .*end"):
         read_task(old)

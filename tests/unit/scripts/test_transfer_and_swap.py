@@ -92,7 +92,7 @@ def test_what_an_unfinished_transfer_has_done_is_kept_and_the_rest_is_the_same(
         transfer(models=[steps / "step0", broken_step(steps, tmp_path)])
     assert [path.name for path in (tmp_path / "tiny").iterdir()] == ["step0.parquet"]
     log = transfer()
-    assert "step0: kept from an unfinished job" in log
+    assert "step0: reused from an unfinished job" in log
     assert "step4: 2 rows" in log
     assert (tmp_path / "tiny.parquet").read_bytes() == expected
 

@@ -25,9 +25,6 @@ include: "workflow/rules/steps.smk"
 include: "workflow/rules/transfer.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/figures_algorithm.smk"
-include: "workflow/rules/figures_heads.smk"
-include: "workflow/rules/figures_training.smk"
 
 
 localrules:

@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-FIGURES = (
-    *("behaviour", "circuits", "faithfulness"),
-    *("components", "components_per_model", "tertiary_heads", "ioi_components"),
-    *("algorithm", "greater_than"),
-    *("circuit_sizes", "size_and_performance", "size_correlation", "seeds"),
-    *("stability", "stability_edges", "stability_reference"),
-    *("transfer", "transfer_tasks", "swaps", "faithfulness_over_training"),
-)
-"""The names of all figures but the diagrams of circuits, of which there are very many."""
-
 
 class Paths:
     """Path templates; wildcards always come in the order model, task, step.

@@ -278,3 +278,12 @@ REPRODUCTION = Schema(
     ),
 )
 """What the study and others found on the same models, against this run."""
+
+TABLES = {
+    schema.name: schema
+    for schema in (
+        *(BEHAVIOUR, *CIRCUIT_SCHEMAS, COMPONENTS, *ALGORITHM_SCHEMAS),
+        *(STABILITY, SIZE_CORRELATION, TRANSFER, SWAPS, REPRODUCTION),
+    )
+}
+"""Every table in `results/tables/`, by name."""

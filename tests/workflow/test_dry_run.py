@@ -5,16 +5,10 @@ import time
 import pytest
 import yaml
 
+from circuitlapse.figures import registry
 from tests.workflow.conftest import ROOT
 
-FIGURES = {
-    *("plot_behaviour", "plot_circuits", "plot_faithfulness"),
-    *("plot_components", "plot_components_per_model", "plot_tertiary_heads"),
-    *("plot_circuit_sizes", "plot_size_and_performance", "plot_size_correlation", "plot_seeds"),
-    *("plot_stability", "plot_stability_edges", "plot_stability_reference"),
-    *("plot_transfer", "plot_transfer_tasks", "plot_swaps", "plot_faithfulness_over_training"),
-    *("plot_ioi_components", "plot_algorithm", "plot_greater_than"),
-}
+FIGURES = {f"plot_{name}" for name in registry.FIGURES}
 TABLES = {
     *("aggregate_algorithm", "aggregate_behaviour", "aggregate_circuits"),
     *("aggregate_components", "aggregate_stability", "aggregate_size_correlation"),

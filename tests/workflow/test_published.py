@@ -14,6 +14,7 @@ import pytest
 import yaml
 from tokenizers import Tokenizer
 
+from circuitlapse.figures.registry import FIGURES
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.hdf5 import read_attributes
 from circuitlapse.io.table_files import read_provenance
@@ -21,7 +22,6 @@ from circuitlapse.io.task_files import read_task
 from tests.fake_hub import FakeHub
 from tests.workflow.conftest import Workflow, new_workflow
 from tests.workflow.published import REPO, SMALL, Watch, make_steps, watching
-from tests.workflow.test_smoke import FIGURES
 
 TASKS = ("ioi", "gendered_pronoun", "greater_than", "sva")
 STEPS = {0: 0, 512: 4, 1000: 40}

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from circuitlapse.config import load_config
-from circuitlapse.paths import FIGURES
 from circuitlapse.pocket.corpus import make_suite_tokenizer
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
@@ -96,12 +95,6 @@ def test_every_rule_and_target_is_documented(workflow):
     made = {name for name in rules if "_" in name}
     assert {cells[0].strip("`") for cells in rows_of(WORKFLOW)} == made
     assert [name for name in rules - made if f"`{name}`" not in WORKFLOW] == []
-
-
-def test_every_figure_is_in_the_readme():
-    table = README.split("| figure | shows |")[1].split("\n\n")[0]
-    names = [cells[0].strip("`") for cells in rows_of(table)]
-    assert sorted(names) == sorted([*FIGURES, "circuit_diagram/…"])
 
 
 @pytest.mark.parametrize("page", ["docs/cluster.md", "workflow/profiles/slurm/config.yaml"])

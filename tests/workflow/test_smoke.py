@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitlapse.figures.registry import FIGURES
 from circuitlapse.io.task_files import read_task
 
 TABLES = (
@@ -15,13 +16,6 @@ TABLES = (
     *("ranking_curve", "ranking_area", "components"),
     *("s2i", "roles", "algorithm_consistency", "gt_algorithm"),
     *("stability", "size_correlation", "transfer", "swaps", "reproduction"),
-)
-FIGURES = (
-    *("behaviour", "circuits", "faithfulness", "faithfulness_over_training"),
-    *("components", "components_per_model", "tertiary_heads", "ioi_components"),
-    *("circuit_sizes", "size_and_performance", "size_correlation", "seeds"),
-    *("stability", "stability_edges", "stability_reference"),
-    *("transfer", "transfer_tasks", "swaps", "algorithm", "greater_than"),
 )
 RESULTS = "results-smoke"
 LAST = 400

@@ -8,7 +8,8 @@ from snakemake.exceptions import WorkflowError
 
 from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError
-from circuitlapse.paths import FIGURES, Paths
+from circuitlapse.figures.registry import DIAGRAMS, FIGURES
+from circuitlapse.paths import Paths
 from circuitlapse.tasks.registry import BUILDERS
 
 
@@ -88,6 +89,11 @@ def where_to_look():
     return f"Figures are in {Path(PATHS.figure_png).parent}{page}"
 
 
+def tables_of(figure):
+    """Return the path of each table that a figure is drawn from, by name."""
+    return {table: PATHS.table.format(table=table) for table in figure.tables}
+
+
 def tables_of_a_diagram(wildcards):
     """Return the tables that a diagram is drawn from, or stop where there is no such circuit."""
     steps = {model.name: [str(step) for step in model.steps] for model in ANALYSED}
@@ -100,8 +106,7 @@ def tables_of_a_diagram(wildcards):
                 f"there is no circuit of {wildcard} {asked} to draw; "
                 f"the analysed {wildcard}s{whose} are {', '.join(names)}"
             )
-    tables = {"edges": "circuit_edges", "roles": "roles", "summary": "circuit_summary"}
-    return {name: PATHS.table.format(table=table) for name, table in tables.items()}
+    return tables_of(DIAGRAMS["circuit_diagram"])
 
 
 def per_model(template):

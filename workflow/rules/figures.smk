@@ -1,106 +1,91 @@
-"""One rule per figure."""
+"""One rule per figure of the registry, and one for diagrams of circuits."""
+
+SETTINGS = {
+    "labels": LABELS,
+    "variants": VARIANTS,
+    "names": {model.name: model.label for model in CONFIG.models},
+    "tasks": TASKS,
+    "ioi_task": IOI,
+    "greater_than_task": GREATER_THAN,
+    "threshold": CONFIG.circuits.threshold,
+    "length": CONFIG.heads.length,
+    "min_step": CONFIG.figures.min_step,
+}
 
 
-rule plot_behaviour:
+for name, figure in FIGURES.items():
+
+    rule:
+        name:
+            f"plot_{name}"
+        input:
+            **tables_of(figure),
+        output:
+            pdf=PATHS.figure_pdf.format(figure=name),
+            png=report(
+                PATHS.figure_png.format(figure=name),
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": figure.title},
+            ),
+        log:
+            f"{PATHS.logs}/plot_{name}.log",
+        benchmark:
+            f"{PATHS.benchmarks}/plot_{name}.tsv"
+        conda:
+            ENVIRONMENT
+        threads: 1
+        resources:
+            mem_mb=memory(2000),
+            runtime=minutes(20),
+        params:
+            **{setting: SETTINGS[setting] for setting in figure.settings},
+        message:
+            f"Draw the figure {name}: {figure.title}"
+        script:
+            "../../scripts/plot.py"
+
+
+rule plot_circuit_diagram:
     input:
-        behaviour=PATHS.table.format(table="behaviour"),
+        unpack(tables_of_a_diagram),
     output:
-        pdf=PATHS.figure_pdf.format(figure="behaviour"),
+        pdf=PATHS.diagram_pdf,
         png=report(
-            PATHS.figure_png.format(figure="behaviour"),
-            caption="../report/behaviour.rst",
-            category="Figures",
-            labels={"figure": "abilities over training"},
+            PATHS.diagram_png,
+            caption="../report/circuit_diagram.rst",
+            category="Circuit diagrams",
+            labels={"model": "{model}", "task": "{task}", "step": "{step}"},
         ),
     log:
-        f"{PATHS.logs}/plot_behaviour.log",
+        f"{PATHS.logs}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.log",
     benchmark:
-        f"{PATHS.benchmarks}/plot_behaviour.tsv"
+        f"{PATHS.benchmarks}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.tsv"
+    wildcard_constraints:
+        # anything: the input function names what is wrong with a name or step
+        model="[^/]+",
+        task="[^/]+",
+        step="[^/]+",
     conda:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
+        mem_mb=memory(2000),
+        runtime=minutes(20),
     params:
-        labels=LABELS,
-        tasks=TASKS,
-        min_step=CONFIG.figures.min_step,
+        model="{model}",
+        task="{task}",
+        step=lambda wildcards: int(wildcards.step),
+        label=lambda wildcards: CONFIG.model(wildcards.model).label,
     message:
-        "Draw the figure about abilities over training"
+        "Draw the {wildcards.task} circuit of {wildcards.model} at step {wildcards.step}"
     script:
-        "../../scripts/plot_behaviour.py"
-
-
-rule plot_circuits:
-    input:
-        summary=PATHS.table.format(table="circuit_summary"),
-    output:
-        pdf=PATHS.figure_pdf.format(figure="circuits"),
-        png=report(
-            PATHS.figure_png.format(figure="circuits"),
-            caption="../report/circuits.rst",
-            category="Figures",
-            labels={"figure": "circuit size and faithfulness over training"},
-        ),
-    log:
-        f"{PATHS.logs}/plot_circuits.log",
-    benchmark:
-        f"{PATHS.benchmarks}/plot_circuits.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
-    params:
-        labels=LABELS,
-        tasks=TASKS,
-        threshold=CONFIG.circuits.threshold,
-        min_step=CONFIG.figures.min_step,
-    message:
-        "Draw the figure about circuits over training"
-    script:
-        "../../scripts/plot_circuits.py"
-
-
-rule plot_faithfulness:
-    input:
-        curve=PATHS.table.format(table="faithfulness_curve"),
-        rankings=PATHS.table.format(table="ranking_curve"),
-        summary=PATHS.table.format(table="circuit_summary"),
-    output:
-        pdf=PATHS.figure_pdf.format(figure="faithfulness"),
-        png=report(
-            PATHS.figure_png.format(figure="faithfulness"),
-            caption="../report/faithfulness.rst",
-            category="Figures",
-            labels={"figure": "faithfulness against circuit size"},
-        ),
-    log:
-        f"{PATHS.logs}/plot_faithfulness.log",
-    benchmark:
-        f"{PATHS.benchmarks}/plot_faithfulness.tsv"
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
-    params:
-        labels=LABELS,
-        tasks=TASKS,
-        threshold=CONFIG.circuits.threshold,
-    message:
-        "Draw the figure about faithfulness against circuit size"
-    script:
-        "../../scripts/plot_faithfulness.py"
+        "../../scripts/plot.py"
 
 
 rule figures:
     input:
-        expand(PATHS.figure_pdf, figure=FIGURES),
-        expand(PATHS.figure_png, figure=FIGURES),
+        expand([PATHS.figure_pdf, PATHS.figure_png], figure=FIGURES),
         diagrams(PATHS.diagram_pdf),
         diagrams(PATHS.diagram_png),
     message:

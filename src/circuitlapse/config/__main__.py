@@ -21,7 +21,8 @@ from circuitlapse.config.loader import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
 from circuitlapse.errors import ConfigError, unknown_name
-from circuitlapse.paths import FIGURES, Paths
+from circuitlapse.figures.registry import FIGURES
+from circuitlapse.paths import Paths
 
 DEFAULT = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")

@@ -32,10 +32,10 @@ REASONS = {
 
 
 def algorithm_figure(
-    consistency: pd.DataFrame,
+    algorithm_consistency: pd.DataFrame,
     *,
     labels: Mapping[str, str],
-    task: str | None,
+    ioi_task: str | None,
     min_step: int = 1,
 ) -> Figure:
     """Draw the share of each effect that comes from heads with a known role.
@@ -44,13 +44,14 @@ def algorithm_figure(
     bootstrap intervals. Of lines that lie on each other, those of later models are the thinner.
 
     Args:
-        consistency: the table `algorithm_consistency`.
+        algorithm_consistency: the table `algorithm_consistency`.
         labels: the models to draw, in the order of the legend, and their names there.
-        task: the name of the IOI task; None where the run has none.
+        ioi_task: the name of the IOI task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
-    rows = consistency[
-        consistency["model"].isin(labels) & (consistency["denominator"] == "circuit")
+    rows = algorithm_consistency[
+        algorithm_consistency["model"].isin(labels)
+        & (algorithm_consistency["denominator"] == "circuit")
     ]
     looks = style.looks(labels)
     with style.in_style():
@@ -60,7 +61,7 @@ def algorithm_figure(
             axes.set_title(title)
             axes.set_xscale("log")
             axes.set_xlabel(style.TOKENS)
-            if task is None:
+            if ioi_task is None:
                 layout.say(axes, layout.NO_TASK)
             else:
                 _draw_panel(axes, rows[rows["panel"] == panel], looks=looks, min_step=min_step)
@@ -124,11 +125,11 @@ MOST = 6
 
 
 def greater_than_figure(
-    checks: pd.DataFrame,
+    gt_algorithm: pd.DataFrame,
     *,
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
-    task: str | None,
+    greater_than_task: str | None,
     min_step: int = 1,
 ) -> Figure:
     """Draw each check against training tokens: a row per model, a column per check.
@@ -139,13 +140,13 @@ def greater_than_figure(
     how many there are besides.
 
     Args:
-        checks: the table `gt_algorithm`.
-        summary: the table `circuit_summary`, for the steps that were analysed.
+        gt_algorithm: the table `gt_algorithm`.
+        circuit_summary: the table `circuit_summary`, for the steps that were analysed.
         labels: the models to draw, one row each, and their names.
-        task: the name of the Greater-Than task; None where the run has none.
+        greater_than_task: the name of the Greater-Than task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
-    rows = checks[checks["model"].isin(labels)]
+    rows = gt_algorithm[gt_algorithm["model"].isin(labels)]
     with style.in_style():
         size = (style.WIDTH_IN, 1.7 * len(labels) + 0.4)
         figure = Figure(figsize=size, layout="constrained")
@@ -155,9 +156,10 @@ def greater_than_figure(
                 axes.set_xscale("log")
                 axes.set_ylabel(f"{label}\n{unit}" if axes is line[0] else unit)
                 of_panel = rows[(rows["model"] == model) & (rows["check"] == check)]
-                at = summary[(summary["model"] == model) & summary["task"].isin(of_panel["task"])]
+                here = circuit_summary["task"].isin(of_panel["task"])
+                at = circuit_summary[here & (circuit_summary["model"] == model)]
                 steps = style.drawable(at, min_step=min_step)["tokens"].unique()
-                if task is None:
+                if greater_than_task is None:
                     layout.say(axes, layout.NO_TASK)
                 else:
                     _draw_check(axes, of_panel, tokens=np.sort(steps), min_step=min_step)

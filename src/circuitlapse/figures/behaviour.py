@@ -24,19 +24,19 @@ _CORRUPTED: dict[str, Any] = {
 
 
 def behaviour_figure(
-    frame: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+    behaviour: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
 ) -> Figure:
     """Draw the task metric against training tokens, one panel per task, one line per model.
 
     Thin dotted lines are the metric on corrupted prompts.
 
     Args:
-        frame: the table `behaviour`.
+        behaviour: the table `behaviour`.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one panel each, in this order.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
-    rows = frame[frame["model"].isin(labels)]
+    rows = behaviour[behaviour["model"].isin(labels)]
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = style.panel_grid(tasks)

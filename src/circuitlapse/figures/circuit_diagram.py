@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import FancyArrowPatch, Patch
 from numpy import ndarray
 
 from circuitlapse.figures import layout, style
@@ -69,11 +70,13 @@ def place_nodes(edges: pd.DataFrame) -> Places:
     Args:
         edges: rows of `circuit_edges`, with `source` and `target`.
     """
-    graph = nx.from_pandas_edgelist(edges, "source", "target", create_using=nx.DiGraph)
-    layers = sorted({_layer(node) for node in graph})
-    rows = [sorted(node for node in graph if _layer(node) == layer) for layer in layers]
+    neighbours: dict[str, set[str]] = defaultdict(set)
+    for source, target in zip(edges["source"], edges["target"], strict=True):
+        neighbours[source].add(target)
+        neighbours[target].add(source)
+    layers = sorted({_layer(node) for node in neighbours})
+    rows = [sorted(node for node in neighbours if _layer(node) == layer) for layer in layers]
     x = {node: place for row in rows for node, place in _spread(row).items()}
-    neighbours = {node: list(nx.all_neighbors(graph, node)) for node in graph}
     for sweep in range(SWEEPS):
         for row in rows if sweep % 2 else reversed(rows):
             centre = {node: fmean(x[other] for other in neighbours[node]) for node in row}
@@ -186,6 +189,8 @@ NO_ROLE, OTHER = "#FFFFFF", "#E3E3E3"
 PORT_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", "": "#7B3294"}
 PORT_TITLES = {"q": "into queries", "k": "into keys", "v": "into values", "": "into MLP or logits"}
 _BORDER: dict[str, Any] = {"edgecolor": "#444444", "linewidth": 0.5}
+_ARROW: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 5, "zorder": 1}
+_ARROW |= dict.fromkeys(("shrinkA", "shrinkB"), math.sqrt(300) / 2)
 _SIGNS: tuple[tuple[bool, Any, str], ...] = (
     (False, "solid", "of any colour: supports the answer"),
     (True, "dashed", "of any colour: works against it"),
@@ -199,28 +204,42 @@ _FREE_IN = 0.04
 
 
 def circuit_diagram(
-    edges: pd.DataFrame, *, roles: pd.DataFrame, title: str, why_empty: str
+    circuit_edges: pd.DataFrame,
+    *,
+    roles: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
+    model: str,
+    task: str,
+    step: int,
+    label: str,
 ) -> Figure:
-    """Draw one circuit from the embedding (bottom) to the logits (top).
+    """Draw the circuit of a model for a task at a step, embedding at the bottom, logits on top.
 
-    An edge is as wide as its |score| is large beside the largest; dashed ones have a negative
-    score, so corrupting them helps. Edges bend around nodes that they pass. A head
-    with several roles has the colour of that with the largest |effect|.
+    The larger the |score| of an edge, the wider its line. Edges with a negative score, whose
+    corruption helps the model, are dashed. Edges bend around the nodes they pass. A head with
+    several roles has the colour of the role with the largest |effect|.
 
     Args:
-        edges: rows of `circuit_edges` of one model, task and step.
-        roles: rows of `roles` of the same; none for tasks without known roles.
-        title: stands above.
-        why_empty: what to say where there is no edge.
+        circuit_edges: the table `circuit_edges`.
+        roles: the table `roles`; it has rows for the IOI task only.
+        circuit_summary: the table `circuit_summary`, to say why a circuit has no edges.
+        model: the name of the model in these tables.
+        task: the name of the task.
+        step: the training step.
+        label: what the title calls the model.
     """
+    edges, roles, summary = (
+        table[(table["model"] == model) & (table["task"] == task) & (table["step"] == step)]
+        for table in (circuit_edges, roles, circuit_summary)
+    )
     with style.in_style():
         places = place_nodes(edges)
         figure = Figure(figsize=(style.WIDTH_IN, places.height_in + 1.1), layout="constrained")
         axes = figure.subplots()
         axes.set_axis_off()
-        axes.set_title(title)
+        axes.set_title(f"{label} at step {step}: {style.task_title(task)}, {len(edges)} edges")
         if edges.empty:
-            layout.say(axes, why_empty)
+            layout.say(axes, why_no_edge(summary["status"]))
             return figure
         _draw_edges(axes, edges, places)
         colours = _role_of(roles)
@@ -249,26 +268,23 @@ def why_no_edge(statuses: Iterable[str]) -> str:
 
 def _draw_edges(axes: Axes, edges: pd.DataFrame, places: Places) -> None:
     strength = (edges["score"].abs() / edges["score"].abs().max()).pow(0.5)
-    rows = edges.assign(strength=strength, negative=edges["score"] < 0)
-    rows = rows.sort_values("strength", ascending=False, kind="stable")
-    for (port, negative, bend), group in rows.assign(bend=_bends(rows, places)).groupby(
-        ["port", "negative", "bend"]
-    ):
-        pairs = list(zip(group["source"], group["target"], strict=True))
-        nx.draw_networkx_edges(
-            nx.DiGraph(pairs),
-            places.at,
-            ax=axes,
-            edgelist=pairs,
-            width=(0.3 + 1.9 * group["strength"]).tolist(),
-            alpha=(0.25 + 0.65 * group["strength"]).tolist(),
-            edge_color=PORT_COLOURS[str(port)],
-            style="dashed" if negative else "solid",
-            arrowstyle="-|>",
-            arrowsize=5,
-            node_size=300,
+    rows = edges.assign(width=0.3 + 1.9 * strength, alpha=0.25 + 0.65 * strength)
+    # strong edges choose their bends first
+    rows = rows.iloc[np.argsort(-strength.to_numpy(), kind="stable")]
+    rows = rows.assign(bend=_bends(rows, places), negative=rows["score"] < 0)
+    rows = rows.sort_values(["port", "negative", "bend"], kind="stable")
+    shown = rows[["source", "target", "port", "negative", "bend", "width", "alpha"]]
+    for source, target, port, negative, bend, *(width, alpha) in shown.itertuples(False, None):
+        arrow = FancyArrowPatch(
+            places.at[source],
+            places.at[target],
+            color=to_rgba(PORT_COLOURS[port], alpha),
+            linewidth=width,
+            linestyle="dashed" if negative else "solid",
             connectionstyle=f"arc3,rad={bend}",
+            **_ARROW,
         )
+        axes.add_patch(arrow)
 
 
 def _bends(edges: pd.DataFrame, places: Places) -> list[float]:

@@ -36,7 +36,7 @@ class Column(NamedTuple):
 
 
 def circuits_figure(
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     *,
     labels: Mapping[str, str],
     tasks: Sequence[str],
@@ -51,7 +51,7 @@ def circuits_figure(
     one has a bar instead.
 
     Args:
-        summary: the table `circuit_summary`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, of one attribution method.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one column each, in this order.
         threshold: the faithfulness that a circuit had to reach.
@@ -60,7 +60,7 @@ def circuits_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = style.of_one_method(summary)
+    analysed = style.of_one_method(circuit_summary)
     analysed = analysed[analysed["model"].isin(labels) & analysed["task"].isin(tasks)]
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)

@@ -66,7 +66,7 @@ class Curve(NamedTuple):
 
 
 def components_figure(
-    table: pd.DataFrame,
+    components: pd.DataFrame,
     *,
     labels: Mapping[str, str],
     tasks: Collection[str],
@@ -82,7 +82,7 @@ def components_figure(
     heads above a threshold.
 
     Args:
-        table: the table `components`.
+        components: the table `components`.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: the tasks of the run; the first row is empty for a score of another.
         length: number of random tokens behind `induction`, for its chance level.
@@ -94,7 +94,7 @@ def components_figure(
         titles = [SHOWN[score].title for score in COMPONENTS]
         panels = Rows([titles, [""] * 4, [""] * 4])
         for index, score in enumerate(COMPONENTS):
-            analysed = of_score(table, score, models=labels)
+            analysed = of_score(components, score, models=labels)
             rows = style.drawable(analysed, min_step=min_step)
             column = Column(*panels.grid[:, index])
             column.many.set_ylabel(f"Heads > {THRESHOLDS[score]:g}")
@@ -187,7 +187,7 @@ Chooser = Callable[[str, pd.DataFrame], Sequence[Head]]
 
 
 def components_per_model_figure(
-    table: pd.DataFrame,
+    components: pd.DataFrame,
     *,
     labels: Mapping[str, str],
     tasks: Collection[str],
@@ -201,7 +201,7 @@ def components_per_model_figure(
     all panels of its model; the keys below the panels name it, with a star if it stays near chance.
 
     Args:
-        table: the table `components`.
+        components: the table `components`.
         labels: the models to draw, from top to bottom, and their names.
         tasks: the tasks of the run; in circuits of another there is no head.
         length: number of random tokens behind `induction`, for its chance level.
@@ -213,12 +213,12 @@ def components_per_model_figure(
         return most_often_in_circuit(rows, share=SHARES[score], limit=MOST_HEADS)
 
     return _figure(
-        table, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
+        components, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
     )
 
 
 def tertiary_heads_figure(
-    table: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
+    components: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
 ) -> Figure:
     """Draw every induction, duplicate-token and previous-token head that is best at some step.
 
@@ -227,7 +227,7 @@ def tertiary_heads_figure(
     chance.
 
     Args:
-        table: the table `components`.
+        components: the table `components`.
         labels: the models to draw, from top to bottom, and their names.
         length: number of random tokens behind the scores, for their chance levels.
         min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
@@ -238,12 +238,12 @@ def tertiary_heads_figure(
         return ever_best(rows)
 
     return _figure(
-        table, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
+        components, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
     )
 
 
 def _figure(
-    table: pd.DataFrame,
+    components: pd.DataFrame,
     scores: Sequence[str],
     choose: Chooser,
     *,
@@ -257,7 +257,7 @@ def _figure(
         panels = Rows([titles, *[[""] * len(scores)] * (len(labels) - 1)])
         for row, (model, label) in enumerate(labels.items()):
             name_row(panels.grid[row, 0], label)
-            analysed = {score: of_score(table, score, models=[model]) for score in scores}
+            analysed = {score: of_score(components, score, models=[model]) for score in scores}
             own = {score: style.drawable(of, min_step=min_step) for score, of in analysed.items()}
             heads = {score: choose(score, rows) for score, rows in own.items()}
             why = {

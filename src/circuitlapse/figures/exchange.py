@@ -50,7 +50,7 @@ _NAME_PT = 42.0
 
 
 def transfer_figure(
-    table: pd.DataFrame,
+    transfer: pd.DataFrame,
     *,
     labels: Mapping[str, str],
     tasks: Sequence[str],
@@ -64,7 +64,7 @@ def transfer_figure(
     cells are not defined, white ones not measured.
 
     Args:
-        table: the table `transfer`, of one attribution method.
+        transfer: the table `transfer`, of one attribution method.
         labels: the models to draw, from above, and their names there.
         tasks: the tasks to draw, from the left.
         threshold: the faithfulness that a circuit had to reach.
@@ -73,7 +73,7 @@ def transfer_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    table = style.of_one_method(table)
+    table = style.of_one_method(transfer)
     labels = with_rows(labels, table)
     own = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
     shown = own[(own["step"] >= min_step) & (own["circuit_step"] >= min_step)]
@@ -107,7 +107,7 @@ def transfer_figure(
 
 
 def transfer_tasks_figure(
-    table: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], threshold: float
+    transfer: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], threshold: float
 ) -> Figure:
     """Draw faithfulness of the circuit of each task on every task, one panel per model.
 
@@ -115,7 +115,7 @@ def transfer_tasks_figure(
     those that they are run on. Hatched cells are not defined, white ones not measured.
 
     Args:
-        table: the table `transfer`, of one attribution method.
+        transfer: the table `transfer`, of one attribution method.
         labels: one panel each, in this order, and their titles.
         tasks: the rows, from above, and the columns.
         threshold: the faithfulness that a circuit had to reach.
@@ -123,7 +123,7 @@ def transfer_tasks_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    table = style.of_one_method(table)
+    table = style.of_one_method(transfer)
     labels = with_rows(labels, table)
     table = table[table["task"].isin(tasks) & table["circuit_task"].isin(tasks)]
     last = table.groupby("model")["step"].transform("max")

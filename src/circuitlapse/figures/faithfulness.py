@@ -36,10 +36,10 @@ _NO_CIRCUITS = "no circuits at the last step:\nno behaviour"
 
 
 def faithfulness_figure(
-    curve: pd.DataFrame,
+    faithfulness_curve: pd.DataFrame,
     *,
-    rankings: pd.DataFrame,
-    summary: pd.DataFrame,
+    ranking_curve: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     tasks: Sequence[str],
     threshold: float,
@@ -50,9 +50,9 @@ def faithfulness_figure(
     line is the mean over random circuits: what any circuit of that size would do.
 
     Args:
-        curve: the table `faithfulness_curve`, of one attribution method.
-        rankings: the table `ranking_curve`, for the random circuits.
-        summary: the table `circuit_summary`, for the last step and the circuit chosen there.
+        faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
+        ranking_curve: the table `ranking_curve`, for the random circuits.
+        circuit_summary: the table `circuit_summary`, for the last step and its circuit.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one panel each, in this order.
         threshold: the faithfulness that a circuit had to reach.
@@ -60,9 +60,9 @@ def faithfulness_figure(
     Raises:
         ArtifactError: if a table holds more than one method.
     """
-    chosen = _at_last_step(style.of_one_method(summary))
-    curve = _of(chosen, style.of_one_method(curve))
-    chance = _of(chosen, _random_mean(style.of_one_method(rankings)))
+    chosen = _at_last_step(style.of_one_method(circuit_summary))
+    curve = _of(chosen, style.of_one_method(faithfulness_curve))
+    chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve)))
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = style.panel_grid(tasks)
@@ -159,9 +159,9 @@ _SIZES = "Circuit size (edges)"
 
 
 def faithfulness_over_training_figure(
-    curve: pd.DataFrame,
+    faithfulness_curve: pd.DataFrame,
     *,
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     tasks: Sequence[str],
     threshold: float,
@@ -173,8 +173,8 @@ def faithfulness_over_training_figure(
     the logarithmic axis. A step at which the model does not do the task has no line.
 
     Args:
-        curve: the table `faithfulness_curve`, of one attribution method.
-        summary: the table `circuit_summary`, for the number of prompts and for empty panels.
+        faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, for the number of prompts.
         labels: the models to draw, from above, and their names there.
         tasks: the tasks to draw, from the left.
         threshold: the faithfulness that a circuit had to reach.
@@ -183,7 +183,7 @@ def faithfulness_over_training_figure(
     Raises:
         ArtifactError: if a table holds more than one method.
     """
-    curve, summary = style.of_one_method(curve), style.of_one_method(summary)
+    curve, summary = style.of_one_method(faithfulness_curve), style.of_one_method(circuit_summary)
     labels = with_rows(labels, summary)
     summary = summary[summary["model"].isin(labels)]
     rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)

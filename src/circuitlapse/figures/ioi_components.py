@@ -50,7 +50,7 @@ def ioi_components_figure(
     *,
     s2i: pd.DataFrame,
     labels: Mapping[str, str],
-    task: str | None,
+    ioi_task: str | None,
     min_step: int = 1,
 ) -> Figure:
     """Draw what heads of the IOI circuit do against training tokens, two rows per model.
@@ -66,7 +66,7 @@ def ioi_components_figure(
         components: the table `components`.
         s2i: the table `s2i`.
         labels: the models to draw, from top to bottom, and their names.
-        task: the name of the IOI task; None where the run has none.
+        ioi_task: the name of the IOI task; None where the run has none.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
     """
     with style.in_style():
@@ -74,7 +74,7 @@ def ioi_components_figure(
         for index, (model, label) in enumerate(labels.items()):
             name_row(panels.grid[2 * index, 0], label)
             name_row(panels.grid[2 * index + 1, 0], label, unit="change when misled")
-            if task is None:
+            if ioi_task is None:
                 for axes in panels.grid[2 * index : 2 * index + 2].flat:
                     say_empty(axes, layout.NO_TASK)
                 continue

@@ -40,7 +40,7 @@ _NO_SEEDS = "no model was trained\nwith several seeds"
 def seeds_figure(
     behaviour: pd.DataFrame,
     *,
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     variants: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
@@ -56,7 +56,7 @@ def seeds_figure(
 
     Args:
         behaviour: the table `behaviour`.
-        summary: the table `circuit_summary`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, of one attribution method.
         labels: the models in the order of the legend, and their names there.
         variants: for each of these, the names of all models that share all but the seed with it,
             itself included.
@@ -65,12 +65,12 @@ def seeds_figure(
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
 
     Raises:
-        ArtifactError: if `summary` holds more than one method.
+        ArtifactError: if `circuit_summary` holds more than one method.
     """
     groups = {model: list(variants.get(model, [])) for model in labels}
     groups = {model: names for model, names in groups.items() if len(names) > 1}
     runs = [name for group in groups.values() for name in group]
-    tables = [behaviour, style.of_one_method(summary)]
+    tables = [behaviour, style.of_one_method(circuit_summary)]
     tables = [table[table["model"].isin(runs)] for table in tables]
     looks = {model: look for model, look in style.looks(labels).items() if model in groups}
     with style.in_style():

@@ -36,7 +36,11 @@ _DOTTED: dict[str, Any] = {"color": "#444444", "linestyle": ":", "marker": "."}
 
 
 def circuit_sizes_figure(
-    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+    circuit_summary: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    min_step: int = 1,
 ) -> Figure:
     """Draw the number of edges (top) and nodes (bottom) of circuits against training tokens.
 
@@ -45,7 +49,7 @@ def circuit_sizes_figure(
     intervals of the number of edges.
 
     Args:
-        summary: the table `circuit_summary`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, of one attribution method.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one column each, in this order.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
@@ -53,7 +57,7 @@ def circuit_sizes_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = _analysed(summary, labels=labels, tasks=tasks)
+    analysed = _analysed(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():
@@ -79,7 +83,11 @@ def circuit_sizes_figure(
 
 
 def size_and_performance_figure(
-    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+    circuit_summary: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    min_step: int = 1,
 ) -> Figure:
     """Draw the number of edges (left axis) and the task metric (right axis, dotted) over training.
 
@@ -87,7 +95,7 @@ def size_and_performance_figure(
     break at a step that the model was analysed at where it has no circuit, or no metric.
 
     Args:
-        summary: the table `circuit_summary`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, of one attribution method.
         labels: the models to draw, from above, and their names there.
         tasks: the tasks to draw, from the left.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
@@ -95,9 +103,9 @@ def size_and_performance_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = _analysed(summary, labels=labels, tasks=tasks)
+    analysed = _analysed(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
-    looks, labels = style.looks(labels), with_rows(labels, summary)
+    looks, labels = style.looks(labels), with_rows(labels, circuit_summary)
     with style.in_style():
         figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
         for (model, task), axes in panels.items():
@@ -186,10 +194,10 @@ _QUARTILES = "middle half of the steps"
 
 
 def size_correlation_figure(
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     *,
     behaviour: pd.DataFrame,
-    correlation: pd.DataFrame,
+    size_correlation: pd.DataFrame,
     labels: Mapping[str, str],
     tasks: Sequence[str],
 ) -> Figure:
@@ -199,18 +207,18 @@ def size_correlation_figure(
     middle half of them. Each panel says Pearson's r with the logarithm of the number of parameters.
 
     Args:
-        summary: the table `circuit_summary`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, of one attribution method.
         behaviour: the table `behaviour`, for the number of parameters.
-        correlation: the table `size_correlation`.
+        size_correlation: the table `size_correlation`.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one column each, in this order.
 
     Raises:
-        ArtifactError: if `summary` holds more than one method.
+        ArtifactError: if `circuit_summary` holds more than one method.
     """
-    summary = style.of_one_method(summary)
+    summary = style.of_one_method(circuit_summary)
     parameters = behaviour.groupby("model")["n_parameters"].first()
-    correlation = correlation[correlation["x"] == "log_params"]
+    correlation = size_correlation[size_correlation["x"] == "log_params"]
     looks = style.looks(labels)
     with style.in_style():
         figure, columns = task_columns(tasks, heights=(1.5, 1.5), sharey=False)

@@ -149,77 +149,39 @@ _NAME_PT = 60.0
 """Width of the models' names beside it; the legend has them in full."""
 
 
+NODES = (View("consecutive", "node", "none"),)
+EDGES = (View("consecutive", "edge", "none"), View("consecutive", "edge", "abs"))
+REFERENCE = (View("reference", "node", "none"),)
+
+
 def stability_figure(
-    table: pd.DataFrame,
+    stability: pd.DataFrame,
     *,
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     tasks: Sequence[str],
     min_step: int = 1,
+    views: Sequence[View] = NODES,
 ) -> Figure:
-    """Draw the smoothed overlap of the nodes of neighbouring circuits, one panel per task.
+    """Draw the smoothed overlap of circuits at neighbouring steps, one panel per task.
 
     Dotted is the noise floor: the overlap of circuits found on two halves of the prompts at one
-    step, smoothed alike. A strip below shows the steps whose overlap with the next one, not
-    smoothed, is below the floor at both of them.
+    step, smoothed alike. The strip below a panel marks the steps whose overlap with the next step,
+    without smoothing, is below the floor at both steps.
 
     Args:
-        table: the table `stability`, of one attribution method.
-        summary: the table `circuit_summary`, for the number of prompts and for empty panels.
+        stability: the table `stability`, of one attribution method.
+        circuit_summary: the table `circuit_summary`, for the number of prompts.
         labels: the models to draw, in the order of the legend, and their names there.
         tasks: one panel each, in this order.
         min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        views: the rows of `stability` to draw; of several, each has a row of panels.
 
     Raises:
         ArtifactError: if a table holds more than one method.
     """
-    views = [View("consecutive", "node", "none")]
-    return _figure(table, summary, views=views, labels=labels, tasks=tasks, min_step=min_step)
-
-
-def stability_edges_figure(
-    table: pd.DataFrame,
-    *,
-    summary: pd.DataFrame,
-    labels: Mapping[str, str],
-    tasks: Sequence[str],
-    min_step: int = 1,
-) -> Figure:
-    """Draw the same for edges: above all count alike, below each by its share of the scores.
-
-    Arguments and errors are those of `stability_figure`; there is a column per task.
-    """
-    views = [View("consecutive", "edge", weighting) for weighting in ("none", "abs")]
-    return _figure(table, summary, views=views, labels=labels, tasks=tasks, min_step=min_step)
-
-
-def stability_reference_figure(
-    table: pd.DataFrame,
-    *,
-    summary: pd.DataFrame,
-    labels: Mapping[str, str],
-    tasks: Sequence[str],
-    min_step: int = 1,
-) -> Figure:
-    """Draw the overlap of the nodes of each step's circuit with that of the reference step.
-
-    Arguments and errors are those of `stability_figure`; nothing is smoothed.
-    """
-    views = [View("reference", "node", "none")]
-    return _figure(table, summary, views=views, labels=labels, tasks=tasks, min_step=min_step)
-
-
-def _figure(
-    table: pd.DataFrame,
-    summary: pd.DataFrame,
-    *,
-    views: Sequence[View],
-    labels: Mapping[str, str],
-    tasks: Sequence[str],
-    min_step: int,
-) -> Figure:
-    table, summary = style.of_one_method(table), style.of_one_method(summary)
-    table, summary = (one[one["model"].isin(labels)] for one in (table, summary))
+    tables = style.of_one_method(stability), style.of_one_method(circuit_summary)
+    table, summary = (one[one["model"].isin(labels)] for one in tables)
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = _panels(views, tasks, names=list(labels.values()))
@@ -240,6 +202,22 @@ def _figure(
         marks = overlap_handles(figure, views[0], alpha=alpha)
         layout.legend_below(figure, layout.model_handles(looks.values()), marks)
     return figure
+
+
+def stability_edges_figure(stability: pd.DataFrame, **given: Any) -> Figure:
+    """Draw the same for edges: unweighted in the upper row, weighted by |score| in the lower.
+
+    Arguments and errors are those of `stability_figure`; there is a column per task.
+    """
+    return stability_figure(stability, views=EDGES, **given)
+
+
+def stability_reference_figure(stability: pd.DataFrame, **given: Any) -> Figure:
+    """Draw the overlap of the circuit of each step with that of the reference step.
+
+    Arguments and errors are those of `stability_figure`; nothing is smoothed.
+    """
+    return stability_figure(stability, views=REFERENCE, **given)
 
 
 def _panels(

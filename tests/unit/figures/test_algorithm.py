@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.figures import algorithm_figure, greater_than_figure, swaps_figure
-from circuitlapse.types import HeadSet
+from circuitlapse.figures.algorithm import algorithm_figure, greater_than_figure
 
 LABELS = {"a": "Small", "b": "Large"}
 
@@ -39,7 +38,7 @@ def texts(axes):
 
 def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line, pick):
     table = make_consistency()
-    figure = algorithm_figure(table, labels=LABELS, task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
     for axes, panel in zip(figure.axes, ("direct", "s2i", "tertiary"), strict=True):
         for model, label in LABELS.items():
             wanted = {"model": model, "panel": panel, "denominator": "circuit"}
@@ -52,25 +51,28 @@ def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line
 )
 def test_a_panel_without_a_share_says_why(status, words):
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status=status)
-    figure = algorithm_figure(table, labels=LABELS, task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
     assert all(texts(axes) == [words] for axes in figure.axes)
 
 
 def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later():
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status="no_behaviour")
     table.loc[table["step"] == 4, "status"] = "no_s2i_heads"
-    figure = algorithm_figure(table, labels=LABELS, task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
     assert all(texts(axes) == ["no S-inhibition heads"] for axes in figure.axes)
-    figure = algorithm_figure(table.query("step < 4"), labels=LABELS, task="ioi")
+    figure = algorithm_figure(table.query("step < 4"), labels=LABELS, ioi_task="ioi")
     assert texts(figure.axes[0]) == ["the model does not do the\ntask"]
 
 
 def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ticks():
     table = make_consistency().iloc[:0]
     for figure in (
-        algorithm_figure(table, labels=LABELS, task=None),
+        algorithm_figure(table, labels=LABELS, ioi_task=None),
         greater_than_figure(
-            make_checks({"a0.h0": [1, 1, 1, 1]}), summary=SUMMARY, labels=LABELS, task=None
+            make_checks({"a0.h0": [1, 1, 1, 1]}),
+            circuit_summary=SUMMARY,
+            labels=LABELS,
+            greater_than_task=None,
         ),
     ):
         assert all(texts(axes) == ["no such task in this run"] for axes in figure.axes)
@@ -81,7 +83,7 @@ def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ti
 
 def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
     table = make_consistency(pct=100.0, pct_low=100.0, pct_high=100.0)
-    axes = algorithm_figure(table, labels=LABELS, task="ioi").axes[0]
+    axes = algorithm_figure(table, labels=LABELS, ioi_task="ioi").axes[0]
     assert texts(axes) == ["n = 70; 2 to 5 heads"]
     axes.figure.draw_without_rendering()
     line = axes.transData.transform((1000, 100.0))[1]
@@ -90,13 +92,13 @@ def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
 
 def test_lines_that_coincide_are_all_seen():
     table = make_consistency(pct=50.0)
-    first, second = algorithm_figure(table, labels=LABELS, task="ioi").axes[0].lines
+    first, second = algorithm_figure(table, labels=LABELS, ioi_task="ioi").axes[0].lines
     assert first.get_linewidth() > second.get_linewidth() + 1
     assert first.get_markersize() > second.get_markersize() + 1
 
 
 def test_an_empty_table_says_so_in_every_panel():
-    figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS, task="ioi")
+    figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS, ioi_task="ioi")
     assert all(texts(axes) == ["not analysed"] for axes in figure.axes)
 
 
@@ -121,7 +123,9 @@ def draw_checks():
     """The first row of panels, of a model analysed at all of `STEPS`."""
 
     def draw(checks):
-        return greater_than_figure(checks, summary=SUMMARY, labels=LABELS, task="gt").axes[:3]
+        return greater_than_figure(
+            checks, circuit_summary=SUMMARY, labels=LABELS, greater_than_task="gt"
+        ).axes[:3]
 
     return draw
 
@@ -173,94 +177,3 @@ def test_a_panel_of_checks_says_n_and_what_is_known_of_chance(draw_checks):
         for axes in (left, middle, right)
     ]
     assert chance == [[], [0.02], []]
-
-
-def make_swaps():
-    rows = [
-        {
-            "model": "a",
-            "task": "ioi",
-            "head_set": head_set,
-            "source_step": source,
-            "target_step": target,
-            "metric": "logit_diff",
-            "unit": "logits",
-            "baseline": target / 10,
-            "swapped": target / 10 + gain,
-            "difference": gain,
-            "difference_low": gain - 0.25,
-            "difference_high": gain + 0.5,
-            "lowest_draw": target / 10 + lowest,
-            "highest_draw": target / 10 + highest,
-            "n": 70,
-        }
-        for head_set, gain, lowest, highest in (
-            ("name_movers", 2.0, np.nan, np.nan),
-            ("random_like_name_movers", 0.5, 0.0, 1.5),
-        )
-        for source in (20, 40)
-        for target in (0, 5, 10)
-        if target < source
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_swaps_of_the_last_source_are_drawn_beside_what_was_not_swapped():
-    figure = swaps_figure(make_swaps(), labels=LABELS, tasks=["ioi", "greater_than"])
-    axes = figure.axes[0]
-    baseline, swapped, random = (line.get_xydata() for line in axes.lines)
-    np.testing.assert_allclose(baseline, [[0, 0], [1, 0.5], [2, 1]])
-    np.testing.assert_allclose(swapped, [[0, 2], [1, 2.5], [2, 3]])
-    np.testing.assert_allclose(random, [[0, 0.5], [1, 1], [2, 1.5]])
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "5", "0"]
-    assert texts(axes) == ["heads of step 40"]
-    assert "n = 70" in axes.get_title()
-    assert texts(figure.axes[1]) == ["not swapped"]
-
-
-def test_bars_are_intervals_of_the_difference_and_the_shade_holds_all_draws():
-    figure = swaps_figure(make_swaps(), labels={"a": "Small"}, tasks=["ioi"])
-    bars, shade = figure.axes[0].collections
-    found = [segment.tolist() for segment in bars.get_segments()]
-    np.testing.assert_allclose(
-        found, [[[0, 1.75], [0, 2.5]], [[1, 2.25], [1, 3]], [[2, 2.75], [2, 3.5]]]
-    )
-    low, high = shade.get_paths()[0].get_extents().get_points()
-    np.testing.assert_allclose([low, high], [[0, 0], [2, 2.5]])
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert {"bootstrap interval", "lowest to highest draw"} <= set(named)
-
-
-def test_without_a_control_the_key_has_none():
-    table = make_swaps().query("head_set == 'name_movers'")
-    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
-    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
-    assert "random" not in named
-    assert "draw" not in named
-
-
-def test_a_set_without_heads_says_so():
-    table = make_swaps().assign(swapped=np.nan)
-    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
-    assert texts(figure.axes[0]) == ["no such heads"]
-
-
-def test_the_key_names_only_sets_that_were_swapped():
-    absent = make_swaps().assign(head_set="s2i", swapped=np.nan)
-    table = pd.concat([make_swaps(), absent])
-    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
-    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
-    assert "name movers" in named
-    assert "S-inhibition" not in named
-
-
-def test_the_key_names_sets_in_the_words_of_their_roles():
-    frames = [make_swaps().iloc[:3].assign(head_set=name) for name in HeadSet]
-    figure = swaps_figure(pd.concat(frames), labels={"a": "Small"}, tasks=["ioi"])
-    named = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
-    assert {
-        "name movers and copy suppression",
-        "S-inhibition",
-        "induction and duplicate token",
-    } <= set(named)
-    assert not any("_" in name or "cs" in name.split() for name in named)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuitlapse.figures import behaviour_figure
+from circuitlapse.figures.behaviour import behaviour_figure
 from tests.unit.figures.conftest import make_behaviour
 
 

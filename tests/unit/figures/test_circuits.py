@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import circuits_figure
+from circuitlapse.figures.circuits import circuits_figure
 from tests.unit.figures.conftest import make_summary
 
 NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", "f_raw", "f_raw_low", "f_raw_high"]

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.figures import components_figure
-from circuitlapse.figures.components import SHARE, THRESHOLDS
+from circuitlapse.figures.components import SHARE, THRESHOLDS, components_figure
 from circuitlapse.figures.lines import COMPONENTS
 from tests.unit.figures.conftest import LABELS, TASKS
 from tests.unit.figures.head_tables import make_components

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.figures import components_per_model_figure, tertiary_heads_figure
+from circuitlapse.figures.components import components_per_model_figure, tertiary_heads_figure
 from tests.unit.figures.conftest import LABELS, TASKS
 from tests.unit.figures.head_tables import make_components
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import transfer_figure, transfer_tasks_figure
+from circuitlapse.figures.exchange import swaps_figure, transfer_figure, transfer_tasks_figure
 from circuitlapse.figures.heatmap import faithfulness_colours
+from circuitlapse.types import HeadSet
 from tests.unit.figures.conftest import make_summary
 from tests.unit.figures.training_tables import make_transfer
 
@@ -21,8 +22,8 @@ def table() -> pd.DataFrame:
 @pytest.fixture
 def draw(table, labels, tasks):
     def figure(of=transfer_figure, **changes: object):
-        tables = {"table": table, "labels": labels, "tasks": tasks, "threshold": 0.8} | changes
-        return of(tables.pop("table"), **tables)
+        tables = {"transfer": table, "labels": labels, "tasks": tasks, "threshold": 0.8} | changes
+        return of(**tables)
 
     return figure
 
@@ -76,7 +77,7 @@ def test_a_square_without_a_value_is_hatched_for_its_reason(draw, table, labels,
     table = table[~((table["circuit_step"] == 33000) & (table["step"] == 143000))].copy()
     odd = (table["circuit_step"] == 4000) & (table["step"] == 33000)
     table.loc[odd, ["f_raw", "status"]] = (np.nan, "something new")
-    axes = panel(draw(table=table), list(labels).index("large"), tasks.index("sva"))
+    axes = panel(draw(transfer=table), list(labels).index("large"), tasks.index("sva"))
     rows = table.query("model == 'large' and task == 'sva' and circuit_task == 'sva'")
     for reason, status in (("no_circuit",) * 2, ("no_behaviour",) * 2, ("other", "something new")):
         of = rows[rows["status"] == status].query("step > 0 and circuit_step > 0")
@@ -91,7 +92,7 @@ def test_a_square_without_a_value_is_hatched_for_its_reason(draw, table, labels,
 
 def test_the_legend_lists_only_the_reasons_that_occur(draw, table):
     def entries(rows):
-        found = draw(table=rows).legends
+        found = draw(transfer=rows).legends
         return [text.get_text() for legend in found for text in legend.get_texts()]
 
     late = table[(table["step"] >= 33000) & (table["circuit_step"] >= 33000)]
@@ -163,7 +164,7 @@ def test_steps_label_rows_and_columns_and_the_last_is_always_there(draw):
 def test_tasks_are_compared_at_the_last_step_of_each_model(draw, table, labels, tasks, pick):
     small = table["model"] == "small"
     shorter = table[~small | (table[["step", "circuit_step"]].max(axis=1) < 143000)]
-    figure = draw(transfer_tasks_figure, table=shorter)
+    figure = draw(transfer_tasks_figure, transfer=shorter)
     assert panel(figure, 0, 0).get_title().startswith("Small (0.1 M), step 33000")
     found = values(panel(figure, 0, list(labels).index("large")))[::-1]
     rows = pick(table, model="large", step=143000, circuit_step=143000)
@@ -190,23 +191,117 @@ def test_an_empty_panel_says_why(draw, table):
     assert words(draw(tasks=["ioi", "mine"])) == ["not analysed"] * 3
     assert words(draw(tasks=["ioi"], min_step=200000)) == ["only steps before 200000"] * 3
     for of in (transfer_figure, transfer_tasks_figure):
-        assert words(draw(of, table=table[:0], tasks=["ioi"])) == ["not analysed"] * 3
+        assert words(draw(of, transfer=table[:0], tasks=["ioi"])) == ["not analysed"] * 3
 
 
 def test_two_methods_are_refused(draw, table):
     table.loc[0, "ig_steps"] = 30
     for of in (transfer_figure, transfer_tasks_figure):
         with pytest.raises(ArtifactError, match="several ways"):
-            draw(of, table=table)
+            draw(of, transfer=table)
 
 
 @pytest.mark.parametrize("n_tasks", [1, 4, 6])
 @pytest.mark.parametrize("of", [transfer_figure, transfer_tasks_figure])
 def test_it_can_be_printed(draw, own_tasks, long_labels, of, n_tasks, check_print):
     table = make_transfer(make_summary(tasks=own_tasks[1:], steps=STEPS))
-    check_print(draw(of, table=table, labels=long_labels, tasks=own_tasks[-n_tasks:]))
+    check_print(draw(of, transfer=table, labels=long_labels, tasks=own_tasks[-n_tasks:]))
 
 
 def test_a_single_model_and_step_can_be_printed(draw, table, check_print):
     one = {"labels": {"small": "Small"}, "tasks": ["sva"]}
-    check_print(draw(table=table[table["step"] == 33000], **one))
+    check_print(draw(transfer=table[table["step"] == 33000], **one))
+
+
+SWAPPED = {"a": "Small", "b": "Large"}
+
+
+def make_swaps():
+    rows = [
+        {
+            "model": "a",
+            "task": "ioi",
+            "head_set": head_set,
+            "source_step": source,
+            "target_step": target,
+            "metric": "logit_diff",
+            "unit": "logits",
+            "baseline": target / 10,
+            "swapped": target / 10 + gain,
+            "difference": gain,
+            "difference_low": gain - 0.25,
+            "difference_high": gain + 0.5,
+            "lowest_draw": target / 10 + lowest,
+            "highest_draw": target / 10 + highest,
+            "n": 70,
+        }
+        for head_set, gain, lowest, highest in (
+            ("name_movers", 2.0, np.nan, np.nan),
+            ("random_like_name_movers", 0.5, 0.0, 1.5),
+        )
+        for source in (20, 40)
+        for target in (0, 5, 10)
+        if target < source
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_swaps_of_the_last_source_are_drawn_beside_what_was_not_swapped():
+    figure = swaps_figure(make_swaps(), labels=SWAPPED, tasks=["ioi", "greater_than"])
+    axes = figure.axes[0]
+    baseline, swapped, random = (line.get_xydata() for line in axes.lines)
+    np.testing.assert_allclose(baseline, [[0, 0], [1, 0.5], [2, 1]])
+    np.testing.assert_allclose(swapped, [[0, 2], [1, 2.5], [2, 3]])
+    np.testing.assert_allclose(random, [[0, 0.5], [1, 1], [2, 1.5]])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["10", "5", "0"]
+    assert [text.get_text() for text in axes.texts] == ["heads of step 40"]
+    assert "n = 70" in axes.get_title()
+    assert [text.get_text() for text in figure.axes[1].texts] == ["not swapped"]
+
+
+def test_bars_are_intervals_of_the_difference_and_the_shade_holds_all_draws():
+    figure = swaps_figure(make_swaps(), labels={"a": "Small"}, tasks=["ioi"])
+    bars, shade = figure.axes[0].collections
+    found = [segment.tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(
+        found, [[[0, 1.75], [0, 2.5]], [[1, 2.25], [1, 3]], [[2, 2.75], [2, 3.5]]]
+    )
+    low, high = shade.get_paths()[0].get_extents().get_points()
+    np.testing.assert_allclose([low, high], [[0, 0], [2, 2.5]])
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"bootstrap interval", "lowest to highest draw"} <= set(named)
+
+
+def test_without_a_control_the_key_has_none():
+    table = make_swaps().query("head_set == 'name_movers'")
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "random" not in named
+    assert "draw" not in named
+
+
+def test_a_set_without_heads_says_so():
+    table = make_swaps().assign(swapped=np.nan)
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no such heads"]
+
+
+def test_the_key_names_only_sets_that_were_swapped():
+    absent = make_swaps().assign(head_set="s2i", swapped=np.nan)
+    table = pd.concat([make_swaps(), absent])
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "name movers" in named
+    assert "S-inhibition" not in named
+
+
+def test_the_key_names_sets_in_the_words_of_their_roles():
+    frames = [make_swaps().iloc[:3].assign(head_set=name) for name in HeadSet]
+    figure = swaps_figure(pd.concat(frames), labels={"a": "Small"}, tasks=["ioi"])
+    named = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    assert {
+        "name movers and copy suppression",
+        "S-inhibition",
+        "induction and duplicate token",
+    } <= set(named)
+    assert not any("_" in name or "cs" in name.split() for name in named)

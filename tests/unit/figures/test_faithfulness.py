@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.figures import faithfulness_figure
+from circuitlapse.figures.faithfulness import faithfulness_figure
 from tests.unit.figures.conftest import make_curve, make_rankings, make_summary
 
 LAST = 143000
@@ -13,10 +13,15 @@ LAST = 143000
 @pytest.fixture
 def draw(curve, rankings, summary, labels, tasks):
     def figure(**changes: object):
-        tables = {"curve": curve, "rankings": rankings, "summary": summary, "tasks": tasks}
+        tables = {
+            "faithfulness_curve": curve,
+            "ranking_curve": rankings,
+            "circuit_summary": summary,
+            "tasks": tasks,
+        }
         tables |= changes
         tables = {"labels": labels} | tables
-        return faithfulness_figure(tables.pop("curve"), threshold=0.8, **tables)
+        return faithfulness_figure(threshold=0.8, **tables)
 
     return figure
 
@@ -42,7 +47,9 @@ def test_each_model_is_drawn_at_its_own_last_step(draw, curve, summary, labels, 
     shorter, sooner = (
         t[~((t["model"] == "small") & (t["step"] == LAST))] for t in (curve, summary)
     )
-    line = drawn_line(draw(curve=shorter, summary=sooner).axes[0], labels["small"])
+    line = drawn_line(
+        draw(faithfulness_curve=shorter, circuit_summary=sooner).axes[0], labels["small"]
+    )
     rows = curve.query("model == 'small' and task == 'ioi' and step == 66000 and n_edges > 0")
     np.testing.assert_array_equal(line[:, 1], rows["f_raw"])
 
@@ -65,7 +72,7 @@ def lost(curve, summary):
     ]
     summary.loc[gone[1], "status"] = "no_behaviour"
     summary.loc[gone[1], ["n_edges", "f_raw"]] = pd.NA
-    return {"curve": curve[~gone[0]], "summary": summary}
+    return {"faithfulness_curve": curve[~gone[0]], "circuit_summary": summary}
 
 
 def test_a_model_without_a_circuit_at_the_last_step_shows_no_earlier_one(draw, lost, labels):
@@ -82,7 +89,7 @@ def test_a_model_without_a_circuit_at_the_last_step_is_named_in_its_panel(draw, 
 
 def test_a_panel_without_circuits_says_why(draw, curve):
     curve.loc[curve["task"] == "ioi", "f_raw"] = np.nan
-    figure = draw(curve=curve, tasks=["ioi", "mine"])
+    figure = draw(faithfulness_curve=curve, tasks=["ioi", "mine"])
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert words == [["no circuits at the last step:\nno behaviour"], ["not analysed"]]
 
@@ -113,7 +120,7 @@ def test_the_legend_lists_only_what_is_drawn(draw, rankings, summary, labels):
 
     marks = ["chosen circuit", "random circuits", "threshold (0.8)"]
     assert entries() == [*labels.values(), *marks]
-    without = entries(rankings=rankings[rankings["ranking"] != "random"])
+    without = entries(ranking_curve=rankings[rankings["ranking"] != "random"])
     assert without == [*labels.values(), marks[0], marks[2]]
 
 
@@ -125,5 +132,9 @@ def test_long_names_of_models_and_tasks_stay_inside(
     lost = (summary["task"] == own_tasks[-1]) & (summary["model"] == "small")
     summary.loc[lost, "status"] = "no_behaviour"
     summary.loc[lost, ["n_edges", "f_raw"]] = pd.NA
-    tables = {"curve": curve, "summary": summary, "rankings": make_rankings(curve)}
+    tables = {
+        "faithfulness_curve": curve,
+        "circuit_summary": summary,
+        "ranking_curve": make_rankings(curve),
+    }
     check_print(draw(labels=long_labels, tasks=own_tasks[-n_tasks:], **tables))

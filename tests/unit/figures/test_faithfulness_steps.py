@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import faithfulness_over_training_figure
+from circuitlapse.figures.faithfulness import faithfulness_over_training_figure
 from tests.unit.figures.conftest import make_curve, make_summary
 
 STEPS = (512, 8000, 143000)
@@ -18,9 +18,15 @@ def curve():
 @pytest.fixture
 def draw(curve, labels, tasks):
     def figure(**changes: object):
-        tables = {"curve": curve, "summary": make_summary(steps=STEPS), "labels": labels}
+        tables = {
+            "faithfulness_curve": curve,
+            "circuit_summary": make_summary(steps=STEPS),
+            "labels": labels,
+        }
         tables |= {"tasks": tasks} | changes
-        return faithfulness_over_training_figure(tables.pop("curve"), threshold=0.8, **tables)
+        return faithfulness_over_training_figure(
+            tables.pop("faithfulness_curve"), threshold=0.8, **tables
+        )
 
     return figure
 
@@ -58,7 +64,7 @@ def test_lines_mark_the_threshold_and_the_whole_model(draw, labels):
 
 def test_a_step_with_one_size_is_a_dot(draw, curve):
     one = curve[(curve["n_requested"] == 55) & (curve["model"] == "small")]
-    axes = draw(curve=one, labels={"small": "Small"}, tasks=["ioi"]).axes[0]
+    axes = draw(faithfulness_curve=one, labels={"small": "Small"}, tasks=["ioi"]).axes[0]
     dots = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "."]
     rows = one[one["task"] == "ioi"]
     np.testing.assert_array_equal(dots, rows[["n_edges", "f_raw"]])
@@ -79,22 +85,22 @@ def words(figure) -> list[str]:
 def test_an_empty_panel_says_why(draw, curve, labels):
     assert words(draw(tasks=["mine"])) == ["not analysed"] * len(labels)
     lost = curve[curve["task"] != "ioi"]
-    assert words(draw(curve=lost, tasks=["ioi"])) == ["no circuits: no behaviour"] * 3
+    assert words(draw(faithfulness_curve=lost, tasks=["ioi"])) == ["no circuits: no behaviour"] * 3
     late = draw(tasks=["sva"], min_step=200000)
     assert words(late) == ["only steps before 200000"] * 3
-    assert words(draw(curve=curve[:0], summary=make_summary()[:0], tasks=["ioi"])) == [
-        "not analysed"
-    ] * len(labels)
+    assert words(
+        draw(faithfulness_curve=curve[:0], circuit_summary=make_summary()[:0], tasks=["ioi"])
+    ) == ["not analysed"] * len(labels)
 
 
 def test_two_methods_are_refused(draw, curve):
     curve.loc[0, "ig_steps"] = 30
     with pytest.raises(ArtifactError, match="several ways"):
-        draw(curve=curve)
+        draw(faithfulness_curve=curve)
 
 
 @pytest.mark.parametrize("n_tasks", [1, 6])
 @pytest.mark.parametrize("steps", [(512,), STEPS])
 def test_it_can_be_printed(draw, own_tasks, long_labels, n_tasks, steps, check_print):
     shown, curve = own_tasks[-n_tasks:], make_curve(tasks=own_tasks[1:], steps=steps)
-    check_print(draw(curve=curve, labels=long_labels, tasks=shown))
+    check_print(draw(faithfulness_curve=curve, labels=long_labels, tasks=shown))

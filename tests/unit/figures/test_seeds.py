@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.figures import seeds_figure
+from circuitlapse.figures.seeds import seeds_figure
 from tests.unit.figures.conftest import make_behaviour, make_summary
 from tests.unit.figures.training_tables import with_seeds
 
@@ -21,9 +21,14 @@ def draw(labels, tasks):
     variants = {"small": SEEDS, "medium": ["medium"]}
 
     def figure(**changes: object):
-        tables = {"behaviour": behaviour, "summary": summary, "labels": labels, "tasks": tasks}
+        tables = {
+            "behaviour": behaviour,
+            "circuit_summary": summary,
+            "labels": labels,
+            "tasks": tasks,
+        }
         tables |= {"variants": variants, "names": NAMES} | changes
-        return seeds_figure(tables.pop("behaviour"), **tables)
+        return seeds_figure(**tables)
 
     figure.behaviour, figure.summary = behaviour, summary
     return figure
@@ -51,7 +56,7 @@ def test_there_is_no_mean_where_one_seed_has_no_circuit(draw, drawn_line, pick):
     summary = draw.summary.copy()
     lost = (summary["model"] == "small-seed1") & (summary["step"] == 33000)
     summary.loc[lost, "n_edges"] = pd.NA
-    axes = draw(summary=summary, tasks=["sva"]).axes[1]
+    axes = draw(circuit_summary=summary, tasks=["sva"]).axes[1]
     at = summary.loc[lost, "tokens"].iloc[0]
     assert at in drawn_line(axes, "small")[:, 0]
     assert at in drawn_line(axes, "small-seed2")[:, 0]
@@ -127,7 +132,7 @@ def test_it_can_be_printed(draw, own_tasks, long_labels, n_tasks, n_seeds, check
     summary = make_summary(tasks=own_tasks[1:], steps=steps)
     tables = {
         "behaviour": with_seeds(behaviour, "value", of="small", n_seeds=n_seeds),
-        "summary": with_seeds(summary, "n_edges", of="small", n_seeds=n_seeds),
+        "circuit_summary": with_seeds(summary, "n_edges", of="small", n_seeds=n_seeds),
         "variants": {"small": SEEDS[:n_seeds]},
     }
     check_print(draw(labels=long_labels, tasks=own_tasks[-n_tasks:], **tables))

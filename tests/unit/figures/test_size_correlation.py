@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuitlapse.figures import size_correlation_figure
+from circuitlapse.figures.sizes import size_correlation_figure
 from tests.unit.figures.conftest import make_behaviour, make_summary
 from tests.unit.figures.training_tables import make_correlation
 
@@ -14,12 +14,15 @@ STEPS = (64, 8000, 16000, 143000)
 @pytest.fixture
 def draw(labels, own_tasks):
     def figure(**changes: object):
-        tables = {"summary": make_summary(tasks=own_tasks, steps=STEPS), "tasks": own_tasks[:4]}
+        tables = {
+            "circuit_summary": make_summary(tasks=own_tasks, steps=STEPS),
+            "tasks": own_tasks[:4],
+        }
         behaviour = make_behaviour(steps=STEPS[:1])
         behaviour["n_parameters"] = behaviour["model"].map(PARAMETERS).astype("int64")
-        tables |= {"correlation": make_correlation(tasks=own_tasks), "labels": labels}
+        tables |= {"size_correlation": make_correlation(tasks=own_tasks), "labels": labels}
         tables |= {"behaviour": behaviour} | changes
-        return size_correlation_figure(tables.pop("summary"), **tables)
+        return size_correlation_figure(**tables)
 
     return figure
 
@@ -43,7 +46,7 @@ def test_a_point_is_the_mean_from_min_step_on_and_a_bar_its_quartiles(
 ):
     summary = make_summary(steps=STEPS)
     expected = by_hand(summary, count)
-    axes = draw(summary=summary, tasks=["sva"]).axes[row]
+    axes = draw(circuit_summary=summary, tasks=["sva"]).axes[row]
     points = np.concatenate([drawn_line(axes, label) for label in labels.values()])
     np.testing.assert_allclose(points, expected[:, :2])
     bars = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 2]
@@ -64,7 +67,9 @@ def test_a_very_small_p_and_an_undefined_r_are_said_in_words(draw):
     table = make_correlation(tasks=["ioi", "sva"])
     table.loc[table["task"] == "ioi", "p"] = 0.0002
     table.loc[table["task"] == "sva", ["r", "p"]] = np.nan
-    said = [one.texts[0].get_text() for one in draw(correlation=table, tasks=["ioi", "sva"]).axes]
+    said = [
+        one.texts[0].get_text() for one in draw(size_correlation=table, tasks=["ioi", "sva"]).axes
+    ]
     assert said[0] == "r = 0.80\np < 0.001\n3 models"
     assert said[1] == "r not defined\n3 models"
 
@@ -73,7 +78,7 @@ def test_an_empty_panel_says_why(draw):
     said = [axes.texts[0].get_text() for axes in draw(tasks=["ioi", "mine"]).axes]
     assert said[1] == said[3] == "not analysed"
     late = make_correlation(tasks=["ioi"], min_step=150000)
-    figure = draw(correlation=late, tasks=["ioi"])
+    figure = draw(size_correlation=late, tasks=["ioi"])
     assert "middle half of the steps" not in [text.get_text() for text in figure.legends[0].texts]
     said = [axes.texts[0].get_text() for axes in figure.axes]
     assert {" ".join(text.split()) for text in said} == {"no circuits from step 150000 on"}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import circuit_sizes_figure, size_and_performance_figure
+from circuitlapse.figures.sizes import circuit_sizes_figure, size_and_performance_figure
 from tests.unit.figures.conftest import TOKENS_PER_STEP, make_summary
 
 NUMBERS = ["n_edges", "n_nodes"]
@@ -20,8 +20,8 @@ def summary() -> pd.DataFrame:
 @pytest.fixture
 def draw(summary, labels, tasks):
     def figure(of=circuit_sizes_figure, **changes: object):
-        tables = {"summary": summary, "labels": labels, "tasks": tasks} | changes
-        return of(tables.pop("summary"), **tables)
+        tables = {"circuit_summary": summary, "labels": labels, "tasks": tasks} | changes
+        return of(**tables)
 
     return figure
 
@@ -91,7 +91,7 @@ def test_size_is_on_the_left_axis_and_the_metric_of_the_model_on_the_right(
 def test_nothing_is_interpolated_at_a_step_without_a_measurement(draw, summary, labels):
     missing = (summary["model"] == "large") & (summary["step"] == 16000)
     missing &= summary["task"] == "sva"
-    figure = draw(size_and_performance_figure, summary=summary[~missing])
+    figure = draw(size_and_performance_figure, circuit_summary=summary[~missing])
     row, column = list(labels).index("large"), 3
     metric = metric_line(figure, row, column)
     at = metric[:, 0] == 16000 * TOKENS_PER_STEP
@@ -113,7 +113,9 @@ def test_a_column_has_one_range_of_the_metric(draw, summary):
 
 
 def test_a_model_without_any_row_has_no_row_of_panels_but_keeps_its_colour(draw, summary, labels):
-    figure = draw(size_and_performance_figure, summary=summary[summary["model"] != "medium"])
+    figure = draw(
+        size_and_performance_figure, circuit_summary=summary[summary["model"] != "medium"]
+    )
     assert {axes.get_subplotspec().get_gridspec().nrows for axes in figure.axes} == {2}
     labelled = panel(figure, 1, 0)
     assert labelled.get_ylabel() == "Large (1 M)\n(edges)"
@@ -132,7 +134,7 @@ def test_titles_name_metric_unit_and_number_of_prompts(draw, tasks):
 
 def test_the_legend_lists_only_what_is_drawn(draw, summary, labels):
     def entries(of, rows):
-        texts = draw(of, summary=rows).legends[0].get_texts()
+        texts = draw(of, circuit_summary=rows).legends[0].get_texts()
         return [text.get_text() for text in texts if text.get_text().strip()]
 
     ok = summary[summary["status"].isin(["ok", "no_behaviour"])]
@@ -152,7 +154,7 @@ def words(figure) -> list[str]:
 def test_an_empty_panel_says_why(draw, summary, of):
     one = {"labels": {"small": "Small"}}
     assert set(words(draw(of, tasks=["mine"], **one))) == {"not analysed"}
-    assert set(words(draw(of, summary=summary[:0], tasks=["ioi"]))) == {"not analysed"}
+    assert set(words(draw(of, circuit_summary=summary[:0], tasks=["ioi"]))) == {"not analysed"}
     late = words(draw(of, tasks=["ioi"], min_step=200000, **one))
     assert set(late) == {"only steps before 200000"}
 
@@ -160,7 +162,7 @@ def test_an_empty_panel_says_why(draw, summary, of):
 def test_without_circuits_the_metric_is_there_all_the_same(draw, summary):
     gone = {name: pd.array([pd.NA] * len(summary), dtype="Int32") for name in NUMBERS}
     summary = summary.assign(status="no_behaviour", **gone)
-    one = {"labels": {"small": "Small"}, "tasks": ["ioi"], "summary": summary}
+    one = {"labels": {"small": "Small"}, "tasks": ["ioi"], "circuit_summary": summary}
     assert words(draw(**one)) == ["no circuits: no behaviour"] * 2
     figure = draw(size_and_performance_figure, **one)
     assert words(figure) == ["no circuit"]
@@ -171,11 +173,11 @@ def test_two_methods_are_refused(draw, summary):
     summary.loc[0, "ig_steps"] = 30
     for of in (circuit_sizes_figure, size_and_performance_figure):
         with pytest.raises(ArtifactError, match="several ways"):
-            draw(of, summary=summary)
+            draw(of, circuit_summary=summary)
 
 
 @pytest.mark.parametrize(("n_tasks", "steps"), [(1, (0,)), (4, (64, 143000)), (6, (8000,))])
 @pytest.mark.parametrize("of", [circuit_sizes_figure, size_and_performance_figure])
 def test_it_can_be_printed(draw, own_tasks, long_labels, of, n_tasks, steps, check_print):
     summary = make_summary(tasks=own_tasks[1:], steps=steps)
-    check_print(draw(of, summary=summary, labels=long_labels, tasks=own_tasks[-n_tasks:]))
+    check_print(draw(of, circuit_summary=summary, labels=long_labels, tasks=own_tasks[-n_tasks:]))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import (
+from circuitlapse.figures.stability import (
     stability_edges_figure,
     stability_figure,
     stability_reference_figure,
@@ -22,8 +22,13 @@ def table(summary) -> pd.DataFrame:
 @pytest.fixture
 def draw(table, summary, labels, tasks):
     def figure(of=stability_figure, **changes: object):
-        tables = {"table": table, "summary": summary, "labels": labels, "tasks": tasks} | changes
-        return of(tables.pop("table"), **tables)
+        tables = {
+            "stability": table,
+            "circuit_summary": summary,
+            "labels": labels,
+            "tasks": tasks,
+        } | changes
+        return of(**tables)
 
     return figure
 
@@ -86,7 +91,7 @@ def test_the_strip_marks_overlaps_below_the_floor_at_both_steps(draw, table, lab
     for overlap, marked in ((0.65, False), (0.6, False), (0.55, True)):
         overlaps = {16000: overlap, 33000: 0.9, 66000: 0.9}
         rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
-        strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+        strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
         expected = rows.loc[rows["step"] == 16000, "tokens"].unique()[: int(marked)]
         np.testing.assert_array_equal(drawn_line(strip, labels["small"])[:, 0], expected)
 
@@ -95,7 +100,7 @@ def test_a_change_is_not_judged_where_a_floor_is_unknown(draw, table, labels, dr
     halves = {16000: 0.7, 33000: np.nan, 66000: 0.8}
     overlaps = {16000: 0.01, 33000: 0.01, 66000: np.nan}
     rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
-    strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+    strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
     assert not len(drawn_line(strip, labels["small"]))
     hollow, *_ = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
     expected = rows.loc[rows["step"].isin([16000, 33000]), "tokens"].unique()
@@ -106,7 +111,7 @@ def test_a_change_whose_floor_is_known_has_no_hollow_mark(draw, table):
     halves = {16000: 0.7, 33000: 0.7, 66000: 0.8}
     overlaps = {16000: 0.01, 33000: 0.9, 66000: np.nan}
     rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
-    strip = panels(draw(table=rows, tasks=["sva"]), below=True)[0]
+    strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
     hollow = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
     assert not any(len(line.get_xdata()) for line in hollow)
 
@@ -143,7 +148,7 @@ def test_edges_count_alike_above_and_by_their_scores_below(
 
 def test_the_legend_lists_only_what_is_drawn(draw, table, labels):
     def entries(rows, of=stability_figure):
-        legend = draw(of, table=rows).legends[0]
+        legend = draw(of, stability=rows).legends[0]
         return [text.get_text() for text in legend.get_texts() if text.get_text().strip()]
 
     line, floor = (
@@ -167,19 +172,24 @@ def words(figure) -> list[str]:
 
 def test_an_empty_panel_says_why(draw, table, summary):
     one_step = make_summary(steps=(16000,), tasks=("sva",))
-    figure = draw(table=make_stability(one_step), summary=one_step, tasks=["sva", "mine"])
+    figure = draw(
+        stability=make_stability(one_step), circuit_summary=one_step, tasks=["sva", "mine"]
+    )
     assert words(figure) == ["no two neighbouring steps with circuits", "not analysed"]
     absent = summary.assign(n_edges=pd.array([pd.NA] * len(summary), dtype="Int32"))
-    figure = draw(table=make_stability(absent), summary=absent, tasks=["sva"])
+    figure = draw(stability=make_stability(absent), circuit_summary=absent, tasks=["sva"])
     assert words(figure) == ["no circuits: no behaviour"]
-    figure = draw(table=table[:0], summary=summary[:0], tasks=["sva"])
+    figure = draw(stability=table[:0], circuit_summary=summary[:0], tasks=["sva"])
     assert words(figure) == ["not analysed"]
 
 
 def test_without_a_circuit_at_the_reference_step_the_panel_says_so(draw, summary):
     summary.loc[summary["step"] == 143000, "n_edges"] = pd.NA
     figure = draw(
-        stability_reference_figure, table=make_stability(summary), summary=summary, tasks=["sva"]
+        stability_reference_figure,
+        stability=make_stability(summary),
+        circuit_summary=summary,
+        tasks=["sva"],
     )
     assert words(figure) == ["no circuit at the reference step"]
 
@@ -187,7 +197,7 @@ def test_without_a_circuit_at_the_reference_step_the_panel_says_so(draw, summary
 def test_two_methods_are_refused(draw, table):
     table.loc[0, "ig_steps"] = 30
     with pytest.raises(ArtifactError, match="several ways"):
-        draw(table=table)
+        draw(stability=table)
 
 
 @pytest.mark.parametrize("n_tasks", [1, 4, 6])
@@ -196,5 +206,5 @@ def test_two_methods_are_refused(draw, table):
 )
 def test_it_can_be_printed(draw, own_tasks, long_labels, of, n_tasks, check_print):
     summary = make_summary(tasks=own_tasks[1:])
-    tables = {"table": make_stability(summary), "summary": summary}
+    tables = {"stability": make_stability(summary), "circuit_summary": summary}
     check_print(draw(of, labels=long_labels, tasks=own_tasks[-n_tasks:], **tables))

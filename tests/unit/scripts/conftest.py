@@ -28,11 +28,14 @@ def as_text(paths: Any) -> Any:
 def run_script(root: Path, tmp_path: Path) -> Callable[..., str]:
     """Runs `scripts/NAME.py` and returns its log; `output` is a list, or values by name."""
 
-    def run(name: str, *, inputs: dict[str, Any], output: Any, params: dict[str, Any]) -> str:
+    def run(
+        name: str, *, inputs: dict[str, Any], output: Any, params: dict[str, Any], rule: str = ""
+    ) -> str:
         log = tmp_path / f"{name}.log"
         given = SimpleNamespace(
             input=as_text(inputs), output=as_text(output), params=Named(params), log=[str(log)]
         )
+        given.rule = rule or name
         runpy.run_path(str(root / "scripts" / f"{name}.py"), {"snakemake": given})
         return log.read_text()
 

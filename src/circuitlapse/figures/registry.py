@@ -1,0 +1,203 @@
+"""Every figure: its title, what it is drawn from, and the function that draws it.
+
+The Snakefile and the command line read this module, so it imports neither matplotlib nor pandas.
+A new figure is a function, a line here, and a caption `workflow/report/NAME.rst`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        title: its label in the report.
+        shows: what it shows, for the table in the README.
+        draw: "module:function" in this package. The function takes every table and every setting
+            as a keyword argument of the same name, and returns a matplotlib figure.
+        tables: the tables it is drawn from, in `results/tables/`.
+        settings: what else it needs; `workflow/rules/figures.smk` has their values.
+    """
+
+    title: str
+    shows: str
+    draw: str
+    tables: tuple[str, ...]
+    settings: tuple[str, ...]
+
+    def function(self) -> Callable[..., Any]:
+        """Import and return the function that draws this figure."""
+        module, _, name = self.draw.partition(":")
+        function: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        return function
+
+
+FIGURES = {
+    "behaviour": Figure(
+        "abilities over training",
+        shows="how well each model does each task over training",
+        draw="behaviour:behaviour_figure",
+        tables=("behaviour",),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "circuits": Figure(
+        "circuit size and faithfulness over training",
+        shows="circuit size and faithfulness over training",
+        draw="circuits:circuits_figure",
+        tables=("circuit_summary",),
+        settings=("labels", "tasks", "threshold", "min_step"),
+    ),
+    "faithfulness": Figure(
+        "faithfulness against circuit size",
+        shows="faithfulness against circuit size at the last step",
+        draw="faithfulness:faithfulness_figure",
+        tables=("faithfulness_curve", "ranking_curve", "circuit_summary"),
+        settings=("labels", "tasks", "threshold"),
+    ),
+    "faithfulness_over_training": Figure(
+        "faithfulness against size, per step",
+        shows="faithfulness against circuit size at every step",
+        draw="faithfulness:faithfulness_over_training_figure",
+        tables=("faithfulness_curve", "circuit_summary"),
+        settings=("labels", "tasks", "threshold", "min_step"),
+    ),
+    "components": Figure(
+        "heads over training, by three rules",
+        shows="when successor, induction, copy-suppression and copying heads emerge",
+        draw="components:components_figure",
+        tables=("components",),
+        settings=("labels", "tasks", "length", "min_step"),
+    ),
+    "components_per_model": Figure(
+        "heads of each model over training",
+        shows="the same scores for the heads of each model",
+        draw="components:components_per_model_figure",
+        tables=("components",),
+        settings=("labels", "tasks", "length", "min_step"),
+    ),
+    "tertiary_heads": Figure(
+        "induction, duplicate and previous-token heads",
+        shows="the best induction, duplicate-token and previous-token heads",
+        draw="components:tertiary_heads_figure",
+        tables=("components",),
+        settings=("labels", "length", "min_step"),
+    ),
+    "ioi_components": Figure(
+        "heads of the IOI circuit over training",
+        shows="what the heads of the IOI circuit do",
+        draw="ioi_components:ioi_components_figure",
+        tables=("components", "s2i"),
+        settings=("labels", "ioi_task", "min_step"),
+    ),
+    "algorithm": Figure(
+        "IOI algorithm over training",
+        shows="how much of the IOI algorithm the heads with a known role carry",
+        draw="algorithm:algorithm_figure",
+        tables=("algorithm_consistency",),
+        settings=("labels", "ioi_task", "min_step"),
+    ),
+    "greater_than": Figure(
+        "Greater-Than algorithm over training",
+        shows="whether Greater-Than circuits implement the known algorithm",
+        draw="algorithm:greater_than_figure",
+        tables=("gt_algorithm", "circuit_summary"),
+        settings=("labels", "greater_than_task", "min_step"),
+    ),
+    "stability": Figure(
+        "stability of circuits",
+        shows="how much circuits change between steps, against the split-half noise floor",
+        draw="stability:stability_figure",
+        tables=("stability", "circuit_summary"),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "stability_edges": Figure(
+        "stability of circuits, edges",
+        shows="the same for edges, unweighted and weighted by score",
+        draw="stability:stability_edges_figure",
+        tables=("stability", "circuit_summary"),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "stability_reference": Figure(
+        "stability of circuits, against one step",
+        shows="how much of the final circuit each step already has",
+        draw="stability:stability_reference_figure",
+        tables=("stability", "circuit_summary"),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "transfer": Figure(
+        "circuits in models of other steps",
+        shows="how faithful the circuit of each step is in the models of all other steps",
+        draw="exchange:transfer_figure",
+        tables=("transfer",),
+        settings=("labels", "tasks", "threshold", "min_step"),
+    ),
+    "transfer_tasks": Figure(
+        "circuits on other tasks",
+        shows="how faithful the circuit of each task is on the other tasks",
+        draw="exchange:transfer_tasks_figure",
+        tables=("transfer",),
+        settings=("labels", "tasks", "threshold"),
+    ),
+    "swaps": Figure(
+        "component swaps",
+        shows="how well earlier steps do a task with heads of the last step",
+        draw="exchange:swaps_figure",
+        tables=("swaps",),
+        settings=("labels", "tasks"),
+    ),
+    "circuit_sizes": Figure(
+        "circuit size in edges and nodes",
+        shows="circuit size over training, in edges and in nodes",
+        draw="sizes:circuit_sizes_figure",
+        tables=("circuit_summary",),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "size_correlation": Figure(
+        "circuit size against model size",
+        shows="circuit size against model size",
+        draw="sizes:size_correlation_figure",
+        tables=("circuit_summary", "behaviour", "size_correlation"),
+        settings=("labels", "tasks"),
+    ),
+    "size_and_performance": Figure(
+        "circuit size and performance",
+        shows="circuit size beside task performance",
+        draw="sizes:size_and_performance_figure",
+        tables=("circuit_summary",),
+        settings=("labels", "tasks", "min_step"),
+    ),
+    "seeds": Figure(
+        "differences between seeds",
+        shows="how much runs of one size differ with other weights or other data",
+        draw="seeds:seeds_figure",
+        tables=("behaviour", "circuit_summary"),
+        settings=("labels", "variants", "names", "tasks", "min_step"),
+    ),
+}
+"""The figures that are drawn once per run, in the order of the README."""
+
+DIAGRAMS = {
+    "circuit_diagram": Figure(
+        "circuit diagram",
+        shows="one circuit as a graph, with the roles of its heads",
+        draw="circuit_diagram:circuit_diagram",
+        tables=("circuit_edges", "roles", "circuit_summary"),
+        settings=("model", "task", "step", "label"),
+    ),
+}
+"""The figures that are drawn per model, task and step, as `NAME/MODEL/TASK/stepSTEP`."""
+
+
+def readme_table() -> str:
+    """Return the table of all figures in the README, as Markdown."""
+    rows = ["| figure | shows |", "| --- | --- |"]
+    for name, figure in (FIGURES | DIAGRAMS).items():
+        written = f"{name}/…" if name in DIAGRAMS else name
+        rows.append(f"| `{written}` | {figure.shows} |")
+    return "\n".join(rows)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+
+from circuitlapse.figures.registry import DIAGRAMS, FIGURES, readme_table
+from circuitlapse.schemas import TABLES
+
+ALL = FIGURES | DIAGRAMS
+OTHER_CAPTIONS = {"workflow", "reproduction"}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_is_drawn_by_a_function_of_its_tables_and_settings(name):
+    figure = ALL[name]
+    parameters = inspect.signature(figure.function()).parameters.values()
+    accepted = {one.name for one in parameters}
+    required = {one.name for one in parameters if one.default is one.empty}
+    given = {*figure.tables, *figure.settings}
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        assert figure.tables[0] in accepted
+    else:
+        assert required <= given <= accepted
+
+
+def test_every_table_of_a_figure_exists():
+    assert {table for figure in ALL.values() for table in figure.tables} <= TABLES.keys()
+
+
+def test_every_figure_has_a_caption_and_every_caption_a_figure(root):
+    captions = {path.stem for path in (root / "workflow/report").glob("*.rst")}
+    assert captions == ALL.keys() | OTHER_CAPTIONS
+
+
+def test_the_table_of_figures_in_the_readme_is_that_of_the_registry(root):
+    assert readme_table() in (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_rules_of_figures_are_documented_with_their_tables(root):
+    page = (root / "docs/workflow.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `plot_(\w+)` \| [^|]+ \| (.*) \|$", page, re.MULTILINE)
+    assert dict(rows) == {
+        name: ", ".join(f"`{table}`" for table in figure.tables) for name, figure in ALL.items()
+    }
+
+
+def test_the_snakefile_can_read_the_registry_without_a_plotting_library():
+    heavy = "{'matplotlib', 'pandas', 'numpy', 'torch'}"
+    code = f"import sys, circuitlapse.figures.registry; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_figures_need_no_torch():
+    modules = {figure.draw.partition(":")[0] for figure in ALL.values()}
+    code = "; ".join(f"import circuitlapse.figures.{module}" for module in sorted(modules))
+    code += "; import sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

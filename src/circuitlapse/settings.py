@@ -82,7 +82,8 @@ def rule_error(sentence: str) -> PydanticCustomError:
 
 MAX_NAME = 100
 """Longest name that becomes a part of a path, in characters."""
-_MAX_PATH_PART = 255  # bytes, on all common file systems
+MAX_PATH_PART = 255
+"""Longest name of a file or folder that common file systems allow, in bytes."""
 
 FILE_NAME: dict[str, Any] = {
     "pattern": r"^[a-z0-9][a-z0-9.-]*$",
@@ -99,20 +100,19 @@ Steps = tuple[Annotated[int, Field(ge=0), Lenient], ...]
 
 
 def _expanded(path: str) -> str:
-    """Replace `~` and environment variables, which nothing after the configuration does."""
+    """Replace `~` and environment variables: whatever reads the path later takes it literally."""
+    for name in re.findall(r"\$\{?(\w+)", path):
+        if name not in os.environ:
+            raise rule_error(f"= '{path}' uses the environment variable {name}, which is not set.")
     try:
         home = str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError:
         raise rule_error(f"= '{path}' names a user without a home directory.") from None
-    expanded = os.path.expandvars(home)
-    if unset := re.search(r"\$(\w+|\{.*?\})", expanded):
-        sentence = f"= '{path}' uses the environment variable {unset[0]}, which is not set."
-        raise rule_error(sentence)
-    if any(len(os.fsencode(part)) > _MAX_PATH_PART for part in expanded.split("/")):
-        sentence = f"has a part of more than {_MAX_PATH_PART} bytes, too long for a file system."
-        raise rule_error(sentence)
-    if not (expanded := expanded.rstrip("/")):
+    if not (expanded := os.path.expandvars(home).rstrip("/")):
         raise rule_error(f"= '{path}' is an empty path.")
+    if longest := [part for part in expanded.split("/") if len(os.fsencode(part)) > MAX_PATH_PART]:
+        sentence = f"has a name of {len(os.fsencode(longest[0]))} bytes in its path; file systems "
+        raise rule_error(f"{sentence}allow at most {MAX_PATH_PART}.")
     return expanded
 
 

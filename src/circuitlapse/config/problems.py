@@ -19,6 +19,9 @@ from circuitlapse.settings import RULE, KeyPath, Problem, nearest
 _PLAIN = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
 """Kinds of values that YAML writes without quotes, and the Python types it reads them as."""
 
+_SHOWN = 80
+"""Longest text that a message repeats in full, in characters."""
+
 
 def found_problems(written: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
     """Check a configuration: return it, or every problem in it.
@@ -47,7 +50,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return "(a list)" if value else "= []"
     if isinstance(value, str):
-        return f"= '{value}'"
+        return f"= '{value if len(value) <= _SHOWN else value[: _SHOWN - 3] + '...'}'"
     return f"= {json.dumps(value, default=str)}"
 
 

@@ -457,3 +457,51 @@ def test_prompts_that_are_drawn_at_random_need_a_number(errors, builder):
         "user.yaml: tasks[0].n_prompts = null takes all prompts, but the builder "
         f"{builder} draws them at random; give a number."
     ]
+
+
+def test_the_home_directory_and_environment_variables_are_expanded_in_every_path(
+    load, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    (tmp_path / "data/step0").mkdir(parents=True)
+    (tmp_path / "text.txt").touch()
+    rows = ["clean,corrupted,correct,wrong", *["Mary is,John is, she, he"] * 10]
+    (tmp_path / "mine.csv").write_text("\n".join(rows), encoding="utf-8")
+    hub = "hub: {repo: EleutherAI/pythia-70m, folder: '$DATA/step{step}'}"
+    config = load(
+        "results: ~/out\nheads: {text: $HOME/text.txt}\n"
+        "tasks: [{name: mine, file: '${HOME}/mine.csv', metric: logit_diff}]\n"
+        f"{published(f'name: a, steps: [0], {hub}')}"
+    )
+    assert config.results == f"{tmp_path}/out"
+    assert config.heads.text == f"{tmp_path}/text.txt"
+    assert config.tasks[0].file == f"{tmp_path}/mine.csv"
+    assert config.models[0].hub.folder == f"{tmp_path}/data/step{{step}}"
+    monkeypatch.setenv("DATA", "there/")
+    assert load("results: $DATA").results == "there"
+    assert load("results: a~b/$").results == "a~b/$"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("$NOWHERE/out", "uses the environment variable NOWHERE, which is not set."),
+        ("out/$NOWHERE", "uses the environment variable NOWHERE, which is not set."),
+        ("~nobody-at-all/out", "names a user without a home directory."),
+        ("$NOTHING", "is an empty path."),
+    ],
+)
+def test_a_path_that_cannot_be_expanded_is_refused(errors, monkeypatch, path, what):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("NOTHING", "")
+    assert errors(f"results: {path}") == [f"user.yaml: results = '{path}' {what}"]
+    assert errors(f"heads: {{text: {path}}}") == [f"user.yaml: heads.text = '{path}' {what}"]
+
+
+@pytest.mark.parametrize("path", ["LONG", "out/LONG", "LONG/out"])
+def test_a_path_with_a_name_too_long_for_a_file_system_is_refused(errors, path):
+    long = "a" * 256
+    assert errors(f"results: {path.replace('LONG', long)}") == [
+        "user.yaml: results has a name of 256 bytes in its path; file systems allow at most 255."
+    ]

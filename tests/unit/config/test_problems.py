@@ -3,6 +3,7 @@
 import pytest
 
 from circuitlapse.config.cross_field import dotted
+from circuitlapse.config.keys import json_schema
 
 
 def test_a_misspelt_key_at_the_top_level_gets_the_nearest_one(errors):
@@ -179,3 +180,26 @@ def test_the_devices_of_torch_are_accepted(load, device):
 
 def test_a_key_path_is_written_as_users_write_it():
     assert dotted(("models", 1, "steps", 2)) == "models[1].steps[2]"
+
+
+LONG = 300 * "a"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (f"models: [{{name: {LONG}, train: {{layers: 2, heads: 2, d_model: 32}}}}]", "models[0]."),
+        (f"tasks: [{{name: {LONG}, builder: ioi}}]", "tasks[0]."),
+        (f"suite: {LONG}", "suite"),
+    ],
+)
+def test_a_name_that_is_too_long_for_a_path_is_refused(errors, text, key):
+    (line,) = errors(text)
+    assert line.startswith(f"user.yaml: {key}")
+    assert "must be at most 100 lower-case letters, digits" in line
+    assert json_schema()["properties"]["suite"]["maxLength"] == 100
+
+
+def test_a_long_text_is_shortened_in_a_message(errors):
+    (line,) = errors(f"suite: {LONG}")
+    assert line.startswith(f"user.yaml: suite = '{77 * 'a'}...' must be")

@@ -1,11 +1,17 @@
-# make demo    the pocket suite from nothing to figures      make report   the same as one HTML page
-# make plan CONFIG=config/pythia.yaml GPU=h100             what a run costs, before it starts
-# make figure FIG=transfer         one figure, and what it needs
-# make unlock  what to do when Snakemake says that the folder is locked, after a run was killed
-# make cluster, make restart-cluster                         the same on Slurm, see docs/cluster.md
-# make help    these lines
-# make test    everything that CI checks                     make lint     only style and types
-# CORES=8 uses more cores; CONFIG=config/mine.yaml another configuration.
+# make demo                  train the pocket suite, analyse it, draw all figures
+# make plan                  what a run costs, before it starts
+# make figure FIG=transfer   one figure, and what it needs
+# make report                the demo, and all figures on one HTML page
+# make unlock                after a killed run: "Directory cannot be locked"
+# make cluster               the run on a Slurm cluster; see docs/cluster.md
+# make restart-cluster       the same, after Snakemake was killed
+# make lint                  style and types only
+# make test                  everything that CI checks
+# make help                  these lines
+#
+# CONFIG=config/mine.yaml    another configuration (config/pythia.yaml, ...)
+# CORES=8                    more cores than two
+# GPU=h100                   the GPU that `make plan` counts with
 
 PYTHON ?= python3
 CORES ?= 2
@@ -19,7 +25,7 @@ CONFIGURED := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFIGURED)
 ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
 ASK := $(BIN)/python -m circuitlapse.config
-# While it makes a report Snakemake cannot look up the sizes of files, and warns of that.
+# Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
 .PHONY: demo help plan figure report unlock cluster restart-cluster test lint
@@ -29,7 +35,7 @@ demo: $(READY)
 	$(SNAKEMAKE) --cores $(CORES)
 
 help:
-	@sed -n '/^#/!q; s/^# //p' Makefile
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_one_figure_is_made_or_the_known_ones_are_named(stand_in, figure, path):
     else:
         assert done.returncode != 0
         assert "results-smoke" not in done.stdout
-        assert f"unknown figure '{figure}'; " in done.stderr
+        assert f"unknown figure '{figure}' (known: " in done.stderr
         assert (
             "transfer_tasks); diagrams are named like circuit_diagram/pocket-tiny/sva/step400\n"
             in done.stderr
@@ -147,3 +148,18 @@ def test_the_environment_says_where_it_has_to_be_made(stand_in, tmp_path):
     assert done.returncode == 1
     assert "start Snakemake there, or set CIRCUITLAPSE_ROOT" in done.stderr
     assert not done.stdout
+
+
+def test_a_job_runs_in_a_checkout_whose_path_has_a_space(tmp_path):
+    """Snakemake itself does not quote the path of the interpreter."""
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    for name in ("config", "envs", "scripts", "workflow"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    (folder / ".venv").symlink_to(sys.prefix)
+    target = "results-smoke/corpus/pocket/tokenizer.json"
+    snakemake = (folder / ".venv/bin/python", "-m", "snakemake", target, "--cores", "1")
+    done = run(*snakemake, "--configfile", "config/smoke.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / target).is_file()

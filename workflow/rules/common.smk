@@ -1,6 +1,8 @@
 """The checked configuration, the paths, and the only functions of the workflow."""
 
 import re
+import shlex
+import sys
 from os.path import relpath
 from pathlib import Path
 
@@ -11,6 +13,10 @@ from circuitlapse.errors import ConfigError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.paths import Paths
 from circuitlapse.tasks.registry import BUILDERS
+
+# Snakemake writes this path into shell commands unquoted, which fails if a folder has a space.
+if Path(sys.executable).exists():  # else it is quoted already
+    sys.executable = shlex.quote(sys.executable)
 
 
 def checked_config():

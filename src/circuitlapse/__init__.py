@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from circuitlapse.circuits.attribution import attribute_edges
     from circuitlapse.circuits.evaluation import evaluate_circuits
     from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
-    from circuitlapse.heads import score_heads
+    from circuitlapse.heads.scoring import score_heads
     from circuitlapse.models.batching import Limits
     from circuitlapse.models.graph import EdgeScores
     from circuitlapse.models.load import load_model
@@ -27,7 +27,7 @@ _HOME = {
     "attribute_edges": "circuits.attribution",
     "evaluate_circuits": "circuits.evaluation",
     "load_model": "models.load",
-    "score_heads": "heads",
+    "score_heads": "heads.scoring",
     "select_by_threshold": "circuits.selection",
     "select_circuit": "circuits.selection",
 }

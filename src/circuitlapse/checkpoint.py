@@ -21,10 +21,10 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.exchange.swaps import swap_sets
 from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
-from circuitlapse.heads import score_heads, undefined_scores
 from circuitlapse.heads.algorithm import trace_greater_than, trace_ioi
 from circuitlapse.heads.base import ScoreStatus
-from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES, TEXT_SCORES
+from circuitlapse.heads.registry import SCORES, needing
+from circuitlapse.heads.scoring import score_heads, undefined_scores
 from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Head
@@ -132,12 +132,12 @@ class Checkpoint:
         """
         text = [torch.from_numpy(document) for document in documents]
         missing = {
-            ScoreStatus.NO_PROMPTS: PROMPT_SCORES if task is None else (),
-            ScoreStatus.NO_TEXT: TEXT_SCORES if not text else (),
+            ScoreStatus.NO_PROMPTS: needing("prompts") if task is None else (),
+            ScoreStatus.NO_TEXT: needing("text") if not text else (),
         }
         frame = score_heads(
             self.model,
-            scores=[name for name in SCORE_NAMES if name not in chain(*missing.values())],
+            scores=[name for name in SCORES if name not in chain(*missing.values())],
             pairs=None if task is None else self._pairs(task),
             text=text,
             clean=None if runs is None else runs.clean,

@@ -9,8 +9,8 @@ from circuitlapse import Circuit
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.errors import ArtifactError
 from circuitlapse.exchange.transfer import FoundCircuit
-from circuitlapse.heads import score_heads
-from circuitlapse.heads.registry import PROMPT_SCORES, SCORE_NAMES
+from circuitlapse.heads.registry import SCORES, needing
+from circuitlapse.heads.scoring import score_heads
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
@@ -78,8 +78,8 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
     documents = [np.arange(3, 11) + shift for shift in range(5)]
     table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, OPTIONS)
     HEADS.check(table, where="heads")
-    assert set(table["score"]) == set(SCORE_NAMES)
-    assert len(table) == 4 * len(SCORE_NAMES)
+    assert set(table["score"]) == set(SCORES)
+    assert len(table) == 4 * len(SCORES)
     assert (table["value"].isna() == (table["status"] != "ok")).all()
     assert set(table["model"]) == {"tiny"}
     alone = score_heads(
@@ -96,9 +96,9 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
 
 def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(checkpoint):
     table = checkpoint.heads(None, None, [], OPTIONS)
-    assert set(table["score"]) == set(SCORE_NAMES)
+    assert set(table["score"]) == set(SCORES)
     status = table.groupby("score")["status"].agg(set)
-    assert all(status[name] == {"no_prompts"} for name in PROMPT_SCORES)
+    assert all(status[name] == {"no_prompts"} for name in needing("prompts"))
     assert status["cspa"] == {"no_text"}
     assert status["induction"] == {"ok"}
     assert table.loc[table["status"] != "ok", "value"].isna().all()

@@ -14,7 +14,6 @@ from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import (
     COMPONENTS,
     NEAR_CHANCE,
-    SHOWN,
     Rows,
     chance_handle,
     chance_is_drawn,
@@ -30,6 +29,7 @@ from circuitlapse.figures.lines import (
     no_head,
     of_score,
     say_empty,
+    title_of,
     why_empty,
 )
 from circuitlapse.figures.style import SIZE, shorten
@@ -91,7 +91,7 @@ def components_figure(
     """
     looks = style.looks(labels)
     with style.in_style():
-        titles = [SHOWN[score].title for score in COMPONENTS]
+        titles = [title_of(score) for score in COMPONENTS]
         panels = Rows([titles, [""] * 4, [""] * 4])
         for index, score in enumerate(COMPONENTS):
             analysed = of_score(components, score, models=labels)
@@ -253,7 +253,7 @@ def _figure(
     min_step: int,
 ) -> Figure:
     with style.in_style():
-        titles = [SHOWN[score].title for score in scores]
+        titles = [title_of(score) for score in scores]
         panels = Rows([titles, *[[""] * len(scores)] * (len(labels) - 1)])
         for row, (model, label) in enumerate(labels.items()):
             name_row(panels.grid[row, 0], label)

@@ -14,7 +14,6 @@ from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import (
     NO_CIRCUIT_HEAD,
     REASONS,
-    SHOWN,
     Rows,
     draw_heads,
     limits_of,
@@ -22,6 +21,7 @@ from circuitlapse.figures.lines import (
     name_row,
     of_score,
     say_empty,
+    title_of,
     why_empty,
 )
 from circuitlapse.figures.style import label_log
@@ -37,10 +37,10 @@ _CHANGES = {
     "d_attn_s2": "Attention to S2",
 }
 _UPPER = {
-    "copy": SHOWN["copy"].title,
-    "attn_io": SHOWN["attn_io"].title,
+    "copy": title_of("copy"),
+    "attn_io": title_of("attn_io"),
     _RATIO: _RATIO,
-    "cspa": SHOWN["cspa"].title,
+    "cspa": title_of("cspa"),
 }
 _GREY_LINE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.6, "zorder": 1}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,26 +19,9 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.style import SIZE, label_log, wrap
-from circuitlapse.tables.head_choice import Head, attention_chance, of_heads
+from circuitlapse.heads.registry import SCORES
+from circuitlapse.tables.head_choice import Head, of_heads
 
-
-class Shown(NamedTuple):
-    """A score in a figure: its title, and what its values are multiplied by there."""
-
-    title: str
-    scale: float = 1.0
-
-
-SHOWN = {
-    "succession": Shown("Succession"),
-    "induction": Shown("Induction"),
-    "cspa": Shown("Copy suppression\n(CSPA)"),
-    "copy": Shown("Copy score / 100", 0.01),
-    "duplicate": Shown("Duplicate token"),
-    "prev_token": Shown("Previous token"),
-    "attn_io": Shown("Attention to IO"),
-    "attn_s1": Shown("Attention to S1"),
-}
 COMPONENTS = ("succession", "induction", "cspa", "copy")
 """The scores of the paper's figure 2, in this order."""
 
@@ -52,14 +35,19 @@ REASONS = {
 NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"
 UNDEFINED = "not defined"
 
-_ALL_PAIRS, _CHANCE_OF_PAIRS = 288, 0.0263
-"""Pairs of words in all lists of succession, and the share that a random choice gets right."""
+
+def title_of(score: str) -> str:
+    """Return the title of a score's panel, with an abbreviation on a line of its own."""
+    known = SCORES[score]
+    title = known.title.replace(" (", "\n(")
+    return f"{title} / 100" if known.unit == "%" else title
 
 
 def of_score(table: pd.DataFrame, score: str, *, models: Collection[str]) -> pd.DataFrame:
     """Return the rows of `components` about one score of some models, values as in figures."""
     rows = table[(table["score"] == score) & table["model"].isin(list(models))]
-    return rows.assign(value=rows["value"].astype("float64") * SHOWN[score].scale)
+    scale = 0.01 if SCORES[score].unit == "%" else 1.0
+    return rows.assign(value=rows["value"].astype("float64") * scale)
 
 
 def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
@@ -85,10 +73,8 @@ def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
         rows: what is drawn of it.
         length: number of random tokens, which come twice, behind scores of repeated tokens.
     """
-    if score in ("induction", "duplicate", "prev_token"):
-        return attention_chance(score, length)
     known = set(rows.loc[rows["value"].notna(), "n"])
-    return _CHANCE_OF_PAIRS if score == "succession" and known == {_ALL_PAIRS} else None
+    return SCORES[score].chance.level(length, known.pop() if len(known) == 1 else 0)
 
 
 PANEL_IN = 1.15

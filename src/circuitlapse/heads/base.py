@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -77,10 +77,6 @@ class HeadScore:
         """Return NaN for every head."""
         shape = (model.cfg.n_layers, model.cfg.n_heads)
         return cls(torch.full(shape, torch.nan), 0, status)
-
-
-Detector = Callable[[Subject], dict[str, HeadScore]]
-"""Returns one or more named scores that are measured together."""
 
 
 def with_names(pairs: PromptPairs | None) -> PromptPairs:

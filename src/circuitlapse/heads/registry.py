@@ -1,65 +1,170 @@
-"""The scores of heads, by name, and what measures them."""
+"""The scores of heads, by name: the only list of them.
+
+The detectors are named, not imported, so that tables and figures can read titles, units and
+chance levels without torch. `heads.scoring` imports a detector when its score is asked for.
+"""
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
 
-from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.heads.attention_to_names import attention_to_names
-from circuitlapse.heads.base import HeadScore
-from circuitlapse.heads.copying import copying
-from circuitlapse.heads.cspa import cspa
-from circuitlapse.heads.repeated_tokens import repeated_tokens
-from circuitlapse.heads.succession import succession
 
-AnyDetector = Callable[..., dict[str, HeadScore]]
-"""A `Detector` that also takes options by keyword."""
+@dataclass(frozen=True)
+class Chance:
+    """The value of a score for a head that knows nothing.
 
-_DETECTORS: Mapping[str, AnyDetector] = {
-    "induction": repeated_tokens,
-    "prev_token": repeated_tokens,
-    "duplicate": repeated_tokens,
-    "copy": copying,
-    "copy_neg": copying,
-    "attn_io": attention_to_names,
-    "attn_s1": attention_to_names,
-    "attn_s2": attention_to_names,
-    "cspa": cspa,
-    "succession": succession,
+    Attributes:
+        text: the value in words, for the documentation.
+        level: `level(length, n)` is the value, given the number of random tokens that come twice
+            and the number of observations behind the score; None where these do not determine it.
+    """
+
+    text: str
+    level: Callable[[int, int], float | None] = lambda length, n: None  # noqa: ARG005
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is known of a score before any model runs.
+
+    Attributes:
+        title: name in figures.
+        task: builder of the task that such heads are known from.
+        unit: of its values.
+        range: lowest and highest value.
+        chance: the value of a head that knows nothing.
+        detector: what measures the score, as "module:function" below `circuitlapse.heads`.
+        needs: what the detector reads besides the model: IOI prompts, running text or nothing.
+    """
+
+    title: str
+    task: str
+    unit: str
+    range: tuple[float, float]
+    chance: Chance
+    detector: str
+    needs: Literal["prompts", "text", ""] = ""
+
+
+def _in_second_half(length: int, _: int) -> float:
+    """Return what each position gets of uniform attention, on average over the second half."""
+    return fmean(1 / (query + 1) for query in range(length, 2 * length))
+
+
+def _in_all_but_the_first(length: int, _: int) -> float:
+    """Return the same, on average over all positions but the first, which sees only itself."""
+    return fmean(1 / (query + 1) for query in range(1, 2 * length))
+
+
+def _of_all_pairs(_: int, n: int) -> float | None:
+    """Return the share of the 288 pairs that a random item of the right list gets right.
+
+    A tokenizer that lacks words has shorter lists, whose lengths `n` does not tell.
+    """
+    return 0.0263 if n == 288 else None
+
+
+_UP_TO_1, _PERCENT = (0.0, 1.0), (0.0, 100.0)
+
+SCORES: Mapping[str, Score] = {
+    "induction": Score(
+        title="Induction",
+        task="greater_than",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("0.007", _in_second_half),
+        detector="repeated_tokens:repeated_tokens",
+    ),
+    "prev_token": Score(
+        title="Previous token",
+        task="ioi",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("0.025", _in_all_but_the_first),
+        detector="repeated_tokens:repeated_tokens",
+    ),
+    "duplicate": Score(
+        title="Duplicate token",
+        task="ioi",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("0.007", _in_second_half),
+        detector="repeated_tokens:repeated_tokens",
+    ),
+    "copy": Score(
+        title="Copy score",
+        task="ioi",
+        unit="%",
+        range=_PERCENT,
+        chance=Chance("500 / tokens known"),
+        detector="copying:copying",
+        needs="prompts",
+    ),
+    "copy_neg": Score(
+        title="Negative copy score",
+        task="ioi",
+        unit="%",
+        range=_PERCENT,
+        chance=Chance("500 / tokens known"),
+        detector="copying:copying",
+        needs="prompts",
+    ),
+    "attn_io": Score(
+        title="Attention to IO",
+        task="ioi",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("1 / length of prompt"),
+        detector="attention_to_names:attention_to_names",
+        needs="prompts",
+    ),
+    "attn_s1": Score(
+        title="Attention to S1",
+        task="ioi",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("1 / length of prompt"),
+        detector="attention_to_names:attention_to_names",
+        needs="prompts",
+    ),
+    "attn_s2": Score(
+        title="Attention to S2",
+        task="ioi",
+        unit="probability",
+        range=_UP_TO_1,
+        chance=Chance("1 / length of prompt"),
+        detector="attention_to_names:attention_to_names",
+        needs="prompts",
+    ),
+    "cspa": Score(
+        title="Copy suppression (CSPA)",
+        task="ioi",
+        unit="share",
+        range=(-math.inf, 1.0),
+        chance=Chance("0"),
+        detector="cspa:cspa",
+        needs="text",
+    ),
+    "succession": Score(
+        title="Succession",
+        task="greater_than",
+        unit="share",
+        range=_UP_TO_1,
+        chance=Chance("0.026", _of_all_pairs),
+        detector="succession:succession",
+    ),
 }
-SCORE_NAMES = tuple(_DETECTORS)
-PROMPT_SCORES = ("copy", "copy_neg", "attn_io", "attn_s1", "attn_s2")
-"""Those that need IOI prompts."""
-TEXT_SCORES = ("cspa",)
-"""Those that need running text."""
+
+EFFECTS = ("e_logits", "e_nm_q", "e_s2i_v")
+"""Effects of path patching in IOI, which `heads.algorithm` adds to the scores of a head."""
+EFFECT_TASK = "ioi"
+EFFECT_UNIT = "share of the drop to the corrupted level"
 
 
-def detector_of(score: str) -> AnyDetector:
-    """Return what measures a score.
-
-    Raises:
-        UnknownNameError: if there is no such score; the known ones are listed.
-    """
-    if score not in _DETECTORS:
-        raise UnknownNameError(unknown_name("score of heads", score, _DETECTORS))
-    return _DETECTORS[score]
-
-
-def options_of(detector: AnyDetector) -> frozenset[str]:
-    """Return the names of the options that a detector takes."""
-    parameters = inspect.signature(detector).parameters.values()
-    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
-
-
-def refuse_unknown_options(options: Mapping[str, Any]) -> None:
-    """Check that every option is one of some detector, whether it is asked for or not.
-
-    Raises:
-        UnknownNameError: naming the first that is not.
-    """
-    known = frozenset().union(*map(options_of, _DETECTORS.values())) - {"limits"}
-    for name in options:
-        if name not in known:
-            raise UnknownNameError(unknown_name("option of heads' scores", name, known))
+def needing(what: str) -> tuple[str, ...]:
+    """Return the names of the scores that need "prompts", "text" or "" (nothing)."""
+    return tuple(name for name, score in SCORES.items() if score.needs == what)

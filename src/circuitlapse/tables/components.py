@@ -3,42 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
+from circuitlapse.heads.registry import EFFECT_TASK, EFFECT_UNIT, EFFECTS, SCORES
 from circuitlapse.models.graph import HEAD_NAME
 from circuitlapse.schemas import COMPONENTS, HEADS
 from circuitlapse.tables.circuits import concatenated, in_order
 from circuitlapse.tables.masking import lacks_behaviour
 from circuitlapse.types import Status
 
-
-class Score(NamedTuple):
-    """What a score is about."""
-
-    builder: str
-    """The built-in task that such heads are known from."""
-    unit: str
-
-
-_ATTENTION, _SHARE, _EFFECT = "probability", "share", "share of the drop to the corrupted level"
-SCORES: Mapping[str, Score] = {
-    "induction": Score("greater_than", _ATTENTION),
-    "prev_token": Score("ioi", _ATTENTION),
-    "duplicate": Score("ioi", _ATTENTION),
-    "copy": Score("ioi", "%"),
-    "copy_neg": Score("ioi", "%"),
-    "attn_io": Score("ioi", _ATTENTION),
-    "attn_s1": Score("ioi", _ATTENTION),
-    "attn_s2": Score("ioi", _ATTENTION),
-    "cspa": Score("ioi", _SHARE),
-    "succession": Score("greater_than", _SHARE),
-    "e_logits": Score("ioi", _EFFECT),
-    "e_nm_q": Score("ioi", _EFFECT),
-    "e_s2i_v": Score("ioi", _EFFECT),
-}
-"""Every score of heads, those of path patching included."""
+TASKS = {name: score.task for name, score in SCORES.items()} | dict.fromkeys(EFFECTS, EFFECT_TASK)
+UNITS = {name: score.unit for name, score in SCORES.items()} | dict.fromkeys(EFFECTS, EFFECT_UNIT)
+"""Of every score of heads, effects of path patching included."""
 
 _AT = ["model", "variant", "step", "task"]
 _HEAD = ["layer", "head"]
@@ -70,11 +47,11 @@ def components_table(
             not in the configuration.
     """
     rows = concatenated(frames, HEADS)
-    tasks = {name: built.get(score.builder) or score.builder for name, score in SCORES.items()}
+    tasks = {name: built.get(builder) or builder for name, builder in TASKS.items()}
     rows["task"] = rows["score"].map(tasks)
-    rows["unit"] = rows["score"].map({name: score.unit for name, score in SCORES.items()})
+    rows["unit"] = rows["score"].map(UNITS)
     rows["in_circuit"] = _in_circuit(rows, summary, edges)
-    undefined = (rows["unit"] == _EFFECT) & lacks_behaviour(rows, summary)
+    undefined = (rows["unit"] == EFFECT_UNIT) & lacks_behaviour(rows, summary)
     rows.loc[undefined, "value"] = float("nan")
     rows.loc[undefined, "n"] = 0
     rows.loc[undefined, "status"] = str(Status.NO_BEHAVIOUR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 _HEAD = ["layer", "head"]
@@ -112,17 +111,6 @@ def of_heads(rows: pd.DataFrame, heads: Sequence[Head]) -> dict[Head, pd.DataFra
         head: steps.merge(found[["step", "value"]], on="step", how="left")
         for head, found in own.items()
     }
-
-
-def attention_chance(score: str, length: int) -> float:
-    """Return what `score` is for a head that attends alike to all that it can see.
-
-    Args:
-        score: `induction`, `duplicate` or `prev_token`.
-        length: number of random tokens, which come twice.
-    """
-    queries = np.arange(1 if score == "prev_token" else length, 2 * length)
-    return float((1 / (queries + 1)).mean())
 
 
 def _peaks(rows: pd.DataFrame) -> pd.Series[float]:

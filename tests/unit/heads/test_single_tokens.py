@@ -3,7 +3,9 @@ from collections import Counter
 
 import pytest
 
-from circuitlapse.heads.single_tokens import FUNCTION_WORDS, single_tokens
+from circuitlapse import load_model
+from circuitlapse.heads.single_tokens import FUNCTION_WORDS, plain_tokens, single_tokens
+from tests.unit.heads.words import with_words
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +40,13 @@ def test_words_that_a_tokenizer_does_not_know_are_left_out():
     tokenizer = as_transformers(make_tokenizer(["The war of"]), context=8)
     found = tokenizer.convert_ids_to_tokens(sorted(single_tokens(tokenizer)))
     assert set(found) == {"<|endoftext|>", "\n", "The", " of"}
+
+
+def test_neither_special_tokens_nor_padding_are_words(random_folder):
+    model = with_words(load_model(random_folder), 40)
+    assert plain_tokens(model).tolist() == list(range(1, 40))
+
+
+def test_tokens_that_the_model_has_no_row_for_are_no_words(random_folder):
+    model = with_words(load_model(random_folder), 60)
+    assert plain_tokens(model).tolist() == list(range(1, 50))

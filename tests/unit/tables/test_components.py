@@ -3,7 +3,7 @@ import pytest
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import COMPONENTS, HEADS
-from circuitlapse.tables.components import SCORES, components_table
+from circuitlapse.tables.components import components_table
 
 WHERE = {"model": "a", "variant": "seed1", "tokens": 0}
 BUILT = {"ioi": "ioi", "greater_than": None}
@@ -84,9 +84,3 @@ def test_rows_are_in_the_order_of_the_models_and_then_by_step_and_score():
 def test_a_head_that_is_there_twice_is_refused():
     with pytest.raises(ArtifactError, match="comes more than once"):
         table_of([scores_at(0, "copy")] * 2, summary=summary_of("ok"), edges=edges_of())
-
-
-def test_every_score_that_a_head_can_have_is_known():
-    from circuitlapse.heads.registry import SCORE_NAMES
-
-    assert set(SCORE_NAMES) | {"e_logits", "e_nm_q", "e_s2i_v"} == set(SCORES)

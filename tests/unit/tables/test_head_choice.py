@@ -6,7 +6,6 @@ import pytest
 
 from circuitlapse.tables.head_choice import (
     Head,
-    attention_chance,
     best_at_each_step,
     count_above,
     ever_best,
@@ -150,18 +149,3 @@ def test_a_head_has_a_row_for_every_step_of_its_model():
     line = of_heads(rows, [Head(0, 1)])[Head(0, 1)]
     assert list(line["step"]) == [1, 10, 100]
     np.testing.assert_array_equal(line["value"], [0.4, NAN, 0.6])
-
-
-def test_chance_is_what_a_head_that_attends_alike_to_all_has():
-    """Against the definition: diagonals of the uniform causal pattern."""
-    for length in (2, 7, 100):
-        seen = 1 / np.arange(1, 2 * length + 1)
-        pattern = np.tril(np.repeat(seen[:, None], 2 * length, axis=1))
-        before = np.mean([pattern[q, q - 1] for q in range(1, 2 * length)])
-        same = np.mean([pattern[q, q - length] for q in range(length, 2 * length)])
-        after = np.mean([pattern[q, q - length + 1] for q in range(length, 2 * length)])
-        assert attention_chance("prev_token", length) == pytest.approx(before)
-        assert attention_chance("duplicate", length) == pytest.approx(same)
-        assert attention_chance("induction", length) == pytest.approx(after)
-    assert round(attention_chance("induction", 100), 4) == 0.0069
-    assert round(attention_chance("prev_token", 100), 4) == 0.0245

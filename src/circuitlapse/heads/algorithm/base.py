@@ -12,10 +12,10 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
 from circuitlapse.settings import Bootstrap
 from circuitlapse.statistics import interval_of_means
-from circuitlapse.tables.components import SCORES
 
 OWN = {
     "effects": HEAD_SCORES,
@@ -202,7 +202,7 @@ def tables_of(
     return IoiAlgorithm(
         effects=_table("effects", effects),
         s2i=_table("s2i", tested.assign(unit="ratio", n=n)),
-        roles=_table("roles", pd.concat(roles).assign(unit=SCORES["e_logits"].unit, n=n)),
+        roles=_table("roles", pd.concat(roles).assign(unit=EFFECT_UNIT, n=n)),
         consistency=_table("consistency", pd.DataFrame(consistency).assign(unit="%", n=n)),
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
-from circuitlapse.tables.head_choice import attention_chance
+from circuitlapse.heads.registry import SCORES
 from circuitlapse.tables.reproduction.base import (
     END,
     FEW,
@@ -260,9 +260,9 @@ def attends_by_chance(score: str, within: float) -> Callable[[Run], Found]:
     def test(run: Run) -> Found:
         rows = untrained(run, "components")
         means = rows[rows["score"] == score].groupby("model")["value"].mean().dropna()
-        if means.empty:
+        chance = SCORES[score].chance.level(run.length, len(rows))
+        if means.empty or chance is None:
             return NOTHING
-        chance = attention_chance(score, run.length)
         agrees = (means / chance - 1).abs().max() <= within
         measured = f"{span(means)}, chance is {chance:.3g}"
         return Found(measured, bool(agrees))

@@ -6,9 +6,9 @@ import torch
 
 from circuitlapse import load_model, score_heads
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.heads import registry
+from circuitlapse.heads import repeated_tokens
 from circuitlapse.heads.base import HeadScore, ScoreStatus
-from circuitlapse.heads.registry import SCORE_NAMES, detector_of
+from circuitlapse.heads.registry import SCORES
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.schemas import HEAD_SCORES
@@ -55,8 +55,7 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
         score = HeadScore(values, 7, ScoreStatus.NO_EFFECT)
         return dict.fromkeys(("induction", "duplicate"), score)
 
-    for name in ("induction", "duplicate"):
-        monkeypatch.setitem(registry._DETECTORS, name, counted)
+    monkeypatch.setattr(repeated_tokens, "repeated_tokens", counted)
     table = score_heads(
         model, scores=["duplicate", "induction", "duplicate"], seed=5, length=8, copy_ln="folded"
     )
@@ -73,10 +72,10 @@ def test_all_scores_can_be_asked_for_at_once(model, pairs):
     text = list(torch.randint(1, 40, (6, 12), generator=torch.Generator().manual_seed(2)))
     sizes = {"length": 4, "n_mean": 6, "n_documents": 3, "n_positions": 10}
     table = score_heads(
-        model, scores=SCORE_NAMES, pairs=pairs, text=text, limits=Limits(batch_size=4), **sizes
+        model, scores=list(SCORES), pairs=pairs, text=text, limits=Limits(batch_size=4), **sizes
     )
-    assert table["score"].unique().tolist() == list(SCORE_NAMES)
-    assert len(table) == 6 * len(SCORE_NAMES)
+    assert table["score"].unique().tolist() == list(SCORES)
+    assert len(table) == 6 * len(SCORES)
     assert (table["value"].isna() == (table["status"] != "ok")).all()
     by_score = table.groupby("score")["status"].agg(set)
     assert by_score["succession"] == {"no_tokens"}
@@ -89,15 +88,10 @@ def test_no_scores_are_a_table_without_rows(model):
     assert table.empty
 
 
-@pytest.mark.parametrize("name", SCORE_NAMES)
-def test_every_score_has_a_documented_detector(name):
-    assert detector_of(name).__doc__
-
-
 def test_an_unknown_score_is_refused_with_the_nearest_and_all_that_are_known(model):
     with pytest.raises(UnknownNameError, match=r"'inductoin'; did you mean 'induction'\?") as info:
         score_heads(model, scores=["copy", "inductoin"])
-    assert all(name in str(info.value) for name in SCORE_NAMES)
+    assert all(name in str(info.value) for name in SCORES)
 
 
 def test_an_option_that_no_detector_takes_is_refused(model):

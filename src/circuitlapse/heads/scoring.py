@@ -1,0 +1,133 @@
+"""What each attention head does, as numbers: one score, one row per head."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import pandas as pd
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
+from circuitlapse.heads.registry import SCORES
+from circuitlapse.models.activations import RunActivations
+from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.schemas import HEAD_SCORES
+
+Detector = Callable[..., dict[str, HeadScore]]
+"""Takes a `Subject` and options by keyword; returns named scores that are measured together."""
+
+
+def score_heads(
+    model: TransformerBridge,
+    *,
+    scores: Sequence[str],
+    pairs: PromptPairs | None = None,
+    text: Sequence[Int[Tensor, " _"]] | None = None,
+    seed: int = 0,
+    clean: RunActivations | None = None,
+    limits: Limits = AUTOMATIC,
+    **options: Any,
+) -> pd.DataFrame:
+    """Measure what every attention head does.
+
+    Args:
+        model: from `load_model`.
+        scores: names of `registry.SCORES`, which gives their ranges, chance levels and what they
+            need; the functions that it names as detectors define them.
+        pairs: IOI prompts with the positions of io, s1 and s2 in their `roles`.
+        text: token ids of documents.
+        seed: of everything drawn at random.
+        clean: activations of the clean prompts of `pairs`, when they are at hand.
+        limits: how many prompts, sequences or documents go through the model at once.
+        options: of the detectors, such as `copy_ln="folded"`; each gets those that it takes.
+
+    Returns:
+        The table `HEAD_SCORES`, a row per score, layer and head, in this order, scores as they
+        were asked for: `score`, `layer`, `head`, `value` (NaN where it is not defined), `n` (how
+        many observations are behind it) and `status` (`ok`, or why the value is not defined).
+
+    Raises:
+        UnknownNameError: if a score is unknown, or no detector takes an option.
+        ValueError: if a score needs prompts or text that are not given, or `clean` is not of
+            the same prompts.
+    """
+    detectors = {name: detector_of(name) for name in scores}
+    _refuse_unknown_options(options)
+    options["limits"] = limits
+    _refuse_other_prompts(pairs, clean)
+    subject = Subject(model, seed, pairs, clean, text)
+    found: dict[str, HeadScore] = {}
+    for detector in dict.fromkeys(detectors.values()):
+        taken = {name: options[name] for name in options if name in options_of(detector)}
+        found |= detector(subject, **taken)
+    rows = [row for name in detectors for row in _rows(name, found[name])]
+    return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
+
+
+def undefined_scores(
+    model: TransformerBridge, *, scores: Sequence[str], status: ScoreStatus
+) -> pd.DataFrame:
+    """Return the same table with NaN for every head, and why.
+
+    Raises:
+        UnknownNameError: if a score is unknown.
+    """
+    for name in scores:
+        detector_of(name)
+    nothing = HeadScore.undefined(model, status)
+    rows = [row for name in scores for row in _rows(name, nothing)]
+    return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
+
+
+def _rows(name: str, score: HeadScore) -> Iterator[tuple[str, int, int, float, int, str]]:
+    for layer, values in enumerate(score.values.tolist()):
+        for head, value in enumerate(values):
+            status = score.status_of(layer, head) if math.isnan(value) else ScoreStatus.OK
+            yield name, layer, head, value, score.n, str(status)
+
+
+def _refuse_other_prompts(pairs: PromptPairs | None, clean: RunActivations | None) -> None:
+    if pairs is None or clean is None:
+        return
+    expected, found = tuple(pairs.clean.shape), tuple(clean.embed.shape[:2])
+    if expected != found:
+        raise ValueError(f"pairs are {expected} prompts and positions, but clean has {found}")
+
+
+def detector_of(score: str) -> Detector:
+    """Return what measures a score.
+
+    Raises:
+        UnknownNameError: if there is no such score; the known ones are listed.
+    """
+    if score not in SCORES:
+        raise UnknownNameError(unknown_name("score of heads", score, SCORES))
+    module, _, function = SCORES[score].detector.partition(":")
+    detector: Detector = getattr(import_module(f"circuitlapse.heads.{module}"), function)
+    return detector
+
+
+def options_of(detector: Detector) -> frozenset[str]:
+    """Return the names of the options that a detector takes."""
+    parameters = inspect.signature(detector).parameters.values()
+    return frozenset(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+
+
+def _refuse_unknown_options(options: Mapping[str, Any]) -> None:
+    """Check that every option is one of some detector, whether it is asked for or not.
+
+    Raises:
+        UnknownNameError: naming the first that is not.
+    """
+    known = frozenset().union(*(options_of(detector_of(name)) for name in SCORES)) - {"limits"}
+    for name in options:
+        if name not in known:
+            raise UnknownNameError(unknown_name("option of heads' scores", name, known))

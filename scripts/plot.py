@@ -5,11 +5,11 @@ from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.figures.style import save_figure
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.table_files import read_table
-from circuitlapse.schemas import TABLES
+from circuitlapse.schemas import SCHEMAS
 
 with job_logging(snakemake.log[0]) as log:
     figure = (FIGURES | DIAGRAMS)[snakemake.rule.removeprefix("plot_")]
-    tables = {name: read_table(path, TABLES[name]) for name, path in snakemake.input.items()}
+    tables = {name: read_table(path, SCHEMAS[name]) for name, path in snakemake.input.items()}
     drawn = figure.function()(**tables, **dict(snakemake.params.items()))
     for path in snakemake.output:
         with atomic_path(path) as scratch:

@@ -136,9 +136,6 @@ RANKING_AREA = Schema(
 )
 """Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
 
-CIRCUIT_SCHEMAS = (CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, CIRCUIT_EDGES, RANKING_CURVE, RANKING_AREA)
-"""The tables that are made from circuits, in the order in which they are made."""
-
 
 _HEAD = {"layer": "int16", "head": "int16"}
 _OF_A_HEAD = ("model", "variant", "task", "step")
@@ -209,9 +206,6 @@ GT_ALGORITHM = Schema(
 )
 """Whether the nodes of a Greater-Than circuit do what the known algorithm does."""
 
-ALGORITHM_SCHEMAS = (S2I, ROLES, ALGORITHM_CONSISTENCY, GT_ALGORITHM)
-"""The tables that tracing the algorithms makes, in this order."""
-
 IOI_SCHEMAS = {
     "effects": HEADS,
     "s2i": S2I,
@@ -279,11 +273,7 @@ REPRODUCTION = Schema(
 )
 """What the study and others found on the same models, against this run."""
 
-TABLES = {
-    schema.name: schema
-    for schema in (
-        *(BEHAVIOUR, *CIRCUIT_SCHEMAS, COMPONENTS, *ALGORITHM_SCHEMAS),
-        *(STABILITY, SIZE_CORRELATION, TRANSFER, SWAPS, REPRODUCTION),
-    )
+SCHEMAS: Mapping[str, Schema] = {
+    value.name: value for value in list(globals().values()) if isinstance(value, Schema)
 }
-"""Every table in `results/tables/`, by name."""
+"""Every schema of this module by its name."""

@@ -7,18 +7,11 @@ import pytest
 
 from circuitlapse import schemas
 from circuitlapse.errors import ArtifactError
+from circuitlapse.tables.registry import TABLES
 
 PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
 WITHOUT_STEP = (schemas.SIZE_CORRELATION, schemas.SWAPS, schemas.REPRODUCTION)
-ALL = [
-    schemas.BEHAVIOUR,
-    *schemas.CIRCUIT_SCHEMAS,
-    schemas.COMPONENTS,
-    *schemas.ALGORITHM_SCHEMAS,
-    schemas.STABILITY,
-    schemas.TRANSFER,
-    *WITHOUT_STEP,
-]
+ALL = [schemas.SCHEMAS[name] for name in TABLES]
 
 
 def pets(**columns: object) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.paths import Paths
+from circuitlapse.tables.registry import JOBS, TABLES
 from circuitlapse.tasks.registry import BUILDERS
 
 # Snakemake writes this path into shell commands unquoted, which fails if a folder has a space.

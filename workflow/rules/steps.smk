@@ -131,7 +131,7 @@ rule heads:
         "All head scores are there"
 
 
-ALGORITHM_TABLES = ["s2i", "roles", "algorithm_consistency", "gt_algorithm"]
+ALGORITHM_TABLES = ["effects", *JOBS["algorithm"].tables]
 
 
 rule trace_algorithm:
@@ -140,9 +140,7 @@ rule trace_algorithm:
         model=PATHS.model,
         heads=PATHS.heads,
     output:
-        expand(
-            PATHS.algorithm, table=["effects", *ALGORITHM_TABLES], allow_missing=True
-        ),
+        expand(PATHS.algorithm, table=ALGORITHM_TABLES, allow_missing=True),
     log:
         f"{PATHS.logs}/trace_algorithm/{{model}}/step{{step}}.log",
     benchmark:
@@ -168,6 +166,6 @@ rule trace_algorithm:
 
 rule algorithms:
     input:
-        per_step(PATHS.algorithm, table=["effects", *ALGORITHM_TABLES]),
+        per_step(PATHS.algorithm, table=ALGORITHM_TABLES),
     message:
         "All algorithms are traced"

@@ -1,4 +1,4 @@
-"""From the results of single jobs to the tables that figures are drawn from."""
+"""The tables about circuits: size, faithfulness, edges, and circuits of fixed sizes."""
 
 from __future__ import annotations
 
@@ -13,111 +13,71 @@ from numpy import ndarray
 from circuitlapse.circuits.faithfulness import faithfulness
 from circuitlapse.circuits.rankings import areas
 from circuitlapse.circuits.record import CircuitRecord
-from circuitlapse.errors import ArtifactError, unknown_name
-from circuitlapse.schemas import ALGORITHM_CONSISTENCY, CIRCUIT_SCHEMAS, TRANSFER, Schema
-from circuitlapse.tables.masking import SERIES, lacks_behaviour, lacks_late_behaviour
-from circuitlapse.types import Ranking, Status, TransferStatus
+from circuitlapse.schemas import SCHEMAS
+from circuitlapse.tables.base import in_order
+from circuitlapse.tables.masking import masked, with_late_rule
+from circuitlapse.types import Ranking
 
-_OF_A_CIRCUIT = ["n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes"]
-_OF_A_CIRCUIT += ["edge_fraction", "m_circuit"]
-_TAKEN = ["ig_rule", "selection", "threshold", "n_requested", "n_edges", "n_edges_low"]
-_TAKEN += ["n_edges_high", "n_nodes", "n_edges_total", "m_model_low", "m_model_high"]
-_TAKEN += ["f_raw_low", "f_raw_high", "status"]
-_RATIOS = ["f_raw", "f_raw_low", "f_raw_high", "f_norm"]
+_IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
+_FROM_RECORD = (
+    *("ig_rule", "selection", "threshold"),
+    *("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "n_edges_total"),
+    *("m_model_low", "m_model_high", "f_raw_low", "f_raw_high", "status"),
+)
+"""Columns of `circuit_summary` that are attributes of a record."""
 
 
 class CircuitTables(NamedTuple):
-    """The tables about circuits; see `circuitlapse.schemas`."""
+    """The tables about circuits, under their own names; see `circuitlapse.schemas`."""
 
-    summary: pd.DataFrame
-    curve: pd.DataFrame
-    edges: pd.DataFrame
-    rankings: pd.DataFrame
-    areas: pd.DataFrame
-
-
-def stack(
-    frames: Iterable[pd.DataFrame], schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    """Concatenate the tables of single jobs.
-
-    Args:
-        frames: each with the columns of `schema`.
-        schema: of one job's table and of all.
-        models: the order of rows, as in the configuration.
-        tasks: likewise.
-
-    Raises:
-        ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
-            task is not in the configuration.
-    """
-    return in_order(concatenated(frames, schema), schema, models=models, tasks=tasks)
-
-
-def concatenated(frames: Iterable[pd.DataFrame], schema: Schema) -> pd.DataFrame:
-    """Concatenate tables that must follow a schema; of none, the result has no rows.
-
-    Raises:
-        ArtifactError: if one breaks it.
-    """
-    frames = list(frames)
-    for index, frame in enumerate(frames):
-        schema.check(frame, where=f"{schema.name} of job {index}")
-    return pd.concat([schema.empty(), *frames], ignore_index=True)
+    circuit_summary: pd.DataFrame
+    faithfulness_curve: pd.DataFrame
+    circuit_edges: pd.DataFrame
+    ranking_curve: pd.DataFrame
+    ranking_area: pd.DataFrame
 
 
 def circuit_tables(
     records: Iterable[CircuitRecord], *, models: Sequence[str], tasks: Sequence[str]
 ) -> CircuitTables:
-    """Make the circuit tables in one pass, so that `records` may be read one at a time.
+    """Make all tables about circuits in one pass.
 
-    F_raw is metric(circuit) / metric(model), the faithfulness of Tigges et al. 2024; F_norm
-    is (circuit - corrupted) / (model - corrupted), that of Hanna et al. 2024, all of them
-    means over prompts. Where the model lacks the behaviour there is no circuit: its numbers
-    are NaN, its edges left out, the measured metrics kept. That is so where the search said
-    it (the metric is not above zero), and where the metric is below 5 % of its mean over the
-    analysed steps in the second half of training, which only the whole time-lapse can tell.
+    All metrics are means over prompts. Faithfulness has two definitions:
+
+    - F_raw = metric(circuit) / metric(model), see Tigges et al. 2024 (arXiv 2407.10827);
+    - F_norm = (circuit - corrupted) / (model - corrupted), see Hanna et al. 2024
+      (arXiv 2403.17806).
+
+    Where the model does not do the task (see `tables.masking`) there is no circuit: its numbers
+    are NaN and it has no edges, but metrics that were measured stay.
+
+    Args:
+        records: in any order; they may be read one at a time.
+        models: the order of rows, as in the configuration.
+        tasks: likewise.
 
     Raises:
         ArtifactError: if a circuit comes twice, or a model or task is not in the configuration.
     """
     makers = (_summary_row, _curve_rows, _edge_rows, _ranking_rows, _area_rows)
     rows = [[make(record) for make in makers] for record in records]
-    frames = [pd.concat(part) for part in zip(*rows, strict=True)]
-    parts = zip(frames, CIRCUIT_SCHEMAS, strict=True)
-    return _without_absent(
-        CircuitTables(
-            *(in_order(s.cast(frame), s, models=models, tasks=tasks) for frame, s in parts)
-        )
-    )
-
-
-def _without_absent(tables: CircuitTables) -> CircuitTables:
-    summary, curve, edges, rankings, areas_ = (table.copy() for table in tables)
-    absent = (summary["status"] == Status.NO_BEHAVIOUR) | lacks_late_behaviour(summary)
-    keys = [*SERIES, "step"]
-    gone = pd.MultiIndex.from_frame(summary.loc[absent, keys])
-    summary.loc[absent, "status"] = str(Status.NO_BEHAVIOUR)
-    summary.loc[absent, _OF_A_CIRCUIT + _RATIOS] = pd.NA
-    for table, numbers in (
-        (curve, ["f_raw", "f_norm"]),
-        (rankings, ["f_raw", "f_norm"]),
-        (areas_, ["cpr", "cmd"]),
-    ):
-        table.loc[pd.MultiIndex.from_frame(table[keys]).isin(gone), numbers] = np.nan
-    edges = edges[~pd.MultiIndex.from_frame(edges[keys]).isin(gone)].reset_index(drop=True)
-    return CircuitTables(summary, curve, edges, rankings, areas_)
+    tables = {}
+    for name, parts in zip(CircuitTables._fields, zip(*rows, strict=True), strict=True):
+        schema = SCHEMAS[name]
+        tables[name] = in_order(schema.cast(pd.concat(parts)), schema, models=models, tasks=tasks)
+    summary = with_late_rule(tables["circuit_summary"])
+    tables["circuit_summary"] = summary
+    return CircuitTables(**{name: masked(table, name, summary) for name, table in tables.items()})
 
 
 def _identity(record: CircuitRecord) -> dict[str, Any]:
-    names = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
-    return {name: getattr(record, name) for name in names}
+    return {name: getattr(record, name) for name in _IDENTITY}
 
 
 def _summary_row(record: CircuitRecord) -> pd.DataFrame:
     m_circuit = np.nan if record.m_circuit is None else record.m_circuit.mean()
     f_raw, f_norm = _faithfulness(np.array([m_circuit]), record)
-    row = {name: getattr(record, name) for name in _TAKEN} | {
+    row = {name: getattr(record, name) for name in _FROM_RECORD} | {
         "edge_fraction": record.n_edges / record.n_edges_total,
         "m_model": record.m_model.mean(),
         "m_corrupted": record.m_corrupted.mean(),
@@ -194,102 +154,3 @@ def _faithfulness(
     return faithfulness(
         m_circuit, m_model=record.m_model.mean(), m_corrupted=record.m_corrupted.mean()
     )
-
-
-def in_order(
-    frame: pd.DataFrame, schema: Schema, *, models: Sequence[str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    """Sort by the schema's keys, models and tasks in the order of the configuration.
-
-    Raises:
-        ArtifactError: if a row comes twice, or its model or task is not in the configuration.
-    """
-    rank = {
-        "model": {name: index for index, name in enumerate(models)},
-        "task": {name: index for index, name in enumerate(tasks)},
-    }
-    for column, known in rank.items():
-        for name in frame[column].unique():
-            if name not in known:
-                raise ArtifactError(f"{schema.name}: {unknown_name(column, name, known)}")
-    _check_once(frame, schema)
-
-    def by_rank(column: pd.Series[Any]) -> pd.Series[Any]:
-        return column.map(rank[str(column.name)]) if column.name in rank else column
-
-    return frame.sort_values(list(schema.keys), key=by_rank, kind="stable", ignore_index=True)
-
-
-def _check_once(frame: pd.DataFrame, schema: Schema) -> None:
-    twice = frame[frame.duplicated(list(schema.keys))]
-    if len(twice):
-        row = ", ".join(f"{key}={twice.iloc[0][key]}" for key in schema.keys)
-        raise ArtifactError(f"{schema.name}: {row} comes more than once; expected one row")
-
-
-_OF_THE_CIRCUIT = ("model", "variant", "circuit_task", "circuit_step")
-
-
-def transfer_table(
-    frames: Iterable[pd.DataFrame],
-    *,
-    summary: pd.DataFrame,
-    models: Sequence[str],
-    tasks: Sequence[str],
-) -> pd.DataFrame:
-    """Put the transfers of single models together.
-
-    Where a model does not do a task, no circuit counts, and none is measured.
-
-    Args:
-        frames: each with the columns of `schemas.TRANSFER`.
-        summary: the table `circuit_summary`.
-        models: the order of rows, as in the configuration.
-        tasks: likewise.
-
-    Raises:
-        ArtifactError: if a frame breaks the schema, an observation comes twice, or a model or
-            task is not in the configuration.
-    """
-    table = stack(frames, TRANSFER, models=models, tasks=tasks)
-    unable = lacks_behaviour(table, summary)
-    no_circuit = lacks_behaviour(table, summary, at=_OF_THE_CIRCUIT)
-    table.loc[unable, "status"] = str(TransferStatus.NO_BEHAVIOUR)
-    table.loc[no_circuit, "status"] = str(TransferStatus.NO_CIRCUIT)
-    table.loc[no_circuit, "n_edges"] = pd.NA
-    table.loc[no_circuit, "m_circuit"] = np.nan
-    table.loc[no_circuit | unable, ["f_raw", "f_norm"]] = np.nan
-    return table
-
-
-def algorithm_table(
-    frames: Iterable[pd.DataFrame],
-    schema: Schema,
-    *,
-    summary: pd.DataFrame,
-    models: Sequence[str],
-    tasks: Sequence[str],
-) -> pd.DataFrame:
-    """Put together what single jobs traced of the algorithms.
-
-    Where a model does not do the task, there is nothing to trace: shares are not defined and
-    their status says why, as where a job itself saw it; other tables have no rows.
-
-    Args:
-        frames: each with the columns of `schema`.
-        schema: one of `schemas.ALGORITHM_SCHEMAS`.
-        summary: see `transfer_table`.
-        models: likewise.
-        tasks: likewise.
-
-    Raises:
-        ArtifactError: see `transfer_table`.
-    """
-    table = stack(frames, schema, models=models, tasks=tasks)
-    unable = lacks_behaviour(table, summary)
-    if schema is not ALGORITHM_CONSISTENCY:
-        return table[~unable].reset_index(drop=True)
-    table.loc[unable, ["pct", "pct_low", "pct_high", "explained", "total"]] = np.nan
-    table.loc[unable, "n_heads"] = 0
-    table.loc[unable, "status"] = str(Status.NO_BEHAVIOUR)
-    return table

@@ -1,49 +1,154 @@
-"""Where a model does not do a task, so that no circuit counts there, nor what is said of it."""
+"""Where a model does not do a task, and what tables hold there.
+
+This is decided once, by `with_late_rule`, and stands in the column `status` of `circuit_summary`.
+`masked` joins it to every other table. A model does not do a task at a step if
+
+- the search for a circuit says so: see `circuits.faithfulness.does_the_task`; or
+- the metric is below 5 % of its late-training mean: see `lacks_late_behaviour`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
-from jaxtyping import Bool
-from numpy import ndarray
 
-from circuitlapse.types import Status
+from circuitlapse.heads.registry import EFFECT_UNIT
+from circuitlapse.types import Status, TransferStatus
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
 
 AT = ("model", "variant", "task", "step")
-"""What says which model is asked to do which task."""
+"""The columns that identify a model at a step and the task it is asked to do."""
 
-SERIES = ["model", "variant", "task", "method", "ig_steps"]
-"""What circuits have in common that differ in nothing but their step."""
+NO_BEHAVIOUR = str(Status.NO_BEHAVIOUR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """What the rows of a table hold where the model does not do the task.
+
+    Attributes:
+        missing: columns that become NaN, or missing.
+        values: column -> the value it takes, such as a status.
+        drop: the table has no such rows; nothing else applies.
+        only: column -> the value that a row must have for the mask to apply to it.
+        at: the columns that hold model, variant, task and step.
+    """
+
+    missing: tuple[str, ...] = ()
+    values: Mapping[str, str | int] = field(default_factory=dict)
+    drop: bool = False
+    only: Mapping[str, str] = field(default_factory=dict)
+    at: tuple[str, str, str, str] = AT
+
+
+_FAITHFULNESS = ("f_raw", "f_norm")
+_SIZE = ("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "edge_fraction")
+_PERCENTAGE = ("pct", "pct_low", "pct_high", "explained", "total")
+
+MASKS: Mapping[str, tuple[Mask, ...]] = {
+    "circuit_summary": (
+        Mask(missing=(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high")),
+    ),
+    "faithfulness_curve": (Mask(missing=_FAITHFULNESS),),
+    "circuit_edges": (Mask(drop=True),),
+    "ranking_curve": (Mask(missing=_FAITHFULNESS),),
+    "ranking_area": (Mask(missing=("cpr", "cmd")),),
+    "components": (
+        Mask(
+            missing=("value",),
+            values={"n": 0, "status": NO_BEHAVIOUR},
+            only={"unit": EFFECT_UNIT},
+        ),
+    ),
+    "s2i": (Mask(drop=True),),
+    "roles": (Mask(drop=True),),
+    "algorithm_consistency": (
+        Mask(missing=_PERCENTAGE, values={"n_heads": 0, "status": NO_BEHAVIOUR}),
+    ),
+    "gt_algorithm": (Mask(drop=True),),
+    "transfer": (
+        Mask(
+            missing=_FAITHFULNESS,
+            values={"status": str(TransferStatus.NO_BEHAVIOUR)},
+        ),
+        Mask(
+            missing=("n_edges", "m_circuit", *_FAITHFULNESS),
+            values={"status": str(TransferStatus.NO_CIRCUIT)},
+            at=("model", "variant", "circuit_task", "circuit_step"),
+        ),
+    ),
+}
+"""Table -> what it holds where the model does not do the task; later masks win over earlier ones.
+
+Tables without an entry either need no mask (`behaviour` and `swaps` measure the model itself) or
+compare circuits (`stability`, `size_correlation`), and see in `circuit_summary` which there are.
+"""
+
+
+def with_late_rule(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return `circuit_summary` with the status `no_behaviour` wherever a model lacks the task.
+
+    The search for a circuit sees one step and sets that status where the metric there says so.
+    Only the whole time-lapse shows that a metric is negligible beside that of late training.
+    """
+    late = lacks_late_behaviour(summary)
+    return summary.assign(status=summary["status"].mask(late, NO_BEHAVIOUR))
 
 
 def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
-    """Return, per row, whether the metric is below 5 % of the late-training mean.
+    """Return, per row, whether the metric is below 5 % of its late-training mean.
 
-    That mean is over the analysed steps of the same model, task and method from half of the
-    last of them on.
+    The mean is over the analysed steps of the same model and task in the second half of training,
+    which is from half of the last analysed step on.
     """
-    series = [summary[column] for column in SERIES]
+    series = [summary[column] for column in AT if column != "step"]
     last = summary["step"].groupby(series).transform("max")
     late = summary["m_model"].where(summary["step"] >= last / 2)
     return summary["m_model"] < LATE_SHARE * late.groupby(series).transform("mean")
 
 
-def lacks_behaviour(
-    table: pd.DataFrame, summary: pd.DataFrame, *, at: Sequence[str] = AT
-) -> Bool[ndarray, " row"]:
-    """Return, per row of any table, whether the model does not do the task.
-
-    That is taken from `summary`, for only the whole time-lapse can tell where a metric is
-    negligible beside that at the end of training.
+def does_task(
+    table: pd.DataFrame, circuit_summary: pd.DataFrame, *, at: tuple[str, ...] = AT
+) -> pd.Series[bool]:
+    """Return, per row of any table, whether the model does the task.
 
     Args:
         table: has the columns `at`.
-        summary: the table `circuit_summary`.
+        circuit_summary: the table of that name, with the status of `with_late_rule`.
         at: the columns that hold model, variant, task and step.
+
+    Returns:
+        A nullable boolean per row, with the index of `table`; missing where `circuit_summary` has
+        no such model, task and step.
     """
-    absent = summary.loc[summary["status"] == Status.NO_BEHAVIOUR, list(AT)]
-    return pd.MultiIndex.from_frame(table[list(at)]).isin(pd.MultiIndex.from_frame(absent))
+    known = circuit_summary[list(AT)].assign(does=circuit_summary["status"] != NO_BEHAVIOUR)
+    places = table[list(at)].set_axis(list(AT), axis=1)
+    joined = places.merge(known.drop_duplicates(list(AT)), how="left", on=list(AT))
+    return joined["does"].astype("boolean").set_axis(table.index)
+
+
+def masked(table: pd.DataFrame, name: str, circuit_summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its masks applied where the model does not do the task.
+
+    Args:
+        table: with the columns and dtypes of its schema, which it keeps.
+        name: of the table; see `MASKS`.
+        circuit_summary: the table of that name.
+    """
+    table = table.copy()
+    for mask in MASKS[name]:
+        rows = ~does_task(table, circuit_summary, at=mask.at).fillna(True).astype(bool)
+        for column, value in mask.only.items():
+            rows &= table[column] == value
+        if mask.drop:
+            table = table[~rows].reset_index(drop=True)
+            continue
+        for column in mask.missing:
+            table[column] = table[column].mask(rows)
+        for column, constant in mask.values.items():
+            table.loc[rows, column] = constant
+    return table

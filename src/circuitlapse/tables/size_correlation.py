@@ -19,41 +19,41 @@ _SCALES = {"log_params": np.log, "params": np.asarray}
 
 
 def size_correlation_table(
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     behaviour: pd.DataFrame,
     *,
-    models: Sequence[str],
+    originals: Sequence[str],
     tasks: Sequence[str],
     min_step: int,
 ) -> pd.DataFrame:
-    """Correlate, over models, the mean size of their circuits with their number of parameters.
+    """Make the table `size_correlation`: mean circuit size against number of parameters.
 
-    The mean is over the analysed steps from `min_step` on at which there is a circuit, whatever
-    its status; a model without any is left out. Sizes are those after pruning.
+    A model's mean size is over the analysed steps from `min_step` on that have a circuit, whatever
+    its status. Models without any circuit are left out. Sizes are those after pruning.
 
     Args:
-        summary: the table `circuit_summary`.
-        behaviour: the table `behaviour`, for the parameters.
-        models: that count, one of each size.
+        circuit_summary: the table of that name.
+        behaviour: the table of that name, for the number of parameters.
+        originals: the models that are not variants of others, one of each size.
         tasks: the order of rows.
-        min_step: first step that counts.
+        min_step: the first step that counts.
 
     Returns:
         A table with the columns of `schemas.SIZE_CORRELATION`. With fewer than three models, or
-        where all sizes are the same, r and p are NaN.
+        if all sizes are the same, r and p are NaN.
 
     Raises:
-        ArtifactError: if a model is not in `behaviour`, or with more than one number of parameters.
+        ArtifactError: if `behaviour` does not have exactly one number of parameters for a model.
 
-    Source: Tigges et al. 2024 (arXiv 2407.10827), who use `params` alone.
+    Source: Tigges et al. 2024 (arXiv 2407.10827), who use `params` only.
     """
-    parameters = pd.Series({model: _parameters(behaviour, model) for model in models})
+    parameters = pd.Series({model: _parameters(behaviour, model) for model in originals})
     rows = []
     for task in tasks:
-        counted = (summary["task"] == task) & (summary["step"] >= min_step)
-        by_model = summary[counted].groupby("model")
+        counted = (circuit_summary["task"] == task) & (circuit_summary["step"] >= min_step)
+        by_model = circuit_summary[counted].groupby("model")
         for level, column in _COUNTS.items():
-            sizes = by_model[column].mean().astype("float64").reindex(list(models)).dropna()
+            sizes = by_model[column].mean().astype("float64").reindex(list(originals)).dropna()
             for x, scale in _SCALES.items():
                 r, p = pearson(scale(parameters[sizes.index].to_numpy()), sizes.to_numpy())
                 place = {"task": task, "level": level.value, "x": x}
@@ -67,6 +67,6 @@ def _parameters(behaviour: pd.DataFrame, model: str) -> float:
     if len(found) != 1:
         numbers = ", ".join(map(str, found)) or "none"
         raise ArtifactError(
-            f"behaviour: n_parameters of {model} must be one number, found {numbers}"
+            f"behaviour: n_parameters of {model}: expected one number, found {numbers}"
         )
     return float(found[0])

@@ -1,4 +1,4 @@
-"""How stable circuits are: over training, and when they are found on other prompts."""
+"""How stable circuits are: over training, and between two halves of the prompts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import STABILITY
 from circuitlapse.settings import Stability
-from circuitlapse.tables.circuits import in_order
-from circuitlapse.tables.masking import SERIES
+from circuitlapse.tables.base import in_order
+from circuitlapse.tables.masking import NO_BEHAVIOUR
 from circuitlapse.types import Comparison, Level, Status, Weighting
 
 Shares = pd.Series
-"""The share of each edge, or node, of a circuit; they add up to 1. The index says which it is."""
+"""The share of each edge, or node, of a circuit, indexed by edge or node; the sum is 1."""
 
 
 class Parts(NamedTuple):
     """The edges and the nodes of one circuit, each with its share.
 
     Attributes:
-        edge: |score| over that of all edges of the circuit, by the place of the edge in the
-            score matrix, row by row.
-        node: the same of the edges that touch a head or an MLP, by its name. An edge counts for
-            both of its ends. `input` and `logits` are left out: every circuit has them, so that
-            with them any two circuits would have something in common.
+        edge: |score| over the sum of |score| of the circuit, indexed by the position of the edge
+            in the flattened score matrix.
+        node: the summed |score| of the edges that touch a head or an MLP, over the total of all
+            of these, indexed by name. An edge counts for both of its ends. `input` and `logits`
+            are left out: they are in every circuit, so any two circuits would overlap.
     """
 
     edge: Shares
@@ -45,14 +45,14 @@ def parts_of(
     scores: Float[ndarray, "source target"],
 ) -> Parts:
     """Return the parts of a circuit of the record's graph."""
-    rows, columns = np.nonzero(in_circuit)
-    weight = np.abs(scores[rows, columns]).astype(np.float64)
-    nodes = np.array([*record.sources, "logits"])
+    rows, columns = np.nonzero(in_circuit)  # [edge]
+    weight = np.abs(scores[rows, columns]).astype(np.float64)  # [edge]
+    nodes = np.array([*record.sources, "logits"])  # [node]
     row_of = {str(name): row for row, name in enumerate(nodes)}
-    owner = np.array([row_of[node] for node, _ in record.target_names])
-    ends = np.concatenate([rows, owner[columns]])
-    at_node = np.bincount(ends, weights=np.tile(weight, 2), minlength=len(nodes))
-    at_an_end = np.isin(nodes, ("input", "logits"))
+    owner = np.array([row_of[node] for node, _ in record.target_names])  # [target]: its node
+    ends = np.concatenate([rows, owner[columns]])  # [2 * edge]: both nodes of every edge
+    at_node = np.bincount(ends, weights=np.tile(weight, 2), minlength=len(nodes))  # [node]
+    at_an_end = np.isin(nodes, ("input", "logits"))  # [node]
     touched = np.unique(ends[~at_an_end[ends]])
     return Parts(
         edge=_shares(weight, rows * len(record.targets) + columns),
@@ -66,9 +66,9 @@ def _shares(weight: Float[ndarray, " part"], names: ndarray) -> Shares:
 
 
 def jaccard(one: Shares, other: Shares) -> float:
-    """Return the number of parts in both circuits over that in either; NaN where neither has any.
+    """Return the number of parts in both circuits over the number in either; NaN if there are none.
 
-    Shares do not count.
+    Shares do not matter.
     """
     both = len(one.index.intersection(other.index))
     either = len(one) + len(other) - both
@@ -76,10 +76,10 @@ def jaccard(one: Shares, other: Shares) -> float:
 
 
 def weighted_jaccard(one: Shares, other: Shares) -> float:
-    """Return the sum of the smaller over that of the larger shares, of all parts of either circuit.
+    """Return the sum of the smaller shares over the sum of the larger ones, for all parts.
 
-    A part that a circuit lacks has no share in it. NaN where neither has any parts, or where all
-    scores of a circuit are 0.
+    A part that is not in a circuit has the share 0 there. The result is NaN if neither circuit has
+    any parts, or if all scores of a circuit are 0.
     """
     if one.isna().any() or other.isna().any():
         return float("nan")
@@ -91,15 +91,17 @@ def weighted_jaccard(one: Shares, other: Shares) -> float:
 def smoothed(values: pd.Series, *, alpha: float) -> pd.Series:
     """Return the exponentially weighted mean so far: S_0 = J_0, S_i = a J_i + (1 - a) S_(i-1).
 
-    It is NaN where the value itself is, and goes on from the last one before such a gap.
+    It is NaN where the value is NaN, and continues after such a gap from the last mean before it.
     """
-    # with ignore_na=False, pandas weighs values after a gap differently for alpha=0.5 than for
-    # any other alpha
+    # ignore_na=False would weight the values after a gap by its length
     return values.ewm(alpha=alpha, adjust=False, ignore_na=True).mean().where(values.notna())
 
 
+SERIES = ("model", "variant", "task", "method", "ig_steps")
+"""Columns that have the same value in all circuits of one time-lapse."""
+
 _LINE = [*SERIES, "level", "weighting"]
-_WITHOUT_CIRCUIT = (Status.NO_BEHAVIOUR, Status.TOO_FEW_PROMPTS)
+_HALF_WITHOUT_CIRCUIT = (Status.NO_BEHAVIOUR, Status.TOO_FEW_PROMPTS)
 _MEASURES = {Weighting.NONE: jaccard, Weighting.ABS: weighted_jaccard}
 
 Row = dict[str, Any]
@@ -107,7 +109,7 @@ Series = tuple[Any, ...]
 
 
 class _AtStep(NamedTuple):
-    """What is kept of a record: the circuit, and how its halves compare, if it has any."""
+    """What is kept of a record: its circuit, and the comparison of its halves, if it has any."""
 
     tokens: int
     circuit: Parts | None
@@ -117,41 +119,38 @@ class _AtStep(NamedTuple):
 def stability_table(
     records: Iterable[CircuitRecord],
     *,
-    summary: pd.DataFrame,
+    circuit_summary: pd.DataFrame,
     models: Sequence[str],
     tasks: Sequence[str],
     originals: Collection[str],
-    settings: Stability,
+    stability: Stability | Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Compare the circuits of every model and task, over training and between halves of prompts.
+    """Make the table `stability`: compare the circuits of every model and task.
 
-    Consecutive steps are neighbours on one schedule: the steps that all `originals` share, so that
-    models can be compared. A variant that lacks some of them skips those. The reference step is
-    compared with every other step of its model. Halves are compared at every step, if any record
-    has them.
+    - `consecutive`: neighbours on one schedule, the steps that all `originals` have, so that models
+      can be compared. A variant that lacks some of these steps skips them.
+    - `reference`: every other step with the reference step of the same model.
+    - `halves`: the circuits of two halves of the prompts, at every step if any record has halves.
 
-    A circuit counts where the table `circuit_summary` has one, whatever its status; a comparison
-    with a circuit that is missing is NaN. Only the edges of circuits are kept, so `records` may be
-    read one at a time.
+    Every circuit in `circuit_summary` counts, whatever its status, unless the model does not do
+    the task. A comparison with a missing circuit is NaN.
 
     Args:
-        records: of all models, tasks and steps, in any order.
-        summary: the table `circuit_summary` of the same circuits.
+        records: of all models, tasks and steps, in any order; they may be read one at a time.
+        circuit_summary: the table of that name, made from the same records.
         models: the order of rows, as in the configuration.
         tasks: likewise.
-        originals: the models that are no variants of others.
-        settings: which steps are compared, and how they are smoothed.
-
-    Returns:
-        A table with the columns of `schemas.STABILITY`.
+        originals: the models that are not variants of others.
+        stability: the section of the configuration, or its keys and values.
 
     Raises:
-        ArtifactError: if a record comes twice or is not in `summary`, two records of a model are of
-            different graphs, a model lacks the reference step, or a model or task is not in the
-            configuration.
+        ArtifactError: if a record comes twice or is not in `circuit_summary`, two records of a
+            model have different graphs, a model lacks the reference step, or a model or task is
+            not in the configuration.
     """
-    steps, has_halves = _collected(records, summary)
-    schedule = _common_steps(summary, originals)
+    settings = Stability.model_validate(stability)
+    steps, has_halves = _collected(records, circuit_summary)
+    schedule = _common_steps(circuit_summary, originals)
     rows = [
         dict(zip(SERIES, series, strict=True)) | row
         for series, at in steps.items()
@@ -166,7 +165,7 @@ def stability_table(
 def _collected(
     records: Iterable[CircuitRecord], summary: pd.DataFrame
 ) -> tuple[Mapping[Series, dict[int, _AtStep]], bool]:
-    """Return what is kept of every step of every series, and whether any record has halves."""
+    """Return what is kept of every step, by series and step, and whether any record has halves."""
     status = summary.set_index([*SERIES, "step"])["status"].to_dict()
     steps: dict[Series, dict[int, _AtStep]] = defaultdict(dict)
     graphs: dict[str, tuple[tuple[str, ...], ...]] = {}
@@ -175,13 +174,15 @@ def _collected(
         series = tuple(getattr(record, name) for name in SERIES)
         graph = (record.sources, record.targets)
         if (*series, record.step) not in status:
-            raise ArtifactError(f"{record.name} is not in the table circuit_summary; make it again")
+            raise ArtifactError(f"{record.name} is not in circuit_summary; make that table again")
         if record.step in steps[series]:
             raise ArtifactError(f"{record.name} comes more than once; expected one record")
         if graphs.setdefault(record.model, graph) != graph:
-            raise ArtifactError(f"{record.name} is of another graph than others of {record.model}")
+            raise ArtifactError(
+                f"{record.name} has another graph than earlier circuits of {record.model}"
+            )
         has_halves = has_halves or bool(record.half_status)
-        exists = status[*series, record.step] not in _WITHOUT_CIRCUIT
+        exists = status[*series, record.step] != NO_BEHAVIOUR
         steps[series][record.step] = _at_step(record, exists=exists)
     return steps, has_halves
 
@@ -190,7 +191,7 @@ def _at_step(record: CircuitRecord, *, exists: bool) -> _AtStep:
     if not exists:
         return _AtStep(record.tokens, None, [])
     halves = [
-        None if status in _WITHOUT_CIRCUIT else parts_of(record, mask, scores)
+        None if status in _HALF_WITHOUT_CIRCUIT else parts_of(record, mask, scores)
         for mask, scores, status in zip(
             record.half_in_circuit, record.half_scores, record.half_status, strict=True
         )
@@ -200,7 +201,7 @@ def _at_step(record: CircuitRecord, *, exists: bool) -> _AtStep:
 
 
 def _compared(one: Parts | None, other: Parts | None) -> list[Row]:
-    """Return one row per level and weighting; NaN where a circuit is missing."""
+    """Return a row per level and weighting; NaN if a circuit is missing."""
     rows = []
     for level in Level:
         a, b = (None if parts is None else getattr(parts, level) for parts in (one, other))
@@ -235,7 +236,7 @@ def _rows(
     if reference not in at:
         known = ", ".join(map(str, sorted(at)))
         raise ArtifactError(
-            f"stability.reference_step is {reference}, but {name} has circuits of the steps {known}"
+            f"stability.reference_step: {name} has no circuit of step {reference}; steps: {known}"
         )
     for step, following in pairwise(step for step in steps if step in schedule):
         found = _compared(at[step].circuit, at[following].circuit)
@@ -258,7 +259,7 @@ def _placed(
 
 
 def _with_mean(frame: pd.DataFrame, *, alpha: float) -> pd.DataFrame:
-    """Add the mean of consecutive steps so far, and its weight."""
+    """Add the smoothed overlap of consecutive steps, and the weight of the newest one."""
     lines = frame[frame["comparison"] == Comparison.CONSECUTIVE].sort_values("step")
     means = [smoothed(line, alpha=alpha) for _, line in lines.groupby(_LINE)["jaccard"]]
     ewma = pd.concat([pd.Series(dtype="float64"), *means]).reindex(frame.index)

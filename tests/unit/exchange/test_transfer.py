@@ -66,7 +66,7 @@ def moved(model, pairs, runs, *found):
 
 
 def test_at_home_a_circuit_measures_what_the_search_measured(model, pairs, runs, record):
-    summary = circuit_tables([record], models=["tiny"], tasks=["ioi"]).summary.iloc[0]
+    summary = circuit_tables([record], models=["tiny"], tasks=["ioi"]).circuit_summary.iloc[0]
     others = [
         found_circuit(each(model_graph(model)).mask) for each in (Circuit.full, Circuit.empty)
     ]

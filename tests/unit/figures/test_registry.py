@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES, readme_table
-from circuitlapse.schemas import TABLES
+from circuitlapse.tables.registry import TABLES
 
 ALL = FIGURES | DIAGRAMS
 OTHER_CAPTIONS = {"workflow", "reproduction"}

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from snakemake.iocontainers import Namedlist
 
 
 class Named(dict[str, Any]):
@@ -18,10 +19,15 @@ class Named(dict[str, Any]):
 
 
 def as_text(paths: Any) -> Any:
-    """Return paths as text, which is how Snakemake hands them over."""
-    if isinstance(paths, dict):
-        return Named({name: as_text(path) for name, path in paths.items()})
-    return [as_text(path) for path in paths] if isinstance(paths, list) else str(paths)
+    """Return paths as text and as the list with names that Snakemake passes to a script."""
+    if isinstance(paths, list):
+        return [str(path) for path in paths]
+    given = Namedlist()
+    for name, value in paths.items():
+        several, start = isinstance(value, list), len(given)
+        given.extend(as_text(value) if several else [str(value)])
+        given._set_name(name, start, end=len(given) if several else None)
+    return given
 
 
 @pytest.fixture

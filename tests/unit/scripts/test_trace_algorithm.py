@@ -1,4 +1,4 @@
-"""The scripts that trace algorithms and collect what was traced, on a planted IOI circuit."""
+"""The script that traces the known algorithms, on a planted IOI circuit."""
 
 from dataclasses import replace
 
@@ -17,9 +17,6 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_model
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import (
-    ALGORITHM_CONSISTENCY,
-    ALGORITHM_SCHEMAS,
-    CIRCUIT_SUMMARY,
     GT_ALGORITHM,
     HEADS,
     IOI_SCHEMAS,
@@ -150,33 +147,3 @@ def test_where_no_circuit_was_found_the_tables_say_so(trace):
     status = tables["algorithm_consistency"].set_index(["panel", "denominator"])["status"]
     assert status["direct", "circuit"] == status["s2i", "all"] == "no_circuit"
     assert tables["gt_algorithm"].empty
-
-
-def test_tables_of_all_jobs_are_put_together_also_where_some_are_empty(trace, run_script, tmp_path):
-    jobs = [trace(**IOI, **GT)[1], trace()[1]]
-    names = [schema.name for schema in ALGORITHM_SCHEMAS]
-    inputs = {name: [tmp_path / f"{at}-{name}.parquet" for at in range(2)] for name in names}
-    for name, paths in inputs.items():
-        for tables, path in zip(jobs, paths, strict=True):
-            write_table(path, tables[name], provenance={})
-    inputs["summary"] = tmp_path / "summary.parquet"
-    write_table(inputs["summary"], CIRCUIT_SUMMARY.empty(), provenance={})
-    output = {
-        kind: [tmp_path / f"all-{name}.{kind}" for name in names] for kind in ("parquet", "csv")
-    }
-    run_script(
-        "aggregate_algorithm",
-        inputs=inputs,
-        output=output,
-        params={"models": ["tiny"], "tasks": ["gt", "ioi"]},
-    )
-    for schema, parquet, csv in zip(
-        ALGORITHM_SCHEMAS, output["parquet"], output["csv"], strict=True
-    ):
-        table = read_table(parquet, schema)
-        assert len(table) == len(jobs[0][schema.name]) == len(pd.read_csv(csv))
-        assert not table.empty
-    table = read_table(
-        output["parquet"][names.index("algorithm_consistency")], ALGORITHM_CONSISTENCY
-    )
-    assert list(table["panel"]) == sorted(table["panel"])

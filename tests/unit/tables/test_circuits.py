@@ -1,36 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
-from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SCHEMAS
-from circuitlapse.tables.circuits import circuit_tables, stack
-from circuitlapse.tables.masking import lacks_late_behaviour
+from circuitlapse.schemas import SCHEMAS
+from circuitlapse.tables.circuits import circuit_tables
 from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
-
-
-def behaviour_rows(model: str, step: int, *tasks: str) -> pd.DataFrame:
-    numbers = dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), 0.5)
-    rows = [
-        {"model": model, "variant": "", "step": step, "tokens": 100 * step, "task": task}
-        | {"metric": "logit_diff", "unit": "logits", "accuracy": 1.0, "rank0": np.nan}
-        | {
-            "answer_prob": 0.1,
-            "n": 20,
-            "prepend_bos": False,
-            "dtype": "float32",
-            "data_seed": 1,
-            "n_parameters": 9,
-        }
-        | numbers
-        for task in tasks
-    ]
-    return BEHAVIOUR.cast(pd.DataFrame(rows))
 
 
 def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
@@ -68,40 +47,8 @@ def without_behaviour(**changes: object) -> CircuitRecord:
     )  # fmt: skip
 
 
-def test_behaviour_is_in_the_order_of_the_configuration_and_then_by_step():
-    frames = [
-        behaviour_rows("large", 10, "ioi", "sva"),
-        behaviour_rows("small", 10, "ioi", "sva"),
-        behaviour_rows("small", 2, "sva", "ioi"),
-    ]
-    table = stack(frames, BEHAVIOUR, **ORDER)
-    BEHAVIOUR.check(table, where="test")
-    assert list(table[["model", "task", "step"]].itertuples(index=False, name=None)) == [
-        ("small", "sva", 2), ("small", "sva", 10), ("small", "ioi", 2), ("small", "ioi", 10),
-        ("large", "sva", 10), ("large", "ioi", 10),
-    ]  # fmt: skip
-    pd.testing.assert_frame_equal(table, stack(frames[::-1], BEHAVIOUR, **ORDER))
-
-
-def test_an_observation_that_comes_twice_is_refused():
-    frames = [behaviour_rows("small", 2, "ioi")] * 2
-    with pytest.raises(ArtifactError, match=r"model=small.*task=ioi, step=2.* more than once"):
-        stack(frames, BEHAVIOUR, **ORDER)
-
-
-def test_a_model_that_is_not_in_the_configuration_is_refused():
-    with pytest.raises(ArtifactError, match="unknown model 'smal'; did you mean 'small'"):
-        stack([behaviour_rows("smal", 2, "ioi")], BEHAVIOUR, **ORDER)
-
-
-def test_a_frame_with_a_wrong_dtype_is_refused():
-    frame = behaviour_rows("small", 2, "ioi").astype({"n": "int64"})
-    with pytest.raises(ArtifactError, match="column 'n' is int64, expected int32"):
-        stack([frame], BEHAVIOUR, **ORDER)
-
-
 def test_the_summary_of_one_circuit_is_what_one_computes_by_hand():
-    row = circuit_tables([make_record()], **ORDER).summary.iloc[0]
+    row = circuit_tables([make_record()], **ORDER).circuit_summary.iloc[0]
     assert (row.n_requested, row.n_edges, row.n_nodes, row.n_edges_total) == (3, 2, 3, 7)
     assert row.edge_fraction == pytest.approx(2 / 7)
     assert (row.m_model, row.m_corrupted, row.m_circuit) == (2.0, -1.5, 1.75)
@@ -111,7 +58,7 @@ def test_the_summary_of_one_circuit_is_what_one_computes_by_hand():
 
 
 def test_the_curve_has_a_row_per_size():
-    curve = circuit_tables([make_record()], **ORDER).curve
+    curve = circuit_tables([make_record()], **ORDER).faithfulness_curve
     assert list(curve["n_requested"]) == [1, 3]
     assert list(curve["n_edges"]) == [0, 2]
     assert list(curve["m_circuit"]) == [0.0, 1.75]
@@ -120,7 +67,7 @@ def test_the_curve_has_a_row_per_size():
 
 
 def test_the_edges_of_the_circuit_come_in_greedy_order_and_no_others():
-    edges = circuit_tables([make_record()], **ORDER).edges
+    edges = circuit_tables([make_record()], **ORDER).circuit_edges
     columns = ["source", "target", "port", "score", "order", "in_circuit"]
     assert list(edges[columns].itertuples(index=False, name=None)) == [
         ("a0.h0", "logits", "", 0.25, 0, True),
@@ -133,8 +80,8 @@ def test_all_tables_keep_their_schemas_when_some_circuits_are_missing():
     records = [make_record(), without_behaviour(step=2), without_behaviour(step=1, task="sva")]
     for some in (records, records[1:]):
         tables = circuit_tables(some, **ORDER)
-        for table, schema in zip(tables, CIRCUIT_SCHEMAS, strict=True):
-            schema.check(table, where="test")
+        for name, table in tables._asdict().items():
+            SCHEMAS[name].check(table, where="test")
 
 
 def test_circuits_are_in_the_order_of_the_configuration():
@@ -148,7 +95,7 @@ def test_circuits_are_in_the_order_of_the_configuration():
         assert [tuple(place) for place in places] == [
             (m, t, s) for m in ORDER["models"] for t in ORDER["tasks"] for s in (2, 10)
         ]
-    assert list(tables.edges["order"][:2]) == [0, 1]
+    assert list(tables.circuit_edges["order"][:2]) == [0, 1]
 
 
 def test_without_behaviour_circuit_numbers_are_missing_and_not_zero():
@@ -161,7 +108,9 @@ def test_without_behaviour_circuit_numbers_are_missing_and_not_zero():
 
 
 def test_f_norm_is_undefined_where_corruption_changes_nothing():
-    summary = circuit_tables([make_record(m_corrupted=np.array([3.0, 1.0]))], **ORDER).summary
+    summary = circuit_tables(
+        [make_record(m_corrupted=np.array([3.0, 1.0]))], **ORDER
+    ).circuit_summary
     assert summary["f_norm"].isna().item()
     assert summary["f_raw"].item() == 0.875
 
@@ -189,16 +138,6 @@ def test_below_five_percent_of_the_late_mean_there_is_no_behaviour():
     assert set(edges["step"]) == {4, 5, 8, 10}
 
 
-def test_each_task_and_model_has_its_own_late_mean():
-    strong = [make_record(task="sva", step=step, m_model=(90.0, 90.0)) for step in (4, 10)]
-    weak = [make_record(model="large", step=step, m_model=(0.01, 0.01)) for step in (4, 10)]
-    summary = circuit_tables([*late_case(), *strong, *weak], **ORDER).summary
-    absent = summary[lacks_late_behaviour(summary)]
-    assert list(absent[["model", "task", "step"]].itertuples(index=False, name=None)) == [
-        ("small", "ioi", 1)
-    ]
-
-
 def test_a_circuit_that_comes_twice_is_refused():
     with pytest.raises(ArtifactError, match=r"circuit_summary: .*step=8.* more than once"):
         circuit_tables([make_record(), make_record()], **ORDER)
@@ -206,7 +145,7 @@ def test_a_circuit_that_comes_twice_is_refused():
 
 def test_areas_are_those_under_the_curve_of_each_ranking():
     """F_norm of the signed ranking is 3.25/3.5 at half of the edges and 1 at all of them."""
-    areas = circuit_tables([make_record()], **ORDER).areas.set_index("ranking")
+    areas = circuit_tables([make_record()], **ORDER).ranking_area.set_index("ranking")
     assert areas["seed"].isna().to_dict() == {"signed": True, "random": False}
     half, whole = 3.25 / 3.5, 3.5 / 3.5
     assert areas.loc["signed", "cpr"] == pytest.approx(0.5 * (half + whole) / 2)

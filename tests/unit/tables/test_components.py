@@ -33,7 +33,8 @@ def edges_of(*edges):
 
 
 def table_of(frames, *, summary, edges, models=("a",)):
-    return components_table(frames, summary=summary, edges=edges, models=models, built=BUILT)
+    how = {"circuit_summary": summary, "circuit_edges": edges, "models": models, "built": BUILT}
+    return components_table(frames, (), **how)
 
 
 def test_a_head_is_in_a_circuit_when_an_edge_touches_it_and_unknown_without_a_circuit():
@@ -48,8 +49,14 @@ def test_a_head_is_in_a_circuit_when_an_edge_touches_it_and_unknown_without_a_ci
 
 
 def test_effects_are_not_defined_where_the_model_does_not_do_the_task_and_other_scores_are():
-    frames = [scores_at(step, "copy", "e_logits") for step in (0, 1)]
-    table = table_of(frames, summary=summary_of("no_behaviour", "ok"), edges=edges_of())
+    table = components_table(
+        [scores_at(step, "copy") for step in (0, 1)],
+        [scores_at(step, "e_logits") for step in (0, 1)],
+        circuit_summary=summary_of("no_behaviour", "ok"),
+        circuit_edges=edges_of(),
+        models=["a"],
+        built=BUILT,
+    )
     COMPONENTS.check(table, where="here")
     rows = table.set_index(["step", "score"])
     assert rows.loc[(0, "e_logits"), "value"].isna().all()

@@ -28,7 +28,7 @@ def behaviour(parameters: dict[str, int] = PARAMETERS) -> pd.DataFrame:
 
 
 def table(nodes: dict[str, list[float]], **changes: object) -> pd.DataFrame:
-    how = {"models": list(nodes), "tasks": ["ioi"], "min_step": 1}
+    how = {"originals": list(nodes), "tasks": ["ioi"], "min_step": 1}
     found = size_correlation_table(summary(nodes), behaviour(), **(how | changes))
     SIZE_CORRELATION.check(found, where="test")
     return found.set_index(["level", "x"])
@@ -72,12 +72,12 @@ def test_sizes_that_are_all_the_same_have_no_correlation():
 
 def test_only_the_models_that_are_asked_for_count():
     nodes = {"s": [0, 4], "m": [0, 5], "l": [0, 8]}
-    assert table(nodes, models=["s", "m"])["n"].tolist() == [2] * 4
+    assert table(nodes, originals=["s", "m"])["n"].tolist() == [2] * 4
 
 
 def test_a_task_without_circuits_has_rows_too():
     found = size_correlation_table(
-        summary({"s": [0, 4]}), behaviour(), models=["s"], tasks=["sva", "ioi"], min_step=1
+        summary({"s": [0, 4]}), behaviour(), originals=["s"], tasks=["sva", "ioi"], min_step=1
     )
     assert found["task"].tolist() == ["sva"] * 4 + ["ioi"] * 4
     assert found["n"].tolist() == [0] * 4 + [1] * 4
@@ -86,12 +86,15 @@ def test_a_task_without_circuits_has_rows_too():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (pd.DataFrame({"model": ["s", "s"], "n_parameters": [1, 2]}), "of s must be one .* 1, 2"),
-        (pd.DataFrame({"model": ["m"], "n_parameters": [1]}), "of s must be one .* found none"),
+        (
+            pd.DataFrame({"model": ["s", "s"], "n_parameters": [1, 2]}),
+            "of s: .* found 1, 2",
+        ),
+        (pd.DataFrame({"model": ["m"], "n_parameters": [1]}), "of s: .* found none"),
     ],
 )
 def test_a_model_must_have_one_number_of_parameters(parameters, message):
     with pytest.raises(ArtifactError, match=message):
         size_correlation_table(
-            summary({"s": [1]}), parameters, models=["s"], tasks=["ioi"], min_step=0
+            summary({"s": [1]}), parameters, originals=["s"], tasks=["ioi"], min_step=0
         )

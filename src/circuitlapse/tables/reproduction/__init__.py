@@ -1,6 +1,6 @@
-"""The testable statements of the study, and of others on the same models, against a run."""
+"""Published statements about the Pythia models, tested against the tables of a run."""
 
-from circuitlapse.tables.reproduction.base import Found, Run, reproduction_table
-from circuitlapse.tables.reproduction.statements import STATEMENTS
+from circuitlapse.tables.reproduction.base import Found, Run, judged
+from circuitlapse.tables.reproduction.statements import STATEMENTS, reproduction_table
 
-__all__ = ["STATEMENTS", "Found", "Run", "reproduction_table"]
+__all__ = ["STATEMENTS", "Found", "Run", "judged", "reproduction_table"]

@@ -1,4 +1,4 @@
-"""What a statement about a run is, and the table of all of them."""
+"""What a statement is, what it is tested against, and how the verdict is reached."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pandas as pd
 from circuitlapse.schemas import REPRODUCTION
 
 FEW = 5
-"""Fewer circuits, or steps, than this say nothing about all of them."""
+"""A test needs at least this many circuits, or steps."""
 END = 100_000
-"""The last step of a run is the end of training from this step on; the models have 143000."""
+"""A last step from here on counts as the end of training; Pythia has 143000 steps."""
 
 
 class Verdict(StrEnum):
@@ -23,11 +23,11 @@ class Verdict(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     NOT_APPLICABLE = "not_applicable"
-    """The run lacks the model, the task, the steps or the settings that the statement is about."""
+    """The run does not have the model, task, steps or settings that the statement is about."""
 
 
 class Found(NamedTuple):
-    """What was measured, in words, and whether it agrees; None where nothing could be measured."""
+    """What was measured, in words, and whether it agrees; None if nothing could be measured."""
 
     measured: str
     agrees: bool | None
@@ -41,11 +41,11 @@ class Run:
     """The tables of a run, and the settings that statements depend on.
 
     Attributes:
-        tables: name -> table; one that the run did not make is missing.
+        tables: name -> table; a table that the run did not make is absent.
         named: size of a published model, such as 160m -> its name in the run.
         tasks: builder -> the name of its task in the run, or None.
-        length: number of random tokens, which come twice, that heads were scored on.
-        corruption: of the task that `ioi` built; None where there is no such task.
+        length: number of random tokens in the sequence that heads saw twice.
+        corruption: of the task that `ioi` built; None if there is no such task.
         copy_ln: LayerNorms in copy scores, `full` or `folded`.
     """
 
@@ -57,7 +57,7 @@ class Run:
     copy_ln: str
 
     def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
-        """Return a model's rows of a table, in the order of steps; empty where there are none."""
+        """Return a model's rows of a table, sorted by step; empty if there are none."""
         rows = self.tables.get(table, pd.DataFrame(columns=["model", "task", "step"]))
         rows = rows[rows["model"] == self.named.get(size, "")]
         if builder is not None:
@@ -76,8 +76,8 @@ class Statement:
     test: Callable[[Run], Found]
 
 
-def reproduction_table(run: Run, statements: Iterable[Statement]) -> pd.DataFrame:
-    """Return the table `reproduction`: one row per statement, with what the run measured."""
+def judged(run: Run, statements: Iterable[Statement]) -> pd.DataFrame:
+    """Test each statement against a run; return a row each, with the columns of `REPRODUCTION`."""
     return REPRODUCTION.cast(
         pd.DataFrame(_rows(run, statements), columns=list(REPRODUCTION.columns))
     )
@@ -94,17 +94,17 @@ def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]
 
 
 def span(values: pd.Series) -> str:
-    """Return the smallest to the largest of some values; one where they do not differ."""
+    """Return "smallest to largest" of some values, or one number if these look the same."""
     ends = [f"{value:.3g}" for value in (values.min(), values.max())]
     return " to ".join(dict.fromkeys(ends))
 
 
 def reaches(rows: pd.DataFrame, step: int) -> bool:
-    """Return whether any row is of `step` or later."""
+    """Return whether any row is at `step` or later."""
     return not rows.empty and bool(rows["step"].max() >= step)
 
 
 def untrained(run: Run, table: str) -> pd.DataFrame:
-    """Return the rows of step 0; empty where there are none."""
+    """Return the rows at step 0; empty if there are none."""
     rows = run.tables.get(table, pd.DataFrame(columns=["model", "task", "score", "step", "value"]))
     return rows[rows["step"] == 0]

@@ -1,4 +1,4 @@
-"""Tests of what models can do, and when in training."""
+"""Tests of statements: each function here returns a test, which takes a `Run`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from circuitlapse.tables.reproduction.base import (
 from circuitlapse.types import Status
 
 EARLY = 10_000
-"""Where IOI accuracy dips below chance, it does so before this step."""
+"""A dip of IOI accuracy below chance must come before this step."""
 LATE = 0.5
-"""Late training: from this share of the last step on."""
+"""Late training begins at this share of the last step."""
 
 
 def half_level(size: str, builder: str, low: int, high: int) -> Callable[[Run], Found]:
@@ -41,7 +41,7 @@ def half_level(size: str, builder: str, low: int, high: int) -> Callable[[Run], 
             return Found(f"late mean {late:.3g}", False)
         step = int(above.iloc[0])
         below = rows["step"].between(high, step, inclusive="left")
-        if step > high and not below.any():  # it may have been there by `high`
+        if step > high and not below.any():  # it may have been reached by `high` already
             return NOTHING
         return Found(f"step {step}", low <= step <= high)
 
@@ -65,7 +65,7 @@ def late_peak(size: str, builder: str, low: int, high: int) -> Callable[[Run], F
 def below_chance_first(size: str) -> Callable[[Run], Found]:
     """Test that IOI accuracy is clearly below one half early, and clearly above it later.
 
-    Clearly: by two standard errors of what fair coins would give, one per prompt.
+    Clearly means by two standard errors of a fair coin thrown once per prompt.
     """
 
     def test(run: Run) -> Found:
@@ -86,9 +86,9 @@ def below_chance_first(size: str) -> Callable[[Run], Found]:
 
 
 def opposite_when_corrupted(size: str) -> Callable[[Run], Found]:
-    """Test that with the names exchanged the logit difference at the end is the negative.
+    """Test that exchanging the names flips the sign of the final logit difference, within 15 %.
 
-    Within 15 %; the corruption `s2_to_io` exchanges them.
+    The corruption `s2_to_io` exchanges the names.
     """
 
     def test(run: Run) -> Found:
@@ -104,10 +104,10 @@ def opposite_when_corrupted(size: str) -> Callable[[Run], Found]:
 
 
 def unable(builder: str, bound: float) -> Callable[[Run], Found]:
-    """Test that the metric of every model is small at step 0, or within three standard errors.
+    """Test that the metric of every model at step 0 is below a bound or three standard errors.
 
-    Three, because a run has a dozen or more untrained models and tasks: about every other time one
-    of them is off by more than two.
+    Two standard errors would be too few: with a dozen or more untrained models and tasks in a run,
+    one of them exceeds two in about every other run.
     """
 
     def test(run: Run) -> Found:
@@ -124,9 +124,9 @@ def unable(builder: str, bound: float) -> Callable[[Run], Found]:
 
 
 def sizes_jump(size: str, builder: str) -> Callable[[Run], Found]:
-    """Test that circuits of neighbouring steps differ by a factor of two somewhere.
+    """Test that the sizes of some neighbouring circuits differ by a factor of two.
 
-    Neighbours are consecutive among all steps analysed, and both circuits are faithful.
+    Neighbours are circuits of consecutive analysed steps that are both faithful.
     """
 
     def test(run: Run) -> Found:
@@ -153,7 +153,7 @@ def mostly_below(size: str, builder: str, edges: int) -> Callable[[Run], Found]:
 
 
 def _faithful_sizes(run: Run, size: str, builder: str) -> Float[ndarray, " step"]:
-    """Return the number of edges at each step; NaN where there is no faithful circuit."""
+    """Return the number of edges at each step; NaN without a faithful circuit."""
     rows = run.of("circuit_summary", size, builder)
     if rows.empty:
         return np.zeros(0)
@@ -177,9 +177,9 @@ def larger_models_have_larger_circuits(builder: str) -> Callable[[Run], Found]:
 
 
 def stable_by(size: str, builder: str, least: float, step: int) -> Callable[[Run], Found]:
-    """Test that the smoothed edge Jaccard of neighbouring steps is high by a step.
+    """Test that the smoothed edge Jaccard of neighbouring steps is at least `least` by a step.
 
-    The step itself must be among those compared, and several before it.
+    The run must have compared that step, and several before it.
     """
 
     def test(run: Run) -> Found:
@@ -209,9 +209,9 @@ def no_circuit_untrained(run: Run) -> Found:
 def heads_have_roles(
     size: str, roles: Iterable[str], heads: Iterable[tuple[int, int]]
 ) -> Callable[[Run], Found]:
-    """Test that heads have one of some roles at the end of training.
+    """Test that each of some heads has one of some roles at the end of training.
 
-    Roles are looked for in every circuit, and a model may have none.
+    If the model has circuits but no roles at all, the test fails.
     """
     wanted = set(heads)
 
@@ -231,9 +231,9 @@ def heads_have_roles(
 def copy_score_by(
     size: str, head: tuple[int, int], least: float, step: int
 ) -> Callable[[Run], Found]:
-    """Test that the copy score of a head, with `copy_ln` folded, is above some value by a step.
+    """Test that the copy score of a head, with `copy_ln` folded, is above `least` by a step.
 
-    The step itself must be among those analysed.
+    The run must have analysed that step.
     """
 
     def test(run: Run) -> Found:
@@ -250,11 +250,11 @@ def copy_score_by(
 
 
 def attends_by_chance(score: str, within: float) -> Callable[[Run], Found]:
-    """Test that heads of every model attend uniformly at step 0, on average over heads.
+    """Test that attention at step 0 is uniform in every model, on average over heads.
 
     Args:
         score: `induction`, `duplicate` or `prev_token`.
-        within: the largest deviation from chance that agrees, as a share of chance.
+        within: the largest deviation from chance that passes, as a share of chance.
     """
 
     def test(run: Run) -> Found:

@@ -1,8 +1,13 @@
-"""What a faithful run on Pythia should show, statement by statement."""
+"""The registry of statements that a run on Pythia can confirm or contradict."""
 
 from __future__ import annotations
 
-from circuitlapse.tables.reproduction.base import Statement
+import logging
+from collections.abc import Mapping
+
+import pandas as pd
+
+from circuitlapse.tables.reproduction.base import Run, Statement, judged
 from circuitlapse.tables.reproduction.claims import (
     attends_by_chance,
     below_chance_first,
@@ -27,7 +32,7 @@ _MODEL_FREE = "follows from the definition"
 _S2_TO_IO = "with the corruption s2_to_io"
 _FOLDED = "with copy_ln folded"
 _NEAR_CHANCE = 0.4
-"""Of chance; for 100 tokens 0.025 within 0.01, and 0.007 within 0.003."""
+"""Share of chance; for 100 tokens: 0.025 within 0.01, and 0.007 within 0.003."""
 
 
 def _emerges(size: str, builder: str, low: int, high: int) -> Statement:
@@ -163,3 +168,31 @@ STATEMENTS: tuple[Statement, ...] = (
     ),
 )
 """In the order in which they are reported."""
+
+_log = logging.getLogger(__name__)
+
+
+def reproduction_table(
+    *,
+    named: Mapping[str, str],
+    built: Mapping[str, str | None],
+    length: int,
+    corruption: str | None,
+    copy_ln: str,
+    **tables: pd.DataFrame,
+) -> pd.DataFrame:
+    """Make the table `reproduction`: every statement, and what this run measured.
+
+    Args:
+        named: see `Run`.
+        built: `tasks` of a `Run`.
+        length: see `Run`.
+        corruption: see `Run`.
+        copy_ln: see `Run`.
+        tables: the tables of the run by name.
+    """
+    run = Run(tables, named, built, length=length, corruption=corruption, copy_ln=copy_ln)
+    table = judged(run, STATEMENTS)
+    for verdict, count in table["verdict"].value_counts().items():
+        _log.info("%s: %d statements", verdict, count)
+    return table

@@ -3,8 +3,22 @@ import pandas as pd
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, ROLES, S2I, SWAPS, TRANSFER
-from circuitlapse.tables.circuits import algorithm_table, circuit_tables, stack, transfer_table
+from circuitlapse.schemas import (
+    ALGORITHM_CONSISTENCY,
+    GT_ALGORITHM,
+    ROLES,
+    S2I,
+    SCHEMAS,
+    SWAPS,
+    TRANSFER,
+)
+from circuitlapse.tables.circuits import circuit_tables
+from circuitlapse.tables.collected import (
+    AlgorithmTables,
+    algorithm_tables,
+    swaps_table,
+    transfer_table,
+)
 from tests.unit.tables.test_circuits import make_record
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
@@ -36,7 +50,7 @@ def summary(*, negligible_at_step=()):
         for task in ("ioi", "sva")
         for step, metric in m_model.items()
     ]
-    return circuit_tables(records, **ORDER).summary
+    return circuit_tables(records, **ORDER).circuit_summary
 
 
 def test_transfers_are_in_the_order_of_the_configuration_and_then_by_steps():
@@ -45,7 +59,7 @@ def test_transfers_are_in_the_order_of_the_configuration_and_then_by_steps():
         transfers(("ioi", 16, "ioi", 16), ("ioi", 16, "ioi", 8), ("ioi", 8, "ioi", 16)),
         transfers(("sva", 16, "ioi", 16)),
     ]
-    table = transfer_table(frames, summary=summary(), **ORDER)
+    table = transfer_table(frames, circuit_summary=summary(), **ORDER)
     TRANSFER.check(table, where="test")
     names = ["model", "task", "step", "circuit_task", "circuit_step"]
     assert list(table[names].itertuples(index=False, name=None)) == [
@@ -62,7 +76,7 @@ def test_where_the_metric_is_negligible_beside_that_of_the_end_neither_model_nor
     rows = transfers(
         ("ioi", 8, "ioi", 8), ("ioi", 8, "ioi", 16), ("ioi", 16, "ioi", 8), ("ioi", 16, "ioi", 16)
     )
-    table = transfer_table([rows], summary=summary(negligible_at_step=[8]), **ORDER)
+    table = transfer_table([rows], circuit_summary=summary(negligible_at_step=[8]), **ORDER)
     by_steps = {(row.step, row.circuit_step): row for row in table.itertuples()}
     assert by_steps[16, 16].status == "ok"
     assert by_steps[16, 16].f_raw == 0.5
@@ -79,7 +93,7 @@ def test_where_the_metric_is_negligible_beside_that_of_the_end_neither_model_nor
 def test_the_circuit_of_another_task_is_looked_up_under_that_task():
     rows = transfers(("sva", 8, "ioi", 8), ("ioi", 8, "sva", 8))
     status = summary()["task"].map({"ioi": "no_behaviour", "sva": "ok"})
-    table = transfer_table([rows], summary=summary().assign(status=status), **ORDER)
+    table = transfer_table([rows], circuit_summary=summary().assign(status=status), **ORDER)
     assert dict(zip(table["task"], table["status"], strict=True)) == {
         "sva": "no_circuit",
         "ioi": "no_behaviour",
@@ -89,12 +103,12 @@ def test_the_circuit_of_another_task_is_looked_up_under_that_task():
 def test_a_transfer_that_comes_twice_is_refused():
     rows = transfers(("ioi", 8, "ioi", 8))
     with pytest.raises(ArtifactError, match=r"circuit_step=8 comes more than once"):
-        transfer_table([rows, rows], summary=summary(), **ORDER)
+        transfer_table([rows, rows], circuit_summary=summary(), **ORDER)
 
 
 def test_swaps_are_in_the_order_of_the_configuration_and_then_by_set_and_steps():
     frames = [swaps(4, model="large"), swaps(16, 4, head_set="s2i"), swaps(4), SWAPS.empty()]
-    table = stack(frames, SWAPS, **ORDER)
+    table = swaps_table(frames, **ORDER)
     SWAPS.check(table, where="test")
     names = ["model", "head_set", "target_step"]
     assert list(table[names].itertuples(index=False, name=None)) == [
@@ -108,7 +122,7 @@ def test_swaps_are_in_the_order_of_the_configuration_and_then_by_set_and_steps()
 def test_a_swap_with_a_wrong_dtype_is_refused():
     frame = swaps(4).astype({"n": "int64"})
     with pytest.raises(ArtifactError, match=r"swaps of job 1: .*column 'n' is int64"):
-        stack([swaps(4), frame], SWAPS, **ORDER)
+        swaps_table([swaps(4), frame], **ORDER)
 
 
 def traced(schema, *steps, **changes):
@@ -123,13 +137,24 @@ def traced(schema, *steps, **changes):
     return schema.cast(frame[list(schema.columns)])
 
 
+def algorithm_table(frames, schema, **given):
+    """One of the tables, where all others are made of nothing."""
+    files = dict.fromkeys(AlgorithmTables._fields, ()) | {schema.name: frames}
+    tables = algorithm_tables(**files, **given)._asdict()
+    for name, table in tables.items():
+        SCHEMAS[name].check(table, where="test")
+    return tables[schema.name]
+
+
 @pytest.mark.parametrize("schema", [S2I, ROLES, GT_ALGORITHM], ids=lambda schema: schema.name)
 def test_a_step_whose_metric_is_negligible_has_no_rows_of_what_heads_do(schema):
     frames = [traced(schema, 8), traced(schema, 16)]
-    table = algorithm_table(frames, schema, summary=summary(negligible_at_step=[8]), **ORDER)
+    table = algorithm_table(
+        frames, schema, circuit_summary=summary(negligible_at_step=[8]), **ORDER
+    )
     schema.check(table, where="test")
     pd.testing.assert_frame_equal(table, frames[1])
-    able = algorithm_table(frames, schema, summary=summary(), **ORDER)
+    able = algorithm_table(frames, schema, circuit_summary=summary(), **ORDER)
     assert able["step"].tolist() == [8, 16]
 
 
@@ -139,7 +164,7 @@ def test_a_step_whose_metric_is_negligible_has_no_share_and_says_why(denominator
     about = {"denominator": denominator, "status": said}
     frames = [traced(ALGORITHM_CONSISTENCY, step, **about) for step in (8, 16)]
     at_8 = summary(negligible_at_step=[8])
-    table = algorithm_table(frames, ALGORITHM_CONSISTENCY, summary=at_8, **ORDER)
+    table = algorithm_table(frames, ALGORITHM_CONSISTENCY, circuit_summary=at_8, **ORDER)
     ALGORITHM_CONSISTENCY.check(table, where="test")
     assert table["status"].tolist() == ["no_behaviour", said]
     numbers = ["pct", "pct_low", "pct_high", "explained", "total"]
@@ -152,5 +177,7 @@ def test_of_other_models_variants_and_tasks_the_algorithm_is_kept():
     others = [{"model": "large"}, {"variant": "seed1"}, {"task": "sva"}]
     only_ioi = summary(negligible_at_step=[8]).query("task == 'ioi'")
     for other in others:
-        table = algorithm_table([traced(ROLES, 8, **other)], ROLES, summary=only_ioi, **ORDER)
+        table = algorithm_table(
+            [traced(ROLES, 8, **other)], ROLES, circuit_summary=only_ioi, **ORDER
+        )
         assert len(table) == 1

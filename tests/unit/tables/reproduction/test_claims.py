@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitlapse.schemas import REPRODUCTION
-from circuitlapse.tables.reproduction import STATEMENTS, Found, Run, reproduction_table
+from circuitlapse.tables.reproduction import STATEMENTS, Found, Run, judged
 
 STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
@@ -22,7 +21,7 @@ def behaviour(model, task, values, **more):
 
 
 def verdict_of(name, run):
-    (row,) = reproduction_table(run, [STATEMENT[name]]).to_dict("records")
+    (row,) = judged(run, [STATEMENT[name]]).to_dict("records")
     return row["verdict"], row["measured"]
 
 
@@ -50,13 +49,6 @@ def test_a_peak_is_looked_for_where_a_step_was_analysed():
 
     assert verdict_of("peak_ioi_410m", run(6000, 7000, 143_000)) == ("pass", "step 7000")
     assert verdict_of("peak_ioi_410m", run(10_000, 143_000)) == ("not_applicable", "")
-
-
-def test_a_run_without_tables_confirms_and_contradicts_nothing():
-    table = reproduction_table(run_with(SETTINGS | {"named": {}, "tasks": {}}), STATEMENTS)
-    REPRODUCTION.check(table, where="here")
-    assert len(table) == len(STATEMENTS) == table["statement"].nunique()
-    assert set(table["verdict"]) == {"not_applicable"}
 
 
 def accuracies(values, n=100):

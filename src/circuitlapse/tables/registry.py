@@ -1,0 +1,165 @@
+"""Every table, what it is made from, and the function that makes it.
+
+The Snakefile imports this module, so it needs neither pandas nor torch. The tables of one entry
+are made by one job, whose rule is called `aggregate_` and the name of the entry. To add a table,
+
+- write its schema in `circuitlapse.schemas`;
+- write the function that makes it;
+- add an entry here;
+- describe its columns in `docs/tables.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Files(NamedTuple):
+    """Result files of other jobs: one per model, and per step and task if their path has these.
+
+    Attributes:
+        path: name of the path template, an attribute of `circuitlapse.paths.Paths`.
+        schema: of each Parquet file; empty for the circuits, which are HDF5 files.
+        table: what the template has in place of `{table}`, if anything.
+        every_model: also of models of which only the behaviour is measured.
+    """
+
+    path: str
+    schema: str = ""
+    table: str = ""
+    every_model: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One or several tables that are made together.
+
+    Attributes:
+        message: what Snakemake says when the job starts.
+        make: "module:function" in this package. The function takes the files, the inputs and the
+            settings as keyword arguments of the same name. It returns one table, or a named tuple
+            of several with the names of `tables`.
+        tables: table -> what it holds, in one line.
+        files: argument -> result files of other jobs. The function gets an iterator over their
+            contents: a DataFrame or a `CircuitRecord` per file.
+        inputs: other tables that these are made from.
+        settings: what else they depend on; `workflow/rules/tables.smk` has the values.
+    """
+
+    message: str
+    make: str
+    tables: Mapping[str, str]
+    files: Mapping[str, Files] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ("models", "tasks")
+
+    def function(self) -> Callable[..., Any]:
+        """Import and return the function that makes the tables."""
+        module, _, name = self.make.partition(":")
+        function: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
+        return function
+
+    def run(self, **given: Any) -> dict[str, pd.DataFrame]:
+        """Make the tables.
+
+        Args:
+            given: the contents of files, the tables and the settings, by name.
+        """
+        made = self.function()(**given)
+        if len(self.tables) == 1:
+            made = (made,)
+        return dict(zip(self.tables, made, strict=True))
+
+
+JOBS: Mapping[str, Job] = {
+    "behaviour": Job(
+        "Collect the behaviour of all models",
+        "collected:behaviour_table",
+        {"behaviour": "how well each model does each task"},
+        files={"behaviour": Files("behaviour", "behaviour", every_model=True)},
+    ),
+    "circuits": Job(
+        "Collect all circuits",
+        "circuits:circuit_tables",
+        {
+            "circuit_summary": "size and faithfulness of each circuit",
+            "faithfulness_curve": "faithfulness at every size that the search tried",
+            "circuit_edges": "the edges of each circuit",
+            "ranking_curve": "faithfulness at fixed sizes, for several orders of the edges",
+            "ranking_area": "each of these curves in two numbers",
+        },
+        files={"records": Files("circuit")},
+    ),
+    "components": Job(
+        "Collect the scores of all heads",
+        "components:components_table",
+        {"components": "the scores of every attention head"},
+        files={"heads": Files("heads", "heads"), "effects": Files("algorithm", "heads", "effects")},
+        inputs=("circuit_summary", "circuit_edges"),
+        settings=("models", "built"),
+    ),
+    "algorithm": Job(
+        "Collect the traces of the known algorithms",
+        "collected:algorithm_tables",
+        {
+            "s2i": "tests of S-inhibition heads",
+            "roles": "heads with a role in the IOI algorithm",
+            "algorithm_consistency": "shares of effects that heads with a role explain",
+            "gt_algorithm": "tests of the Greater-Than algorithm",
+        },
+        files={
+            name: Files("algorithm", name, name)
+            for name in ("s2i", "roles", "algorithm_consistency", "gt_algorithm")
+        },
+        inputs=("circuit_summary",),
+    ),
+    "stability": Job(
+        "Compare circuits over training",
+        "stability:stability_table",
+        {"stability": "overlap of circuits: over training, and between halves of the prompts"},
+        files={"records": Files("circuit")},
+        inputs=("circuit_summary",),
+        settings=("models", "tasks", "originals", "stability"),
+    ),
+    "transfer": Job(
+        "Collect the transfers of all circuits",
+        "collected:transfer_table",
+        {"transfer": "how well circuits do at other steps and on other tasks"},
+        files={"transfer": Files("transfer", "transfer")},
+        inputs=("circuit_summary",),
+    ),
+    "size_correlation": Job(
+        "Correlate circuit size with model size",
+        "size_correlation:size_correlation_table",
+        {"size_correlation": "circuit size against model size"},
+        inputs=("circuit_summary", "behaviour"),
+        settings=("originals", "tasks", "min_step"),
+    ),
+    "swaps": Job(
+        "Collect all swaps of heads",
+        "collected:swaps_table",
+        {"swaps": "how well models do with heads of another step"},
+        files={"swaps": Files("swaps", "swaps")},
+    ),
+    "reproduction": Job(
+        "Compare this run with published results",
+        "reproduction.statements:reproduction_table",
+        {"reproduction": "published results on Pythia, and this run"},
+        inputs=(
+            *("behaviour", "circuit_summary", "components"),
+            *("roles", "stability", "size_correlation"),
+        ),
+        settings=("named", "built", "length", "corruption", "copy_ln"),
+    ),
+}
+
+TABLES: Mapping[str, str] = {
+    name: text for job in JOBS.values() for name, text in job.tables.items()
+}
+"""Every table, and what it holds in one line."""

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from circuitlapse.paths import Paths
+from circuitlapse.schemas import SCHEMAS
+from circuitlapse.tables.registry import JOBS, TABLES
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_a_function_takes_what_its_entry_names_and_nothing_else(job):
+    inspect.signature(job.function()).bind(
+        **dict.fromkeys((*job.files, *job.inputs, *job.settings))
+    )
+
+
+@pytest.mark.parametrize("job", [job for job in JOBS.values() if len(job.tables) > 1])
+def test_tables_that_are_made_together_come_under_their_names(job):
+    function = job.function()
+    made = getattr(sys.modules[function.__module__], function.__annotations__["return"])
+    assert made._fields == tuple(job.tables)
+
+
+def test_every_table_has_a_schema_and_is_made_by_one_job():
+    assert set(TABLES) <= set(SCHEMAS)
+    assert len(TABLES) == sum(len(job.tables) for job in JOBS.values())
+    assert set(SCHEMAS) - set(TABLES) == {"heads", "head_scores"}  # of single jobs
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_an_entry_names_paths_schemas_and_tables_that_exist(job):
+    for source in job.files.values():
+        template = getattr(Paths("results"), source.path)
+        assert ("{table}" in template) == bool(source.table)
+        assert source.schema in SCHEMAS if template.endswith(".parquet") else not source.schema
+    assert set(job.inputs) <= set(TABLES)
+
+
+def test_no_table_is_made_from_itself():
+    made: set[str] = set()
+    jobs = dict(JOBS)
+    while ready := [name for name, job in jobs.items() if made.issuperset(job.inputs)]:
+        for name in ready:
+            made |= jobs.pop(name).tables.keys()
+    assert not jobs
+
+
+def test_the_registry_needs_neither_pandas_nor_torch_and_the_tables_no_torch():
+    code = (
+        "import sys, circuitlapse.tables.registry as r\n"
+        "assert not {'pandas', 'torch'} & set(sys.modules)\n"
+        "[job.function() for job in r.JOBS.values()]\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""How faithful circuits of fixed shares of the edges are, by score and by chance.
+"""Faithfulness of circuits that hold a fixed share of the edges, ranked by score or at random.
 
 The sizes and the two areas are those of the MIB benchmark (arXiv 2504.13151): CPR, the area
 under normalised faithfulness over the share of edges (larger is better), and CMD, the area
@@ -73,6 +73,7 @@ def ranking_curves(
     graph = scores.graph
     sizes = [int(fraction * graph.n_edges) for fraction in FRACTIONS]
     rankings = list(_rankings(scores, n_random=n_random, seed=seed))
+    # Rows: all sizes of the first ranking, then all sizes of the next one.
     circuits = [cut(graph, order, size) for _, _, order in rankings for size in sizes]
     return RankingCurves(
         ranking=tuple(name for name, _, _ in rankings for _ in sizes),
@@ -80,7 +81,7 @@ def ranking_curves(
         fraction=np.tile(FRACTIONS, len(rankings)),
         n_requested=np.tile(sizes, len(rankings)),
         n_edges=np.array([circuit.n_edges for circuit in circuits]),
-        metric=evaluate(circuits),
+        metric=evaluate(circuits),  # [row, prompt], all circuits in one call, which shares work
     )
 
 
@@ -91,7 +92,8 @@ def _rankings(
         signed = ranking == Ranking.SIGNED
         yield str(ranking), -1, edge_order(scores, how=Selection.TOP_N, signed=signed)
     for number in range(seed, seed + n_random):
-        drawn = np.random.default_rng(number).random(scores.values.shape)
+        drawn = np.random.default_rng(number).random(scores.values.shape)  # [source, target]
+        # Positive, so that the greedy order by |score| is a random one.
         chance = EdgeScores(scores.graph, np.where(scores.graph.exists, drawn, np.nan))
         yield str(Ranking.RANDOM), number, edge_order(chance, how=Selection.GREEDY)
 
@@ -100,5 +102,5 @@ def areas(
     fraction: Float[ndarray, " size"], f_norm: Float[ndarray, " size"]
 ) -> tuple[float, float]:
     """Return CPR and CMD of one curve, by the trapezoid rule over the share of edges."""
-    cpr = np.trapezoid(f_norm, fraction)
+    cpr = np.trapezoid(f_norm, fraction)  # in 0..1 if faithfulness is
     return float(cpr), float(np.trapezoid(np.abs(1 - f_norm), fraction))

@@ -1,4 +1,4 @@
-"""From edge scores to a circuit: an order of edges, a cut, and the removal of loose ends."""
+"""From edge scores to a circuit: put the edges in order, take the first n, prune dead ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Circuit:
         """Check that every edge of the mask exists."""
         if self.mask.shape != self.graph.exists.shape:
             raise ValueError(f"mask is {self.mask.shape}, graph is {self.graph.exists.shape}")
-        extra = np.argwhere(self.mask & ~self.graph.exists)
+        extra = np.argwhere(self.mask & ~self.graph.exists)  # [edge, 2]
         if len(extra):
             raise ValueError(f"{self.graph.edge_name(*extra[0])} is not an edge of this graph")
 
@@ -67,12 +67,12 @@ class Circuit:
     @property
     def heads(self) -> Bool[ndarray, "layer head"]:
         """True for the heads that an edge of the circuit touches."""
-        touched = np.logical_or(_sends(self), _receives(self))
+        touched = np.logical_or(_sends(self), _receives(self))  # [node]
         return np.asarray(np.take(touched, self.graph.head_rows))
 
     def heads_into(self, targets: Sequence[int]) -> Bool[ndarray, "layer head"]:
         """Return which heads have an edge of the circuit into one of these columns."""
-        sends = np.any(self.mask[:, list(targets)], axis=1)
+        sends = np.any(self.mask[:, list(targets)], axis=1)  # [source]
         return np.asarray(np.take(sends, self.graph.head_rows))
 
     @cached_property
@@ -84,7 +84,7 @@ class Circuit:
         """Drop nodes that nothing reaches or that reach nothing, until none is left."""
         circuit = self
         while True:
-            dead = _dead_edges(circuit)
+            dead = _dead_edges(circuit)  # removing these may cut off further nodes
             if not dead.any():
                 return circuit
             circuit = Circuit(self.graph, circuit.mask & ~dead)
@@ -112,12 +112,13 @@ def circuit_of(record: CircuitRecord) -> Circuit | None:
 
 
 def _sends(circuit: Circuit) -> Bool[ndarray, " node"]:
-    sends: ndarray = np.append(circuit.mask.any(axis=1), False)
+    sends: ndarray = np.append(circuit.mask.any(axis=1), False)  # nodes: sources, then logits
     return sends
 
 
 def _receives(circuit: Circuit) -> Bool[ndarray, " node"]:
     received = np.zeros(circuit.graph.n_nodes, dtype=bool)
+    # `at` is unbuffered: the three ports of a head all count for the one node that owns them.
     np.logical_or.at(received, circuit.graph.target_nodes, circuit.mask.any(axis=0))
     return received
 
@@ -125,7 +126,7 @@ def _receives(circuit: Circuit) -> Bool[ndarray, " node"]:
 def _dead_edges(circuit: Circuit) -> Bool[ndarray, "source target"]:
     """Return the edges from a node without inputs or into a node without outputs."""
     no_input, no_output = ~_receives(circuit), ~_sends(circuit)
-    no_input[0] = no_output[-1] = False
+    no_input[0] = no_output[-1] = False  # `input` needs no input, `logits` no output
     dead: ndarray = no_input[:-1, None] | no_output[circuit.graph.target_nodes][None, :]
     dead &= circuit.mask
     return dead
@@ -152,26 +153,29 @@ def edge_order(
     weight = scores.values if signed else np.abs(scores.values)
     if how not in set(Selection):
         raise UnknownNameError(unknown_name("selection", how, Selection))
-    edges = np.argwhere(scores.graph.exists)
+    edges = np.argwhere(scores.graph.exists)  # [edge, 2], in the order of rows and columns
+    # A stable sort keeps that order where scores tie.
     ranked = edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
     return ranked if how == Selection.TOP_N else _greedy_order(scores.graph, ranked)
 
 
 def _greedy_order(graph: Graph, ranked: Int[ndarray, "edge 2"]) -> Int[ndarray, "edge 2"]:
-    """Return the edges in the order in which they join, given all of them, the best first.
+    """Return the edges in the order in which they join the circuit; `ranked` has the best first.
 
-    Of every target of a node that is in, the heap holds the rank of the best edge left.
+    An edge is known by its rank. For every target of a node that has joined, the heap holds the
+    best rank that is left, so each step costs the logarithm of the number of targets.
     """
     first, following = _chains(ranked[:, 1], len(graph.targets))
     sources = ranked[:, 0].tolist()
+    # For each node, the best edge into each of its inputs.
     firsts_of = [first[graph.target_nodes == node].tolist() for node in range(graph.n_nodes)]
     joined = [False] * (graph.n_nodes - 1)
-    candidates: list[int] = sorted(firsts_of[-1])
+    candidates: list[int] = sorted(firsts_of[-1])  # a sorted list is a heap; [-1] is `logits`
     order: list[int] = []
     while candidates:
         rank = candidates[0]
         order.append(rank)
-        if following[rank] < 0:
+        if following[rank] < 0:  # the last edge into its target
             heapq.heappop(candidates)
         else:
             heapq.heapreplace(candidates, following[rank])
@@ -186,19 +190,19 @@ def _chains(
     targets: Int[ndarray, " edge"], n_targets: int
 ) -> tuple[Int[ndarray, " target"], list[int]]:
     """Return the first edge of each target, and for each edge the next one of its target, or -1."""
-    by_target = np.argsort(targets, kind="stable")
-    counts = np.bincount(targets, minlength=n_targets)
-    ends = counts.cumsum()
+    by_target = np.argsort(targets, kind="stable")  # edges of one target together, best first
+    counts = np.bincount(targets, minlength=n_targets)  # [target]
+    ends = counts.cumsum()  # where the edges of each target end in `by_target`
     following = np.full(len(targets), -1)
     following[by_target[:-1]] = by_target[1:]
-    following[by_target[ends - 1]] = -1
+    following[by_target[ends - 1]] = -1  # the next one there belongs to another target
     return by_target[ends - counts], following.tolist()
 
 
 def cut(
     graph: Graph, order: Int[ndarray, "edge 2"], n_edges: int, *, prune: bool = True
 ) -> Circuit:
-    """Return the circuit of the first `n_edges` edges of an order; pruning may leave none of them.
+    """Return the circuit of the first `n_edges` edges of an order; pruning may remove all of them.
 
     Raises:
         TypeError: if `n_edges` is not a whole number.

@@ -1,8 +1,8 @@
-"""Heads of one training step in the model of another.
+"""Swap heads between checkpoints of one model.
 
 A loaded model holds the weights of queries, keys and values twice: together, as the checkpoint
-has them, and split into three. Both are swapped, so that whoever uses one or the other computes
-the same.
+stores them, and split into three. Both copies are swapped, so that every way to run the model sees
+the same weights.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def swapped(
         UnknownNameError: if `also` names something else.
     """
     _refuse(target, source, heads, also)
+    # Views: what is copied into `mine` is in the target at once.
     mine, theirs = (list(_weights(model, heads, also)) for model in (target, source))
     kept = [weight.clone() for weight in mine]
     try:
@@ -96,7 +97,7 @@ def swap_metric(
         limits: how many prompts go through the model at once.
     """
     with swapped(target, source, heads, also=also) as model:
-        logits = clean_logits(model, pairs, limits=limits).float()
+        logits = clean_logits(model, pairs, limits=limits).float()  # [pair, vocab]
     return per_prompt_metric(logits, pairs, metric=metric).cpu().double().numpy()
 
 
@@ -129,7 +130,7 @@ def swap_sets(
     def measure(heads: Collection[Head]) -> Float[ndarray, " pair"]:
         return swap_metric(target, source, heads, pairs, **how)
 
-    baseline, rows = measure(()), []
+    baseline, rows = measure(()), []  # [pair], without a swap
     for name, heads in sets.items():
         draws = random_heads(target, len(heads), n_draws=random_sets, seed=seed)
         for head_set, tried in ((name, [heads]), (RANDOM_LIKE + name, draws)):
@@ -138,7 +139,7 @@ def swap_sets(
             row = {"head_set": str(head_set), "n_heads": len(heads), "n": len(pairs)}
             found = _NO_HEADS
             if heads:
-                values = np.stack([measure(one) for one in tried])
+                values = np.stack([measure(one) for one in tried])  # [draw, pair]
                 found = _change(values, baseline, bootstrap) | {"status": str(SwapStatus.OK)}
                 if head_set != name:
                     found |= _spread(values)
@@ -150,6 +151,7 @@ def _change(
     values: Float[ndarray, "draw pair"], baseline: Float[ndarray, " pair"], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """Return what the swap makes of the metric, a mean over draws and prompts."""
+    # Paired: the same prompts with and without the swap, so their difference is resampled.
     low, high = mean_interval(values.mean(0) - baseline, bootstrap)
     difference = values.mean() - baseline.mean()
     ends = {"difference_low": low, "difference_high": high}
@@ -158,7 +160,7 @@ def _change(
 
 def _spread(values: Float[ndarray, "draw pair"]) -> dict[str, Any]:
     """Return how far the draws of a control are apart."""
-    means = values.mean(1)
+    means = values.mean(1)  # [draw]
     return {"n_draws": len(means), "lowest_draw": means.min(), "highest_draw": means.max()}
 
 
@@ -167,6 +169,7 @@ def random_heads(model: TransformerBridge, n: int, *, n_draws: int, seed: int) -
 
     With the same seed, the sets for a smaller `n` are parts of those for a larger one.
     """
+    # One order per draw, cut at n: smaller sets are parts of larger ones.
     every = all_heads(model)
     orders = (
         np.random.default_rng([seed, draw]).permutation(len(every)) for draw in range(n_draws)
@@ -201,7 +204,7 @@ def _refuse(
 
 @torch.no_grad()
 def _copy(from_: list[Tensor], to: list[Tensor]) -> None:
-    for old, new in zip(to, from_, strict=True):
+    for old, new in zip(to, from_, strict=True):  # in place, through the views
         old.copy_(new)
 
 
@@ -222,7 +225,7 @@ def _weights(
         yield from model.embed.parameters()
         yield from model.unembed.parameters()
         for block in model.blocks:
-            yield from _weight_and_bias(block.attn.o)[1:]
+            yield from _weight_and_bias(block.attn.o)[1:]  # the bias belongs to no single head
         if model.cfg.positional_embedding_type == "standard":
             yield from model.pos_embed.parameters()
 
@@ -232,15 +235,16 @@ def _head_weights(model: TransformerBridge, layer: int, head: int) -> Iterator[T
     attn, (n_heads, d_head) = model.blocks[layer].attn, (model.cfg.n_heads, model.cfg.d_head)
     for port in (attn.q, attn.k, attn.v):
         for part in _weight_and_bias(port):
+            # weight [head * d_head, d_model], bias [head * d_head]
             yield torch.unflatten(part, 0, (n_heads, d_head))[head]
     if model.cfg.architecture == "GPT2LMHeadModel":  # weights are [in, out]
         for part in _weight_and_bias(attn.qkv):  # queries of all heads, then keys, then values
             yield torch.unflatten(part, -1, (3, n_heads, d_head))[..., head, :]
-        yield attn.o.weight.unflatten(0, (n_heads, d_head))[head]
+        yield attn.o.weight.unflatten(0, (n_heads, d_head))[head]  # [d_head, d_model]
     else:  # weights are [out, in]
         for part in _weight_and_bias(attn.qkv):  # query, key and value of one head, then the next
             yield torch.unflatten(part, 0, (n_heads, 3, d_head))[head]
-        yield attn.o.weight.unflatten(1, (n_heads, d_head))[:, head]
+        yield attn.o.weight.unflatten(1, (n_heads, d_head))[:, head]  # [d_model, d_head]
 
 
 def _weight_and_bias(linear: Any) -> list[Tensor]:

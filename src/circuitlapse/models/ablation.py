@@ -1,4 +1,4 @@
-"""What an edge outside the circuit carries."""
+"""Ablated outputs: what an edge outside the circuit carries."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def ablated_outputs(
 
 
 def _zero(model: TransformerBridge, pairs: PromptPairs) -> Outputs:
-    cfg, shape = model.cfg, pairs.clean.shape
-    bias = torch.stack([block.attn.b_O for block in model.blocks])
-    zero = bias.new_zeros(())
+    cfg, shape = model.cfg, pairs.clean.shape  # [prompt, pos]
+    bias = torch.stack([block.attn.b_O for block in model.blocks])  # [layer, d_model]
+    zero = bias.new_zeros(())  # expanded views of one number take no memory
     return Outputs(
         embed=zero.expand(*shape, cfg.d_model),
         z=zero.expand(*shape, cfg.n_layers, cfg.n_heads, cfg.d_head),
@@ -79,5 +79,6 @@ def _zero(model: TransformerBridge, pairs: PromptPairs) -> Outputs:
 def _mean(
     part: Float[Tensor, "prompt pos ..."], real: Bool[Tensor, "prompt pos"]
 ) -> Float[Tensor, "prompt pos ..."]:
+    # part[real] is [real position, ...]; positions of padding do not count.
     mean = part[real].mean(0, keepdim=True, dtype=torch.float64).to(part.dtype)
-    return mean[None].expand_as(part)
+    return mean[None].expand_as(part)  # [1, 1, ...] -> [prompt, pos, ...], a view

@@ -1,4 +1,4 @@
-"""What a model computes on a task's prompts, kept so that it is computed only once."""
+"""The activations of a model on the prompts of a task, computed once and kept."""
 
 from __future__ import annotations
 
@@ -87,12 +87,14 @@ class RunActivations:
     def outputs(self, model: TransformerBridge) -> Outputs:
         """Return what the sources of the graph write."""
         layers = enumerate(model.blocks)
+        # The output projection reads all heads of a layer side by side, and adds the bias.
         attn_out = [block.attn.o(self.z[:, :, layer].flatten(2)) for layer, block in layers]
-        return Outputs(self.embed, self.z, self.mlp_out, torch.stack(attn_out, 2))
+        attn = torch.stack(attn_out, 2)  # [prompt, pos, layer, d_model]
+        return Outputs(self.embed, self.z, self.mlp_out, attn)
 
     def take(self, rows: Int[ndarray, " row"]) -> RunActivations:
         """Return copies of the prompts at the given places, in that order."""
-        index = torch.as_tensor(rows, device=self.embed.device)
+        index = torch.as_tensor(rows, device=self.embed.device)  # prompts are the first axis
         return RunActivations(*(getattr(self, part.name)[index] for part in fields(self)))
 
 
@@ -133,6 +135,7 @@ class PairActivations:
         Both are scored with the clean answers.
         """
         clean, corrupted = (
+            # In float32 also for a bfloat16 model; `pairs` holds the answers to the clean prompts.
             per_prompt_metric(run.logits_end.float(), pairs, metric=metric).cpu().double().numpy()
             for run in (self.clean, self.corrupted)
         )
@@ -165,6 +168,7 @@ def run_outputs(
     def run(part: PromptPairs) -> Outputs:
         embed = embed_tokens(model, getattr(part, side))
         layers = run_layers(model, embed)
+        # Only these parts outlive the batch: patterns and residual streams are freed.
         return Outputs(embed, *(_stack(layers, name, 2) for name in ("z", "mlp_out", "attn_out")))
 
     return Outputs(*_joined(run, model, pairs, limits))
@@ -185,6 +189,7 @@ def end_logits_of(
 
     def run(part: PromptPairs) -> Tensor:
         layers = run_layers(model, embed_tokens(model, getattr(part, side)))
+        # Only one position per prompt is unembedded: [pair, vocab], not [pair, pos, vocab].
         return end_logits(model, at_end(layers[-1].after, part.end))
 
     return torch.cat(_batched(run, model, pairs, limits))
@@ -194,12 +199,13 @@ def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits
     def run(part: PromptPairs) -> RunActivations:
         embed = embed_tokens(model, getattr(part, side))
         layers = run_layers(model, embed)
-        resid_end = at_end(layers[-1].after, part.end)
+        resid_end = at_end(layers[-1].after, part.end)  # [prompt, d_model]
         return RunActivations(
             embed=embed,
-            z=_stack(layers, "z", 2),
-            mlp_out=_stack(layers, "mlp_out", 2),
-            pattern=_stack(layers, "pattern", 1),
+            z=_stack(layers, "z", 2),  # [prompt, pos, layer, head, d_head]
+            mlp_out=_stack(layers, "mlp_out", 2),  # [prompt, pos, layer, d_model]
+            pattern=_stack(layers, "pattern", 1),  # [prompt, layer, head, query, key]
+            # The epsilon of the first layer holds for all: it comes from the configuration.
             ln1_scale=layer_norm_scale(_stack(layers, "resid", 2), model.blocks[0].ln1),
             ln2_scale=layer_norm_scale(_stack(layers, "mlp_resid", 2), model.blocks[0].ln2),
             final_scale=layer_norm_scale(layers[-1].after, model.ln_final),
@@ -213,7 +219,8 @@ def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits
 def layer_norm_scale(x: Float[Tensor, "*batch d_model"], norm: Any) -> Float[Tensor, "*batch"]:
     """Return the standard deviation that a LayerNorm divides its input by."""
     eps: float = norm.original_component.eps
-    return (x.var(-1, correction=0) + eps).sqrt()
+    # LayerNorm divides by the population variance, so there is no correction by n - 1.
+    return (x.var(-1, correction=0) + eps).sqrt()  # [...]
 
 
 def _joined(
@@ -223,7 +230,7 @@ def _joined(
     parts = _batched(run, model, pairs, limits)
     for part in fields(parts[0]):
         tensors = [getattr(record, part.name) for record in parts]
-        yield torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        yield torch.cat(tensors) if len(tensors) > 1 else tensors[0]  # one batch needs no copy
 
 
 def _batched(

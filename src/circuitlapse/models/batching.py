@@ -1,4 +1,4 @@
-"""How many prompts go through a model at once, and what happens when that was too many."""
+"""How many prompts go through a model at once, and how to go on when memory runs out."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from transformer_lens.model_bridge import TransformerBridge
 Result = TypeVar("Result")
 
 CPU_MB = 500
-"""Memory for activations on a CPU, where nobody said how much there is."""
+"""Memory for activations on a CPU, unless `memory_mb` is set."""
 GPU_SHARE = 0.7
-"""Share of a GPU's free memory that is planned for; the rest is for what is not counted."""
+"""Share of a GPU's free memory that is used; the estimates below do not count everything."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many prompts go through at once: a number, or what fits in some memory.
+    """How many prompts go through a model at once: a number, or as many as fit into memory.
 
     Attributes:
         batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: for what a pass holds; None takes most of the free memory of a GPU, 500 MB on
-            a CPU.
+        memory_mb: memory for what a pass holds, in MB; None takes most of the free memory of a
+            GPU, 500 MB on a CPU.
 
     Raises:
         ValueError: if one of them is below 1.
@@ -43,7 +43,7 @@ class Limits:
                 raise ValueError(f"{name} must be at least 1, found {value}")
 
     def prompts(self, bytes_per_prompt: int, *, device: torch.device | str) -> int:
-        """Return how many prompts of so many bytes go through at once, at least one."""
+        """Return how many prompts go through at once if each takes so many bytes, at least one."""
         if self.batch_size is not None:
             return self.batch_size
         if self.memory_mb is not None:
@@ -60,7 +60,7 @@ AUTOMATIC = Limits()
 
 
 def _free_on_gpu(device: torch.device | str) -> int:
-    """Return the bytes that PyTorch can still hand out: free ones, and those it has set aside."""
+    """Return the bytes that PyTorch can still allocate, those in its own cache included."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
@@ -88,18 +88,19 @@ def in_batches(
         else:
             start = batch.stop
             continue
+        # Outside of `except`: the traceback there keeps the tensors of the failed batch alive.
         _log.warning("%s: out of memory; %d prompts at once from here on", what, size)
         torch.cuda.empty_cache()
     return results
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a device, or the allocator of the CPU, had too little memory."""
+    """Return whether the GPU, or the allocator of the CPU, ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 ROWS_OF_LOGITS = 6
-"""Logits and what a metric makes of them, in numbers per prompt and token of the vocabulary."""
+"""Copies of the logits that a metric holds at once, such as probabilities and indicators."""
 
 
 def bytes_per_number(model: TransformerBridge, *, at_least: torch.dtype | None = None) -> int:
@@ -116,6 +117,7 @@ def bytes_of_logits(model: TransformerBridge) -> int:
 def bytes_per_run(model: TransformerBridge, *, n_pos: int) -> int:
     """Return an estimate of one forward and backward pass of one prompt of `n_pos` tokens."""
     cfg = model.cfg
+    # Residual streams, norms and ports of a layer, its hidden MLP layer, and attention by key.
     per_position = cfg.n_layers * (20 * cfg.d_model + 3 * cfg.d_mlp + 4 * cfg.n_heads * n_pos)
     return int(bytes_per_number(model) * n_pos * per_position) + bytes_of_logits(model)
 
@@ -129,6 +131,7 @@ def bytes_kept(model: TransformerBridge, *, n_pos: int, n_runs: int) -> int:
     two: the changes of all sources twice, while they are put together.
     """
     cfg = model.cfg
+    # All counts are per position and prompt.
     n_sources, n_ports = 1 + cfg.n_layers * (cfg.n_heads + 1), 3 * cfg.n_heads
     per_run = (cfg.n_layers + 1) * (cfg.d_model + n_ports)
     gradients = cfg.d_model * (4 * cfg.n_layers + 2 * n_ports) + n_runs * per_run

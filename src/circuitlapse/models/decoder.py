@@ -1,8 +1,7 @@
-"""One forward pass of a decoder, with everything in it at hand.
+"""A forward pass of a decoder that keeps, edits or differentiates its parts without hooks.
 
-The pass calls the modules of the model, so its numbers are the model's. It differs from
-calling the model in that its parts can be kept, replaced and differentiated without hooks,
-and that only the residual stream at the end position is unembedded.
+The pass calls the modules of the model, so its numbers are the model's. Only the residual stream
+at the end position is unembedded: the logits of other positions are never needed.
 """
 
 from __future__ import annotations
@@ -47,9 +46,9 @@ def attend(
         end: the position of the queries when there is one per prompt; None for all positions.
     """
     attn = model.blocks[layer].attn
-    query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)
-    key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)
-    value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)
+    query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)  # [job, pair, query, d_head]
+    key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)  # [job, pair, pos, d_head]
+    value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)  # [job, pair, pos, d_head]
     return mix(model, query, key, value, at=None if end is None else end[:, None])[0]
 
 
@@ -67,12 +66,15 @@ def mix(
     """
     positions = torch.arange(key.shape[2], device=key.device)
     if at is None:
-        at = positions.expand(key.shape[1], -1)
+        at = positions.expand(key.shape[1], -1)  # [pair, query], every position asks
     if model.cfg.positional_embedding_type == "rotary":
         cos, sin = rotary_angles(model, positions)
+        # Queries may stand at other positions in every prompt: cos[at] is [pair, query, rotary].
         query, key = _rotate(query, cos[at], sin[at]), _rotate(key, cos, sin)
-    scores = query @ key.mT * model.cfg.d_head**-0.5
+    scores = query @ key.mT * model.cfg.d_head**-0.5  # [job, pair, query, pos]
+    # The causal mask also hides padding, which stands to the right of every real query.
     scores = scores.masked_fill(positions > at[..., None], -torch.inf)
+    # In float32 for every format of the weights, as GPT-NeoX does in transformers.
     pattern = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     return pattern @ value, pattern
 
@@ -84,7 +86,7 @@ def rotary_angles(
     rotary: Any = model.original_model.gpt_neox.rotary_emb.original_component
     like = torch.zeros((), dtype=model.cfg.dtype, device=positions.device)
     cos, sin = rotary(like, positions[None])
-    return cos[0], sin[0]
+    return cos[0], sin[0]  # drop the batch axis of one: [pos, rotary]
 
 
 def _rotate(
@@ -92,6 +94,7 @@ def _rotate(
     cos: Float[Tensor, "*pair pos rotary"],
     sin: Float[Tensor, "*pair pos rotary"],
 ) -> Float[Tensor, "job pair pos d_head"]:
+    # Only the first `rotary` channels carry positions (a quarter of them in Pythia).
     turned, passed = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
     return torch.cat([turned * cos + rotate_half(turned) * sin, passed], dim=-1)
 
@@ -107,7 +110,7 @@ def _project(
     One product per head, on views: gathering the weights first would copy as much as it reads.
     """
     out = inputs[0].new_empty(len(heads), *inputs[0].shape[:-1], weight.shape[-1])
-    for row, head, x in zip(out, heads, inputs, strict=True):
+    for row, head, x in zip(out, heads, inputs, strict=True):  # row, x: [pair, pos, ...]
         torch.addmm(bias[head], x.flatten(0, 1), weight[head], out=row.flatten(0, 1))
     return out
 
@@ -165,13 +168,13 @@ def start_of_stream(
     if model.cfg.positional_embedding_type != "standard":
         return embed
     weight: Tensor = model.pos_embed.original_component.weight
-    return embed + weight[: embed.shape[1]]
+    return embed + weight[: embed.shape[1]]  # [pos, d_model] is added to every pair
 
 
 def run_layers(
     model: TransformerBridge, embed: Float[Tensor, "pair pos d_model"], *, edit: Edit | None = None
 ) -> list[LayerTrace]:
-    """Run all layers on the output of the embedding; padding on the right needs no mask."""
+    """Run all layers on the output of the embedding; the causal mask hides padding on the right."""
     resid, layers = start_of_stream(model, embed), []
     for layer in range(model.cfg.n_layers):
         layers.append(_run_layer(model, layer, resid, edit))
@@ -192,13 +195,13 @@ def end_logits(
         resid_end: final residual stream, at the end position.
         tokens: those whose logits are needed; None for the whole vocabulary.
     """
-    normed = layer_norm(resid_end, model.ln_final)
+    normed = layer_norm(resid_end, model.ln_final)  # [pair, d_model]
     unembed = model.unembed.original_component
     if tokens is None:
         logits: Tensor = unembed(normed)
         return logits
     bias = None if unembed.bias is None else unembed.bias[tokens]
-    return linear(normed, unembed.weight[tokens], bias)
+    return linear(normed, unembed.weight[tokens], bias)  # [pair, token]
 
 
 def layer_norm(x: Float[Tensor, "... d_model"], norm: Any) -> Float[Tensor, "... d_model"]:
@@ -209,7 +212,8 @@ def layer_norm(x: Float[Tensor, "... d_model"], norm: Any) -> Float[Tensor, "...
 
 def at_end(x: Float[Tensor, "pair pos ..."], end: Int[Tensor, " pair"]) -> Tensor:
     """Return the end position of every prompt [pair, ...]."""
-    rows: Tensor = x.take_along_dim(end.view(-1, *[1] * (x.ndim - 1)), 1)[:, 0]
+    index = end.view(-1, *[1] * (x.ndim - 1))  # [pair, 1, ...], broadcast over the other axes
+    rows: Tensor = x.take_along_dim(index, 1)[:, 0]
     return rows
 
 
@@ -222,11 +226,13 @@ def _run_layer(
     block = model.blocks[layer]
     normed = layer_norm(resid, block.ln1)
     ports = tuple(port(normed) for port in (block.attn.q, block.attn.k, block.attn.v))
+    # Heads lie side by side in d_model; `mix` wants them in front: [head, pair, pos, d_head].
     per_head = [port.unflatten(-1, (model.cfg.n_heads, -1)).movedim(2, 0) for port in ports]
     z, pattern = mix(model, *per_head)
-    z = z.movedim(0, 2)
+    z = z.movedim(0, 2)  # [pair, pos, head, d_head]
     z = edit(layer, "z", z) if edit else z
-    attn_out = block.attn.o(z.flatten(2))
+    attn_out = block.attn.o(z.flatten(2))  # [pair, pos, d_model]
+    # With a parallel residual (Pythia) the MLP does not see the attention of its own layer.
     mlp_resid = resid if model.cfg.parallel_attn_mlp else resid + attn_out
     mlp_in = layer_norm(mlp_resid, block.ln2)
     mlp_out = block.mlp(mlp_in)

@@ -41,7 +41,7 @@ class Graph:
     def sources(self) -> tuple[str, ...]:
         """Names of the nodes that send, in the order of the score matrix' rows."""
         names = ["input"]
-        for layer in range(self.n_layers):
+        for layer in range(self.n_layers):  # the heads of a layer, then its MLP
             names += [f"a{layer}.h{head}" for head in range(self.n_heads)] + [f"m{layer}"]
         return tuple(names)
 
@@ -49,14 +49,14 @@ class Graph:
     def targets(self) -> tuple[str, ...]:
         """Names of the inputs that receive, in the order of the score matrix' columns."""
         names: list[str] = []
-        for layer in range(self.n_layers):
+        for layer in range(self.n_layers):  # all queries, all keys, all values, then the MLP
             names += [f"a{layer}.h{h}<{port}>" for port in PORTS for h in range(self.n_heads)]
             names.append(f"m{layer}")
         return (*names, "logits")
 
     def n_visible(self, layer: int) -> int:
         """How many sources attention in `layer` can read; they are the first ones."""
-        return 1 + layer * (self.n_heads + 1)
+        return 1 + layer * (self.n_heads + 1)  # `input`, and the heads and MLP of earlier layers
 
     def n_visible_to_mlp(self, layer: int) -> int:
         """How many sources the MLP in `layer` can read; they are the first ones."""
@@ -71,7 +71,7 @@ class Graph:
         """Rows of all heads."""
         layers = range(self.n_layers)
         first = np.array([self.head_sources(layer).start for layer in layers], dtype=np.int64)
-        return first[:, None] + np.arange(self.n_heads)
+        return first[:, None] + np.arange(self.n_heads)  # [layer, 1] + [head]
 
     def mlp_source(self, layer: int) -> int:
         """Row of the MLP of `layer`."""
@@ -79,6 +79,7 @@ class Graph:
 
     def port_targets(self, layer: int, port: str) -> slice:
         """Columns of one port of all heads of `layer`."""
+        # A layer has three columns per head and one for its MLP.
         start = layer * (3 * self.n_heads + 1) + PORTS.index(port) * self.n_heads
         return slice(start, start + self.n_heads)
 
@@ -94,8 +95,8 @@ class Graph:
             for port in PORTS:
                 mask[: self.n_visible(layer), self.port_targets(layer, port)] = True
             mask[: self.n_visible_to_mlp(layer), self.mlp_target(layer)] = True
-        mask[:, -1] = True
-        mask.setflags(write=False)
+        mask[:, -1] = True  # every source reaches the logits
+        mask.setflags(write=False)  # it is cached, so a change would reach all who share the graph
         return mask
 
     @property

@@ -41,13 +41,16 @@ def per_prompt_metric(
     if metric == Metric.KL_DIVERGENCE:
         if clean_logits is None:
             raise ValueError("kl_divergence needs the clean model's logits as clean_logits")
-        clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)
+        clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)  # [pair, vocab]
+        # KL(clean || other); log probabilities stay finite where a probability underflows to 0.
         return (clean.exp() * (clean - other)).sum(1)
     if metric == Metric.LOGIT_DIFF:
         right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
+        # With several answers: mean logit of the right ones minus mean logit of the wrong ones.
         weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
         return (logits * weights).sum(1)
     if metric == Metric.PROB_DIFF:
+        # Probabilities add up over answers, so these are summed and not averaged.
         signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
         return (logits.softmax(1) * signs).sum(1)
     raise UnknownNameError(unknown_name("metric", metric, Metric))
@@ -77,15 +80,15 @@ def rank_zero(logits: Float[Tensor, "pair vocab"], pairs: PromptPairs) -> Float[
     A tie at the top does not count.
     """
     right = _indicator(pairs.correct, like=logits).bool()
-    best_right = logits.masked_fill(~right, -torch.inf).amax(1)
-    best_other = logits.masked_fill(right, -torch.inf).amax(1)
+    best_right = logits.masked_fill(~right, -torch.inf).amax(1)  # [pair]
+    best_other = logits.masked_fill(right, -torch.inf).amax(1)  # [pair]
     return (best_right > best_other).to(logits.dtype)
 
 
 def _indicator(answers: Sequence[Sequence[int]], *, like: Tensor) -> Float[Tensor, "pair vocab"]:
     rows = [row for row, ids in enumerate(answers) for _ in ids]
     tokens = [token for ids in answers for token in ids]
-    index = torch.tensor([rows, tokens], device=like.device)
+    index = torch.tensor([rows, tokens], device=like.device)  # [2, answer]
     hot = torch.zeros_like(like, requires_grad=False)
     hot[index[0], index[1]] = 1
     return hot
@@ -114,11 +117,13 @@ class ResidualMetric:
         self._model, self._metric = model, metric
         self._clean = None if clean_logits is None else at_least_float32(clean_logits)
         self._tokens, self._pairs = None, pairs
+        # Probabilities need the logits of the whole vocabulary, a difference of logits does not.
         if metric == Metric.LOGIT_DIFF:
             self._tokens, self._pairs = _answers_only(pairs)
 
     def __call__(self, resid_end: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
         """Return the metric of each prompt; differentiable, in float32 or better."""
+        # [pair, token]: all tokens that are answers of any prompt, or the whole vocabulary
         logits = at_least_float32(end_logits(self._model, resid_end, tokens=self._tokens))
         return per_prompt_metric(logits, self._pairs, metric=self._metric, clean_logits=self._clean)
 
@@ -130,6 +135,7 @@ def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 def _answers_only(pairs: PromptPairs) -> tuple[Int[Tensor, " token"], PromptPairs]:
     """Return the tokens that are an answer of any prompt, and the pairs in terms of these."""
+    # Answers are rewritten as places among these tokens, which are then the whole vocabulary.
     tokens = sorted({token for row in (*pairs.correct, *pairs.wrong) for token in row})
     place = {token: index for index, token in enumerate(tokens)}
     correct, wrong = (
@@ -166,7 +172,7 @@ def behaviour(
         token is the answer; NaN for `prob_diff`, which has many), answer_prob (mean
         probability on the answers, correct or wrong), n (prompts).
     """
-    value = per_prompt_metric(clean_logits.double(), pairs, metric=metric)
+    value = per_prompt_metric(clean_logits.double(), pairs, metric=metric)  # [pair]
     corrupted = per_prompt_metric(corrupted_logits.double(), pairs, metric=metric)
     low, high = mean_interval(value.cpu().numpy(), bootstrap)
     one_answer = metric == Metric.LOGIT_DIFF

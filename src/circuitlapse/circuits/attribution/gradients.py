@@ -47,6 +47,7 @@ class Objective:
         self, model: TransformerBridge, resid_end: Float[Tensor, "run d_model"], n_runs: int
     ) -> Float[Tensor, ""]:
         """Return the loss of `n_runs` runs of all prompts, one after the other."""
+        # Runs come one after the other: [run * pair, vocab].
         clean = self.clean_logits.repeat(n_runs, 1) if needs_clean_logits(self.metric) else None
         pairs = self.pairs.repeat(n_runs)
         metric_of = ResidualMetric(model, pairs, metric=self.metric, clean_logits=clean)
@@ -55,9 +56,10 @@ class Objective:
 
 @dataclass
 class _HeadSum:
-    """What is kept of the gradients at the heads of one layer."""
+    """What is kept of the gradients at the heads of one layer: g / s, xhat and c (see above)."""
 
-    scaled: Tensor | int = 0
+    scaled: Tensor | int = 0  # sum over runs of g / s [pair, pos, target, d_head]
+    # xhat times c is summed over runs at the end, so both are kept: one entry per call of `add`.
     normalised: list[Float[Tensor, "run pair pos d_model"]] = field(default_factory=list)
     along: list[Float[Tensor, "run pair pos target"]] = field(default_factory=list)
 
@@ -87,15 +89,17 @@ class GradientSum:
         """
         n_runs = len(embeds)
         with torch.enable_grad():
-            start = embeds.flatten(0, 1).detach().requires_grad_(True)
+            # The one tensor that requires a gradient, so that autograd records the whole pass.
+            start = embeds.flatten(0, 1).detach().requires_grad_(True)  # [run * pair, pos, d_model]
             layers = run_layers(self._model, start, edit=edit)
             resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
             loss = self._objective.loss(self._model, resid_end, n_runs)
             wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_in)]
+            # Unused: what an edit replaces, such as the ports of heads whose z is interpolated.
             grads = torch.autograd.grad(
                 loss, [*wanted, resid_end], allow_unused=True, materialize_grads=True
             )
-        width = len(PORTS) + 1
+        width = len(PORTS) + 1  # gradients per layer: q, k, v and the MLP
         for index, trace in enumerate(layers):
             *at_ports, at_mlp = grads[index * width : (index + 1) * width]
             self._add_heads(index, trace, at_ports, n_runs)
@@ -105,14 +109,17 @@ class GradientSum:
     @torch.no_grad()
     def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
         block, heads = self._model.blocks[layer], self._heads[layer]
-        normalised, scale = _normalise(trace.resid, block.ln1)
+        normalised, scale = _normalise(trace.resid, block.ln1)  # xhat and s, s [run * pair, pos, 1]
         scaled, along = [], []
         for port, grad, value in zip(_ports(block), grads, trace.ports, strict=True):
             shape = (*grad.shape[:2], self._model.cfg.n_heads, -1)
-            per_head: Tensor = grad.float().reshape(shape) / scale[..., None]
+            per_head: Tensor = grad.float().reshape(shape) / scale[..., None]  # g / s
+            # W^T xhat costs no projection: the forward pass has computed the vector as
+            # port(gain * xhat + bias), and port(bias) is the part of it that is not W^T xhat.
             moved = (value.float() - port(block.ln1.bias).float()).view_as(per_head)
             scaled.append(per_head)
-            along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)
+            along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)  # c [.., pos, head]
+        # Targets of a layer: all queries, then all keys, then all values.
         heads.scaled = heads.scaled + _by_run(torch.cat(scaled, 2), n_runs).sum(0)
         heads.normalised.append(_by_run(normalised, n_runs))
         heads.along.append(_by_run(torch.cat(along, 2), n_runs))
@@ -121,8 +128,9 @@ class GradientSum:
     def _add_mlp(self, layer: int, trace: LayerTrace, grad: Tensor, n_runs: int) -> None:
         norm = self._model.blocks[layer].ln2
         normalised, scale = _normalise(trace.mlp_resid, norm)
-        grad = norm.weight.float() * grad.float()
-        along = (normalised * grad).mean(-1, keepdim=True)
+        # One MLP per layer: its gradient is taken through LayerNorm at once, run by run.
+        grad = norm.weight.float() * grad.float()  # at xhat [run * pair, pos, d_model]
+        along = (normalised * grad).mean(-1, keepdim=True)  # xhat . grad / d_model
         grad = (grad - grad.mean(-1, keepdim=True) - normalised * along) / scale
         self._mlps[layer] = self._mlps[layer] + _by_run(grad, n_runs).sum(0)
 
@@ -131,9 +139,15 @@ class GradientSum:
         block, heads = self._model.blocks[layer], self._heads[layer]
         gain = block.ln1.weight.float()[:, None]
         weight = torch.cat([block.attn.W_Q, block.attn.W_K, block.attn.W_V]).float() * gain
+        # [target, d_model, d_head]; centred over d_model, the product has the mean term taken off.
         weight = weight - weight.mean(1, keepdim=True)
-        straight = torch.einsum("btre,rde->brtd", heads.scaled, weight)
-        normalised, along = torch.cat(heads.normalised), torch.cat(heads.along)
+        straight = torch.einsum(
+            "btre,rde->brtd", heads.scaled, weight
+        )  # [pair, target, pos, d_model]
+        normalised, along = (
+            torch.cat(heads.normalised),
+            torch.cat(heads.along),
+        )  # [run, pair, pos, ..]
         return straight - torch.einsum("nbtr,nbtd->brtd", along, normalised)
 
     def at_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
@@ -171,10 +185,11 @@ def source_changes(
     """
     parts = [(ablated.embed - clean.embed)[:, None]]
     for layer, block in enumerate(model.blocks):
-        mixed = ablated.z[:, :, layer] - clean.z[:, :, layer]
+        mixed = ablated.z[:, :, layer] - clean.z[:, :, layer]  # [pair, pos, head, d_head]
+        # The output projection is linear, so the difference is projected once.
         parts.append(torch.einsum("bthe,hed->bhtd", mixed, block.attn.W_O))
         parts.append((ablated.mlp_out[:, :, layer] - clean.mlp_out[:, :, layer])[:, None])
-    return torch.cat(parts, dim=1).float()
+    return torch.cat(parts, dim=1).float()  # sources in the order of the graph
 
 
 @torch.no_grad()
@@ -201,17 +216,18 @@ def edge_sums(
     def score(seen: int, columns: slice, grads: Tensor) -> None:
         stop = min(seen, last)
         if first < stop:
-            change = changes[:, first:stop].flatten(2)
-            per_pair = change @ grads.flatten(2).mT
+            change = changes[:, first:stop].flatten(2)  # [pair, source, pos * d_model]
+            per_pair = change @ grads.flatten(2).mT  # [pair, source, target]
             scores[first:stop, columns] = per_pair.double().sum(0).cpu()
 
     for layer in range(graph.n_layers):
         column = graph.mlp_target(layer)
         heads = slice(graph.port_targets(layer, "q").start, column)
-        if first < graph.n_visible(layer):
+        if first < graph.n_visible(layer):  # otherwise the heads of this layer see none of `rows`
             score(graph.n_visible(layer), heads, gradients.at_heads(layer))
         mlp = gradients.at_mlp(layer)[:, None]
         score(graph.n_visible_to_mlp(layer), slice(column, column + 1), mlp)
+    # [pair, source]; at other positions the logits are not read, and their gradient is 0.
     per_pair = torch.einsum("bsd,bd->bs", at_end(changes.movedim(2, 1), end), gradients.at_logits())
     scores[first:last, -1] = per_pair[:, first:last].double().sum(0).cpu()
     return scores

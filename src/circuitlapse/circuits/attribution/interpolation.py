@@ -35,9 +35,9 @@ def clean_fractions(method: str, ig_steps: int, ig_rule: str) -> list[float]:
     inputs 0, 1/m, ..., (m-1)/m; for activations 1/m, ..., 1.
     """
     if method == Method.EAP:
-        return [1.0]
+        return [1.0]  # the gradient of the clean run alone
     if method == Method.CLEAN_CORRUPTED:
-        return [0.0, 1.0]
+        return [0.0, 1.0]  # the mean of the gradients of both ends
     shift = 0.0 if method == Method.EAP_IG_INPUTS else 1.0
     shift = 0.5 if ig_rule == IgRule.MIDPOINT else shift
     return [(k + shift) / ig_steps for k in range(ig_steps)]
@@ -45,7 +45,7 @@ def clean_fractions(method: str, ig_steps: int, ig_rule: str) -> list[float]:
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """What is interpolated, between what, and what is differentiated.
+    """Both ends of every interpolation, and the loss that is differentiated along it.
 
     Attributes:
         clean, ablated: the two ends, for every source.
@@ -69,6 +69,7 @@ def input_scores(
     gradients = GradientSum(model, line.objective)
     for part in _chunks(fractions, runs_at_once):
         gradients.add(_between(line.ablated.embed, line.clean.embed, part))
+    # The change of a source is the same for every point, so that gradients are summed first.
     changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
     return edge_sums(model_graph(model), changes, gradients, end) / len(fractions)
 
@@ -101,9 +102,11 @@ def activation_scores(
         gradients = GradientSum(model, line.objective)
         for part in _chunks(fractions, runs_at_once):
             _add_group(gradients, line, group, fractions=part)
+        # Not pooled: a run of this group says something of the edges from this group only.
         rows = slice(None) if pooled else group.rows
         scores += edge_sums(graph, changes, gradients, end, rows=rows)
-    return scores / (len(fractions) * (len(groups) if pooled else 1))
+    # Pooled, every edge has gradients of the runs of all groups.
+    return scores / (len(fractions) * (len(groups) if pooled else 1))  # [source, target]
 
 
 class _Group(NamedTuple):
@@ -129,12 +132,14 @@ def _add_group(
     if group.kind == "embed":
         gradients.add(_between(ablated, clean, fractions))
         return
+    # [run, pair, pos, ...]: z [.., head, d_head] or the output of an MLP [.., d_model]
     points = _between(ablated[:, :, group.layer], clean[:, :, group.layer], fractions)
 
     def edit(layer: int, kind: str, computed: Tensor) -> Tensor:
+        # Runs and pairs are one axis in a pass: [run * pair, pos, ...].
         return points.flatten(0, 1) if (layer, kind) == (group.layer, group.kind) else computed
 
-    embed = line.clean.embed
+    embed = line.clean.embed  # [pair, pos, d_model], the same in every run
     gradients.add(embed.expand(len(fractions), *embed.shape), edit=edit)
 
 

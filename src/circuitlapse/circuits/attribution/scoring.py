@@ -1,4 +1,4 @@
-"""Scores by gradients, batch by batch."""
+"""Mean scores over all prompts: by gradients, batch by batch, or exactly, edge by edge."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def exact_scores(
     *,
     metric: str,
 ) -> Float[ndarray, "source target"]:
-    """Return by how much the loss grows when one edge is taken out of the model, per edge.
+    """Return how much the loss grows when each edge alone is ablated.
 
-    Costs a good part of a pass per edge: for small models and tests.
+    Takes up to one forward pass per edge, so it is for small models and tests.
 
     Args:
         graph: of the model.
@@ -43,17 +43,17 @@ def exact_scores(
         metric: decides the sign.
     """
     whole = evaluate([Circuit.full(graph)]).mean()
-    edges = np.argwhere(graph.exists)
+    edges = np.argwhere(graph.exists)  # [edge, 2], source and target
     scores = np.zeros(graph.exists.shape)
     for start in range(0, len(edges), AT_ONCE):
         part = edges[start : start + AT_ONCE]
-        without = evaluate([_without(graph, edge) for edge in part]).mean(axis=1)
+        without = evaluate([_without(graph, edge) for edge in part]).mean(axis=1)  # [edge]
         scores[tuple(part.T)] = loss_sign(metric) * (without - whole)
     return scores
 
 
 def _without(graph: Graph, edge: Int[ndarray, "2"]) -> Circuit:
-    mask = graph.exists.copy()
+    mask = graph.exists.copy()  # [source, target]
     mask[tuple(edge)] = False
     return Circuit(graph, mask)
 
@@ -95,18 +95,21 @@ def mean_scores(
         fractions: points of the line.
         limits: prompts per pass.
     """
+    # `rows`: runs of one prompt that fit into one pass. `size`: prompts scored together, of which
+    # something of every run is kept until the last one is done.
     (n_prompts, n_pos, _), device = line.clean.embed.shape, line.clean.embed.device
     kept = bytes_kept(model, n_pos=n_pos, n_runs=len(fractions))
     rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
     size = min(rows, limits.prompts(2 * kept, device=device), n_prompts)
 
     def score(batch: slice) -> Float[Tensor, "source target"]:
-        share = (batch.stop - batch.start) / size
+        share = (batch.stop - batch.start) / size  # below 1 in a smaller batch
         runs_at_once = max(1, int(share * min(rows // size, len(fractions))))
         part = line.batch(batch.start, batch.stop)
         return _sum(model, part, method=method, fractions=fractions, runs_at_once=runs_at_once)
 
     parts = in_batches(n_prompts, size=size, work=score, what="scoring edges")
+    # Sums over the prompts of each batch, so the mean weighs all prompts alike.
     return (torch.stack(parts).sum(0) / n_prompts).numpy()
 
 

@@ -1,4 +1,10 @@
-"""Carry out a plan on one batch of prompts."""
+"""Evaluate many circuits in one pass that computes only what differs from the ablated run.
+
+An edge outside a circuit carries its ablated output. So the input of a receiver is the ablated
+residual stream plus, for every edge of the circuit into it, current minus ablated output of the
+source. A `Plan` lists the distinct inputs and nodes over all circuits; `run_plan` computes each of
+them once.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +47,7 @@ class Inputs:
     def row(self, versions: Versions, *, end_only: bool) -> int:
         """Return the index of an input, a new one if it was not there."""
         rows = self.at_end if end_only else self.everywhere
-        return rows.setdefault(versions, len(rows))
+        return rows.setdefault(versions, len(rows))  # equal sums of changes share a row
 
 
 @dataclass(frozen=True)
@@ -111,12 +117,14 @@ def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bo
 def where_needed(circuit: Circuit) -> Int[ndarray, " source"]:
     """Return for every source where its output is needed: nowhere, at the end, everywhere."""
     graph, n_sources = circuit.graph, len(circuit.graph.sources)
-    at_target = np.zeros(len(graph.targets), dtype=np.int8)
-    at_target[-1] = AT_END
+    at_target = np.zeros(len(graph.targets), dtype=np.int8)  # where each input is read
+    at_target[-1] = AT_END  # the logits
     needs = np.zeros(n_sources, dtype=np.int8)
+    # Backwards: a source sends to later nodes only, so where those are needed is known by then.
     for source in reversed(range(n_sources)):
         needs[source] = (at_target * circuit.mask[source]).max()
         for target in np.flatnonzero(graph.target_nodes == source):
+            # A query at the end attends to all positions: keys and values are needed everywhere.
             reads_back = graph.targets[target].endswith(("<k>", "<v>"))
             at_target[target] = EVERYWHERE if reads_back and needs[source] else needs[source]
     return needs
@@ -130,9 +138,9 @@ class _Planner:
         self._graph = circuit.graph
         self._skip_ablated = skip_ablated
         self._needs = where_needed(circuit)
-        self._version = np.full(len(circuit.graph.sources), -1)
-        self._version[0] = 0
-        self._sources = [np.flatnonzero(column) for column in circuit.mask.T]
+        self._version = np.full(len(circuit.graph.sources), -1)  # -1: not computed, so ablated
+        self._version[0] = 0  # the clean embedding
+        self._sources = [np.flatnonzero(column) for column in circuit.mask.T]  # of each target
 
     def add(self) -> None:
         graph = self._graph
@@ -146,7 +154,7 @@ class _Planner:
         self._plan.logits.append(self._versions(len(graph.targets) - 1))
 
     def _versions(self, target: int) -> Versions:
-        known = self._version[self._sources[target]]
+        known = self._version[self._sources[target]]  # sources that are ablated anyway add nothing
         return tuple(known[known >= 0].tolist())
 
     def _add_node(self, stage: Stage, source: int, head: int, targets: list[int]) -> None:
@@ -154,9 +162,10 @@ class _Planner:
             return
         received = [self._versions(target) for target in targets]
         if self._skip_ablated and not any(received):
-            return
+            return  # every input is that of the ablated run, and so is the output
         end_only = bool(self._needs[source] == AT_END)
         rows = tuple(
+            # The query, or the input of an MLP, comes first and may be read at the end only.
             stage.inputs.row(versions, end_only=end_only and index == 0)
             for index, versions in enumerate(received)
         )
@@ -164,6 +173,7 @@ class _Planner:
 
     def _number(self, stage: Stage, job: Job) -> int:
         plan = self._plan
+        # The same node with the same inputs may be in several circuits: it is computed once.
         if job not in stage.jobs:
             stage.jobs[job] = len(plan.slots)
             plan.slots.append(-1 if job.end_only else plan.n_everywhere)
@@ -198,9 +208,11 @@ class Changes:
         self, plan: Plan, like: Float[Tensor, "pair pos d_model"], end: Int[Tensor, " pair"]
     ) -> None:
         self._slots, self._end = plan.slots, end
-        self._everywhere = like.new_empty(plan.n_everywhere, *like.shape)
+        self._everywhere = like.new_empty(
+            plan.n_everywhere, *like.shape
+        )  # [slot, pair, pos, d_model]
         self._ends = like.new_empty(len(plan.slots), like.shape[0], 1, like.shape[2])
-        self._at_end: set[int] = set()
+        self._at_end: set[int] = set()  # versions whose row of `_ends` is filled
 
     def place(self, version: int) -> Float[Tensor, "pair pos_or_one d_model"]:
         """Return where to write a change: at all positions, or at the end position only."""
@@ -218,11 +230,13 @@ class Changes:
         if end_only:
             self._fill_ends({version for versions in rows for version in versions})
         slots = range(len(self._slots)) if end_only else self._slots
+        # A sum over a ragged list of versions per row is what an embedding bag computes, without
+        # a copy of the summands: `ids` holds all lists end to end, `starts` where each begins.
         ids = torch.tensor([slots[v] for versions in rows for v in versions], dtype=torch.long)
         starts = torch.tensor([0, *(len(versions) for versions in rows[:-1])]).cumsum(0)
         total = torch.nn.functional.embedding_bag(
             ids.to(known.device), known.flatten(1), starts.to(known.device), mode="sum"
-        )
+        )  # [row, pair * pos * d_model]
         return total.view(len(rows), *known.shape[1:])
 
     def _fill_ends(self, versions: set[int]) -> None:
@@ -231,6 +245,7 @@ class Changes:
         if new:
             slots = torch.tensor([self._slots[version] for version in new])
             pairs = torch.arange(len(self._end), device=self._end.device)
+            # slots[:, None] broadcasts against pairs and ends: [new, pair, d_model]
             self._ends[new, :, 0] = self._everywhere[slots[:, None], pairs, self._end]
             self._at_end |= set(new)
 
@@ -274,18 +289,20 @@ class _Run:
         self._ablated = ablated.outputs
         self._base = start_of_stream(model, self._ablated.embed)
         self._changes = Changes(plan, embed, pairs.end)
+        # Version 0: every circuit may hold edges from the clean embedding.
         torch.sub(embed, self._ablated.embed, out=self._changes.place(0))
 
     def resid_ends(self) -> Iterator[Float[Tensor, "pair d_model"]]:
         parallel = bool(self._model.cfg.parallel_attn_mlp)
         for layer in range(self._model.cfg.n_layers):
             self._run_heads(layer)
-            after = self._base + self._ablated.attn_out[:, :, layer]
-            if not parallel:
+            after = self._base + self._ablated.attn_out[:, :, layer]  # [pair, pos, d_model]
+            if not parallel:  # the MLP reads what attention wrote
                 self._base = after
             self._run_mlps(layer)
             self._base = after + self._ablated.mlp_out[:, :, layer]
         for versions in self._plan.logits:
+            # One circuit at a time: [row 0, pair, position 0, d_model] -> [pair, d_model]
             yield self._sum([versions], end_only=True)[0, :, 0]
 
     def _run_heads(self, layer: int) -> None:
@@ -295,6 +312,7 @@ class _Run:
             jobs = stage.of(end_only=end_only)
             if not jobs:
                 continue
+            # Lists of views [pair, pos, d_model]: jobs with equal inputs share them uncopied.
             inputs = HeadInputs(
                 heads=[job.head for job in jobs],
                 query=[queries[job.rows[0]] for job in jobs],
@@ -314,10 +332,10 @@ class _Run:
     ) -> None:
         w_out = self._model.blocks[layer].attn.W_O
         known = self._known(self._ablated.z[:, :, layer], end_only=end_only)
-        moved = z - known.movedim(2, 0)[[job.head for job in jobs]]
+        moved = z - known.movedim(2, 0)[[job.head for job in jobs]]  # [job, pair, query, d_head]
         for (job, version), change in zip(jobs.items(), moved, strict=True):
             out = self._changes.place(version).flatten(0, 1)
-            torch.mm(change.flatten(0, 1), w_out[job.head], out=out)
+            torch.mm(change.flatten(0, 1), w_out[job.head], out=out)  # [pair * query, d_model]
 
     def _run_mlps(self, layer: int) -> None:
         stage, block = self._plan.mlps[layer], self._model.blocks[layer]

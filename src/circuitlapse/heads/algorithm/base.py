@@ -1,4 +1,4 @@
-"""What tracing the IOI algorithm takes and gives."""
+"""Effects and roles of heads, the share of effects that roles explain, and the tables of both."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ OWN = {
 
 
 class AlgorithmStatus(StrEnum):
-    """Whether a number means something; of several reasons against it, the first one here."""
+    """Whether a number is defined; if several reasons speak against it, the first one here."""
 
     OK = "ok"
     NO_BEHAVIOUR = "no_behaviour"
     """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
     NO_NAME_MOVERS = "no_name_movers"
-    """There are no heads whose queries could be listened to."""
+    """No head is a name mover, so there are no queries to patch."""
     NO_CIRCUIT = "no_circuit"
-    """It is about heads with an edge in the circuit, and there is no circuit."""
+    """The number is about the heads of the circuit, and there is none."""
     NO_S2I_HEADS = "no_s2i_heads"
-    """There is no S-inhibition head, besides those of copy suppression."""
+    """The only S-inhibition heads, if any, also suppress copies."""
     NO_EFFECT = "no_effect"
-    """No head has an effect, so that no share of it is defined."""
+    """No head has an effect, so that the share is 0 / 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +152,21 @@ def _weights(denominator: str, in_circuit: Bool[ndarray, " head"] | None) -> Wei
 def _share(
     effects: Effects, heads: Bool[ndarray, " head"], weigh: Weigh, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    weights = weigh(effects.mean)
+    weights = weigh(effects.mean)  # [head]
     explained, total = weights[heads].sum(), weights.sum()
     counts = {"explained": explained, "total": total, "n_heads": (weights[heads] > 0).sum()}
     if total == 0:
         return _undefined(AlgorithmStatus.NO_EFFECT) | counts
 
     def percent(means: Float[ndarray, "*sample value"]) -> Float[ndarray, "*sample"]:
+        # The last mean is that of the span: effects [..., head] of every resample.
         weights = weigh(means[..., :-1] / means[..., -1:])
+        # 0 / 0 where a resample leaves no effect at all: its share is NaN.
         with np.errstate(invalid="ignore"):
             share = weights[..., heads].sum(-1) / weights.sum(-1)
         return np.asarray(100 * np.minimum(share, 1))  # 1 + 2e-16, where sums are rounded
 
+    # [head + 1, prompt]: changes and span are resampled together
     low, high = interval_of_means(np.vstack([effects.change, effects.span]), percent, bootstrap)
     ends = {"pct": 100 * min(explained / total, 1), "pct_low": low, "pct_high": high}
     return ends | counts | {"status": str(AlgorithmStatus.OK)}
@@ -212,7 +215,7 @@ def _table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _places(shape: tuple[int, int]) -> pd.DataFrame:
-    layer, head = np.indices(shape)
+    layer, head = np.indices(shape)  # each [layer, head]
     return pd.DataFrame({"layer": layer.ravel(), "head": head.ravel()})
 
 
@@ -227,6 +230,6 @@ def _roles(panel: Panel, head: pd.DataFrame) -> pd.DataFrame:
     columns = {"role": "str", "effect": "float64"}
     frames = [head[:0].assign(**{name: pd.Series(dtype=kind) for name, kind in columns.items()})]
     if panel.effects is not None:
-        every = head.assign(effect=panel.effects.mean)
+        every = head.assign(effect=panel.effects.mean)  # one row per head, in the order of layers
         frames += [every[mask].assign(role=role) for role, mask in panel.roles.items()]
     return pd.concat(frames)

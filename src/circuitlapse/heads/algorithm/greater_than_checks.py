@@ -93,6 +93,7 @@ class _Years:
     @property
     def later(self) -> Bool[Tensor, "pair answer"]:
         """Which answers are right."""
+        # [answer] against [pair, 1]
         return torch.arange(len(self.tokens), device=self.at.device) > self.at[:, None]
 
     def is_year_or_next(self, places: Int[Tensor, " pair"]) -> Bool[Tensor, " pair"]:
@@ -107,7 +108,7 @@ def _years(pairs: PromptPairs) -> _Years:
             f"{', '.join(pairs.roles) or 'none'}"
         )
     answers = [[*wrong, *right] for wrong, right in zip(pairs.wrong, pairs.correct, strict=True)]
-    written = pairs.clean.gather(1, pairs.roles[YY][:, None])[:, 0].tolist()
+    written = pairs.clean.gather(1, pairs.roles[YY][:, None])[:, 0].tolist()  # token of YY [pair]
     if answers.count(answers[0]) < len(answers) or written != [w[-1] for w in pairs.wrong]:
         raise ValueError(
             "the wrong and the right answers of a greater_than pair are all suffixes in rising "
@@ -121,7 +122,7 @@ def _years(pairs: PromptPairs) -> _Years:
 def _nodes(circuit: Circuit) -> tuple[list[tuple[int, int]], list[int]]:
     """Return the heads with an edge into an MLP with an edge to the logits, and these MLPs."""
     graph = circuit.graph
-    to_logits = circuit.mask[:, -1]
+    to_logits = circuit.mask[:, -1]  # [source]
     mlps = [layer for layer in range(graph.n_layers) if to_logits[graph.mlp_source(layer)]]
     heads = circuit.heads_into([graph.mlp_target(layer) for layer in mlps])
     return [(int(layer), int(head)) for layer, head in zip(*heads.nonzero(), strict=True)], mlps
@@ -134,14 +135,14 @@ def _head_rows(
     years: _Years,
     heads: list[tuple[int, int]],
 ) -> Iterator[dict[str, Any]]:
-    z = at_end(clean.z, pairs.end)
+    z = at_end(clean.z, pairs.end)  # [pair, layer, head, d_head]
     for layer, head in heads:
-        attention = at_end(clean.pattern[:, layer, head], pairs.end)
+        attention = at_end(clean.pattern[:, layer, head], pairs.end)  # [pair, key]
         looks = strict_argmax(attention) == pairs.roles[YY]
         lens = _lens(
             model, pairs, clean, years, z[:, layer, head] @ model.blocks[layer].attn.W_O[head]
         )
-        says = years.is_year_or_next(strict_argmax(lens))
+        says = years.is_year_or_next(strict_argmax(lens))  # [pair]
         for check, passed in (("attn_yy", looks), ("lens_yy", says)):
             share = passed.double().mean().item()
             yield {"node": f"a{layer}.h{head}", "check": check, "value": share, "unit": "share"}
@@ -154,9 +155,10 @@ def _mlp_rows(
     years: _Years,
     mlps: list[int],
 ) -> Iterator[dict[str, Any]]:
-    right, written = years.later, at_end(clean.mlp_out, pairs.end)
+    right, written = years.later, at_end(clean.mlp_out, pairs.end)  # [pair, layer, d_model]
     for layer in mlps:
-        lens = _lens(model, pairs, clean, years, written[:, layer]).double()
+        lens = _lens(model, pairs, clean, years, written[:, layer]).double()  # [pair, answer]
+        # Mean lens of the right and of the wrong answers, whose numbers differ between prompts.
         above, below = ((lens * part).sum(1) / part.sum(1) for part in (right, ~right))
         gap = (above - below).mean().item()
         yield {"node": f"m{layer}", "check": "mlp_gap", "value": gap, "unit": "logits"}
@@ -171,14 +173,15 @@ def _lens(
 ) -> Float[Tensor, "pair answer"]:
     """Return what a node's output adds to the logits of the answers, without later biases."""
     gain: Tensor = model.ln_final.original_component.weight
-    scale = at_end(clean.final_scale[..., None], pairs.end)
+    # With the scale of the whole residual stream, LayerNorm is linear in what a node writes.
+    scale = at_end(clean.final_scale[..., None], pairs.end)  # [pair, 1]
     normed = (written - written.mean(1, keepdim=True)) / scale * gain
-    unembed: Tensor = model.unembed.original_component.weight[years.tokens]
+    unembed: Tensor = model.unembed.original_component.weight[years.tokens]  # [answer, d_model]
     return at_least_float32(normed) @ at_least_float32(unembed).T
 
 
 def strict_argmax(x: Float[Tensor, "pair place"]) -> Int[Tensor, " pair"]:
     """Return the place of the largest value of each row; -1 where two places share it."""
-    largest = x.amax(1, keepdim=True)
-    tied = (x == largest).sum(1) > 1
+    largest = x.amax(1, keepdim=True)  # [pair, 1]
+    tied = (x == largest).sum(1) > 1  # [pair]
     return x.argmax(1).masked_fill(tied, -1)

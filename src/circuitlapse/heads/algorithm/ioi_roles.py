@@ -84,6 +84,7 @@ def values_of(
         ValueError: if there is not one row for each.
     """
     rows = scores[scores["score"] == name].sort_values(["layer", "head"])
+    # Sorted, they must be exactly (0, 0), (0, 1), ...: no head twice, none missing.
     places = [tuple(place) for place in rows[["layer", "head"]].to_numpy().tolist()]
     if places != list(np.ndindex(shape)):
         raise ValueError(
@@ -178,7 +179,7 @@ def trace_ioi(
         options={"freeze_mlps": settings.freeze_mlps, "limits": limits},
     )
     panels, tested = _trace(case, bootstrap)
-    in_circuit = None if circuit is None else circuit.heads.ravel()
+    in_circuit = None if circuit is None else circuit.heads.ravel()  # [layer, head] -> [head]
     return tables_of(
         panels, tested, in_circuit=in_circuit, shape=shape, n=len(pairs), bootstrap=bootstrap
     )
@@ -187,7 +188,7 @@ def trace_ioi(
 def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFrame]:
     """Return the three steps, and what the test for S-inhibition measured."""
     paths = case.patch("logits")
-    clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))
+    clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))  # [prompt]
     if not does_the_task(clean, corrupted, metric=Metric.LOGIT_DIFF, bootstrap=bootstrap):
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
@@ -199,7 +200,7 @@ def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFr
 
 def _direct(case: Case, effects: Effects) -> Panel:
     mean, scores, least = effects.mean, case.scores, case.settings
-    suppresses = scores["cspa"] > least.min_cspa
+    suppresses = scores["cspa"] > least.min_cspa  # [head]; false where the score is NaN
     roles = {
         "NM": (scores["copy"] > least.min_copy) & (mean < 0),
         "NegNM": (scores["copy_neg"] > least.min_copy) & (mean != 0),
@@ -214,15 +215,18 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
     if not name_movers:
         tested = case.test(name_movers=[], candidates=[])
         return _undefined(S2I, AlgorithmStatus.NO_NAME_MOVERS), tested
+    # All name movers receive together: one effect per sender.
     effects = _effects(case.patch(case.ports(movers, "q")))
     if case.circuit is None:
         tested = case.test(name_movers=name_movers, candidates=[])
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
+    # Tested are heads that the circuit connects to a name mover's query and that do harm: each
+    # flip costs another round of path patching.
     queries = [case.circuit.graph.port_targets(at, "q").start + head for at, head in name_movers]
-    candidates = case.circuit.heads_into(queries).ravel()
+    candidates = case.circuit.heads_into(queries).ravel()  # [layer, head] -> [head]
     candidates &= effects.mean < case.settings.max_effect
     tested = case.test(name_movers=name_movers, candidates=case.heads(candidates))
-    passed = np.zeros(shape_of(case.model), dtype=bool)
+    passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]
     found = tested[tested["is_s2i"]]
     passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
     return Panel(*S2I, effects, {"S2I": passed.ravel()}), tested
@@ -236,7 +240,7 @@ def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> 
         return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
     effects = _effects(case.patch(receivers))
     harms = effects.mean < case.settings.max_effect
-    roles = {
+    roles = {  # pandas takes the mean over the heads whose score is not NaN
         role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
         for role, name in (("Ind", "induction"), ("Dup", "duplicate"))
     }
@@ -248,6 +252,7 @@ def _undefined(step: _Step, status: AlgorithmStatus) -> Panel:
 
 
 def _effects(paths: PatchedPaths) -> Effects:
+    # [head, prompt] and [prompt]: every head is a sender, in the order of layers
     change, span = paths.patched - paths.clean, paths.clean - paths.corrupted
     return Effects(_numpy(change), _numpy(span))
 

@@ -1,4 +1,4 @@
-"""All three runs, some prompts and some senders at a time."""
+"""Path patching in batches of prompts and of senders."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ def patch_in_batches(
     logits = clean_logits(model, pairs, limits=limits) if needs_clean_logits(plan.metric) else None
     device, n_pos = pairs.clean.device, pairs.clean.shape[1]
     size = limits.prompts(4 * bytes_per_run(model, n_pos=n_pos), device=device)
+    # Run 1 of `size` prompts takes half of the memory, run 2 and 3 of `room` rows the other half;
+    # a row is one sender on one prompt. `batch_size` is about prompts and does not bound rows.
     room = Limits(None, limits.memory_mb).prompts(
         2 * _bytes_per_row(model, plan, n_pos=n_pos, width=window_width(pairs, plan)), device=device
     )
@@ -52,22 +54,24 @@ def patch_in_batches(
 
     size = min(size, len(pairs))
     parts = in_batches(len(pairs), size=size, work=work, what="patching paths")
-    return Part(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Part(*(torch.cat(column) for column in zip(*parts, strict=True)))  # pairs come first
 
 
 def _patch(runs: Runs, n_at_once: int) -> Part:
     """Patch from `n_at_once` senders at a time; those without a receiver change nothing."""
     plan, clean, attention = runs.plan, runs.metric_of(runs.clean), runs.clean_attention()
-    patched = clean[:, None].repeat(1, len(plan.senders))
-    attended = attention[:, None].repeat(1, len(plan.senders), 1, 1)
+    patched = clean[:, None].repeat(1, len(plan.senders))  # [pair, sender]
+    attended = attention[:, None].repeat(
+        1, len(plan.senders), 1, 1
+    )  # [pair, sender, receiver, key]
     for start in range(0, len(plan.reaching), n_at_once):
         senders = plan.reaching[start : start + n_at_once]
         rows = slice(start, start + len(senders))
         received, resid = send(runs, senders)
         if plan.receivers is not None:
             resid, seen = receive(runs, received, len(senders))
-            attended[:, rows] = seen.movedim(1, 0)
-        patched[:, rows] = runs.metric(resid[:, :, -1]).T
+            attended[:, rows] = seen.movedim(1, 0)  # [sender, pair, ...] -> [pair, sender, ...]
+        patched[:, rows] = runs.metric(resid[:, :, -1]).T  # the last position is the end
     return Part(patched, attended, clean, runs.metric_of(runs.corrupted), attention)
 
 

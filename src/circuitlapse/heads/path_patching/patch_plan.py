@@ -1,4 +1,4 @@
-"""Which paths are patched, and where."""
+"""What path patching is asked for, checked and put in order; and what it returns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Plan:
 
     Attributes:
         receivers: None for the logits.
-        senders: in the order of the layers of their first heads, that without any comes last.
+        senders: sorted by the layer of their first head; one without heads comes last.
         attended: receivers whose attention is kept.
         end_only: whether only the end position is computed.
         freeze_mlps: whether MLPs are held in run 2.
@@ -65,8 +65,9 @@ class Plan:
 
     @property
     def reaching(self) -> tuple[SenderHeads, ...]:
-        """Senders with a receiver behind any of their heads: the first of `senders`."""
+        """Senders with a receiver after any of their heads; they come first in `senders`."""
         to_logits = self.receivers is None
+        # The first head of a sender decides: it has the most layers behind it.
         return tuple(
             heads for heads in self.senders if heads and (to_logits or heads[0][0] < self.last)
         )
@@ -105,8 +106,10 @@ def make_plan(
     ports = _checked_ports(model, receivers)
     return Plan(
         receivers=ports,
+        # The empty sender last; the same heads asked for twice are patched once.
         senders=tuple(sorted(set(sets), key=lambda heads: (not heads, heads))),
         attended=tuple(sorted({port[:2] for port in ports or ()})) if attention else (),
+        # The logits are read at the end, and in run 2 no position sees another.
         end_only=sender_positions == "end" or ports is None,
         freeze_mlps=freeze_mlps,
         metric=metric,
@@ -115,6 +118,7 @@ def make_plan(
 
 def as_sender(given: Head | Collection[Head]) -> Sender:
     """Return a head as a tuple, and a collection of heads as a frozen set."""
+    # A head is a pair of numbers; the first element of a collection of heads is a pair itself.
     if isinstance(next(iter(given), None), Integral):
         layer, head = cast(Head, given)
         return (layer, head)
@@ -190,10 +194,11 @@ class PatchedPaths:
     @property
     def mean_effect(self) -> Float[Tensor, " sender"]:
         """The same of the means over prompts, as in the reference."""
+        # [sender], and two numbers: a ratio of means, which single prompts cannot blow up
         means = (x.double().mean(-1) for x in (self.patched, self.clean, self.corrupted))
         return _normalised(*means)
 
 
 def _normalised(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
-    span = clean - corrupted
+    span = clean - corrupted  # [prompt], broadcast against [sender, prompt]; or a number
     return ((patched - clean) / span).masked_fill(span.abs() < NO_CHANGE, torch.nan)

@@ -10,14 +10,14 @@ from circuitlapse.io.corpus_files import write_documents
 from circuitlapse.pocket.corpus import (
     encode_lines,
     make_documents,
+    make_pocket_tokenizer,
     make_sentences,
-    make_suite_tokenizer,
 )
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     sentences = make_sentences(params.sentences, seed=params.seed)
-    tokenizer = make_suite_tokenizer()
+    tokenizer = make_pocket_tokenizer()
     tokens = encode_lines(sentences, tokenizer)
     log.info("%d sentences, %d tokens", len(sentences), len(tokens))
     with atomic_path(snakemake.output.text) as scratch:

@@ -5,22 +5,25 @@ from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
 from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
 from circuitlapse.pocket.corpus import NEW_LINE
-from circuitlapse.pocket.training import Recipe, Shape, make_model, save_snapshot, train
+from circuitlapse.pocket.training import make_model, save_snapshot, train
+from circuitlapse.settings import Train, Training
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     tokenizer = read_tokenizer(snakemake.input.tokenizer)
     tokens = read_tokens(snakemake.input.tokens)
-    shape = Shape(**{name: params.train[name] for name in ("layers", "heads", "d_model")})
-    model = make_model(shape, tokenizer, seed=params.train["seed"])
+    # the workflow has validated both sections
+    shape = Train.model_construct(**params.train)
+    training = Training.model_construct(**params.recipe)
+    model = make_model(shape, tokenizer)
     log.info("%d parameters", model.num_parameters())
     inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
-    recipe, settings = Recipe(**params.recipe), dict(params.items())
-    folders = dict(zip(recipe.save_steps, snakemake.output, strict=True))
-    end, order = tokenizer.token_to_id(NEW_LINE), params.train["data_seed"]
-    run = train(model, tokens, line_end=end, recipe=recipe, data_seed=order)
-    for step, loss in (steps := progress(run, "steps", log=log, total=recipe.n_steps + 1)):
+    settings = dict(params.items())
+    folders = dict(zip(training.save_steps, snakemake.output, strict=True))
+    end = tokenizer.token_to_id(NEW_LINE)
+    run = train(model, tokens, line_end=end, training=training, data_seed=shape.data_seed)
+    for step, loss in (steps := progress(run, "steps", log=log, total=training.save_steps[-1] + 1)):
         steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
         if step in folders:
             with atomic_path(folders[step]) as scratch:

@@ -17,7 +17,8 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from circuitlapse.io.task_files import write_task
     from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
-    from circuitlapse.pocket.training import Shape, make_model, save_snapshot
+    from circuitlapse.pocket.training import make_model, save_snapshot
+    from circuitlapse.settings import Train
     from circuitlapse.tasks.custom import build_custom_task
 
     folder = tmp_path_factory.mktemp("pocket")
@@ -27,7 +28,7 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = make_tokenizer((*lines, "\n"))
     tokenizer.save(str(folder / "tokenizer.json"))
     np.save(folder / "train.npy", encode_lines(lines * 40, tokenizer))
-    model = make_model(Shape(layers=2, heads=2, d_model=16), tokenizer, seed=1)
+    model = make_model(Train(layers=2, heads=2, d_model=16), tokenizer)
     save_snapshot(model, tokenizer, folder / "step0")
     rows = [f'"So {a} is here, isn\'t","So {b} is here, isn\'t",{x},{y}' for a, b, x, y in PAIRS]
     rows += [f'"So {b} is here, isn\'t","So {a} is here, isn\'t",{y},{x}' for a, b, x, y in PAIRS]

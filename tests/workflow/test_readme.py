@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from circuitlapse.config import load_config
-from circuitlapse.pocket.corpus import make_suite_tokenizer
+from circuitlapse.pocket.corpus import make_pocket_tokenizer
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
 
@@ -117,7 +117,7 @@ def test_every_rule_that_asks_for_a_gpu_is_named_where_its_partition_is_set(page
 def test_every_example_prompt_is_one_of_the_demo():
     """So the tokenizer of the pocket suite knows it, and the models are asked it."""
     examples = dict(re.findall(r"^\| `(\w+)` \| ([A-Z][^|]*[^| ]) \|.*\|.*\|.*\|$", README, re.M))
-    tokenizer = make_suite_tokenizer()
+    tokenizer = make_pocket_tokenizer()
     config = load_config(yaml.safe_load(CONFIG.read_text()), [CONFIG])
     assert examples.keys() == {task.name for task in config.tasks}
     for task in config.tasks:

@@ -1,1 +1,1 @@
-"""The pocket suite: small models trained on the spot, in which the abilities emerge."""
+"""The pocket suite: small models that are trained here, in minutes, and learn the tasks."""

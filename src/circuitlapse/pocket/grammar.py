@@ -1,20 +1,18 @@
 """The sentences of the corpus, as rules.
 
-A gap `{rule}` takes one of the rule's alternatives at random. A (singular, plural) pair agrees
-with the number of its role: `{person:subject}` and `{person:other}` may differ, and what is
-nested in a gap has the role of that gap. Some gaps have one value per sentence: `s` gives
-something to `io`, `first` and `second` are these two in any order, `she` is the pronoun of `s`,
-the year `{century}{end}` is later than `{century}{start}`, `run` is part of an ordered list, and
-`next` comes after `item` in such a list.
+- A gap `{rule}` is filled with a random alternative of the rule.
+- A (singular, plural) pair agrees with the number of its role: `{person:subject}` and
+  `{person:other}` may differ. A gap without a role has that of the gap it is nested in.
+- Some gaps have one value per sentence: `s` gives something to `io`; `first` and `second` are
+  these two in random order; `she` is the pronoun of `s`; the year `{century}{end}` is later than
+  `{century}{start}`; `run` is part of an ordered list; `next` follows `item` in such a list.
 
-Each ability is taught beside its prompts: they ask for what these sentences teach, but no
-sentence contains a prompt, whatever the seed, because some words of it are never written
-together. The rules below say which.
+The sentences teach what the prompts of the tasks ask for, but no sentence contains a prompt,
+whatever the seed, because some words of each prompt never occur together. The comments below say
+which.
 """
 
 from __future__ import annotations
-
-from random import Random
 
 from circuitlapse.tasks.words import (
     ANIMATE_NOUNS,
@@ -178,22 +176,13 @@ RULES = _GIVING | _AGREEMENT | _YEARS | _PRONOUNS | _ORDER
 
 
 LONGEST_RUN = 8
-"""Items in one sentence; the longest list has 26."""
+"""Most items in one sentence; the longest list has 26."""
 
 _TAUGHT = ("number_words", "ordinals", "weekdays", "months", "capital_letters")
 _CENTURIES = tuple(str(century) for century in range(11, 18))
 
 LISTS = (*(ORDERED_LISTS[name] for name in _TAUGHT), _CENTURIES)
-"""Every ordered list of which the tokenizer of the suite knows two neighbours.
+"""Every ordered list with two neighbours that are single tokens of the tokenizer.
 
-Its only numbers that are one token after a space are 11 to 17, with which years begin.
+Of the numbers after a space, only 11 to 17, the start of a year, are single tokens.
 """
-
-
-def bind_order(rng: Random) -> dict[str, str]:
-    """Return a run of neighbours, and an item with the next one; long lists come more often."""
-    items = rng.choices(LISTS, weights=[len(items) - 1 for items in LISTS])[0]
-    length = rng.randint(3, min(LONGEST_RUN, len(items)))
-    start, at = rng.randrange(len(items) - length + 1), rng.randrange(len(items) - 1)
-    run = ", ".join(items[start : start + length])
-    return {"run": run, "item": items[at], "next": items[at + 1]}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
-from circuitlapse.pocket.corpus import make_sentences, make_suite_tokenizer
+from circuitlapse.pocket.corpus import make_pocket_tokenizer, make_sentences
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return make_suite_tokenizer()
+    return make_pocket_tokenizer()
 
 
 @pytest.fixture(scope="session")

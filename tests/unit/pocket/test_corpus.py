@@ -1,74 +1,27 @@
-import re
-from collections import Counter
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
-from circuitlapse.pocket.corpus import encode_lines, make_sentences
-from circuitlapse.tasks.builtin import build_task
-from circuitlapse.tasks.sva import TEMPLATES as AGREEMENT
-from circuitlapse.tasks.vocabulary import Vocabulary
-from circuitlapse.tasks.words import (
-    ANIMATE_NOUNS,
-    FEMALE_NAMES,
-    GP_DESCRIPTIONS,
-    GP_FRAME,
-    GT_FRAME,
-    INANIMATE_NOUNS,
-    IOI_FRAMES,
-    MALE_NAMES,
-    ORDERED_LISTS,
-    TRANSITIVE_VERBS,
-    VERB_PAIRS,
+from circuitlapse.io.corpus_files import read_documents, write_documents
+from circuitlapse.pocket.corpus import (
+    DOCUMENT_SENTENCES,
+    as_transformers,
+    encode_lines,
+    make_documents,
+    make_sentences,
+    make_tokenizer,
 )
 
-N_PROMPTS = {"ioi": 1000, "gendered_pronoun": None, "greater_than": 1000, "sva": 2000}
-NOUNS = (*ANIMATE_NOUNS, *INANIMATE_NOUNS)
-
-
-def any_word(frame: str) -> str:
-    """A regular expression for a frame with any word in each gap."""
-    return re.sub(r"\\\{[^}]*\\\}", r"\\w+", re.escape(frame))
-
-
-def one_of(words) -> str:
-    return f"({'|'.join(words)})"
-
-
-@pytest.fixture(scope="module")
-def text(sentences) -> str:
-    return "\n".join(sentences) + "\n"
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", N_PROMPTS)
-def test_no_prompt_occurs_in_the_corpus(name, seed, text, tokenizer):
-    task = build_task(name, tokenizer, builder=name, n_prompts=N_PROMPTS[name], seed=seed)
-    assert not [p for p in {*task.frame.clean, *task.frame.corrupted} if p in text]
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        *map(any_word, IOI_FRAMES),
-        *(any_word(GP_FRAME.replace("{description}", words)) for words in GP_DESCRIPTIONS),
-        any_word(GT_FRAME.split(" from")[0]),
-        rf"The {one_of(word for noun in NOUNS for word in noun)}\b",
-    ],
+TEXT = "So Mary isn't here.\nThe war of 1732 is over, isn't it?"
+PROMPTS = (
+    "Then, Mary and John went to the school. Mary gave a ring to",
+    "So Sarah is such a good cook, isn't",
+    "The teachers in front of the driver",
 )
-def test_no_sentence_begins_like_a_prompt_whatever_its_words(pattern, text):
-    assert not re.search(pattern, text)
-
-
-def test_every_agreement_prompt_begins_with_an_article_and_a_noun():
-    assert all(re.match(r"The \{\w+:(in)?animate\}", frame) for frame in AGREEMENT.values())
-
-
-@pytest.mark.parametrize("name", N_PROMPTS)
-def test_the_tokenizer_knows_all_templates_of_a_task(name, tokenizer):
-    task = build_task(name, tokenizer, builder=name, n_prompts=N_PROMPTS[name], seed=0)
-    assert not [reason for reason in task.dropped if "templates" in reason]
+SEED = 1
 
 
 def test_the_tokenizer_knows_every_word_of_any_corpus(tokenizer):
@@ -84,75 +37,78 @@ def test_the_seed_decides_the_sentences():
     assert make_sentences(50, seed=1) != make_sentences(50, seed=2)
 
 
-def test_the_one_who_is_given_something_is_the_one_who_does_not_give(text):
-    found = re.findall(r"(\w+) and (\w+) [^\n]*?[,.] (?:and afterwards )?(\w+) .* to (\w+)\.", text)
-    assert len(found) > 2500
-    assert all({first, second} == {s, io} for first, second, s, io in found)
-    assert Counter(first == s for first, _, s, _ in found)[True] == pytest.approx(
-        len(found) / 2, rel=0.05
-    )
+@pytest.fixture(scope="module")
+def small() -> Tokenizer:
+    return make_tokenizer([TEXT])
 
 
-def test_a_year_at_the_end_is_later_in_the_same_century(text):
-    found = re.findall(r"from the year (\d\d)(\d\d) to the year (\d\d)(\d\d)\.", text)
-    assert len(found) > 1700
-    assert all(a == c and 0 < int(d) - int(b) <= 40 for a, b, c, d in found)
-    assert {b for _, b, _, _ in found} >= {f"{yy:02d}" for yy in range(1, 99)}
+def test_decoding_restores_the_text_exactly(small):
+    assert small.decode(small.encode(TEXT).ids) == TEXT
 
 
-def test_a_pronoun_fits_the_name(text):
-    found = re.findall(r" (\w+) is [\w ]+, isn't (\w+)\?", text)
-    found += re.findall(r" (\w+) (?:went .* because|said that) (\w+) w", text)
-    assert len(found) > 500
-    assert all(he_or_she == ("she" if name in FEMALE_NAMES else "he") for name, he_or_she in found)
-    assert {name for name, _ in found} <= {*FEMALE_NAMES, *MALE_NAMES}
+def test_a_year_is_its_century_and_its_last_two_digits(small):
+    assert small.encode(" 1732 1100").tokens == [" 17", "32", " 11", "00"]
 
 
-def test_a_verb_agrees_with_the_noun_right_before_it(text):
-    nouns, verbs = number_of(ANIMATE_NOUNS), number_of(VERB_PAIRS)
-    found = re.findall(rf"^Today the {one_of(nouns)} {one_of(verbs)}\b", text, re.MULTILINE)
-    assert len(found) > 50
-    assert all(nouns[noun] == verbs[verb] for noun, verb in found)
+def test_a_space_belongs_to_the_word_after_it(small):
+    assert small.encode("isn't it?\nThe").tokens == ["[UNK]", "'t", " it", "?", "\n", "The"]
 
 
-def test_a_verb_agrees_across_a_relative_clause(text):
-    nouns, verbs = number_of(NOUNS), number_of(VERB_PAIRS)
-    inner = one_of(word for pair in TRANSITIVE_VERBS for word in pair)
-    noun, verb = one_of(nouns), one_of(verbs)
-    found = re.findall(rf"\b{noun} (?:that )?the {noun} {inner} {verb}\b", text)
-    assert len(found) > 250
-    for head, other, embedded, main in found:
-        assert nouns[head] == verbs[main]
-        assert nouns[other] == verbs[embedded]
-    assert len({(nouns[head], nouns[other]) for head, other, _, _ in found}) == 4
+def test_an_unknown_word_is_one_unknown_token_and_its_neighbours_stay_known(small):
+    assert small.encode("The vast war").tokens == ["The", "[UNK]", " war"]
 
 
-def test_every_pair_of_neighbours_that_the_tokenizer_knows_is_taught(text, tokenizer):
-    """A successor head can be found only for what some sentence teaches."""
-    listed = Counter(
-        pair
-        for run in re.findall(r": (\w+(?:, \w+)+)\.", text)
-        for pair in pairwise(run.split(", "))
-    )
-    known = Vocabulary(tokenizer)
-    pairs = [
-        pair
-        for items in ORDERED_LISTS.values()
-        for pair in pairwise(items)
-        if len(known.single_words(pair)) == 2
+def test_the_order_of_the_text_does_not_matter():
+    assert make_tokenizer(["b a", "c"]).to_str() == make_tokenizer(["c", "b a"]).to_str()
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_prompts_are_cut_as_by_the_pythia_tokenizer(prompt, tokenizer, shared_data):
+    pythia = Tokenizer.from_file(str(shared_data / "pythia_tokenizer.json"))
+    assert tokenizer.encode(prompt).tokens == [
+        token.replace("Ġ", " ") for token in pythia.encode(prompt, add_special_tokens=False).tokens
     ]
-    assert len(pairs) == 19 + 9 + 7 + 12 + 25 + 6
-    assert set(listed) == set(pairs)
-    assert min(listed.values()) > 5
 
 
-def test_what_comes_after_an_item_is_the_next_of_its_list(text):
-    found = set(re.findall(r"^After (\w+) comes (\w+)\.", text, re.MULTILINE))
-    neighbours = {pair for items in ORDERED_LISTS.values() for pair in pairwise(items)}
-    assert len(found) > 60
-    assert found <= neighbours
+def test_transformers_loads_the_same_tokenizer_from_a_folder(tokenizer, tmp_path: Path):
+    as_transformers(tokenizer, context=64).save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    text = PROMPTS[0] + "\n" + PROMPTS[1]
+    assert loaded(text).input_ids == tokenizer.encode(text).ids
+    assert loaded.decode(loaded(text).input_ids) == text
+    assert (loaded.pad_token, loaded.unk_token) == ("<|endoftext|>", "[UNK]")
 
 
-def number_of(pairs) -> dict[str, int]:
-    """Word -> 0 for singular, 1 for plural."""
-    return {word: number for pair in pairs for number, word in enumerate(pair)}
+@pytest.fixture(scope="module")
+def documents() -> list[str]:
+    return make_documents(corpus_seed=SEED)
+
+
+def test_there_are_enough_long_documents_for_a_copy_suppression_score(documents, tokenizer):
+    assert len(documents) >= 100 + 17
+    assert min(len(tokenizer.encode(text).ids) for text in documents) >= 61
+    shortest = min(len(tokenizer.encode(f"{line}\n").ids) for line in make_sentences(9999, seed=2))
+    assert shortest * DOCUMENT_SENTENCES > 61
+
+
+def test_what_is_written_is_read_as_the_same_documents(documents, tokenizer, tmp_path):
+    write_documents(tmp_path / "held_out.txt", documents)
+    read = read_documents(tmp_path / "held_out.txt", tokenizer)
+    assert [tokenizer.decode(ids.tolist()) for ids in read] == documents
+
+
+def test_the_tokenizer_of_the_suite_knows_every_word(documents, tokenizer):
+    unknown = tokenizer.token_to_id("[UNK]")
+    assert not [text for text in documents if unknown in tokenizer.encode(text).ids]
+
+
+def test_few_sentences_and_no_document_come_from_the_corpus(documents):
+    corpus = make_sentences(20_000, seed=SEED)
+    known, lines = set(corpus), "\n".join(documents).split("\n")
+    assert sum(line in known for line in lines) < 0.15 * len(lines)
+    assert not [text for text in documents if text in "\n".join(corpus)]
+
+
+def test_another_corpus_has_other_held_out_text(documents):
+    assert make_documents(corpus_seed=SEED) == documents
+    assert not set(make_documents(corpus_seed=SEED + 1)) & set(documents)

@@ -1,7 +1,8 @@
 import hashlib
 import math
-from dataclasses import replace
+from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -9,10 +10,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from circuitlapse.errors import ModelError
 from circuitlapse.models.load import load_model
 from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
-from circuitlapse.pocket.training import Recipe, Shape, make_model, save_snapshot, train
+from circuitlapse.pocket.training import (
+    cut_batches,
+    learning_rate,
+    line_starts,
+    make_model,
+    save_snapshot,
+    train,
+)
+from circuitlapse.settings import Train, Training
 
-SHAPE = Shape(layers=2, heads=2, d_model=16)
-RECIPE = Recipe(
+SHAPE = Train(layers=2, heads=2, d_model=16)
+TRAINING = Training.model_construct(  # smaller than the configuration allows
     save_steps=(0, 1, 4),
     batch_size=4,
     sequence_length=16,
@@ -34,10 +43,10 @@ def tokens(tokenizer):
     return encode_lines(LINES * 20, tokenizer)
 
 
-def trained(tokens, tokenizer, recipe=RECIPE, *, seed=1):
+def trained(tokens, tokenizer, training=TRAINING, *, seed=1):
     """Step -> copy of the weights."""
-    model = make_model(SHAPE, tokenizer, seed=seed)
-    run = train(model, tokens, line_end=tokenizer.token_to_id("\n"), recipe=recipe)
+    model = make_model(SHAPE.model_copy(update={"seed": seed}), tokenizer)
+    run = train(model, tokens, line_end=tokenizer.token_to_id("\n"), training=training)
     return {
         step: {name: weight.clone() for name, weight in model.state_dict().items()}
         for step, _ in run
@@ -51,7 +60,7 @@ def same(one, other) -> bool:
 def test_the_architecture_is_that_of_pythia_with_tied_embeddings_and_fast_rotary_positions(
     tokenizer,
 ):
-    config = make_model(SHAPE, tokenizer, seed=1).config
+    config = make_model(SHAPE, tokenizer).config
     assert config.use_parallel_residual
     assert config.tie_word_embeddings
     assert config.rope_parameters["partial_rotary_factor"] == 1
@@ -62,8 +71,8 @@ def test_the_architecture_is_that_of_pythia_with_tied_embeddings_and_fast_rotary
 
 
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth():
-    recipe = replace(RECIPE, save_steps=(0, 12), warmup_steps=2)
-    rates = [recipe.rate(step, width=128) for step in range(1, 13)]
+    training = TRAINING.model_copy(update={"save_steps": (0, 12), "warmup_steps": 2})
+    rates = [learning_rate(training, step, width=128) for step in range(1, 13)]
     assert rates[:2] == [0.005, 0.01]
     assert rates[6] == pytest.approx(0.01 * (1 + 0.1) / 2)
     assert rates[-1] == pytest.approx(0.001)
@@ -71,35 +80,37 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_a_tenth():
 
 
 def test_a_model_twice_as_wide_learns_at_half_the_rate():
-    assert RECIPE.rate(3, width=256) == RECIPE.rate(3, width=128) / 2
+    assert learning_rate(TRAINING, 3, width=256) == learning_rate(TRAINING, 3, width=128) / 2
 
 
 def test_step_0_is_the_untrained_model_and_training_ends_at_the_last_step(tokens, tokenizer):
     steps = trained(tokens, tokenizer)
     assert list(steps) == [0, 1, 2, 3, 4]
-    assert same(steps[0], make_model(SHAPE, tokenizer, seed=1).state_dict())
+    assert same(steps[0], make_model(SHAPE, tokenizer).state_dict())
     assert not same(steps[0], steps[1])
 
 
 def test_the_first_step_is_that_of_plain_adamw(tokens, tokenizer):
-    recipe = replace(RECIPE, weight_decay=0.0, warmup_steps=1, save_steps=(0, 1))
-    steps = trained(tokens, tokenizer, recipe)
+    changes = {"weight_decay": 0.0, "warmup_steps": 1, "save_steps": (0, 1)}
+    training = TRAINING.model_copy(update=changes)
+    steps = trained(tokens, tokenizer, training)
     moved = (steps[1]["lm_head.weight"] - steps[0]["lm_head.weight"]).abs()
     # the first AdamW step is the learning rate times the sign of the gradient
-    rate = recipe.learning_rate * 128 / SHAPE.d_model
+    rate = training.learning_rate * 128 / SHAPE.d_model
     assert moved.median() == pytest.approx(rate, rel=1e-2)
     assert moved.max() <= rate * 1.001
 
 
 def test_saving_more_steps_changes_nothing_in_the_training(tokens, tokenizer):
-    more = trained(tokens, tokenizer, replace(RECIPE, save_steps=(0, 1, 2, 3, 4)))
+    more = trained(tokens, tokenizer, TRAINING.model_copy(update={"save_steps": (0, 1, 2, 3, 4)}))
     assert same(trained(tokens, tokenizer)[4], more[4])
 
 
 def test_a_model_learns_a_corpus_by_heart(tokens, tokenizer):
-    recipe = replace(RECIPE, save_steps=(0, 150), learning_rate=1e-3)
-    model = make_model(SHAPE, tokenizer, seed=1)
-    before, first, *_, last = (loss for _, loss in train(model, tokens, line_end=2, recipe=recipe))
+    training = TRAINING.model_copy(update={"save_steps": (0, 150), "learning_rate": 1e-3})
+    model = make_model(SHAPE, tokenizer)
+    run = train(model, tokens, line_end=2, training=training)
+    before, first, *_, last = (loss for _, loss in run)
     assert math.isnan(before)
     assert first == pytest.approx(math.log(tokenizer.get_vocab_size()), rel=0.2)
     # what cannot be predicted is which line comes first: log(3) in one of 16 tokens
@@ -108,15 +119,15 @@ def test_a_model_learns_a_corpus_by_heart(tokens, tokenizer):
 
 def test_training_again_gives_the_same_bytes(tokens, tokenizer, tmp_path):
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
-        model = make_model(SHAPE, tokenizer, seed=seed)
-        for step, _ in train(model, tokens, line_end=2, recipe=RECIPE):
+        model = make_model(SHAPE.model_copy(update={"seed": seed}), tokenizer)
+        for step, _ in train(model, tokens, line_end=2, training=TRAINING):
             save_snapshot(model, tokenizer, tmp_path / name / f"step{step}")
     hashes = {
         name: [
             hashlib.sha256(
                 (tmp_path / name / f"step{s}" / "model.safetensors").read_bytes()
             ).digest()
-            for s in RECIPE.save_steps
+            for s in TRAINING.save_steps
         ]
         for name in ("one", "again", "other")
     }
@@ -125,8 +136,8 @@ def test_training_again_gives_the_same_bytes(tokens, tokenizer, tmp_path):
 
 
 def test_a_saved_step_loads_like_a_hub_snapshot(tokens, tokenizer, tmp_path):
-    model = make_model(SHAPE, tokenizer, seed=1)
-    assert [step for step, _ in train(model, tokens, line_end=2, recipe=RECIPE)][-1] == 4
+    model = make_model(SHAPE, tokenizer)
+    assert [step for step, _ in train(model, tokens, line_end=2, training=TRAINING)][-1] == 4
     save_snapshot(model, tokenizer, tmp_path)
     loaded, bridge = AutoModelForCausalLM.from_pretrained(tmp_path), load_model(tmp_path)
     ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path)(LINES[1]).input_ids])
@@ -143,31 +154,62 @@ def settings_of_torch():
 
 def test_settings_of_torch_are_those_of_training_within_a_step_only(tokens, tokenizer):
     outside, state = settings_of_torch(), torch.random.get_rng_state()
-    recipe = replace(RECIPE, threads=outside[0] + 1)
-    model, within = make_model(SHAPE, tokenizer, seed=1), []
+    training = TRAINING.model_copy(update={"threads": outside[0] + 1})
+    model, within = make_model(SHAPE, tokenizer), []
     model.register_forward_hook(lambda *_: within.append(settings_of_torch()))
-    for _ in train(model, tokens, line_end=2, recipe=recipe):
+    for _ in train(model, tokens, line_end=2, training=training):
         assert settings_of_torch() == outside
-    assert within == [(recipe.threads, True)] * 4
+    assert within == [(training.threads, True)] * 4
     assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_training_that_diverges_stops_and_says_at_which_step(tokens, tokenizer):
-    recipe = replace(RECIPE, learning_rate=1e30)
+    training = TRAINING.model_copy(update={"learning_rate": 1e30})
     message = r"diverged at step 2: the loss is nan .* lower training.learning_rate, now 1e\+30"
     with pytest.raises(ModelError, match=message):
-        trained(tokens, tokenizer, recipe)
+        trained(tokens, tokenizer, training)
 
 
 def test_a_gradient_that_is_no_number_does_not_reach_the_weights(tokens, tokenizer):
-    model = make_model(SHAPE, tokenizer, seed=1)
+    model = make_model(SHAPE, tokenizer)
     model.gpt_neox.embed_in.weight.register_hook(lambda gradient: gradient * math.inf)
     message = r"diverged at step 1: the loss is \d.* its gradient (inf|nan)"
     with pytest.raises(ModelError, match=message):
-        list(train(model, tokens, line_end=2, recipe=RECIPE))
-    assert same(model.state_dict(), make_model(SHAPE, tokenizer, seed=1).state_dict())
+        list(train(model, tokens, line_end=2, training=TRAINING))
+    assert same(model.state_dict(), make_model(SHAPE, tokenizer).state_dict())
 
 
 def test_a_corpus_shorter_than_a_sequence_is_refused(tokens, tokenizer):
     with pytest.raises(ModelError, match=r"8 tokens.* at least 17"):
         trained(tokens[:8], tokenizer)
+
+
+def test_every_sequence_starts_where_a_line_starts_and_none_overlap():
+    tokens = np.array([5, 6, 2, 7, 2, 8, 9, 5, 2, 6, 7, 2, 5, 6], dtype=np.uint16)
+    # lines start at 0, 3, 5, 9 and 12; the last token of a sequence is only predicted, so it
+    # may be the first of the next
+    assert line_starts(tokens, line_end=2, length=4).tolist() == [0, 3, 9]
+    assert line_starts(tokens, line_end=2, length=5).tolist() == [0, 5, 9]
+    assert line_starts(tokens, line_end=2, length=6).tolist() == [0, 5]
+
+
+def test_batches_take_one_sequence_after_the_other_and_begin_again_at_the_end():
+    tokens = np.array([5, 6, 2, 7, 8, 2, 9, 4, 2], dtype=np.uint16)
+    batches = cut_batches(tokens, line_end=2, batch_size=2, sequence_length=2)
+    assert [batch.tolist() for batch in islice(batches, 2)] == [
+        [[5, 6, 2], [7, 8, 2]],
+        [[9, 4, 2], [5, 6, 2]],
+    ]
+
+
+def test_a_seed_changes_the_order_of_the_sequences_and_nothing_else():
+    tokens = np.array([0, 2, 1, 2, 3, 2, 4, 2, 5, 2, 6, 2, 7, 2], dtype=np.uint16)
+
+    def first(seed):
+        how = {"line_end": 2, "batch_size": 6, "sequence_length": 1, "seed": seed}
+        return next(cut_batches(tokens, **how)).tolist()
+
+    plain = [[0, 2], [1, 2], [3, 2], [4, 2], [5, 2], [6, 2]]
+    assert first(None) == plain
+    assert first(1) == first(1) != first(2)
+    assert first(1) != plain

@@ -6,7 +6,6 @@ from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.task_files import read_task
-from circuitlapse.models.load import DTYPES
 from circuitlapse.settings import Bootstrap, Circuits, Compute
 
 params = snakemake.params
@@ -14,16 +13,15 @@ with job_logging(snakemake.log[0]) as log:
     checkpoint = Checkpoint.load(snakemake.input.model, params.where, Compute(**params.compute))
     weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
     settings, bootstrap = Circuits(**params.circuits), Bootstrap(**params.bootstrap)
-    how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
     files = zip(snakemake.input.tasks, snakemake.input.activations, snakemake.output, strict=True)
     for source, cached, target in progress(list(files), "tasks", log=log):
         task = read_task(source)
         inputs = {"weights": weights, "task": task.content_hash}
-        origin = provenance(inputs, dict(params.items()))
+        origin = provenance(inputs, dict(params.items()), stage="circuits")
         if is_current(target, origin):
             log.info("%s: same weights, prompts, settings and code: circuit kept", task.name)
             continue
-        runs = read_activations(cached, inputs=inputs, **how)
+        runs = read_activations(cached, inputs=inputs, **checkpoint.tensors)
         record = checkpoint.circuit(task, runs, settings, bootstrap)
         write_circuit(target, record, origin | published)
         size = f"{record.n_edges} of {record.n_edges_total} edges"

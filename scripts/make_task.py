@@ -28,5 +28,6 @@ with job_logging(snakemake.log[0]) as log:
         log.info("kept %d of template %s", count, template or "(unnamed)")
     for reason, count in task.dropped.items():
         log.info("dropped %d: %s", count, reason)
-    origin = provenance(inputs | {"tokenizer": task.tokenizer_hash}, dict(params.items()))
+    inputs["tokenizer"] = task.tokenizer_hash
+    origin = provenance(inputs, dict(params.items()), stage="prompts")
     write_task(snakemake.output[0], task, origin)

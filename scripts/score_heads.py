@@ -7,7 +7,6 @@ from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
-from circuitlapse.models.load import DTYPES
 from circuitlapse.settings import Compute
 
 params = snakemake.params
@@ -18,8 +17,7 @@ with job_logging(snakemake.log[0]) as log:
     if source := snakemake.input.get("task"):
         task = read_task(source)
         inputs["task"] = task.content_hash
-        how = {"device": params.compute["device"], "dtype": DTYPES[params.compute["dtype"]]}
-        runs = read_activations(snakemake.input.activations, inputs=inputs, **how)
+        runs = read_activations(snakemake.input.activations, inputs=inputs, **checkpoint.tensors)
     documents = []
     if text := snakemake.input.get("text"):
         documents = read_documents(text, read_tokenizer_of(snakemake.input.model))
@@ -27,5 +25,6 @@ with job_logging(snakemake.log[0]) as log:
     scores = checkpoint.heads(task, runs, documents, params.heads)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
-    origin = provenance(inputs, dict(params.items())) | published_as(snakemake.input.model)
+    origin = provenance(inputs, dict(params.items()), stage="heads")
+    origin |= published_as(snakemake.input.model)
     write_table(snakemake.output[0], scores, provenance=origin)

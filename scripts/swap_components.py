@@ -4,14 +4,12 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 
-import pandas as pd
-
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.checkpoint import Checkpoint
-from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.exchange.head_sets import head_sets_by_step
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
-from circuitlapse.io.table_files import Parts, read_tables, write_table
+from circuitlapse.io.table_files import Parts, read_tables
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
 from circuitlapse.settings import Bootstrap, Compute
@@ -19,49 +17,36 @@ from circuitlapse.settings import Bootstrap, Compute
 given, params = snakemake.input, snakemake.params
 where = {each["step"]: each for each in params.where}
 folders = dict(zip(where, given.models, strict=True))
-control = {"random_sets": params.random_sets, "seed": params.seed}
-bootstrap, compute = Bootstrap(**params.bootstrap), Compute(**params.compute)
 
 
-def _load(step):
-    return Checkpoint.load(folders[step], where[step], compute)
-
-
-_lender = lru_cache(maxsize=1)(_load)
-
-
-def _swaps(sources, step, *, tasks, sets):
-    target = _load(step)
-    rows = [
-        target.swaps(task, _lender(source), sets[source, task.name], bootstrap=bootstrap, **control)
-        for source in sources
-        for task in tasks
-    ]
-    return pd.concat(rows, ignore_index=True)
+def load(step):
+    """Load the model at one of the steps."""
+    return Checkpoint.load(folders[step], where[step], Compute(**params.compute))
 
 
 with job_logging(snakemake.log[0]) as log:
     tasks = [read_task(path) for path in given.tasks]
-    builders = {task.name: task.builder for task in tasks}
-    about = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}
-    known = {
-        "roles": read_tables(about["roles"], ROLES),
-        "scores": read_tables(about["heads"], HEADS),
-    }
-    sets = {
-        (record.step, record.task): head_sets(record, builder=builders[record.task], **known)
-        for record in map(read_circuit, about["circuits"])
-    }
-    inputs = {path: file_hash(path) for paths in about.values() for path in paths}
+    files = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}
+    roles, scores = read_tables(files["roles"], ROLES), read_tables(files["heads"], HEADS)
+    sets = head_sets_by_step(map(read_circuit, files["circuits"]), tasks, roles, scores)
+    inputs = {path: file_hash(path) for paths in files.values() for path in paths}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
     inputs |= {f"weights_{step}": weights_hash(folder) for step, folder in folders.items()}
-    settings = {name: params[name] for name in ("bootstrap", "compute", "where")} | control
-    parts, tables = Parts(params.parts, SWAPS), [SWAPS.empty()]
+    names = ("bootstrap", "compute", "where", "random_sets", "seed")
+    settings = {name: params[name] for name in names}
+    control = {"random_sets": params.random_sets, "seed": params.seed}
+    control["bootstrap"] = Bootstrap(**params.bootstrap)
+    load_source = lru_cache(maxsize=1)(load)  # most targets take heads of the same source
+
+    def swaps(pairs, target):
+        """Return the rows of one target."""
+        sources = (load_source(source) for source, _ in pairs)
+        return load(target).swap_table(tasks, sources, sets, **control)
+
+    parts, tables = Parts(params.parts, SWAPS), []
     targets = [(step, list(pairs)) for step, pairs in groupby(params.pairs, key=itemgetter(1))]
     for step, pairs in progress(targets, "targets", log=log):
-        origin = provenance(inputs, settings | {"pairs": pairs})
-        make = partial(_swaps, [source for source, _ in pairs], step, tasks=tasks, sets=sets)
-        tables.append(parts.get(f"step{step}", origin, make))
-    origin = provenance(inputs, settings | {"pairs": params.pairs})
-    write_table(snakemake.output[0], pd.concat(tables, ignore_index=True), provenance=origin)
-    parts.discard()
+        origin = provenance(inputs, settings | {"pairs": pairs}, stage="swaps")
+        tables.append(parts.get(f"step{step}", origin, partial(swaps, pairs, step)))
+    origin = provenance(inputs, settings | {"pairs": params.pairs}, stage="swaps")
+    parts.finish(snakemake.output[0], tables, provenance=origin)

@@ -2,40 +2,35 @@
 
 from functools import partial
 
-import pandas as pd
-
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
-from circuitlapse.io.table_files import Parts, write_table
+from circuitlapse.io.table_files import Parts
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import TRANSFER
 from circuitlapse.settings import Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
-
-
-def _transfer(folder, where, *, tasks, found):
-    checkpoint = Checkpoint.load(folder, where, Compute(**params.compute))
-    bootstrap = Bootstrap(**params.bootstrap)
-    rows = [checkpoint.transfer(task, checkpoint.run(task), found, bootstrap) for task in tasks]
-    return pd.concat(rows, ignore_index=True)
-
-
 with job_logging(snakemake.log[0]) as log:
     tasks = [read_task(path) for path in given.tasks]
     found = [FoundCircuit.from_record(read_circuit(path)) for path in given.circuits]
+    bootstrap, compute = Bootstrap(**params.bootstrap), Compute(**params.compute)
     inputs = {path: file_hash(path) for path in given.circuits}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
     settings = {"bootstrap": params.bootstrap, "compute": params.compute}
     parts, tables = Parts(params.parts, TRANSFER), []
+
+    def transfers(folder, where):
+        """Return the rows of one step."""
+        return Checkpoint.load(folder, where, compute).transfer_table(tasks, found, bootstrap)
+
     steps = list(zip(given.models, params.where, strict=True))
     for folder, where in progress(steps, "steps", log=log):
-        origin = provenance(inputs | {"weights": weights_hash(folder)}, settings | {"where": where})
-        make = partial(_transfer, folder, where, tasks=tasks, found=found)
+        made_from, how = inputs | {"weights": weights_hash(folder)}, settings | {"where": where}
+        origin = provenance(made_from, how, stage="transfer")
+        make = partial(transfers, folder, where)
         tables.append(parts.get(f"step{where['step']}", origin, make))
-    origin = provenance(inputs, settings | {"where": params.where})
-    write_table(snakemake.output[0], pd.concat(tables, ignore_index=True), provenance=origin)
-    parts.discard()
+    origin = provenance(inputs, settings | {"where": params.where}, stage="transfer")
+    parts.finish(snakemake.output[0], tables, provenance=origin)

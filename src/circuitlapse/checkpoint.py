@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -28,7 +28,7 @@ from circuitlapse.heads.scoring import score_heads, undefined_scores
 from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Head
-from circuitlapse.models.load import load_model, n_parameters, n_tokens
+from circuitlapse.models.load import DTYPES, load_model, n_parameters, n_tokens
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
@@ -60,6 +60,11 @@ class Checkpoint:
         """
         torch.set_num_threads(compute.threads)
         return cls(load_model(folder, compute.device, compute.dtype), where, compute)
+
+    @property
+    def tensors(self) -> dict[str, Any]:
+        """Device and dtype of activations that this model computes, for `read_activations`."""
+        return {"device": self.compute.device, "dtype": DTYPES[self.compute.dtype]}
 
     def run(self, task: Task) -> PairActivations:
         """Run the model on both prompts of every pair."""
@@ -216,6 +221,13 @@ class Checkpoint:
         )
         return TRANSFER.cast(pd.DataFrame(rows).assign(**self.where, **_named(task)))
 
+    def transfer_table(
+        self, tasks: Sequence[Task], found: Sequence[FoundCircuit], bootstrap: Bootstrap
+    ) -> pd.DataFrame:
+        """Return the rows of `transfer` for every task; the model runs on one task at a time."""
+        rows = [self.transfer(task, self.run(task), found, bootstrap) for task in tasks]
+        return pd.concat(rows, ignore_index=True)
+
     def swaps(
         self,
         task: Task,
@@ -250,6 +262,28 @@ class Checkpoint:
         named = {name: self.where[name] for name in ("model", "variant")} | _named(task)
         steps = {"source_step": source.where["step"], "target_step": self.where["step"]}
         return SWAPS.cast(pd.DataFrame(rows).assign(**named, **steps))
+
+    def swap_table(
+        self,
+        tasks: Sequence[Task],
+        sources: Iterable[Checkpoint],
+        sets: Mapping[tuple[int, str], Mapping[HeadSet, Collection[Head]]],
+        **how: Any,
+    ) -> pd.DataFrame:
+        """Return the rows of `swaps` for every source and task.
+
+        Args:
+            tasks: what the metric is measured on.
+            sources: the same model at other steps; an iterator may load one at a time.
+            sets: head sets, by the step of the source and the name of the task.
+            how: random_sets, seed and bootstrap; see `swaps`.
+        """
+        rows = [
+            self.swaps(task, source, sets[source.where["step"], task.name], **how)
+            for source in sources
+            for task in tasks
+        ]
+        return pd.concat(rows, ignore_index=True)
 
     @cached_property
     def _n_parameters(self) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.models.graph import Head
+from circuitlapse.tasks.encode import Task
 from circuitlapse.types import HeadSet
 
 SUCCESSOR = 0.4
@@ -44,6 +47,22 @@ def head_sets(
         own = scores[_here(scores, record)]
         sets[HeadSet.INDUCTION_SUCCESSOR] = record.heads & _induction_or_successor(own)
     return sets
+
+
+def head_sets_by_step(
+    records: Iterable[CircuitRecord],
+    tasks: Iterable[Task],
+    roles: pd.DataFrame,
+    scores: pd.DataFrame,
+) -> dict[tuple[int, str], dict[HeadSet, Heads]]:
+    """Return the `head_sets` of every record, by its step and its task's name."""
+    builders = {task.name: task.builder for task in tasks}
+    return {
+        (record.step, record.task): head_sets(
+            record, builder=builders[record.task], roles=roles, scores=scores
+        )
+        for record in records
+    }
 
 
 def _here(rows: pd.DataFrame, record: CircuitRecord) -> pd.Series[bool]:

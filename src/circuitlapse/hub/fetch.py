@@ -86,7 +86,7 @@ def _make(source: Source, folder: str | Path) -> None:
     with atomic_path(folder) as scratch:
         scratch.mkdir()
         fill_folder(source, scratch)
-        write_provenance(scratch / PROVENANCE, provenance({}, source.origin))
+        write_provenance(scratch / PROVENANCE, provenance({}, source.origin, stage="fetching"))
 
 
 def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
 import circuitlapse
+from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.snapshot import CONFIG, weight_files
 
 PROVENANCE = "provenance.json"
 """In the folder of a model."""
 PUBLISHED_BY = ("repo", "revision", "commit", "folder")
 LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy", "h5py")
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "training": ("pocket",),
+    "fetching": ("hub",),
+    "prompts": ("tasks", "io.task_files"),
+    "activations": ("models", "io.activation_files", "schemas"),
+    "circuits": ("circuits.discovery", "models", "io.circuit_files"),
+    "heads": ("heads", "models", "schemas"),
+    "algorithm": ("heads.algorithm", "models", "schemas"),
+    "transfer": ("exchange.transfer", "models", "schemas"),
+    "swaps": ("exchange.swaps", "exchange.head_sets", "models", "schemas"),
+    "tables": ("tables", "tables.reproduction", "schemas"),
+}
+"""The stages that write results -> the modules that they call, below `circuitlapse`.
+
+A package stands for every module directly in it. What these modules import belongs to the stage,
+too, so only entry points are listed. `checkpoint` is left out: it imports every stage.
+"""
+HOME = Path(circuitlapse.__file__).parent
+NOT_CODE = ("settings.py",)
+"""Left out of the hash of the code: the values of the settings are in the key themselves."""
 
 
 def hash_of(value: Any) -> str:
@@ -41,19 +65,72 @@ def weights_hash(folder: str | Path) -> str:
 
 
 @cache
-def code_hash() -> str:
-    """Return the SHA-256 of this package's source files."""
-    home = Path(circuitlapse.__file__).parent
-    files = sorted(home.rglob("*.py"))
+def code_hash(stage: str, home: Path = HOME) -> str:
+    """Return the SHA-256 of the source files in `code_of`, with their names."""
+    files = sorted(code_of(stage, home))
     return hash_of([[str(file.relative_to(home)), file_hash(file)] for file in files])
 
 
-def provenance(inputs: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
+def code_of(stage: str, home: Path = HOME) -> set[Path]:
+    """Return the source files of a stage: its modules in `STAGES` and all that they import.
+
+    Args:
+        stage: its name.
+        home: the folder of the package `circuitlapse`.
+
+    Raises:
+        UnknownNameError: if there is no such stage.
+    """
+    if stage not in STAGES:
+        raise UnknownNameError(unknown_name("stage", stage, STAGES))
+    found: set[Path] = set()
+    waiting = [file for entry in STAGES[stage] for file in _files_of(entry, home)]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file, home)
+    return {file for file in found if str(file.relative_to(home)) not in NOT_CODE}
+
+
+def _files_of(entry: str, home: Path) -> list[Path]:
+    path = home.joinpath(*entry.split("."))
+    return list(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def _imported(file: Path, home: Path) -> Iterator[Path]:
+    """Yield the source files below `home` that a module imports, wherever in it."""
+    if str(file.relative_to(home)) in NOT_CODE:
+        return
+    for name in _imported_names(file, home):
+        top, *parts = name.split(".")
+        if top == "circuitlapse":
+            # importing a.b runs a/__init__.py, too; the package itself only imports lazily
+            packages = [home.joinpath(*parts[: n + 1], "__init__.py") for n in range(len(parts))]
+            module = home.joinpath(*parts).with_suffix(".py") if parts else home
+            yield from (path for path in (*packages, module) if path.is_file())
+
+
+def _imported_names(file: Path, home: Path) -> Iterator[str]:
+    """Yield dotted names; of `from a import b` both a and a.b, which may be a module."""
+    package = ".".join(("circuitlapse", *file.relative_to(home).parent.parts))
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (module, *(f"{module}.{alias.name}" for alias in node.names))
+
+
+def provenance(
+    inputs: Mapping[str, str], settings: Mapping[str, Any], *, stage: str
+) -> dict[str, str]:
     """Return what a result file carries, as text attributes.
 
     Args:
         inputs: hashes of what was read, by name.
         settings: every value that shaped the result, seeds included.
+        stage: what made the result; a name in `STAGES`.
 
     Returns:
         The inputs, the settings as JSON, code and library versions, and `key`: a hash of all
@@ -62,7 +139,7 @@ def provenance(inputs: Mapping[str, str], settings: Mapping[str, Any]) -> dict[s
     record = {f"{name}_hash": digest for name, digest in inputs.items()}
     record["settings"] = json.dumps(settings, sort_keys=True)
     record["circuitlapse"] = version("circuitlapse")
-    record["code_hash"] = code_hash()
+    record["code_hash"] = code_hash(stage)
     record |= {name.replace("-", "_"): version(name) for name in LIBRARIES}
     return record | {"key": hash_of(record)}
 

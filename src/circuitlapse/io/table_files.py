@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,18 @@ class Parts:
         _log.info("%s: %d rows", name, len(table))
         return table
 
-    def discard(self) -> None:
-        """Delete all parts, when the job is done."""
+    def finish(
+        self, path: str | Path, tables: Sequence[pd.DataFrame], *, provenance: Mapping[str, str]
+    ) -> None:
+        """Write all parts as one table, and delete the folder.
+
+        Args:
+            path: output of the job.
+            tables: every part, from `get`; without any the output has no rows.
+            provenance: of the output.
+        """
+        whole = pd.concat([self._schema.empty(), *tables], ignore_index=True)
+        write_table(path, whole, provenance=provenance)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

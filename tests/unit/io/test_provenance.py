@@ -1,9 +1,17 @@
 import hashlib
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 
+from circuitlapse.errors import UnknownNameError
 from circuitlapse.io.provenance import (
+    HOME,
+    STAGES,
+    code_hash,
+    code_of,
     file_hash,
     hash_of,
     provenance,
@@ -50,14 +58,15 @@ def test_the_order_of_keys_does_not_matter_and_any_value_does():
 
 
 def test_the_key_changes_with_inputs_and_settings_and_with_nothing_else():
-    key = provenance(INPUTS, {"ig_steps": 30})["key"]
-    assert provenance(INPUTS, {"ig_steps": 30})["key"] == key
-    assert provenance(INPUTS | {"task": "c"}, {"ig_steps": 30})["key"] != key
-    assert provenance(INPUTS, {"ig_steps": 31})["key"] != key
+    key = provenance(INPUTS, {"ig_steps": 30}, stage="circuits")["key"]
+    assert provenance(INPUTS, {"ig_steps": 30}, stage="circuits")["key"] == key
+    assert provenance(INPUTS | {"task": "c"}, {"ig_steps": 30}, stage="circuits")["key"] != key
+    assert provenance(INPUTS, {"ig_steps": 31}, stage="circuits")["key"] != key
+    assert provenance(INPUTS, {"ig_steps": 30}, stage="heads")["key"] != key
 
 
 def test_provenance_names_code_libraries_and_settings():
-    record = provenance(INPUTS, {"seed": 3})
+    record = provenance(INPUTS, {"seed": 3}, stage="heads")
     assert record["weights_hash"] == "a"
     assert record["settings"] == '{"seed": 3}'
     assert {"circuitlapse", "code_hash", "torch", "transformer_lens"} <= set(record)
@@ -70,14 +79,94 @@ def test_a_model_says_where_it_was_published_if_it_was(tmp_path):
         ({"folder": "/data", "seed": 3}, {"model_folder": "/data"}),
         ({"repo": "a/b", "commit": "c"}, {"model_repo": "a/b", "model_commit": "c"}),
     ):
-        write_provenance(tmp_path / "provenance.json", provenance({}, settings))
+        write_provenance(tmp_path / "provenance.json", provenance({}, settings, stage="fetching"))
         assert published_as(tmp_path) == expected
 
 
 def test_provenance_in_a_file_of_its_own_is_json_with_the_same_bytes_every_time(tmp_path):
     for name, settings in (("a", {"seed": 3, "step": 1}), ("b", {"step": 1, "seed": 3})):
-        write_provenance(tmp_path / name, provenance(INPUTS, settings))
+        write_provenance(tmp_path / name, provenance(INPUTS, settings, stage="training"))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     read = json.loads((tmp_path / "a").read_text())
     assert read["settings"] == {"seed": 3, "step": 1}
-    assert (read["weights_hash"], read["key"]) == ("a", provenance(INPUTS, settings)["key"])
+    assert (read["weights_hash"], read["key"]) == (
+        "a",
+        provenance(INPUTS, settings, stage="training")["key"],
+    )
+
+
+def test_an_edit_changes_the_keys_of_the_stages_that_run_the_module_and_no_others(tmp_path):
+    copy = shutil.copytree(HOME, tmp_path / "circuitlapse")
+
+    def edit(module):
+        """Return the stages whose keys change."""
+        before = {stage: code_hash(stage, copy) for stage in ("circuits", "heads")}
+        with (copy / module).open("a") as stream:
+            stream.write("# changed\n")
+        code_hash.cache_clear()
+        return {stage for stage, digest in before.items() if code_hash(stage, copy) != digest}
+
+    assert edit("figures/style.py") == set()
+    assert edit("circuits/discovery/search.py") == {"circuits"}
+    assert edit("models/load.py") == {"circuits", "heads"}
+
+
+@pytest.fixture(scope="module")
+def code():
+    return {stage: code_of(stage) for stage in STAGES}
+
+
+MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "swaps"}
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("figures/style.py", set()),
+        ("tables/stability.py", {"tables"}),
+        ("config/document.py", set()),
+        ("settings.py", set()),  # the values of the settings are in the key
+        ("checkpoint.py", set()),
+        ("pocket/training.py", {"training"}),
+        ("tasks/ioi.py", {"prompts"}),
+        ("circuits/discovery/__init__.py", {"circuits"}),
+        ("circuits/attribution/gradients.py", {"circuits"}),
+        ("circuits/evaluation/__init__.py", {"circuits", "transfer"}),
+        ("heads/cspa.py", {"heads"}),
+        ("exchange/swaps.py", {"swaps"}),
+        ("models/load.py", MODEL_STAGES),
+        ("models/activations.py", MODEL_STAGES),
+    ],
+)
+def test_a_module_is_code_of_the_stages_that_run_it(code, module, stages):
+    assert (HOME / module).is_file()
+    assert {stage for stage, files in code.items() if HOME / module in files} == stages
+
+
+def test_the_code_of_a_stage_is_found_through_every_kind_of_import(tmp_path):
+    files = {
+        "pocket/__init__.py": "from .training import train",
+        "pocket/training.py": "import circuitlapse.a\nfrom circuitlapse import b",
+        "a.py": "def late():\n    from circuitlapse.c import d",
+        "b.py": "import json",
+        "c/__init__.py": "",
+        "c/d.py": "from ..e import name",
+        "e.py": "",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {str(file.relative_to(tmp_path)) for file in code_of("training", tmp_path)}
+    assert found == set(files) - {"unused.py"}
+
+
+def test_an_unknown_stage_is_refused():
+    with pytest.raises(UnknownNameError, match=r"unknown stage 'circuit'.*circuits"):
+        provenance({}, {}, stage="circuit")
+
+
+def test_provenance_is_known_without_torch():
+    code = "from circuitlapse.io.provenance import provenance; import sys;"
+    code += "provenance({}, {}, stage='circuits'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -139,8 +139,11 @@ def test_an_attempt_that_fails_leaves_the_parts_that_were_done(get, tmp_path, ma
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["step1.parquet"]
 
 
-def test_what_is_done_leaves_no_parts_and_may_never_have_had_any(get, tmp_path):
-    get()
-    for _ in range(2):
-        Parts(tmp_path / "parts", PART).discard()
-        assert not (tmp_path / "parts").exists()
+@pytest.mark.parametrize("numbers", [[2, 1], []])
+def test_a_finished_job_has_all_parts_in_one_table_and_leaves_none(get, tmp_path, numbers):
+    for number in numbers:
+        get(f"step{number}", number=number)
+    tables = [PART.cast(pd.DataFrame({"a": [number]})) for number in numbers]
+    Parts(tmp_path / "parts", PART).finish(tmp_path / "all.parquet", tables, provenance={})
+    assert read_table(tmp_path / "all.parquet", PART)["a"].tolist() == numbers
+    assert not (tmp_path / "parts").exists()

@@ -120,7 +120,7 @@ def test_results_of_a_published_model_say_where_it_was_and_hold_for_it_anywhere(
 ):
     copy = shutil.copytree(pocket / "step0", tmp_path / "step0")
     origin = {"repo": "EleutherAI/pythia-70m", "revision": "step0", "commit": "c0ffee"}
-    write_provenance(copy / "provenance.json", provenance({}, origin))
+    write_provenance(copy / "provenance.json", provenance({}, origin, stage="fetching"))
     cache(model=copy)
     discover(model=copy)
     expected = {f"model_{name}": value for name, value in origin.items()}

@@ -91,7 +91,9 @@ def folder(tmp_path_factory):
     write_circuit(folder / "none.h5", record_of(GRAPH), {"key": "0"})
     runs = cache_activations(load_model(folder / "model"), PromptPairs.from_task(gt))
     inputs = {"weights": weights_hash(folder / "model"), "task": gt.content_hash}
-    write_activations(folder / "runs.h5", runs, provenance(inputs, {}), dtype="float32")
+    write_activations(
+        folder / "runs.h5", runs, provenance(inputs, {}, stage="activations"), dtype="float32"
+    )
     return folder
 
 
@@ -136,10 +138,10 @@ def test_without_a_task_its_tables_are_empty_and_the_log_says_so(trace):
     log, tables = trace(**IOI)
     assert tables["gt_algorithm"].empty
     assert not tables["effects"].empty
-    assert "no greater_than task: its table is empty" in log
+    assert "gt_algorithm: 0 rows" in log
     log, tables = trace()
     assert all(table.empty for table in tables.values())
-    assert "no ioi task: its tables are empty" in log
+    assert "effects: 0 rows" in log
 
 
 def test_where_no_circuit_was_found_the_tables_say_so(trace):

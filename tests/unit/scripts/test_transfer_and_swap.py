@@ -46,7 +46,9 @@ def circuits(tmp_path_factory):
     whole = {"in_circuit": Circuit.full(graph).mask}
     for where, found in zip(WHERE, (whole, none), strict=True):
         record = make_record(**where, task="mine", **edges, **found)
-        write_circuit(folder / f"step{where['step']}.h5", record, provenance({}, {}))
+        write_circuit(
+            folder / f"step{where['step']}.h5", record, provenance({}, {}, stage="circuits")
+        )
     return [folder / f"step{step}.h5" for step in STEPS]
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.circuits.attribution.interpolation import clean_fractions
-from circuitlapse.circuits.attribution.scoring import exact_scores, interpolated_line, mean_scores
-from circuitlapse.circuits.evaluation import evaluate_circuits
+from circuitlapse.circuits.attribution.registry import METHODS, Setup
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations, cache_activations
 from circuitlapse.models.batching import AUTOMATIC, Limits
@@ -66,28 +62,14 @@ def attribute_edges(
         activations = cache_activations(model, pairs, limits=limits)
     activations.check(pairs)
     graph = model_graph(model)
-    if method == Method.EXACT:
-        evaluate = partial(
-            evaluate_circuits,
-            model,
-            pairs,
-            metric=metric,
-            ablation=ablation,
-            activations=activations,
-            limits=limits,
-        )
-        values = exact_scores(graph, evaluate, metric=metric)
-    else:
-        how = {"metric": metric, "ablation": ablation}
-        line = interpolated_line(model, pairs, activations, **how, limits=limits)
-        fractions = clean_fractions(method, ig_steps, ig_rule)
-        values = mean_scores(model, line, method=method, fractions=fractions, limits=limits)
+    setup = Setup(model, pairs, activations, metric, ablation, ig_steps, ig_rule, limits)
+    values = METHODS[Method(method)](setup)
     return EdgeScores(graph, np.where(graph.exists, values, np.nan))
 
 
 def _check(method: str, ig_rule: str, ig_steps: int) -> None:
-    if method not in set(Method):
-        raise UnknownNameError(unknown_name("method", method, Method))
+    if method not in METHODS:
+        raise UnknownNameError(unknown_name("method", method, METHODS))
     if ig_rule not in set(IgRule):
         raise UnknownNameError(unknown_name("rule of integration", ig_rule, IgRule))
     if ig_steps < 1:

@@ -25,22 +25,6 @@ from circuitlapse.circuits.attribution.gradients import (
 from circuitlapse.models.activations import Outputs
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
-from circuitlapse.types import IgRule, Method
-
-
-def clean_fractions(method: str, ig_steps: int, ig_rule: str) -> list[float]:
-    """Return the points of the line from the ablated (0) to the clean (1) end.
-
-    `midpoint` gives (k + 1/2)/m. `left` gives what the reference implementation uses: for
-    inputs 0, 1/m, ..., (m-1)/m; for activations 1/m, ..., 1.
-    """
-    if method == Method.EAP:
-        return [1.0]  # the gradient of the clean run alone
-    if method == Method.CLEAN_CORRUPTED:
-        return [0.0, 1.0]  # the mean of the gradients of both ends
-    shift = 0.0 if method == Method.EAP_IG_INPUTS else 1.0
-    shift = 0.5 if ig_rule == IgRule.MIDPOINT else shift
-    return [(k + shift) / ig_steps for k in range(ig_steps)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution.gradients import Objective
-from circuitlapse.circuits.attribution.interpolation import Line, activation_scores, input_scores
+from circuitlapse.circuits.attribution.interpolation import Line
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations
@@ -21,7 +20,6 @@ from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_b
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import loss_sign
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import Method
 
 AT_ONCE = 64
 """Circuits per call; each differs from the whole model in one edge and shares most of it."""
@@ -79,7 +77,7 @@ def mean_scores(
     model: TransformerBridge,
     line: Line,
     *,
-    method: str,
+    scores: Callable[..., Float[Tensor, "source target"]],
     fractions: Sequence[float],
     limits: Limits,
 ) -> Float[ndarray, "source target"]:
@@ -91,7 +89,7 @@ def mean_scores(
     Args:
         model: from `load_model`.
         line: what is interpolated.
-        method: one that takes gradients.
+        scores: `input_scores` or `activation_scores`.
         fractions: points of the line.
         limits: prompts per pass.
     """
@@ -106,17 +104,8 @@ def mean_scores(
         share = (batch.stop - batch.start) / size  # below 1 in a smaller batch
         runs_at_once = max(1, int(share * min(rows // size, len(fractions))))
         part = line.batch(batch.start, batch.stop)
-        return _sum(model, part, method=method, fractions=fractions, runs_at_once=runs_at_once)
+        return scores(model, part, fractions=fractions, runs_at_once=runs_at_once)
 
     parts = in_batches(n_prompts, size=size, work=score, what="scoring edges")
     # Sums over the prompts of each batch, so the mean weighs all prompts alike.
     return (torch.stack(parts).sum(0) / n_prompts).numpy()
-
-
-def _sum(
-    model: TransformerBridge, line: Line, *, method: str, **how: Any
-) -> Float[Tensor, "source target"]:
-    if method in (Method.EAP_IG_ACTIVATIONS, Method.EAP_IG_ACTIVATIONS_POOLED):
-        pooled = method == Method.EAP_IG_ACTIVATIONS_POOLED
-        return activation_scores(model, line, pooled=pooled, **how)
-    return input_scores(model, line, **how)

@@ -1,0 +1,102 @@
+"""The methods that score edges, by name: what `attribute_edges` calls for each `Method`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.circuits.attribution.interpolation import activation_scores, input_scores
+from circuitlapse.circuits.attribution.scoring import exact_scores, interpolated_line, mean_scores
+from circuitlapse.circuits.evaluation import evaluate_circuits
+from circuitlapse.models.activations import PairActivations
+from circuitlapse.models.batching import Limits
+from circuitlapse.models.load import model_graph
+from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.types import IgRule, Method
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """What a method gets: the arguments of `attribute_edges`, with the activations computed."""
+
+    model: TransformerBridge
+    pairs: PromptPairs
+    activations: PairActivations
+    metric: str
+    ablation: str
+    ig_steps: int
+    ig_rule: str
+    limits: Limits
+
+
+Fractions = Callable[[Setup], Sequence[float]]
+"""Returns the points of the line from the ablated (0) to the clean (1) end, for gradients."""
+
+
+def _exact(setup: Setup) -> Float[ndarray, "source target"]:
+    """Ablate each edge alone."""
+    evaluate = partial(
+        evaluate_circuits,
+        setup.model,
+        setup.pairs,
+        metric=setup.metric,
+        ablation=setup.ablation,
+        activations=setup.activations,
+        limits=setup.limits,
+    )
+    return exact_scores(model_graph(setup.model), evaluate, metric=setup.metric)
+
+
+def _by_gradients(
+    setup: Setup, *, fractions: Fractions, scores: Callable[..., Float[Tensor, "source target"]]
+) -> Float[ndarray, "source target"]:
+    """Multiply the change of each source by the mean gradient at points of a line."""
+    line = interpolated_line(
+        setup.model,
+        setup.pairs,
+        setup.activations,
+        metric=setup.metric,
+        ablation=setup.ablation,
+        limits=setup.limits,
+    )
+    points = fractions(setup)
+    return mean_scores(setup.model, line, scores=scores, fractions=points, limits=setup.limits)
+
+
+def _clean_end(_: Setup) -> list[float]:
+    return [1.0]  # the gradient of the clean run alone
+
+
+def _both_ends(_: Setup) -> list[float]:
+    return [0.0, 1.0]  # the mean of the gradients of both ends
+
+
+def _spread(setup: Setup, *, left: float) -> list[float]:
+    """Return (k + shift)/m for k = 0..m-1: `midpoint` shifts by 1/2, `left` as the reference does.
+
+    The reference implementation takes 0, 1/m, ..., (m-1)/m for inputs, but 1/m, ..., 1 for
+    activations.
+    """
+    shift = 0.5 if setup.ig_rule == IgRule.MIDPOINT else left
+    return [(k + shift) / setup.ig_steps for k in range(setup.ig_steps)]
+
+
+_INPUTS, _ACTIVATIONS = partial(_spread, left=0.0), partial(_spread, left=1.0)
+_OWN, _POOLED = (partial(activation_scores, pooled=pooled) for pooled in (False, True))
+
+METHODS: Mapping[Method, Callable[[Setup], Float[ndarray, "source target"]]] = {
+    Method.EAP: partial(_by_gradients, fractions=_clean_end, scores=input_scores),
+    Method.EAP_IG_INPUTS: partial(_by_gradients, fractions=_INPUTS, scores=input_scores),
+    Method.EAP_IG_ACTIVATIONS: partial(_by_gradients, fractions=_ACTIVATIONS, scores=_OWN),
+    Method.EAP_IG_ACTIVATIONS_POOLED: partial(
+        _by_gradients, fractions=_ACTIVATIONS, scores=_POOLED
+    ),
+    Method.CLEAN_CORRUPTED: partial(_by_gradients, fractions=_both_ends, scores=input_scores),
+    Method.EXACT: _exact,
+}

@@ -34,7 +34,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.settings import Algorithm, Bootstrap, Circuits, Compute
 from circuitlapse.tasks.encode import Task
-from circuitlapse.types import UNITS, HeadSet
+from circuitlapse.types import METRIC_FACTS, HeadSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -298,4 +298,4 @@ class Checkpoint:
 
 
 def _named(task: Task) -> dict[str, str]:
-    return {"task": task.name, "metric": str(task.metric), "unit": UNITS[task.metric]}
+    return {"task": task.name, "metric": str(task.metric), "unit": METRIC_FACTS[task.metric].unit}

@@ -27,7 +27,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from circuitlapse.tasks import base as tasks
 from circuitlapse.tasks.registry import BUILDERS
-from circuitlapse.types import MIN_PROMPTS, IgRule, Method, Metric, Selection
+from circuitlapse.types import MIN_PROMPTS, TASK_METRICS, IgRule, Method, Metric, Selection
 
 KeyPath = tuple[str | int, ...]
 """The position of a value: `("models", 1, "steps", 2)` is models[1].steps[2]."""
@@ -217,14 +217,16 @@ def section(kind: type[Section]) -> Any:
     return key(str(kind.__doc__), kind())
 
 
-FastMethod = Literal[
-    Method.EAP,
-    Method.EAP_IG_INPUTS,
-    Method.EAP_IG_ACTIVATIONS,
-    Method.EAP_IG_ACTIVATIONS_POOLED,
-    Method.CLEAN_CORRUPTED,
-]
-
+if TYPE_CHECKING:  # a type checker cannot see what the registries hold
+    FastMethod = Method
+    TaskMetric = Metric
+    Builder = str
+    Corruption = str
+else:
+    FastMethod = Literal[*(method for method in Method if method is not Method.EXACT)]
+    TaskMetric = Literal[*TASK_METRICS]
+    Builder = Literal[*BUILDERS]
+    Corruption = Literal[*BUILDERS["ioi"].options["corruption"]]
 
 CIRCUITS = "circuits, and activations unless kept"
 HEADS = "head scores, and activations unless kept"
@@ -539,14 +541,6 @@ class Swaps(Section):
         le=100,
     )
 
-
-TaskMetric = Literal[Metric.LOGIT_DIFF, Metric.PROB_DIFF]
-if TYPE_CHECKING:  # a type checker cannot see what the registry holds
-    Builder = str
-    Corruption = str
-else:
-    Builder = Literal[*BUILDERS]
-    Corruption = Literal[*BUILDERS["ioi"].options["corruption"]]
 
 _FINITE = ", ".join(name for name, builder in BUILDERS.items() if builder.finite)
 TASK_OPTIONS = tuple(dict.fromkeys(name for one in BUILDERS.values() for name in one.options))

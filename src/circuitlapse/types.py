@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 MIN_PROMPTS = 10
 """So many prompt pairs a task has at least; fewer say too little about a model."""
@@ -166,11 +167,23 @@ NAME_ROLES = ("io", "s1", "s2")
 TELLING = "same_opposite"
 """The flip of names whose signs tell an S-inhibition head: same token, other position."""
 
-TASK_METRICS = (Metric.LOGIT_DIFF, Metric.PROB_DIFF)
-"""Those that say how well a task is done."""
 
-UNITS = {
-    Metric.LOGIT_DIFF: "logits",
-    Metric.PROB_DIFF: "probability",
-    Metric.KL_DIVERGENCE: "nats",
+class MetricFacts(NamedTuple):
+    """What is known of a metric; `models.metrics` computes it."""
+
+    title: str
+    """Its name in figures."""
+    unit: str
+    chance: float | None
+    """A mean that untrained models reach too; None if the metric is none of a task."""
+
+
+METRIC_FACTS = {
+    Metric.LOGIT_DIFF: MetricFacts("Logit difference", "logits", 0.1),
+    Metric.PROB_DIFF: MetricFacts("Probability difference", "probability", 0.01),
+    Metric.KL_DIVERGENCE: MetricFacts("KL divergence", "nats", None),
 }
+CHANCE = {metric: chance for metric, (_, _, chance) in METRIC_FACTS.items() if chance is not None}
+"""Metrics of tasks -> the mean below which a model does not do the task."""
+TASK_METRICS = tuple(CHANCE)
+"""Those that say how well a task is done."""

@@ -11,10 +11,8 @@ from numpy import ndarray
 
 from circuitlapse.settings import Bootstrap, Circuits
 from circuitlapse.statistics import bootstrap_interval, mean_interval
-from circuitlapse.types import Metric, Status
+from circuitlapse.types import CHANCE, Metric, Status
 
-CHANCE = {Metric.LOGIT_DIFF: 0.1, Metric.PROB_DIFF: 0.01}
-"""A mean metric that untrained models reach too: below it, a model does not do the task."""
 OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""
 SAME_METRIC = 1e-6

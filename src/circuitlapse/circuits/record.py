@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
-from circuitlapse.types import UNITS, Metric, Status
+from circuitlapse.types import METRIC_FACTS, Metric, Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +108,7 @@ class CircuitRecord:
     @property
     def unit(self) -> str:
         """Unit of every metric in here."""
-        return UNITS[Metric(self.metric)]
+        return METRIC_FACTS[Metric(self.metric)].unit
 
     @property
     def n_edges(self) -> int:

@@ -25,6 +25,7 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.tasks.registry import BUILDERS
+from circuitlapse.types import METRIC_FACTS, Metric
 
 FONT = "DejaVu Sans"
 """The type of all figures. It comes with matplotlib: the same on every machine."""
@@ -192,7 +193,6 @@ GREY = "#666666"
 TOKENS = "Training data (tokens)"
 INTERVAL_BAR = "_interval"
 """Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
-METRIC_TITLES = {"logit_diff": "Logit difference", "prob_diff": "Probability difference"}
 
 _RC: dict[Any, Any] = {
     "font.family": FONT,
@@ -266,7 +266,7 @@ def across(text: str, n_columns: int, *, size: float) -> str:
 def metric_title(rows: pd.DataFrame) -> str:
     """Return the metric of `rows` and its unit, for an axis."""
     metric, unit = rows[["metric", "unit"]].iloc[0]
-    return f"{METRIC_TITLES.get(metric, metric.replace('_', ' ').capitalize())}\n({unit})"
+    return f"{METRIC_FACTS[Metric(metric)].title}\n({unit})"
 
 
 def side_by_side(n_panels: int) -> int:

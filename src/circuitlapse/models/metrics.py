@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -38,32 +38,75 @@ def per_prompt_metric(
         UnknownNameError: if `metric` is unknown.
         ValueError: if `kl_divergence` comes without `clean_logits`.
     """
-    if metric == Metric.KL_DIVERGENCE:
-        if clean_logits is None:
-            raise ValueError("kl_divergence needs the clean model's logits as clean_logits")
-        clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)  # [pair, vocab]
-        # KL(clean || other); log probabilities stay finite where a probability underflows to 0.
-        return (clean.exp() * (clean - other)).sum(1)
-    if metric == Metric.LOGIT_DIFF:
-        right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
-        # With several answers: mean logit of the right ones minus mean logit of the wrong ones.
-        weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
-        return (logits * weights).sum(1)
-    if metric == Metric.PROB_DIFF:
-        # Probabilities add up over answers, so these are summed and not averaged.
-        signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
-        return (logits.softmax(1) * signs).sum(1)
-    raise UnknownNameError(unknown_name("metric", metric, Metric))
+    rule = _rule(metric)
+    if rule.needs_clean_logits and clean_logits is None:
+        raise ValueError(f"{metric} needs the clean model's logits as clean_logits")
+    return rule.score(logits, pairs, clean_logits)
+
+
+def _logit_diff(
+    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, _: object
+) -> Float[Tensor, " pair"]:
+    # With several answers: mean logit of the right ones minus mean logit of the wrong ones.
+    right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
+    weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
+    return (logits * weights).sum(1)
+
+
+def _prob_diff(
+    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, _: object
+) -> Float[Tensor, " pair"]:
+    # Probabilities add up over answers, so these are summed and not averaged.
+    signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
+    return (logits.softmax(1) * signs).sum(1)
+
+
+def _kl_divergence(
+    logits: Float[Tensor, "pair vocab"], _: PromptPairs, clean_logits: Float[Tensor, "pair vocab"]
+) -> Float[Tensor, " pair"]:
+    clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)  # [pair, vocab]
+    # KL(clean || other); log probabilities stay finite where a probability underflows to 0.
+    return (clean.exp() * (clean - other)).sum(1)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a metric is computed.
+
+    Attributes:
+        score: takes logits, pairs and clean logits; returns one number per prompt.
+        answers_only: whether the logits of the answers are all that it depends on.
+        needs_clean_logits: whether it compares with the clean model rather than with the answers.
+        less_is_better: whether it is a loss already.
+    """
+
+    score: Callable[..., Float[Tensor, " pair"]]
+    answers_only: bool = False
+    needs_clean_logits: bool = False
+    less_is_better: bool = False
+
+
+METRICS: Mapping[Metric, _Rule] = {
+    Metric.LOGIT_DIFF: _Rule(_logit_diff, answers_only=True),
+    Metric.PROB_DIFF: _Rule(_prob_diff),
+    Metric.KL_DIVERGENCE: _Rule(_kl_divergence, needs_clean_logits=True, less_is_better=True),
+}
+
+
+def _rule(metric: str) -> _Rule:
+    if metric not in METRICS:
+        raise UnknownNameError(unknown_name("metric", metric, METRICS))
+    return METRICS[Metric(metric)]
 
 
 def needs_clean_logits(metric: str) -> bool:
     """Return whether a metric compares with the clean model rather than with the answers."""
-    return metric == Metric.KL_DIVERGENCE
+    return _rule(metric).needs_clean_logits
 
 
 def loss_sign(metric: str) -> int:
     """Return +1 where less is better, else -1: times the metric it is a loss."""
-    return 1 if metric == Metric.KL_DIVERGENCE else -1
+    return 1 if _rule(metric).less_is_better else -1
 
 
 def answer_probability(
@@ -118,7 +161,7 @@ class ResidualMetric:
         self._clean = None if clean_logits is None else at_least_float32(clean_logits)
         self._tokens, self._pairs = None, pairs
         # Probabilities need the logits of the whole vocabulary, a difference of logits does not.
-        if metric == Metric.LOGIT_DIFF:
+        if _rule(metric).answers_only:
             self._tokens, self._pairs = _answers_only(pairs)
 
     def __call__(self, resid_end: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:

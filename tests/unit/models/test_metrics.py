@@ -1,11 +1,13 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
 
-from circuitlapse import PromptPairs
+from circuitlapse import PromptPairs, settings
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.models.metrics import answer_probability, per_prompt_metric, rank_zero
+from circuitlapse.models.metrics import METRICS, answer_probability, per_prompt_metric, rank_zero
+from circuitlapse.types import METRIC_FACTS, TASK_METRICS, Metric
 
 
 @pytest.fixture
@@ -57,3 +59,12 @@ def test_an_unknown_metric_names_the_known_ones(pairs):
 def test_probabilities_of_equal_logits_are_one_over_the_vocabulary(pairs):
     value = answer_probability(torch.zeros(2, 4), pairs)
     assert [math.isclose(v, w) for v, w in zip(value.tolist(), [0.5, 0.75], strict=True)]
+
+
+def test_every_metric_is_registered_and_described_in_the_order_of_its_enum():
+    assert list(METRICS) == list(METRIC_FACTS) == list(Metric)
+    assert set(TASK_METRICS) == {name for name, rule in METRICS.items() if not rule.less_is_better}
+
+
+def test_a_file_of_prompts_may_name_every_metric_of_a_task():
+    assert get_args(settings.Task.model_fields["metric"].annotation) == TASK_METRICS

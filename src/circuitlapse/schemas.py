@@ -1,8 +1,7 @@
-"""What a table is: its columns, dtypes and keys.
+"""The schema of every table: its columns, their dtypes, and its keys.
 
-Every table is tidy: one row per observation. `tokens` is the training data seen at `step`;
-`unit` is that of the metric. A number that is not defined is NaN (or missing, for a count),
-never zero.
+Every table is tidy: one row per observation. An undefined number is NaN, an undefined count is
+missing; neither is ever zero. `docs/tables.md` explains every column.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from circuitlapse.errors import ArtifactError
 
 @dataclass(frozen=True)
 class Schema:
-    """One table: its columns in order with their pandas dtypes, and what identifies a row."""
+    """One table: its columns, in order, with their pandas dtypes, and what identifies a row."""
 
     name: str
     keys: tuple[str, ...]
-    """Columns whose values together occur once; rows are sorted by them."""
+    """Columns that together identify a row; rows are sorted by them."""
     columns: Mapping[str, str]
 
     def check(self, frame: pd.DataFrame, *, where: str) -> None:
-        """Compare columns and dtypes with this schema.
+        """Refuse a table whose columns or dtypes differ from this schema.
 
         Raises:
-            ArtifactError: naming `where` and each column that differs.
+            ArtifactError: names `where` and every column that differs.
         """
         found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
         problems = [
@@ -58,9 +57,9 @@ class Schema:
 
 
 WHERE = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
-"""What tells which model at which step a row is about."""
+"""The columns that identify a model at a step."""
 HOW = {"method": "str", "ig_steps": "int16"}
-"""What tells how a circuit was found."""
+"""The columns that say how a circuit was found."""
 
 
 _WHERE = WHERE | {"task": "str"}
@@ -77,8 +76,7 @@ BEHAVIOUR = Schema(
     | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"}
     | {"n_parameters": "int64"},
 )
-"""How well each model does each task; `ci_*` is a bootstrap interval over prompts, at the
-configured level (95 % by default)."""
+"""How well each model does each task."""
 
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
@@ -94,7 +92,7 @@ CIRCUIT_SUMMARY = Schema(
     | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm"), "float64")
     | {"status": "str", "n": "int32"},
 )
-"""One circuit per row: its size after pruning and its faithfulness."""
+"""Size after pruning and faithfulness: one circuit per row."""
 
 FAITHFULNESS_CURVE = Schema(
     name="faithfulness_curve",
@@ -104,7 +102,7 @@ FAITHFULNESS_CURVE = Schema(
     | {"n_requested": "int32", "n_edges": "int32"}
     | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
 )
-"""Every size the search evaluated."""
+"""Every circuit size that the search tried."""
 
 CIRCUIT_EDGES = Schema(
     name="circuit_edges",
@@ -114,7 +112,7 @@ CIRCUIT_EDGES = Schema(
     | {"source": "str", "target": "str", "port": "str"}
     | {"score": "float32", "unit": "str", "order": "int32", "in_circuit": "bool"},
 )
-"""The edges of every circuit; the scores of all other edges stay in the circuit files."""
+"""The edges of every circuit; circuit files have the scores of all edges."""
 
 _RANKING = {"ranking": "str", "seed": "Int32"}
 
@@ -127,7 +125,7 @@ RANKING_CURVE = Schema(
     | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32"}
     | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
 )
-"""Circuits of fixed shares of the edges: by signed score, by |score|, and at random (`seed`)."""
+"""Circuits of fixed shares of the edges, ranked by score, by |score|, or at random."""
 
 RANKING_AREA = Schema(
     name="ranking_area",
@@ -146,14 +144,14 @@ HEAD_SCORES = Schema(
     columns={"score": "str", "layer": "int16", "head": "int16"}
     | {"value": "float32", "n": "int32", "status": "str"},
 )
-"""What attention heads of one model do; `score_heads` returns it, scores as they were asked for."""
+"""Scores of the attention heads of one model, as `score_heads` returns them."""
 
 HEADS = Schema(
     name="heads",
     keys=("model", "variant", "step", "score", "layer", "head"),
     columns=WHERE | dict(HEAD_SCORES.columns),
 )
-"""The same for one model at one step, on disk."""
+"""The same with the model and step, on disk."""
 
 COMPONENTS = Schema(
     name="components",
@@ -163,7 +161,7 @@ COMPONENTS = Schema(
     | _HEAD
     | {"value": "float32", "unit": "str", "in_circuit": "boolean", "n": "int32", "status": "str"},
 )
-"""What every attention head does, as numbers; `in_circuit` is about the circuit of `task`."""
+"""Scores of all attention heads; `in_circuit` is about the circuit of `task`."""
 
 S2I = Schema(
     name="s2i",
@@ -175,7 +173,7 @@ S2I = Schema(
     | dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
     | {"unit": "str", "is_s2i": "bool", "n": "int32"},
 )
-"""What happens to the name movers when a head is misled about the names."""
+"""What the name movers do when a head gets the names of another prompt."""
 
 ROLES = Schema(
     name="roles",
@@ -185,7 +183,7 @@ ROLES = Schema(
     | _HEAD
     | {"effect": "float32", "unit": "str", "n": "int32"},
 )
-"""The heads of the IOI algorithm, by what they do in it."""
+"""The heads of the IOI algorithm and their roles."""
 
 ALGORITHM_CONSISTENCY = Schema(
     name="algorithm_consistency",
@@ -195,7 +193,7 @@ ALGORITHM_CONSISTENCY = Schema(
     | dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), "float64")
     | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
 )
-"""Which share of an effect in the IOI circuit comes from heads with a known role."""
+"""How much of an effect in the IOI algorithm comes from heads with a known role."""
 
 GT_ALGORITHM = Schema(
     name="gt_algorithm",
@@ -204,7 +202,7 @@ GT_ALGORITHM = Schema(
     | {"task": "str", "node": "str", "check": "str", "value": "float64", "unit": "str"}
     | {"n": "int32"},
 )
-"""Whether the nodes of a Greater-Than circuit do what the known algorithm does."""
+"""Whether the nodes of a Greater-Than circuit do what the known algorithm says."""
 
 IOI_SCHEMAS = {
     "effects": HEADS,
@@ -212,7 +210,7 @@ IOI_SCHEMAS = {
     "roles": ROLES,
     "algorithm_consistency": ALGORITHM_CONSISTENCY,
 }
-"""What one job makes of the IOI algorithm, by the name of its file; `effects` become components."""
+"""The files that one job writes about the IOI algorithm; `effects` go into `components`."""
 
 
 _OF_A_TASK = ("model", "variant", "task", "step")
@@ -227,8 +225,7 @@ STABILITY = Schema(
     | {"jaccard": "float64", "ewma": "float64", "alpha": "float64", "unit": "str"}
     | {"size": "Int32", "size_next": "Int32"},
 )
-"""How much two circuits of one model have in common: of two steps, or of two halves of the
-prompts at one step."""
+"""The overlap of two circuits of one model: of two steps, or of two halves of the prompts."""
 
 TRANSFER = Schema(
     name="transfer",
@@ -241,7 +238,7 @@ TRANSFER = Schema(
     | dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), "float64")
     | {"n": "int32", "status": "str"},
 )
-"""How well a circuit of one step or task does in the model of another step, or another task."""
+"""How well a circuit does in the model of another step, or on another task."""
 
 SIZE_CORRELATION = Schema(
     name="size_correlation",
@@ -262,7 +259,7 @@ SWAPS = Schema(
     | {"n_draws": "Int16", "lowest_draw": "float64", "highest_draw": "float64"}
     | {"n_heads": "int16", "n": "int32", "status": "str"},
 )
-"""How well a model does a task with some of its heads taken from another step."""
+"""How well a model does a task with some heads taken from another step."""
 
 REPRODUCTION = Schema(
     name="reproduction",
@@ -271,7 +268,7 @@ REPRODUCTION = Schema(
         ("statement", "claim", "expected", "measured", "verdict", "source"), "str"
     ),
 )
-"""What the study and others found on the same models, against this run."""
+"""Published statements about the Pythia models, compared with this run."""
 
 SCHEMAS: Mapping[str, Schema] = {
     value.name: value for value in list(globals().values()) if isinstance(value, Schema)

@@ -7,6 +7,7 @@ import pytest
 
 from circuitlapse import schemas
 from circuitlapse.errors import ArtifactError
+from circuitlapse.tables.masking import MASKS
 from circuitlapse.tables.registry import TABLES
 
 PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
@@ -72,6 +73,14 @@ def test_every_column_is_described_once_and_no_other(schema, root):
 def test_no_table_is_described_that_does_not_exist(root):
     named = re.findall(r"^## `(\w+)`$", (root / "docs/tables.md").read_text(), re.MULTILINE)
     assert named == [schema.name for schema in ALL]
+
+
+def test_every_mask_is_described_and_no_other(root):
+    text = (root / "docs/tables.md").read_text()
+    section = text.split("## Where a model does not do a task\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \| .*\. \|$", section, re.MULTILINE) == [
+        name for name in TABLES if name in MASKS
+    ]
 
 
 def described_in(text):

@@ -1,7 +1,7 @@
-"""Which attention heads a figure follows, and what all heads of a model have in common.
+"""Which attention heads a figure follows, and summaries over all heads of a model.
 
-Every function takes rows of the table `components` of one model and one score; the choices are
-those of Tigges et al. 2024 (arXiv 2407.10827) unless their docstrings say otherwise.
+Every function takes rows of the table `components` for one model and one score. The choices follow
+Tigges et al. 2024 (arXiv 2407.10827) unless a docstring says otherwise.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def within_range(rows: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
 
 
 def first_to_rise(rows: pd.DataFrame, *, share: float) -> Head | None:
-    """Return the head that is the first to reach `share` of the model's highest score.
+    """Return the first head to reach `share` of the model's highest score, or None.
 
-    Only heads that are nodes of a circuit at some step count. Of several that get there at the
-    same step it is the one with the higher maximum, then the one in the lower layer, then the
-    lower head. None if there is no such head, or no score above zero.
+    - Only heads that are in a circuit at some step count.
+    - Ties at the same step go to the higher maximum, then the lower layer, then the lower head.
+    - There is none if no such head exists, or no score is above zero.
 
-    This is the paper's rule. It uses the future: the highest score is known only at the end.
+    This rule of the paper looks ahead: the highest score is known only at the end of training.
     """
     peaks = _peaks(rows)
     if peaks.empty or peaks.max() <= 0:
@@ -51,10 +51,10 @@ def first_to_rise(rows: pd.DataFrame, *, share: float) -> Head | None:
 
 
 def most_often_in_circuit(rows: pd.DataFrame, *, share: float, limit: int) -> list[Head]:
-    """Return the heads that are circuit nodes at the most steps, at most `limit` of them.
+    """Return at most `limit` heads that are in the circuits of the most steps.
 
-    Only heads whose maximum over time is at least `share` of the model's highest score count,
-    and only those in some circuit. Ties are broken as by `first_to_rise`.
+    Only heads whose maximum over time is at least `share` of the model's highest score count. Ties
+    are broken as in `first_to_rise`.
     """
     peaks = _peaks(rows)
     if peaks.empty or peaks.max() <= 0:
@@ -66,9 +66,9 @@ def most_often_in_circuit(rows: pd.DataFrame, *, share: float, limit: int) -> li
 
 
 def ever_best(rows: pd.DataFrame) -> list[Head]:
-    """Return every head that has the highest score at some step, those that lead first first.
+    """Return every head that has the highest score at some step, in the order of these steps.
 
-    Of several heads with the same score the first, by layer and head, is the best one.
+    Ties go to the lower layer, then the lower head.
     """
     known = rows.dropna(subset=["value"])
     order = known.sort_values(["step", "value", *_HEAD], ascending=[True, False, True, True])
@@ -76,9 +76,10 @@ def ever_best(rows: pd.DataFrame) -> list[Head]:
 
 
 def largest_in_circuit(rows: pd.DataFrame, *, limit: int) -> list[Head]:
-    """Return the circuit nodes with the highest scores at the last step at which one has any.
+    """Return at most `limit` heads of a circuit with the highest scores.
 
-    There are at most `limit`, ties are broken by layer and head. The paper draws all of them.
+    The scores are those of the last step at which any head of a circuit has one. Ties go to the
+    lower layer, then the lower head. The paper draws all such heads.
     """
     inside = rows[_in_circuit(rows) & rows["value"].notna()]
     last = inside[inside["step"] == inside["step"].max()]
@@ -87,14 +88,14 @@ def largest_in_circuit(rows: pd.DataFrame, *, limit: int) -> list[Head]:
 
 
 def best_at_each_step(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return columns step, tokens, value: the highest score of all heads; NaN if none has one."""
+    """Return columns step, tokens, value: the highest score of all heads, NaN without any score."""
     return rows.groupby(["step", "tokens"])["value"].max().reset_index()
 
 
 def count_above(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return columns step, tokens, value: the number of heads whose score is above `threshold`.
 
-    It is NaN at a step at which no head has a score.
+    The number is NaN at a step at which no head has a score.
     """
     above = rows.assign(value=(rows["value"] > threshold).where(rows["value"].notna()))
     above = above.astype({"value": "float64"})
@@ -102,7 +103,7 @@ def count_above(rows: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
 
 
 def of_heads(rows: pd.DataFrame, heads: Sequence[Head]) -> dict[Head, pd.DataFrame]:
-    """Return columns step, tokens, value for each head: a row per step, NaN where it has none."""
+    """Return columns step, tokens, value for each head: a row per step, NaN without a score."""
     steps = rows[["step", "tokens"]].drop_duplicates().sort_values("step", ignore_index=True)
     own = {
         head: rows[(rows["layer"] == head.layer) & (rows["head"] == head.head)] for head in heads
@@ -114,17 +115,17 @@ def of_heads(rows: pd.DataFrame, heads: Sequence[Head]) -> dict[Head, pd.DataFra
 
 
 def _peaks(rows: pd.DataFrame) -> pd.Series[float]:
-    """Return the maximum of each head over time, indexed by layer and head; only defined ones."""
+    """Return the maximum of each head over time, indexed by layer and head, without NaN."""
     return rows.groupby(_HEAD)["value"].max().dropna()
 
 
 def _in_circuit(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Return whether each row is about a node of a circuit; a step without one has none."""
+    """Return, per row, whether the head is in a circuit; False at a step without one."""
     return rows["in_circuit"].fillna(False).astype(bool)
 
 
 def _circuit_steps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return columns layer, head and n, the number of steps in whose circuit the head is."""
+    """Return columns layer, head and n: the number of steps whose circuits have the head."""
     counts = rows[_in_circuit(rows)].groupby(_HEAD)["step"].nunique()
     return counts.rename("n").reset_index()
 

@@ -6,14 +6,11 @@ import pytest
 import yaml
 
 from circuitlapse.figures import registry
+from circuitlapse.tables.registry import JOBS
 from tests.workflow.conftest import ROOT
 
 FIGURES = {f"plot_{name}" for name in registry.FIGURES}
-TABLES = {
-    *("aggregate_algorithm", "aggregate_behaviour", "aggregate_circuits"),
-    *("aggregate_components", "aggregate_stability", "aggregate_size_correlation"),
-    *("aggregate_swaps", "aggregate_transfer", "aggregate_reproduction"),
-}
+TABLES = {f"aggregate_{name}" for name in JOBS}
 ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 
 

@@ -10,13 +10,8 @@ import pytest
 
 from circuitlapse.figures.registry import FIGURES
 from circuitlapse.io.task_files import read_task
+from circuitlapse.tables.registry import JOBS, TABLES
 
-TABLES = (
-    *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
-    *("ranking_curve", "ranking_area", "components"),
-    *("s2i", "roles", "algorithm_consistency", "gt_algorithm"),
-    *("stability", "size_correlation", "transfer", "swaps", "reproduction"),
-)
 RESULTS = "results-smoke"
 LAST = 400
 ALONE = [
@@ -24,13 +19,9 @@ ALONE = [
     for name in ("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges")
 ] + [f"{RESULTS}/tables/{name}.parquet" for name in ("components", "roles", "s2i")]
 """Tables in which the rows of a step depend on no other step."""
-COLLECT = (
-    *("behaviour", "circuits", "components", "algorithm", "stability", "size_correlation"),
-    *("transfer", "swaps", "reproduction"),
-)
 AGAIN = {
     "all",
-    *(f"aggregate_{name}" for name in COLLECT),
+    *(f"aggregate_{name}" for name in JOBS),
     *(f"plot_{name}" for name in FIGURES),
     *("transfer_circuits", "swap_components"),
 }

@@ -1,12 +1,12 @@
 """Every table, what it is made from, and the function that makes it.
 
 The Snakefile imports this module, so it needs neither pandas nor torch. The tables of one entry
-are made by one job, whose rule is called `aggregate_` and the name of the entry. To add a table,
+are made by one job, whose rule is called `aggregate_` and the name of the entry. A new table is
 
-- write its schema in `circuitlapse.schemas`;
-- write the function that makes it;
-- add an entry here;
-- describe its columns in `docs/tables.md`.
+- a schema in `circuitlapse.schemas`;
+- a function, and an entry here;
+- a mask in `masking.MASKS`, if some numbers are undefined where a model does not do the task;
+- a section of `docs/tables.md`, and a row in `docs/workflow.md`.
 """
 
 from __future__ import annotations

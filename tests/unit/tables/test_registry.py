@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -57,3 +58,14 @@ def test_the_registry_needs_neither_pandas_nor_torch_and_the_tables_no_torch():
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_guide_to_the_workflow_lists_every_table_with_the_rule_that_makes_it(root):
+    rows = re.findall(
+        r"^\| `aggregate_(\w+)` \| .* \| (.+) \|$",
+        (root / "docs/workflow.md").read_text(),
+        re.MULTILINE,
+    )
+    listed = [(name, table) for name, cell in rows for table in re.findall(r"`(\w+)`", cell)]
+    made = [(name, table) for name, job in JOBS.items() for table in job.tables]
+    assert sorted(listed) == sorted(made)

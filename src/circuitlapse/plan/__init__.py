@@ -1,1 +1,1 @@
-"""What a run costs, before anything is spent."""
+"""Estimates of what a run costs, before it starts."""

@@ -1,7 +1,7 @@
-"""What each job costs, from the shape of the model and the number of prompts.
+"""The work of every job, from the shape of the model and the number of prompts.
 
-Arithmetic is counted in floating-point operations, two per multiplication and addition, and
-divided by what the machine sustains. docs/plan.md states the model and how it was checked.
+Work is counted in floating-point operations, two per multiplication and addition. docs/plan.md
+states the model behind the estimate, and how it was checked.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.settings import Model, Task
+from circuitlapse.settings import Circuits, Heads, Model, Task
 from circuitlapse.tasks.registry import BUILDERS
 
 POCKET_VOCABULARY = 500
-"""About the number of tokens of the pocket suite."""
+"""Approximate number of tokens of the pocket suite."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Shape:
     """The shape of a GPT-NeoX model.
 
     Attributes:
-        layers, heads, d_model: as usual; the MLP is four times as wide.
+        layers, heads, d_model: as in the configuration; the MLP has width 4 d_model.
         vocabulary: rows of the embedding, padding included.
         stored_bytes: bytes per weight on disk.
     """
@@ -47,7 +46,7 @@ class Shape:
 
     @property
     def forward_per_token(self) -> float:
-        """Operations of a forward pass per token, unembedding left out."""
+        """Operations per token of a forward pass, without unembedding."""
         return 24.0 * self.layers * self.d_model**2
 
     @property
@@ -66,14 +65,14 @@ PYTHIA: Mapping[str, Shape] = {
     "6.9b": Shape(32, 32, 4096, 50432, 2),
     "12b": Shape(36, 40, 5120, 50688, 2),
 }
-"""Sizes of Pythia (arXiv 2304.01373), whose hub weights are 16 bits wide."""
+"""Shapes of the Pythia models (arXiv 2304.01373), whose weights on the hub have 16 bits."""
 
 
 def shape_of(model: Model) -> Shape:
-    """Return the shape of a model of the configuration.
+    """Return the shape of a model.
 
     Raises:
-        UnknownNameError: if it is published and not one of Pythia.
+        UnknownNameError: if it is a published model outside Pythia.
     """
     if model.train is not None:
         train = model.train
@@ -82,34 +81,34 @@ def shape_of(model: Model) -> Shape:
     size = repo.rpartition("pythia-")[2].partition("-")[0]
     if "pythia-" not in repo or size not in PYTHIA:
         known = [f"EleutherAI/pythia-{name}" for name in PYTHIA]
-        raise UnknownNameError(unknown_name("model whose size the plan knows", repo, known))
+        raise UnknownNameError(unknown_name("published model", repo, known))
     return PYTHIA[size]
 
 
 FILE_PROMPT_TOKENS = 16
-"""Tokens of a prompt with its padding, in a file of the user's."""
-ALL_THERE_ARE = 100
-"""Prompts of a task that takes all of them."""
-SIZES_TRIED = 25
-"""Sizes of circuits that one search evaluates, about."""
+"""Assumed tokens of a prompt with its padding, in a user's file."""
+ALL_PROMPTS = 100
+"""Assumed number of prompts of a task with `n_prompts: null`."""
+SEARCH_SIZES = 25
+"""Approximate number of circuit sizes that one search evaluates."""
 FIXED_SIZES = 10
-"""Sizes of circuits that every ranking of edges is evaluated at."""
-OF_A_CIRCUIT = 0.7
-"""Cost of a circuit beside that of a forward pass, on average over the sizes of a search."""
+"""Number of circuit sizes at which every ranking of edges is evaluated."""
+CIRCUIT_PASSES = 0.7
+"""Cost of evaluating a circuit, in forward passes: the mean over the sizes of a search."""
 FLIPS = 5
-"""Flips of the S-inhibition test."""
+"""Number of flips in the S-inhibition test."""
 RECEIVERS = 3
-"""Name movers, about."""
+"""Approximate number of name movers."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one job does.
+    """The work of a job.
 
     Attributes:
         operations: floating-point operations.
-        passes: runs through all layers, each of which starts its kernels one by one.
-        disk_gb: what is read and written: checkpoints and activations.
+        passes: passes through all layers; the kernels of a pass start one after the other.
+        disk_gb: checkpoints and activations that are read or written.
     """
 
     operations: float = 0.0
@@ -129,46 +128,48 @@ class Work:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of one task: how many, and how many tokens each."""
+    """The number of prompts of a task, and of tokens per prompt."""
 
     count: int
     tokens: int
 
 
 def prompts_of(task: Task) -> Prompts:
-    """Return the prompts of a task of the configuration."""
+    """Return the prompts of a task."""
     tokens = BUILDERS[task.builder].prompt_tokens if task.builder else FILE_PROMPT_TOKENS
-    return Prompts(task.n_prompts or ALL_THERE_ARE, tokens)
+    return Prompts(task.n_prompts or ALL_PROMPTS, tokens)
 
 
 def forward(shape: Shape, prompts: Prompts) -> Work:
-    """Return the work of one forward pass that unembeds the end of every prompt."""
+    """Return the work of a forward pass that unembeds the end position of every prompt."""
     per_prompt = prompts.tokens * shape.forward_per_token + shape.unembedding
     return Work(prompts.count * per_prompt, 1.0)
 
 
 def caching(shape: Shape, tasks: Sequence[Task]) -> Work:
-    """Return the work of a run on both prompts of every pair."""
+    """Return the work of a forward pass on both prompts of every pair."""
     return _sum(forward(shape, prompts_of(task)) * 2.0 for task in tasks)
 
 
-def discovery(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:
-    """Return the work of `discover_circuit`, if the model does every task.
+def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
+    """Return the work of `discover_circuit`, if the model can do every task.
 
-    A point of EAP-IG is a forward and a backward pass; then come the sizes of the search, once
-    more on halves of the prompts, and circuits of fixed sizes by score, |score| and at random.
+    It is the sum of
+
+    - a forward and a backward pass per integration step;
+    - the circuits that the search evaluates, and those of the split halves together;
+    - circuits of fixed sizes, ranked by score, by |score| and at random.
     """
-    settings = config.circuits
-    points = settings.ig_steps if settings.method.startswith("eap_ig") else 1
-    searches = 2 if settings.noise_floor else 1
-    fixed = FIXED_SIZES * (2 + settings.random_circuits)
-    runs = 2.0 * points + OF_A_CIRCUIT * (searches * SIZES_TRIED + fixed)
+    points = circuits.ig_steps if circuits.method.startswith("eap_ig") else 1
+    searches = 2 if circuits.noise_floor else 1
+    fixed = FIXED_SIZES * (2 + circuits.random_circuits)
+    runs = 2.0 * points + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
 
 
-def scoring(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:
+def scoring(shape: Shape, tasks: Sequence[Task], heads: Heads) -> Work:
     """Return the work of `score_heads`; most of it is copy suppression."""
-    heads, n_heads = config.heads, shape.layers * shape.heads
+    n_heads = shape.layers * shape.heads
     repeated = forward(shape, Prompts(heads.n_sequences, 2 * heads.length)) * 1.5
     text = forward(shape, Prompts(heads.n_mean + heads.n_documents, heads.n_positions))
     positions = heads.n_documents * heads.n_positions
@@ -179,27 +180,27 @@ def scoring(shape: Shape, tasks: Sequence[Task], config: Config) -> Work:
 
 
 def tracing(shape: Shape, tasks: Sequence[Task]) -> Work:
-    """Return the work of `trace_algorithm`: paths from every head, one at a time."""
+    """Return the work of `trace_algorithm`: the paths of every head, one head at a time."""
     return _sum(_paths(shape, prompts_of(task)) for task in tasks if task.builder == "ioi")
 
 
 def _paths(shape: Shape, prompts: Prompts) -> Work:
     senders = shape.layers * shape.heads * prompts.count
-    mlps_behind = shape.layers / 2 * 16.0 * shape.d_model**2
-    to_logits = senders * (mlps_behind + shape.unembedding)
-    to_heads = senders * prompts.tokens * mlps_behind / 2 + senders * shape.unembedding
-    misled = FLIPS * senders * (mlps_behind + shape.unembedding) / RECEIVERS
-    return Work(to_logits + 2 * to_heads + misled, 3.0 * shape.layers)
+    later_mlps = shape.layers / 2 * 16.0 * shape.d_model**2
+    to_logits = senders * (later_mlps + shape.unembedding)
+    to_heads = senders * prompts.tokens * later_mlps / 2 + senders * shape.unembedding
+    flips = FLIPS * senders * (later_mlps + shape.unembedding) / RECEIVERS
+    return Work(to_logits + 2 * to_heads + flips, 3.0 * shape.layers)
 
 
 def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int) -> Work:
-    """Return the work of evaluating the circuits of all steps in the model of one."""
-    runs = 2 + OF_A_CIRCUIT * (n_steps + len(tasks))
+    """Return the work of evaluating the circuits of all steps in the model at one step."""
+    runs = 2 + CIRCUIT_PASSES * (n_steps + len(tasks))
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
 
 
 def swapping(shape: Shape, tasks: Sequence[Task], random_sets: int) -> Work:
-    """Return the work of swapping every set of heads between one pair of steps, and its control."""
+    """Return the work of swapping every head set between a pair of steps, and of the control."""
     return _sum(
         forward(shape, prompts_of(task)) * (1.0 + _head_sets(task) * (1.0 + random_sets))
         for task in tasks
@@ -207,7 +208,7 @@ def swapping(shape: Shape, tasks: Sequence[Task], random_sets: int) -> Work:
 
 
 def _head_sets(task: Task) -> int:
-    """Return how many sets of heads are swapped: those of the circuit, and the builder's own."""
+    """Return the number of head sets: that of the circuit, and those of the task."""
     return 1 + (len(BUILDERS[task.builder].head_sets) if task.builder else 0)
 
 

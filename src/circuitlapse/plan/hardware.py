@@ -1,4 +1,4 @@
-"""What GPUs can do, as far as the plan needs it."""
+"""The GPUs that the plan knows, and how long a job takes on them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from circuitlapse.plan.cost import Shape, Work
 
 
 class Gpu(NamedTuple):
-    """One kind of GPU, by its data sheet."""
+    """A type of GPU, from its data sheet."""
 
     tflops: float
-    """Dense float32 arithmetic without tensor cores, 10^12 operations per second."""
+    """Dense float32 arithmetic without tensor cores, in 10^12 operations per second."""
     memory_gb: float
 
     @property
     def usable_gb(self) -> float:
-        """Memory that is left for a job, beside what the driver takes and what is cut up."""
+        """Memory for a job, without that of the driver and losses by fragmentation."""
         return USABLE * self.memory_gb
 
 
 USABLE = 0.93
-"""Share of a GPU's nominal memory that a job can have."""
+"""Share of the memory in the data sheet that a job can use."""
 
 GPUS: Mapping[str, Gpu] = {
     "t4": Gpu(8.1, 16.0),
@@ -39,11 +39,11 @@ GPUS: Mapping[str, Gpu] = {
 }
 
 
-def gpu_called(name: str) -> Gpu:
-    """Return a GPU.
+def find_gpu(name: str) -> Gpu:
+    """Return the GPU with this name.
 
     Raises:
-        UnknownNameError: if there is none of this name; the known ones are listed.
+        UnknownNameError: if there is none; the known ones are listed.
     """
     if name not in GPUS:
         raise UnknownNameError(unknown_name("GPU", name, GPUS))
@@ -51,21 +51,21 @@ def gpu_called(name: str) -> Gpu:
 
 
 EFFICIENCY = 0.4
-"""Share of a GPU's float32 arithmetic that matrix products of these sizes sustain."""
+"""Share of the float32 arithmetic that matrix products of these sizes reach."""
 KERNELS_PER_LAYER, KERNEL_S = 60, 8e-6
-"""Kernels that a layer starts in a pass, and the least time each takes."""
+"""Kernels per layer and pass, and the minimum time of each."""
 START_S = 10.0
-"""Starting a job: Snakemake, imports, CUDA."""
+"""Start of a job: Snakemake, imports, CUDA."""
 DISK_GB_PER_S = 1.0
-"""Reading a checkpoint to the GPU, writing and reading activations."""
+"""Speed of reading checkpoints to the GPU, and of writing and reading activations."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A GPU with what it sustains.
+    """A GPU with the speed that jobs reach on it.
 
     Attributes:
-        per_second: floating-point operations.
+        per_second: floating-point operations per second.
         memory_gb: of the GPU.
     """
 
@@ -74,12 +74,11 @@ class Machine:
 
     @classmethod
     def of(cls, gpu: Gpu) -> Machine:
-        """Return what a GPU sustains, by its data sheet."""
+        """Return the machine with this GPU."""
         return cls(EFFICIENCY * gpu.tflops * 1e12, gpu.memory_gb)
 
     def seconds(self, work: Work, shape: Shape) -> float:
-        """Return how long the work of one job takes, its start included."""
-        started = work.passes * shape.layers * KERNELS_PER_LAYER * KERNEL_S
-        return (
-            START_S + work.disk_gb / DISK_GB_PER_S + max(work.operations / self.per_second, started)
-        )
+        """Return how long a job takes, with its start."""
+        launches = work.passes * shape.layers * KERNELS_PER_LAYER * KERNEL_S
+        arithmetic = work.operations / self.per_second
+        return START_S + work.disk_gb / DISK_GB_PER_S + max(arithmetic, launches)

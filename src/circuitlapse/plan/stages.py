@@ -1,4 +1,4 @@
-"""What a configuration costs, stage by stage."""
+"""The cost of a configuration, rule by rule: time, memory and disk space."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from circuitlapse.plan.hardware import Machine
 from circuitlapse.settings import Model, Task
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-"""Of one number, by its type."""
-OF_A_JOB_MB, OF_SNAKEMAKE_MB = 1500, 350
-"""Memory that a rule asks for beside the model and a forward pass, at the most."""
-ON_A_GPU_MB, ON_A_CPU_MB = 3000, 500
-"""Memory for a forward pass: what CUDA takes of the host; on a CPU unless `memory_mb` says more."""
+"""Bytes of a number, by type."""
+JOB_MB, SNAKEMAKE_MB = 1500, 350
+"""Most memory that a rule requests besides the model and a forward pass."""
+FORWARD_ON_GPU_MB, FORWARD_ON_CPU_MB = 3000, 500
+"""Memory of the host for a forward pass: of CUDA, or on a CPU unless `memory_mb` is set."""
 LOADING = 3.0
-"""Memory that loading a model takes, of the size of its files."""
-OF_CUDA_GB = 1.5
-"""Memory of a GPU for CUDA itself and for a pass of one prompt."""
+"""Memory to load a model, relative to the size of its files."""
+CUDA_GB = 1.5
+"""GPU memory of CUDA itself and of a pass of one prompt."""
 LOADED = 1.3
-"""Memory of a loaded model, of its weights: those of queries, keys and values are there twice."""
+"""GPU memory of a loaded model, relative to its weights; query, key and value weights are
+stored twice."""
 COPIES = 2.0
-"""Memory of the runs of a task, of their size: batches put together, or halves of the prompts
-and the outputs of attention."""
+"""GPU memory of the activations of a task, relative to their size: batches are concatenated, or
+split halves and attention outputs are added."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one rule costs for one model, if nothing of it is there yet.
+    """The cost of a rule for a model, if none of its jobs is finished.
 
     Attributes:
-        rule: its name.
+        rule: name of the rule.
         model: name of the model.
         jobs: number of jobs.
-        hours: of one GPU, all jobs together.
-        ram_gb: memory of the host that one job asks for, when it is not a retry.
-        gpu_gb: memory of the GPU that one job needs at least.
+        hours: GPU hours of all jobs together.
+        ram_gb: memory of the host that a job requests at its first attempt.
+        gpu_gb: least GPU memory that a job needs.
     """
 
     rule: str
@@ -52,41 +53,48 @@ class Stage:
 
 
 def stages(config: Config, machine: Machine) -> list[Stage]:
-    """Return what every rule that runs models costs, model by model.
+    """Return the cost of every rule that runs models, model by model.
 
     Raises:
-        UnknownNameError: if the size of a published model is not known.
+        UnknownNameError: if a published model is not one of Pythia.
     """
     return [stage for model in config.models for stage in _of_model(model, config, machine)]
 
 
 class _Jobs(NamedTuple):
-    """The jobs of one rule: how many, what each does, and what it holds at once."""
+    """The jobs of a rule for a model.
+
+    Attributes:
+        rule: name of the rule.
+        number: number of jobs.
+        work: of one job.
+        held: tasks whose activations are on the GPU, one at a time.
+        models: number of models on the GPU at once.
+    """
 
     rule: str
     number: int
     work: Work
     held: Sequence[Task] = ()
-    """Tasks of which both runs lie on the GPU, one at a time."""
     models: int = 1
 
 
 def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]:
     shape, compute = shape_of(model), config.compute
     on_gpu = compute.device.startswith("cuda")
-    forward_mb = ON_A_GPU_MB if on_gpu else compute.memory_mb or ON_A_CPU_MB
-    ram_gb = (OF_A_JOB_MB + OF_SNAKEMAKE_MB + forward_mb) * 2**20 / 1e9
+    forward_mb = FORWARD_ON_GPU_MB if on_gpu else compute.memory_mb or FORWARD_ON_CPU_MB
+    ram_gb = (JOB_MB + SNAKEMAKE_MB + forward_mb) * 2**20 / 1e9
     for jobs in _jobs(model, shape, config):
         hours = jobs.number * machine.seconds(jobs.work, shape) / 3600
         weights = shape.parameters * BYTES[compute.dtype] / 1e9
-        runs = max((runs_gb(shape, [task], compute.dtype) for task in jobs.held), default=0.0)
+        runs = max((cached_gb(shape, [task], compute.dtype) for task in jobs.held), default=0.0)
         yield Stage(
             jobs.rule,
             model.name,
             jobs.number,
             hours,
             ram_gb=ram_gb + LOADING * jobs.models * shape.stored_gb,
-            gpu_gb=OF_CUDA_GB + LOADED * jobs.models * weights + COPIES * runs,
+            gpu_gb=CUDA_GB + LOADED * jobs.models * weights + COPIES * runs,
         )
 
 
@@ -98,15 +106,15 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_Jobs]:
         return
 
     def read_with(held: Sequence[Task]) -> Work:
-        return read + Work(disk_gb=runs_gb(shape, held, config.activations.dtype))
+        return read + Work(disk_gb=cached_gb(shape, held, config.activations.dtype))
 
     ioi, greater_than = (
         [task for task in tasks if task.builder == name] for name in ("ioi", "greater_than")
     )
     yield _Jobs("cache_activations", n, read_with(tasks) + cost.caching(shape, tasks), tasks)
-    work = read_with(tasks) + cost.discovery(shape, tasks, config)
+    work = read_with(tasks) + cost.discovery(shape, tasks, config.circuits)
     yield _Jobs("discover_circuit", n, work, tasks)
-    yield _Jobs("score_heads", n, read_with(ioi) + cost.scoring(shape, tasks, config), ioi)
+    yield _Jobs("score_heads", n, read_with(ioi) + cost.scoring(shape, tasks, config.heads), ioi)
     work = read_with(greater_than) + cost.tracing(shape, tasks)
     yield _Jobs("trace_algorithm", n, work, greater_than)
     steps = len(config.transfer_steps(model.name))
@@ -118,22 +126,22 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_Jobs]:
 
 
 def _loads(pairs: Sequence[tuple[int, int]]) -> int:
-    """Return how often swapping loads a model: every target once, a lender when it changes."""
+    """Return how many models swapping loads: every target once, a source when it changes."""
     sources, targets = zip(*pairs, strict=True)
     return sum(1 for _ in groupby(sources)) + len(set(targets))
 
 
 def download_gb(config: Config) -> float:
-    """Return how much is fetched: every step of every published model."""
+    """Return the size of all downloads: every step of every published model."""
     fetched = (model for model in config.models if model.hub and model.hub.folder is None)
     return sum((shape_of(model).stored_gb * len(model.steps) for model in fetched), 0.0)
 
 
 def checkpoints_gb(config: Config) -> float:
-    """Return how much the checkpoints take that lie on the disk at once, at the most.
+    """Return the most disk space that checkpoints take at once.
 
-    Those of `checkpoints.at_once`, or all if they are kept or trained here, and those that wait
-    for the exchange of circuits between steps.
+    - If they are kept or trained here: all of them.
+    - Else `checkpoints.at_once` of them, and those that wait for the transfer of circuits.
     """
     sizes = [shape_of(model).stored_gb for model in config.models for _ in model.steps]
     if not config.checkpoints.keep and all(model.hub for model in config.models):
@@ -148,9 +156,9 @@ def checkpoints_gb(config: Config) -> float:
 
 
 def activations_gb(config: Config) -> float:
-    """Return the same of activations: as many steps as checkpoints, or all if they are kept."""
+    """Return the most disk space of activations: of `at_once` steps, or of all if they are kept."""
     sizes = sorted(
-        runs_gb(shape_of(model), config.tasks, config.activations.dtype)
+        cached_gb(shape_of(model), config.tasks, config.activations.dtype)
         for model in config.models
         if model.circuits
         for _ in model.steps
@@ -158,8 +166,8 @@ def activations_gb(config: Config) -> float:
     return sum(sizes if config.activations.keep else sizes[-config.checkpoints.at_once :], 0.0)
 
 
-def runs_gb(shape: Shape, tasks: Sequence[Task], dtype: str) -> float:
-    """Return how large both runs of every pair of prompts are; logits are in float32."""
+def cached_gb(shape: Shape, tasks: Sequence[Task], dtype: str) -> float:
+    """Return the size of the activations of both runs of tasks; logits are in float32."""
     total = 0.0
     for task in tasks:
         prompts = cost.prompts_of(task)

@@ -1,0 +1,66 @@
+import pytest
+
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.plan import cost
+from circuitlapse.plan.cost import PYTHIA, Prompts, Work, forward, prompts_of, shape_of
+from circuitlapse.tasks.registry import BUILDERS
+from tests.unit.plan.conftest import PUBLISHED, config_of
+
+
+@pytest.mark.parametrize("size", PYTHIA)
+def test_every_size_has_its_published_number_of_parameters(size):
+    assert PYTHIA[size].parameters == PUBLISHED[size]
+
+
+def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():
+    """Two per weight of a layer and token; queries to outputs 4 d^2, the MLP 8 d^2."""
+    shape = PYTHIA["160m"]
+    weights = 12 * (4 + 8) * 768**2
+    work = forward(shape, Prompts(count=3, tokens=5))
+    assert work.operations == 3 * (5 * 2 * weights + 2 * 768 * 50304)
+    assert work.passes == 1
+
+
+@pytest.mark.parametrize(
+    ("builder", "sets"), [("ioi", 5), ("greater_than", 2), ("sva", 1), (None, 1)]
+)
+def test_a_swap_is_a_pass_for_every_set_and_every_draw_of_the_control(root, builder, sets):
+    shape, (task, *_) = PYTHIA["160m"], config_of(root, "pythia").tasks
+    task = task.model_copy(update={"builder": builder})
+    work = cost.swapping(shape, [task], 3)
+    assert work.passes == 1 + 4 * sets
+
+
+def test_integration_steps_cost_two_passes_each_and_a_noise_floor_a_second_search(root):
+    config = config_of(root, "pythia")
+    shape, tasks = PYTHIA["160m"], config.tasks[:1]
+
+    def passes(**changes):
+        return cost.discovery(shape, tasks, config.circuits.model_copy(update=changes)).passes
+
+    steps = passes(method="eap_ig_inputs", ig_steps=6) - passes(method="eap_ig_inputs", ig_steps=5)
+    assert steps == pytest.approx(2)
+    assert passes(method="eap") == passes(method="eap_ig_inputs", ig_steps=1)
+    searches = passes(noise_floor=True) - passes(noise_floor=False)
+    assert searches == pytest.approx(cost.CIRCUIT_PASSES * cost.SEARCH_SIZES)
+
+
+@pytest.mark.parametrize("builder", [*BUILDERS, None])
+def test_prompts_are_as_long_as_the_task_says(root, builder):
+    task = config_of(root, "pythia").tasks[0]
+    tokens = BUILDERS[builder].prompt_tokens if builder else cost.FILE_PROMPT_TOKENS
+    some = task.model_copy(update={"builder": builder, "n_prompts": 7})
+    assert prompts_of(some) == Prompts(7, tokens)
+    every = task.model_copy(update={"builder": builder, "n_prompts": None})
+    assert prompts_of(every) == Prompts(cost.ALL_PROMPTS, tokens)
+
+
+def test_work_adds_up():
+    assert (Work(1.0, 2.0, 3.0) + Work(10.0)) * 2.0 == Work(22.0, 4.0, 6.0)
+
+
+def test_a_published_model_of_unknown_size_is_named_with_the_known_ones(root):
+    hub = {"repo": "allenai/OLMo-1B-hf", "tokens_per_step": 4_194_304}
+    config = config_of(root, "pythia", models=[{"name": "olmo", "hub": hub}])
+    with pytest.raises(UnknownNameError, match=r"'allenai/OLMo-1B-hf'.*EleutherAI/pythia-70m"):
+        shape_of(config.models[0])

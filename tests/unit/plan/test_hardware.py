@@ -1,0 +1,28 @@
+import pytest
+
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.plan.cost import PYTHIA, Work
+from circuitlapse.plan.hardware import GPUS, Machine, find_gpu
+
+
+def test_a_job_takes_its_start_its_reading_and_the_slower_of_arithmetic_and_kernels():
+    shape, machine = PYTHIA["70m"], Machine(per_second=1e12, memory_gb=80.0)
+    assert machine.seconds(Work(5e12, 1.0, 3.0), shape) == pytest.approx(10 + 3 + 5)
+    assert machine.seconds(Work(0.0, 1000.0), shape) == pytest.approx(10 + 1000 * 6 * 60 * 8e-6)
+
+
+def test_a_machine_reaches_a_share_of_the_data_sheet():
+    machine = Machine.of(GPUS["a100"])
+    assert machine.per_second == pytest.approx(0.4 * 19.5e12)
+    assert machine.memory_gb == 80
+    assert GPUS["a100"].usable_gb == pytest.approx(0.93 * 80)
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_every_gpu_is_found_by_its_name(name):
+    assert find_gpu(name) is GPUS[name]
+
+
+def test_an_unknown_gpu_is_named_with_the_nearest():
+    with pytest.raises(UnknownNameError, match="unknown GPU 'a10'; did you mean 'a100'"):
+        find_gpu("a10")

@@ -3,7 +3,14 @@ import torch
 from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
 
 from circuitlapse import load_model
-from circuitlapse.models.decoder import at_end, embed_tokens, end_logits, run_layers
+from circuitlapse.models.decoder import (
+    HeadInputs,
+    at_end,
+    attend,
+    embed_tokens,
+    end_logits,
+    run_layers,
+)
 from tests.conftest import save_random_gpt2, save_random_model
 
 
@@ -40,3 +47,23 @@ def test_an_edit_replaces_what_was_computed(random_model, random_pairs):
     bias = random_model.blocks[1].attn.b_O
     torch.testing.assert_close(layers[1].attn_out, bias.expand_as(layers[1].attn_out))
     assert layers[0].z.abs().sum() > 0
+
+
+def test_chosen_heads_mix_what_they_mix_in_the_whole_layer(random_model, random_pairs):
+    layers = run_layers(random_model, embed_tokens(random_model, random_pairs.clean))
+    normed = random_model.blocks[1].ln1(layers[1].resid)
+    inputs = HeadInputs(heads=[1, 0, 1], query=[normed] * 3, key=[normed] * 3, value=[normed] * 3)
+    z = attend(random_model, 1, inputs, end=None)
+    expected = layers[1].z.movedim(2, 0)[[1, 0, 1]]
+    torch.testing.assert_close(z, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_query_at_the_end_alone_gives_the_end_of_all_queries(random_model, random_pairs):
+    layers = run_layers(random_model, embed_tokens(random_model, random_pairs.clean))
+    normed = random_model.blocks[2].ln1(layers[2].resid)
+    rows = torch.arange(9)
+    last = normed[rows, random_pairs.end][:, None]
+    inputs = HeadInputs(heads=[0], query=[last], key=[normed], value=[normed])
+    z = attend(random_model, 2, inputs, end=random_pairs.end)[0, :, 0]
+    expected = layers[2].z[rows, random_pairs.end, 0]
+    torch.testing.assert_close(z, expected, rtol=1e-4, atol=1e-5)

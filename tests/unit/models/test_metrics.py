@@ -6,7 +6,16 @@ import torch
 
 from circuitlapse import PromptPairs, settings
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.models.metrics import METRICS, answer_probability, per_prompt_metric, rank_zero
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.metrics import (
+    METRICS,
+    ResidualMetric,
+    answer_probability,
+    behaviour,
+    per_prompt_metric,
+    rank_zero,
+)
+from circuitlapse.settings import Bootstrap
 from circuitlapse.types import METRIC_FACTS, TASK_METRICS, Metric
 
 
@@ -68,3 +77,48 @@ def test_every_metric_is_registered_and_described_in_the_order_of_its_enum():
 
 def test_a_file_of_prompts_may_name_every_metric_of_a_task():
     assert get_args(settings.Task.model_fields["metric"].annotation) == TASK_METRICS
+
+
+BOOTSTRAP = Bootstrap(samples=1000, level=0.95, seed=0)
+TOKENS = torch.zeros(4, 1, dtype=torch.long)
+PAIRS = PromptPairs(TOKENS, TOKENS, TOKENS[:, 0], [[0]] * 4, [[1]] * 4)
+CLEAN = torch.tensor([[4.0, 1, 0], [2, 1, 0], [2, 1, 5], [0, 1, 0]])
+
+
+def test_every_column_is_what_a_hand_finds():
+    row = behaviour(CLEAN, -CLEAN, PAIRS, metric="logit_diff", n_tokens=3, bootstrap=BOOTSTRAP)
+    assert row["value"] == pytest.approx((3 + 1 + 1 - 1) / 4)
+    assert row["value_corrupted"] == pytest.approx(-1)
+    assert row["se"] == pytest.approx(math.sqrt((4 + 0 + 0 + 4) / 3) / 2)
+    assert row["accuracy"] == 0.75
+    assert row["rank0"] == 0.5
+    assert row["n"] == 4
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+
+
+def test_probability_tasks_have_no_single_best_answer():
+    row = behaviour(CLEAN, CLEAN, PAIRS, metric="prob_diff", n_tokens=3, bootstrap=BOOTSTRAP)
+    assert math.isnan(row["rank0"])
+    probabilities = CLEAN.double().softmax(1)
+    assert row["answer_prob"] == pytest.approx(probabilities[:, :2].sum(1).mean().item())
+
+
+def test_a_padding_row_takes_probability_but_is_never_the_most_likely_token():
+    padded = torch.cat([CLEAN, torch.full((4, 1), 9.0)], 1)
+    row = behaviour(padded, padded, PAIRS, metric="logit_diff", n_tokens=3, bootstrap=BOOTSTRAP)
+    assert row["rank0"] == 0.5
+    assert row["answer_prob"] < 0.1
+
+
+@pytest.mark.parametrize("metric", ["logit_diff", "prob_diff"])
+def test_the_metric_is_that_of_all_logits(random_model, random_pairs, metric):
+    run = cache_activations(random_model, random_pairs).corrupted
+    metric_of = ResidualMetric(random_model, random_pairs, metric=metric)
+    expected = per_prompt_metric(run.logits_end, random_pairs, metric=metric)
+    torch.testing.assert_close(metric_of(run.resid_end), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_metric_is_refused(random_model, random_pairs):
+    resid = torch.zeros(len(random_pairs), 32)
+    with pytest.raises(Exception, match="did you mean 'logit_diff'"):
+        ResidualMetric(random_model, random_pairs, metric="logit_dif")(resid)

@@ -11,8 +11,12 @@ from numpy import ndarray
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
+from circuitlapse.circuits.attribution.edge_scores import (
+    exact_scores,
+    interpolated_line,
+    mean_scores,
+)
 from circuitlapse.circuits.attribution.interpolation import activation_scores, input_scores
-from circuitlapse.circuits.attribution.scoring import exact_scores, interpolated_line, mean_scores
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from circuitlapse.circuits.attribution.edge_scores import (
+    AT_ONCE,
+    exact_scores,
+    interpolated_line,
+    mean_scores,
+)
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.graph import Graph
+
+GRAPH = Graph(3, 2)
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("logit_diff", 1), ("kl_divergence", -1)])
+def test_an_exact_score_is_what_the_metric_loses_without_the_edge(metric, sign):
+    """A metric that adds up a weight per edge; more divergence is worse, so its sign turns."""
+    weights = np.random.default_rng(0).normal(size=GRAPH.exists.shape)
+    calls = []
+
+    def evaluate(circuits):
+        calls.append(len(circuits))
+        return np.array([[weights[one.mask].sum(), weights[one.mask].sum()] for one in circuits])
+
+    scores = exact_scores(GRAPH, evaluate, metric=metric)
+    np.testing.assert_allclose(scores[GRAPH.exists], sign * weights[GRAPH.exists])
+    assert (scores[~GRAPH.exists] == 0).all()
+    assert max(calls) <= AT_ONCE
+    assert sum(calls) == 1 + GRAPH.n_edges
+
+
+@pytest.mark.parametrize("method", ["eap", "eap_ig_inputs", "eap_ig_activations"])
+def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
+    random_model, random_pairs, method
+):
+    """Nine prompts in batches of four, four and one: the last one must not count four times."""
+    runs = cache_activations(random_model, random_pairs)
+    how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
+    line = interpolated_line(random_model, random_pairs, runs, **how)
+    options = {"method": method, "fractions": [0.5, 1.0]}
+    batched = mean_scores(random_model, line, limits=Limits(batch_size=4), **options)
+    alone = [
+        mean_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)
+        for row in range(9)
+    ]
+    np.testing.assert_allclose(batched, np.mean(alone, axis=0), rtol=1e-4, atol=1e-6)

@@ -1,0 +1,77 @@
+"""A random model that is asked for what it prefers, so that it does the task."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from circuitlapse import Circuit
+from circuitlapse.circuits.discovery.search import Search
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import Limits
+from circuitlapse.models.graph import Graph
+from circuitlapse.models.metrics import per_prompt_metric
+from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.types import Status
+
+SETTINGS = Circuits(method="eap", max_fraction=1.0, grid_ratio=3.0, refine_points=1)
+
+
+@pytest.fixture(scope="module")
+def search(random_model, random_pairs):
+    runs = cache_activations(random_model, random_pairs)
+    gain = 1.5 * runs.clean.logits_end - runs.corrupted.logits_end
+    best, worst = ([[token] for token in end(1).tolist()] for end in (gain.argmax, gain.argmin))
+    pairs = replace(random_pairs, correct=best, wrong=worst)
+    limits = Limits(batch_size=4)
+    return Search(random_model, pairs, runs, "logit_diff", SETTINGS, Bootstrap(seed=0), limits)
+
+
+def test_metrics_are_those_of_the_activations(search):
+    for found, run in (
+        (search.m_model, search.activations.clean),
+        (search.m_corrupted, search.activations.corrupted),
+    ):
+        expected = per_prompt_metric(run.logits_end, search.pairs, metric="logit_diff")
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6)
+    assert search.does_the_task
+
+
+def test_the_whole_model_and_the_empty_circuit_are_the_clean_and_the_corrupted_run(search):
+    full, empty = search.evaluate([Circuit.full(Graph(3, 2)), Circuit.empty(Graph(3, 2))])
+    np.testing.assert_allclose(full, search.m_model, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(empty, search.m_corrupted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_search_on_some_prompts_sees_only_these(search):
+    rows = np.array([6, 1, 3])
+    part = search.on(rows)
+    np.testing.assert_array_equal(part.m_model, search.m_model[rows])
+    assert part.pairs.correct == [search.pairs.correct[row] for row in rows]
+    full = [Circuit.full(Graph(3, 2))]
+    expected = search.evaluate(full)[:, rows]
+    np.testing.assert_allclose(part.evaluate(full), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_smallest_circuit_is_the_first_of_its_order_and_on_its_curve(search):
+    scores = search.scores()
+    found = search.smallest(scores)
+    size = found.n_requested
+    assert found.status in {Status.OK, Status.OVERSHOOT}
+    mask = np.zeros_like(scores.graph.exists)
+    mask[tuple(found.order[:size].T)] = True
+    assert not (found.circuit.mask & ~mask).any()
+    (at,) = np.flatnonzero(found.curve.sizes == size)
+    assert found.curve.f_raw[at] >= SETTINGS.threshold
+    assert found.curve.n_edges[at] == found.circuit.n_edges
+
+
+def test_without_the_task_there_is_an_order_but_no_circuit(search):
+    pairs = replace(search.pairs, correct=search.pairs.wrong, wrong=search.pairs.correct)
+    opposite = replace(search, pairs=pairs)
+    assert not opposite.does_the_task
+    found = opposite.smallest(search.scores())
+    assert (found.status, found.n_requested) == (Status.NO_BEHAVIOUR, None)
+    assert found.circuit.n_edges == 0
+    assert len(found.order) == Graph(3, 2).n_edges
+    assert found.curve.metric.shape == (0, len(pairs))

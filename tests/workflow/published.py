@@ -1,4 +1,4 @@
-"""Models as EleutherAI publishes them, made here, and what happens on disk while they are read."""
+"""Small models in the format of EleutherAI, and a watch over the checkpoints on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 REPO = "EleutherAI/pythia-70m"
 SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 256}
-"""What the models of the tests have in place of the shape of `PUBLISHED`."""
+"""Shape of the test models, instead of that of `PUBLISHED`."""
 PUBLISHED: Mapping[str, Any] = {
     "architectures": ["GPTNeoXForCausalLM"],
     "bos_token_id": 0,
@@ -35,7 +35,7 @@ PUBLISHED: Mapping[str, Any] = {
     "use_parallel_residual": True,
     "vocab_size": 50304,
 }
-"""`config.json` of Pythia 70M, with the keys of the transformers of that time."""
+"""`config.json` of Pythia 70M, with the keys of transformers 4.24."""
 END = "<|endoftext|>"
 SPECIAL = {"bos_token": END, "eos_token": END, "unk_token": END}
 TOKENIZER_CONFIG = SPECIAL | {"add_prefix_space": False, "tokenizer_class": "GPTNeoXTokenizer"}
@@ -44,9 +44,10 @@ TOKENIZER_CONFIG = SPECIAL | {"add_prefix_space": False, "tokenizer_class": "GPT
 def make_steps(
     folder: Path, tokenizer: Path, *, tasks: Sequence[Any], lessons: Mapping[int, int], **shape: int
 ) -> dict[int, Path]:
-    """Save a model after so many `lessons` on the prompts of `tasks`, by training step.
+    """Train a model on the prompts of `tasks`, and save it at several training steps.
 
-    The last step but one has `pytorch_model.bin` alone, as parts of the hub do.
+    `lessons` has, by training step, the number of updates since the step before. The last step
+    but one has only `pytorch_model.bin`, like some models on the hub.
     """
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
@@ -67,7 +68,7 @@ def make_steps(
 
 
 def loss_on(model: Any, tasks: Sequence[Any]) -> Any:
-    """Return how surprised a model is by right answers, and by wrong ones to corrupted prompts."""
+    """Return the cross-entropy of right answers to clean and wrong answers to corrupted prompts."""
     import torch
 
     loss = torch.zeros(())
@@ -80,13 +81,13 @@ def loss_on(model: Any, tasks: Sequence[Any]) -> Any:
 
 
 def save(model: Any, folder: Path, config: Any, tokenizer: Path, *, as_bin: bool) -> None:
-    """Save a model in half precision, with the masks and frequencies that old files carry."""
+    """Save a model in half precision, with the masks and frequencies of old files."""
     import torch
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
     weights = {name: weight.half() for name, weight in model.state_dict().items()}
-    # what newer libraries call it in memory, but not in files
+    # transformers 5 renames it in memory, but not in files
     weights["embed_out.weight"] = weights.pop("lm_head.weight")
     n, context = config["num_hidden_layers"], config["max_position_embeddings"]
     for layer in (f"gpt_neox.layers.{index}.attention" for index in range(n)):
@@ -108,12 +109,12 @@ def save(model: Any, folder: Path, config: Any, tokenizer: Path, *, as_bin: bool
 
 
 class Watch:
-    """What checkpoints lay below a folder, looked at every 20 ms.
+    """The checkpoints below a folder, observed every 20 ms.
 
     Attributes:
-        together: the names of those that lay there at the same time, whole or being fetched.
-        bytes: the largest size of all together.
-        seen: the names of whole ones, in the order in which they came.
+        together: sets of names that were there at the same time, complete or being downloaded.
+        bytes: largest total size.
+        seen: names of complete checkpoints, in order of appearance.
     """
 
     def __init__(self, models: Path) -> None:
@@ -137,7 +138,7 @@ def watching(models: Path) -> Iterator[Watch]:
 
     def look() -> None:
         while not over.wait(0.02):
-            with suppress(OSError):  # something vanished meanwhile
+            with suppress(OSError):  # a file was deleted meanwhile
                 watch.look()
 
     thread = threading.Thread(target=look, daemon=True)

@@ -41,7 +41,7 @@ from circuitlapse.hub.symlinks import FileHash, link
 LOG = logging.getLogger(__name__)
 PARTIAL_CONTENT = 206
 ENOUGH_BYTES = 2**20
-"""An attempt that received so many new bytes before the connection was lost has not failed."""
+"""An attempt that receives this many new bytes before the connection is lost has not failed."""
 
 
 @dataclass(frozen=True)

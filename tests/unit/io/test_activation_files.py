@@ -26,8 +26,8 @@ def test_activations_come_back_bit_for_bit(tmp_path, runs):
             assert torch.equal(getattr(getattr(back, side), field.name), expected)
 
 
-def test_they_are_written_as_they_are(tmp_path, runs):
-    """Compressed they would take thirty times as long, to be deleted soon after."""
+def test_activations_are_not_compressed(tmp_path, runs):
+    """Compression takes thirty times as long, and the files are soon deleted."""
     write_activations(tmp_path / "a.h5", runs, ORIGIN, dtype="float32")
     with h5py.File(tmp_path / "a.h5") as file:
         assert {part.compression for part in file["clean"].values()} == {None}
@@ -50,7 +50,7 @@ def with_value(runs, name, prompt, value):
     return replace(runs, corrupted=replace(runs.corrupted, **{name: part}))
 
 
-def test_half_precision_spares_what_metrics_are_computed_from(tmp_path, runs):
+def test_parts_for_metrics_keep_full_precision(tmp_path, runs):
     runs = with_value(runs, "logits_end", 0, 1e5)
     write_activations(tmp_path / "a.h5", runs, ORIGIN, dtype="float16")
     with h5py.File(tmp_path / "a.h5") as file:
@@ -66,7 +66,7 @@ def test_half_precision_spares_what_metrics_are_computed_from(tmp_path, runs):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["z", "logits_end"])
-def test_a_value_that_is_no_number_is_reported_with_its_prompt(tmp_path, runs, name, value):
+def test_nan_and_infinity_are_reported_with_their_prompt(tmp_path, runs, name, value):
     message = rf"a\.h5: corrupted/{name}: found NaN or infinity, first at prompt 4 "
     with pytest.raises(ArtifactError, match=message):
         write_activations(

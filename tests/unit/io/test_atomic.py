@@ -7,7 +7,7 @@ import pytest
 from circuitlapse.io.atomic import atomic_path
 
 
-def test_a_finished_file_takes_the_place_of_the_old_one(tmp_path):
+def test_a_finished_file_replaces_the_old_one(tmp_path):
     target = tmp_path / "made" / "a.txt"
     for text in ("old", "new"):
         with atomic_path(target) as scratch:
@@ -31,7 +31,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_takes_the_place_of_an_old_folder(tmp_path):
+def test_a_folder_replaces_an_old_folder(tmp_path):
     target = tmp_path / "step1"
     for name in ("old", "new"):
         with atomic_path(target) as scratch:
@@ -41,7 +41,7 @@ def test_a_folder_takes_the_place_of_an_old_folder(tmp_path):
 
 
 @pytest.mark.parametrize("inside", ["", "model.safetensors"], ids=["file", "folder"])
-def test_a_file_that_was_written_in_private_gets_the_usual_permissions(tmp_path, inside):
+def test_a_private_file_gets_the_usual_permissions(tmp_path, inside):
     usual, target = tmp_path / "usual", tmp_path / "a"
     usual.touch()
     with atomic_path(target) as scratch:
@@ -53,7 +53,7 @@ def test_a_file_that_was_written_in_private_gets_the_usual_permissions(tmp_path,
     assert [path.name for path in target.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_what_a_link_points_to_keeps_its_permissions(tmp_path):
+def test_the_target_of_a_link_keeps_its_permissions(tmp_path):
     theirs = tmp_path / "theirs"
     theirs.touch(mode=0o600)
     with atomic_path(tmp_path / "step1") as scratch:
@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_no_target(tmp_path):
     assert not (tmp_path / "a.txt").exists()
 
 
-def test_the_next_writer_removes_what_a_killed_one_left_of_the_same_target(tmp_path):
+def test_the_next_writer_deletes_the_scratch_of_a_killed_one(tmp_path):
     for name in ("step3", "step3.h5", "step30"):
         killed_while_writing(tmp_path / name)
     assert len(list(tmp_path.iterdir())) == 3

@@ -5,7 +5,7 @@ from circuitlapse.io.corpus_files import read_documents, read_tokenizer, read_to
 from circuitlapse.pocket.corpus import make_tokenizer
 
 
-def test_what_the_workflow_wrote_is_read(pocket):
+def test_files_of_the_workflow_are_read(pocket):
     tokens, tokenizer = read_tokens(pocket / "train.npy"), read_tokenizer(pocket / "tokenizer.json")
     assert tokens.max() < tokenizer.get_vocab_size()
 
@@ -35,7 +35,7 @@ def words():
     ],
     ids=["plain", "several blank lines", "written by another system"],
 )
-def test_documents_are_what_stands_between_blank_lines(tmp_path, words, content):
+def test_blank_lines_separate_documents(tmp_path, words, content):
     (tmp_path / "text.txt").write_bytes(content)
     documents = read_documents(tmp_path / "text.txt", words)
     assert [[words.id_to_token(i) for i in d] for d in documents] == [
@@ -72,6 +72,6 @@ def test_a_text_file_without_text_is_named(tmp_path, words, content, message):
         read_documents(tmp_path / "text.txt", words)
 
 
-def test_a_folder_in_place_of_a_text_file_is_named(tmp_path, words):
+def test_a_folder_instead_of_a_text_file_is_named(tmp_path, words):
     with pytest.raises(ArtifactError, match="expected a file, found a folder"):
         read_documents(tmp_path, words)

@@ -113,23 +113,23 @@ def get(tmp_path, made):
     return get
 
 
-def test_a_part_is_made_once_and_then_kept_for_the_next_attempt(get, made):
+def test_a_part_is_made_once_and_reused(get, made):
     assert [get(), get(number=2), get("step2", number=3)] == [[1], [1], [3]]
     assert made == ["step1", "step2"]
 
 
-def test_a_part_that_was_made_from_something_else_is_made_anew(get, made):
+def test_a_part_with_another_provenance_is_made_again(get, made):
     assert [get(), get(key="other", number=2), get(key="other", number=3)] == [[1], [2], [2]]
     assert made == ["step1", "step1"]
 
 
-def test_a_broken_part_is_made_anew(get, made, tmp_path):
+def test_a_broken_part_is_made_again(get, made, tmp_path):
     get()
     (tmp_path / "parts/step1.parquet").write_bytes(b"half of")
     assert get(number=2) == [2]
 
 
-def test_an_attempt_that_fails_leaves_the_parts_that_were_done(get, tmp_path, made):
+def test_a_failed_attempt_keeps_its_finished_parts(get, tmp_path, made):
     def fail():
         raise RuntimeError("out of time")
 

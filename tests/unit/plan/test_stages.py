@@ -34,12 +34,12 @@ def test_downloads_are_two_bytes_per_weight_and_step(root):
 
 
 def rules_that_run_models(root: Path) -> set[str]:
-    """Return the rules of the workflow that ask for a GPU."""
+    """Return the rules of the workflow that request a GPU."""
     return set(asked_memory(root))
 
 
 def asked_memory(root: Path) -> dict[str, tuple[int, int]]:
-    """Return, of each of them, the MB that it asks for beside models, and how many it loads."""
+    """Return by rule the MB that it requests besides models, and the number of models."""
     found = {}
     texts = [file.read_text() for file in root.glob("workflow/rules/*.smk")]
     for text in texts:
@@ -103,7 +103,7 @@ def test_jobs_take_longer_where_activations_are_larger(root):
     assert more["transfer_circuits"] == pytest.approx(0)
 
 
-def test_what_is_kept_needs_more_disk(root):
+def test_keeping_files_needs_more_disk_space(root):
     usual = config_of(root, "pythia")
     kept = config_of(root, "pythia", checkpoints={"keep": True})
     on_disk = [checkpoints_gb(config) + activations_gb(config) for config in (kept, usual)]

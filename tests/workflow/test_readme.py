@@ -1,8 +1,11 @@
 """What the README says can be done."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,82 @@ def test_the_example_of_the_tables_runs(finished):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_examples_of_extending_run(finished, tmp_path):
+    """In a copy of the library, with every file and entry of the page in its place."""
+    home = tmp_path / "circuitlapse"
+    shutil.copytree(ROOT / "src/circuitlapse", home)
+    page = (ROOT / "docs/extending.md").read_text()
+    blocks = [
+        textwrap.dedent(block) for block in re.findall(r" +```python\n(.*?)```", page, re.DOTALL)
+    ]
+    for block in blocks:
+        where, code = block.split("\n", 1)
+        if entry := re.fullmatch(r"# in (\w+) of (\S+)", where):
+            name, path = entry.groups()
+            old = (home / path).read_text()
+            (start,) = re.findall(rf"^(?:class )?{name}\b.*[{{:]\n", old, re.MULTILINE)
+            docstring = re.match(r' +""".*"""\n\n', old.partition(start)[2])
+            start += docstring[0] if docstring else ""
+            new = old.replace(start, start + code)
+            new = new.replace("tasks import ", "tasks import name_copy, ")
+            (home / path).write_text(new)
+        elif where == "# in schemas.py":
+            schemas = (home / "schemas.py").read_text()
+            (home / "schemas.py").write_text(schemas.replace("SCHEMAS: ", f"{code}\nSCHEMAS: "))
+        else:
+            (home / where.removeprefix("# ")).write_text(code)
+    assert len(blocks) == 11
+    done = subprocess.run(
+        [sys.executable, "-c", EXTENDED],
+        cwd=finished.folder,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+EXTENDED = """
+import numpy as np
+
+import circuitlapse as cl
+from circuitlapse.figures.registry import FIGURES
+from circuitlapse.io.table_files import read_table
+from circuitlapse.io.task_files import read_task
+from circuitlapse.pocket.corpus import make_pocket_tokenizer
+from circuitlapse.schemas import SCHEMAS
+from circuitlapse.tables.registry import JOBS
+from circuitlapse.tasks.builtin import build_task
+
+def table(name):
+    return read_table(f"results-smoke/tables/{name}.parquet", SCHEMAS[name])
+
+order = {"models": ["pocket-tiny"], "tasks": ["ioi", "sva"]}
+ports = JOBS["ports"].run(circuit_edges=table("circuit_edges"), **order)["ports"]
+assert ports["n_edges"].sum() == len(table("circuit_edges")) > 0
+
+draw = FIGURES["accuracy"].function()
+drawn = draw(behaviour=table("behaviour"), labels={"pocket-tiny": "tiny"}, tasks=["ioi", "sva"])
+assert [len(axes.lines) for axes in drawn.axes] == [1, 1]
+
+task = build_task("name_copy", make_pocket_tokenizer(), builder="name_copy", n_prompts=20, seed=0)
+assert len(task) == 20
+
+model = cl.load_model("results-smoke/models/pocket-tiny/step400")
+pairs = cl.PromptPairs.from_task(read_task("results-smoke/tasks/pocket/ioi.parquet"))
+scores = cl.score_heads(model, scores=["first_token"], pairs=pairs)
+assert scores["value"].between(0, 1).all()
+
+edges = {
+    method: cl.attribute_edges(model, pairs, metric="logit_diff", method=method)
+    for method in ("eap", "corrupted", "clean_corrupted")
+}
+mean = (edges["eap"].values + edges["corrupted"].values) / 2
+assert np.allclose(mean, edges["clean_corrupted"].values, atol=1e-6, equal_nan=True)
+"""
+
+
 @pytest.mark.parametrize("kind", [Method, Ablation, Metric])
 def test_every_method_ablation_and_metric_is_in_the_pages(kind):
     pages = README + (ROOT / "docs/library.md").read_text()
@@ -79,6 +158,12 @@ def test_the_readme_is_short():
 )
 def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def csv_of(page: str) -> str:
+    """Return the only example of a CSV file in a page."""
+    (csv,) = re.findall(r"```csv\n(.*?)```", page, re.DOTALL)
+    return csv
 
 
 def rows_of(page: str) -> list[list[str]]:
@@ -119,7 +204,7 @@ def test_every_example_prompt_is_one_of_the_demo():
     examples = dict(re.findall(r"^\| `(\w+)` \| ([A-Z][^|]*[^| ]) \|.*\|.*\|.*\|$", README, re.M))
     tokenizer = make_pocket_tokenizer()
     config = load_config(yaml.safe_load(CONFIG.read_text()), [CONFIG])
-    assert examples.keys() == {task.name for task in config.tasks}
+    assert examples.keys() >= {task.name for task in config.tasks}
     for task in config.tasks:
         how = task.model_dump(include={"builder", "n_prompts", "seed", "prepend_bos"})
         built = build_task(task.name, tokenizer, options=task.options, **how)
@@ -156,9 +241,17 @@ def test_every_page_can_be_reached_from_the_readme(page):
     assert f"](docs/{page.name}" in README
 
 
+def test_the_configuration_of_the_readme_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header, *rows = csv_of(CONFIG_PAGE).splitlines()
+    Path("my_task.csv").write_text("\n".join([header, *rows * 5]))
+    (changes,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    config = yaml.safe_load(CONFIG.read_text()) | yaml.safe_load(changes)
+    assert [task.name for task in load_config(config, [CONFIG]).tasks] == ["ioi", "my_task"]
+
+
 def test_the_example_of_an_own_task_is_accepted(workflow):
-    (csv,) = re.findall(r"```csv\n(.*?)```", CONFIG_PAGE, re.DOTALL)
-    header, *rows = (line.strip() for line in csv.splitlines() if line.strip())
+    header, *rows = (line.strip() for line in csv_of(CONFIG_PAGE).splitlines() if line.strip())
     names = (
         ("Mary", "John"),
         ("Anna", "James"),

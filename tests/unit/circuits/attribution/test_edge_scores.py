@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from circuitlapse.circuits.attribution.edge_scores import (
     interpolated_line,
     mean_scores,
 )
+from circuitlapse.circuits.attribution.interpolation import activation_scores, input_scores
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import Graph
@@ -31,15 +34,15 @@ def test_an_exact_score_is_what_the_metric_loses_without_the_edge(metric, sign):
     assert sum(calls) == 1 + GRAPH.n_edges
 
 
-@pytest.mark.parametrize("method", ["eap", "eap_ig_inputs", "eap_ig_activations"])
+@pytest.mark.parametrize("scores", [input_scores, partial(activation_scores, pooled=False)])
 def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
-    random_model, random_pairs, method
+    random_model, random_pairs, scores
 ):
     """Nine prompts in batches of four, four and one: the last one must not count four times."""
     runs = cache_activations(random_model, random_pairs)
     how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
     line = interpolated_line(random_model, random_pairs, runs, **how)
-    options = {"method": method, "fractions": [0.5, 1.0]}
+    options = {"scores": scores, "fractions": [0.5, 1.0]}
     batched = mean_scores(random_model, line, limits=Limits(batch_size=4), **options)
     alone = [
         mean_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)

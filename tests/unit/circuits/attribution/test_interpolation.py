@@ -4,7 +4,6 @@ import torch
 from circuitlapse.circuits.attribution.edge_scores import interpolated_line
 from circuitlapse.circuits.attribution.interpolation import (
     activation_scores,
-    clean_fractions,
     input_scores,
 )
 from circuitlapse.models.activations import cache_activations
@@ -16,22 +15,6 @@ def line(random_model, random_pairs):
     runs = cache_activations(random_model, random_pairs)
     how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
     return interpolated_line(random_model, random_pairs, runs, **how)
-
-
-@pytest.mark.parametrize(
-    ("method", "rule", "expected"),
-    [
-        ("eap", "left", [1]),
-        ("clean_corrupted", "left", [0, 1]),
-        ("eap_ig_inputs", "left", [0, 1 / 4, 2 / 4, 3 / 4]),
-        ("eap_ig_activations", "left", [1 / 4, 2 / 4, 3 / 4, 1]),
-        ("eap_ig_activations_pooled", "left", [1 / 4, 2 / 4, 3 / 4, 1]),
-        ("eap_ig_inputs", "midpoint", [1 / 8, 3 / 8, 5 / 8, 7 / 8]),
-        ("eap_ig_activations", "midpoint", [1 / 8, 3 / 8, 5 / 8, 7 / 8]),
-    ],
-)
-def test_points_are_those_of_the_reference_or_midpoints(method, rule, expected):
-    assert clean_fractions(method, 4, rule) == expected
 
 
 def test_scores_along_a_line_are_the_mean_of_those_at_its_points(random_model, line):

@@ -197,7 +197,7 @@ def key(
         sentence: What the key means, with its unit.
         default: Its value when it is not set; without one the key is required. Together with
             `otherwise`, a function of the keys before it in the same section.
-        reruns: What is computed again when it changes.
+        reruns: What is computed again when it changes, if that differs from its section.
         allowed: The values it may take, in words, where a pattern would be hard to read.
         otherwise: Its value when it is not set, in words, where that depends on other keys.
         field: Passed on to `pydantic.Field`: limits, pattern, examples.
@@ -210,6 +210,11 @@ def key(
     if otherwise:  # a factory, because the JSON schema must not show a default
         return Field(default_factory=default, **field)
     return Field(default, **field)
+
+
+def reruns(what: str) -> dict[str, Any]:
+    """Say what is computed again when a key of a section changes, unless the key says otherwise."""
+    return {"x-reruns": what}
 
 
 def section(kind: type[Section]) -> Any:
@@ -228,104 +233,88 @@ else:
     Builder = Literal[*BUILDERS]
     Corruption = Literal[*BUILDERS["ioi"].options["corruption"]]
 
-CIRCUITS = "circuits, and activations unless kept"
-HEADS = "head scores, and activations unless kept"
-ALGORITHM = "algorithms, and activations unless kept"
-
 
 class Activations(Section):
     """The activations of every head and layer, on disk."""
 
     keep: bool = key(
-        "Keep them; otherwise they are deleted as soon as no job needs them.",
+        "Keep them. If false, they are deleted as soon as no job needs them.",
         False,
-        reruns="if true, activations already deleted, and circuits, which are kept as they are; "
-        "if false, nothing, and the files stay",
+        reruns="if true, deleted activations, and circuits, with the same result; if false, "
+        "nothing, and no file is deleted",
     )
     dtype: Literal["float16", "float32"] = key(  # HDF5 has no bfloat16
         "Number format on disk.", "float32", reruns="activations"
     )
 
 
-class Circuits(Section):
-    """How edges are scored, and how the smallest faithful circuit is searched."""
+class Circuits(Section, json_schema_extra=reruns("circuits, and activations unless kept")):
+    """How edges are scored, and how the smallest faithful circuit is found."""
 
-    method: FastMethod = key(
-        "How an edge is scored (arXiv 2403.17806).", Method.EAP_IG_INPUTS, reruns=CIRCUITS
-    )
+    method: FastMethod = key("How an edge is scored (arXiv 2403.17806).", Method.EAP_IG_INPUTS)
     ig_steps: int = key(
-        "For eap_ig methods: points on the line from the corrupted to the clean end.",
+        "For eap_ig methods: number of points on the integration path from corrupted to clean.",
         30,
-        reruns=CIRCUITS,
         ge=1,
         le=1000,
     )
     ig_rule: IgRule = key(
-        "For eap_ig methods: where in its interval a point lies, at the end that the paper's "
-        "implementation takes (left: the corrupted end for eap_ig_inputs, the clean one for the "
-        "others) or in the middle (smaller error).",
+        "For eap_ig methods: position of a point in its interval. left is the end that the paper's "
+        "implementation uses: the corrupted one for eap_ig_inputs, the clean one for the others. "
+        "midpoint has a smaller error.",
         IgRule.LEFT,
-        reruns=CIRCUITS,
         strict=False,
     )
     selection: Selection = key(
-        "Grow the circuit backwards from the logits (greedy, the paper's), or take the strongest "
-        "edges wherever they are (top_n).",
+        "Grow the circuit backwards from the logits (greedy, as in the paper), or take the edges "
+        "with the largest scores (top_n).",
         Selection.GREEDY,
-        reruns=CIRCUITS,
         strict=False,
     )
     threshold: float = key(
         "Faithfulness that a circuit must reach, as a fraction of the model's task metric.",
         0.8,
-        reruns=CIRCUITS,
         gt=0,
         le=1,
     )
     max_fraction: float = key(
         "Largest circuit tried, as a fraction of the model's edges.",
         0.5,
-        reruns=CIRCUITS,
         gt=0,
         le=1,
     )
     grid_ratio: float = key(
-        "Ratio of neighbouring sizes on the faithfulness curve; nearer to 1 is finer and slower.",
+        "Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower.",
         1.6,
-        reruns=CIRCUITS,
         gt=1,
         le=10,
     )
     refine_points: int = key(
-        "Number of sizes tried between the last that fails and the first that passes.",
+        "Number of sizes tried between the largest that fails and the smallest that passes.",
         4,
-        reruns=CIRCUITS,
         ge=0,
         le=100,
     )
     random_circuits: int = key(
-        "Number of random orders of the edges that circuits are compared with.",
+        "Number of random edge rankings, as a baseline.",
         3,
-        reruns=CIRCUITS,
         ge=0,
         le=100,
     )
     noise_floor: bool = key(
         "Also find circuits on two halves of the prompts, to see how much the choice of prompts "
-        "alone changes a circuit; a task with fewer than 20 prompts has too few for that.",
+        "changes a circuit. Needs at least 20 prompts; smaller tasks are skipped.",
         True,
-        reruns=CIRCUITS,
     )
 
 
-class Heads(Section):
-    """What is measured of every attention head."""
+class Heads(Section, json_schema_extra=reruns("head scores, and activations unless kept")):
+    """How attention heads are scored."""
 
     text: PathText | None = key(
         "Text file for cspa (copy suppression), with a blank line between documents. By default, "
         "held-out text of the corpus; published models have no such default.",
         None,
-        reruns=HEADS,
         min_length=1,
         allowed="a path",
     )
@@ -333,51 +322,45 @@ class Heads(Section):
         "Dataset on the Hugging Face hub with a column `text`; its first documents are used. "
         "Cannot be combined with text.",
         None,
-        reruns=HEADS,
         min_length=1,
         allowed="the name of a dataset",
         examples=["NeelNanda/pile-10k"],
     )
-    n_documents: int = key("Documents that cspa is measured on.", 17, reruns=HEADS, ge=1, le=10_000)
+    n_documents: int = key("Number of documents for cspa.", 17, ge=1, le=10_000)
     n_mean: int = key(
-        "Documents that the mean output of a head is taken over, for cspa.",
+        "Number of documents for the mean output of a head, which cspa uses.",
         100,
-        reruns=HEADS,
         ge=1,
         le=10_000,
     )
     n_positions: int = key(
-        "Tokens of each document; shorter ones are passed over.",
+        "Tokens read from each document; shorter documents are skipped.",
         61,
-        reruns=HEADS,
         ge=2,
         le=256,
     )
     n_sequences: int = key(
-        "Sequences of random tokens, for induction, prev_token and duplicate.",
+        "Number of sequences of random tokens, for induction, prev_token and duplicate.",
         10,
-        reruns=HEADS,
         ge=1,
         le=10_000,
     )
     length: int = key(
-        "Tokens of each of them; they come twice, and that must fit into the models' context.",
+        "Random tokens per sequence. They are repeated once, so twice as many must fit into the "
+        "context of the models.",
         100,
-        reruns=HEADS,
         ge=2,
         le=128,
     )
     copy_ln: Literal["full", "folded"] = key(
-        "LayerNorms in copy and copy_neg: with their scale and bias (full), or without them, as "
-        "in the paper's implementation (folded).",
+        "LayerNorms in copy and copy_neg: complete (full), or as linear maps folded into the "
+        "weights, as in the paper's implementation (folded).",
         "full",
-        reruns=HEADS,
     )
     succession_ln: Literal["ln2", "none"] = key(
         "Input of the first MLP in succession: the normalised embedding (ln2), or the raw "
         "embedding, as in the paper's implementation (none).",
         "ln2",
-        reruns=HEADS,
     )
 
     def problems(self) -> Iterator[Problem]:
@@ -386,110 +369,99 @@ class Heads(Section):
             yield Problem(("dataset",), "cannot be combined with heads.text; remove one of them.")
 
 
-class Algorithm(Section):
-    """What makes a head a part of the IOI algorithm, and how its effect is measured."""
+class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations unless kept")):
+    """Which heads count as parts of the IOI algorithm, and how their effect is measured."""
 
     min_copy: float = key(
-        "Copy score above which a head can be a name mover, in %.",
+        "Copy score above which a head can be a name mover, in percent.",
         10.0,
-        reruns=ALGORITHM,
         ge=0,
         le=100,
     )
-    min_cspa: float = key("cspa above which a head suppresses copies.", 0.1, reruns=ALGORITHM, le=1)
+    min_cspa: float = key("cspa above which a head counts as copy suppression.", 0.1, le=1)
     max_effect: float = key(
-        "Effect below which a head can be an S-inhibition, induction or duplicate-token head; at "
-        "-1 the metric falls to its corrupted level.",
+        "Effect below which a head can be an S-inhibition, induction or duplicate-token head. At "
+        "-1, the metric falls to its value on corrupted prompts.",
         -0.001,
-        reruns=ALGORITHM,
         le=0,
     )
     freeze_mlps: bool = key(
-        "Hold MLPs when a path is patched, so that a path through an MLP does not count as direct; "
-        "the paper's implementation recomputes them.",
+        "Freeze MLPs when a path is patched, so that a path through an MLP does not count as "
+        "direct. The paper's implementation recomputes them.",
         False,
-        reruns=ALGORITHM,
     )
 
 
-class Bootstrap(Section):
-    """Confidence intervals, from resampled prompts."""
+class Bootstrap(Section, json_schema_extra=reruns("activations")):
+    """Confidence intervals from resampled prompts."""
 
-    samples: int = key("Number of resamples.", 1000, reruns="activations", ge=100, le=100_000)
-    level: float = key("Confidence level.", 0.95, reruns="activations", gt=0, lt=1)
+    samples: int = key("Number of resamples.", 1000, ge=100, le=100_000)
+    level: float = key("Confidence level.", 0.95, gt=0, lt=1)
     seed: int = key(
         "Seed of the resampling.",
         lambda: DEFAULT_SEED,
-        reruns="activations",
         otherwise="`seed` of the top level",
         **SEED,
     )
 
 
-class Stability(Section):
+class Stability(Section, json_schema_extra=reruns("tables")):
     """How circuits are compared over training, and their sizes between models."""
 
     alpha: float = key(
         "Weight of the newest step in the exponentially weighted mean of consecutive overlaps.",
         0.5,
-        reruns="tables",
         gt=0,
         le=1,
     )
     reference_step: int | None = key(
-        "Training step whose circuit those of all other steps are compared with; every model "
-        "must have circuits of it. Otherwise the last step of each model.",
+        "Training step whose circuit is compared with those of all other steps; every model must "
+        "have circuits at this step. null takes the last step of each model.",
         None,
-        reruns="tables",
         ge=0,
     )
     min_step: int = key(
-        "First training step that counts, also for mean circuit sizes.",
+        "First training step that is compared, and that counts for mean circuit sizes.",
         1,
-        reruns="tables",
         ge=0,
         le=1_000_000,
     )
 
 
-class Compute(Section):
-    """Where and how models run when they are analysed."""
+class Compute(Section, json_schema_extra=reruns("activations")):
+    """Where and how models run during the analysis."""
 
     device: str = key(
-        "Where models run.",
+        "Device that models run on.",
         "cpu",
-        reruns="activations",
         pattern=r"^(cpu|cuda(:[0-9]+)?)$",
         allowed="one of cpu, cuda, cuda:0, cuda:1 and so on",
     )
     dtype: Literal["float32", "float64", "bfloat16"] = key(
-        "Number format of weights and arithmetic.", "float32", reruns="activations"
+        "Number format of weights and arithmetic.", "float32"
     )
     batch_size: int | None = key(
-        "Prompts per forward pass. Otherwise as many as fit in memory_mb.",
+        "Prompts per forward pass. null takes as many as fit into memory_mb.",
         None,
-        reruns="activations",
         ge=1,
         le=100_000,
     )
     memory_mb: int | None = key(
-        "Memory for what a forward pass holds. Otherwise 500 MB on a CPU, and most of the free "
-        "memory of a GPU.",
+        "Memory for the activations of a forward pass, in MB. null takes 500 MB on a CPU and most "
+        "of the free memory of a GPU.",
         None,
-        reruns="activations",
         ge=1,
         le=10_000_000,
     )
-    threads: int = key("CPU threads per job.", 1, reruns="activations", ge=1, le=128)
+    threads: int = key("CPU threads per job.", 1, ge=1, le=128)
 
 
-class Figures(Section):
+class Figures(Section, json_schema_extra=reruns("figures")):
     """How figures are drawn."""
 
     min_step: int = key(
-        "First training step on a logarithmic axis, which has no place for step 0.",
+        "First training step on logarithmic axes, which cannot show step 0.",
         1,
-        reruns="figures",
         ge=1,
         le=1_000_000,
     )
@@ -507,36 +479,34 @@ Pair = Annotated[
 ]
 
 
-class Transfer(Section):
-    """Circuits in the models of other steps, and on other tasks."""
+class Transfer(Section, json_schema_extra=reruns("transfer")):
+    """Circuits tested in the models of other steps, and on other tasks."""
 
     steps: Steps | None = key(
-        "Training steps that exchange their circuits, ascending; each must be analysed in every "
-        "model. null takes all analysed steps of a model. Checkpoints that are fetched stay on "
-        "disk until then, so name a few steps where models are large.",
+        "Training steps that exchange circuits, in ascending order; every model must have circuits "
+        "at these steps. null takes all analysed steps. Downloaded checkpoints of these steps stay "
+        "on disk until the transfer is done, so list only a few steps of large models.",
         None,
-        reruns="transfer",
         allowed="a list of steps, or null",
         strict=False,
         min_length=1,
     )
 
 
-class Swaps(Section):
-    """Heads of one training step in the model of another."""
+class Swaps(Section, json_schema_extra=reruns("swaps")):
+    """Heads of one training step run in the model of another."""
 
     pairs: tuple[Pair, ...] | None = key(
-        "Pairs [source, target] of training steps: which step lends heads to which; each must be "
-        "analysed in every model. null lets the last step of transfer.steps lend to the others.",
+        "Pairs [source, target] of training steps: the source lends heads to the target. Every "
+        "model must have circuits at both. null takes the last of transfer.steps as the source for "
+        "each of the others.",
         None,
-        reruns="swaps",
         allowed="a list of pairs [source, target] of two steps, or null",
         strict=False,
     )
     random_sets: int = key(
-        "How often as many heads are drawn at random, as a control; 0 for no control.",
+        "Number of random head sets of the same size, as a baseline; 0 for none.",
         3,
-        reruns="swaps",
         ge=0,
         le=100,
     )
@@ -556,11 +526,11 @@ def _default_option(builder: str | None, option: str) -> str | None:
     return options[option][0] if option in options else None
 
 
-class Task(Section):
+class Task(Section, json_schema_extra=reruns("prompts")):
     """One task: pairs of a clean and a corrupted prompt, and the metric that scores them."""
 
     name: str = key(
-        "Name in paths, tables and figures; each task has its own.",
+        "Unique name in paths, tables and figures.",
         reruns="prompts of this task; activations and circuits of all",
         pattern=r"^[a-z][a-z0-9_]*$",
         max_length=MAX_NAME,
@@ -570,20 +540,17 @@ class Task(Section):
     file: PathText | None = key(
         "File with your own prompts. Cannot be combined with builder.",
         None,
-        reruns="prompts",
         pattern=r"\.(csv|jsonl)$",
         allowed="a path that ends in .csv or .jsonl",
     )
     builder: Builder | None = key(
         "Built-in task that makes the prompts. Cannot be combined with file.",
         _builder_named,
-        reruns="prompts",
         otherwise="`name`; null with a file",
     )
     metric: TaskMetric = key(
         "Score of a prompt. Only for a task with a file: a builder has a fixed metric.",
         lambda task: BUILDERS[task["builder"]].metric if task["builder"] else None,
-        reruns="prompts",
         examples=["logit_diff"],
         otherwise="that of the builder; required with a file",
     )
@@ -591,7 +558,6 @@ class Task(Section):
         f"Number of prompt pairs. null takes all: possible for {_FINITE} and for a file, while "
         "the other builders draw prompts at random.",
         lambda task: 100 if task["file"] is None else None,
-        reruns="prompts",
         ge=MIN_PROMPTS,
         le=100_000,
         otherwise="100; null with a file",
@@ -599,20 +565,17 @@ class Task(Section):
     seed: int = key(
         "Seed of the prompts of this task.",
         lambda: DEFAULT_SEED,
-        reruns="prompts",
         otherwise="`seed` of the top level",
         **SEED,
     )
     prepend_bos: bool = key(
         "Start every prompt with a begin-of-text token. Pythia was trained without one.",
         False,
-        reruns="prompts",
     )
     corruption: Corruption | None = key(
         "For ioi: in a corrupted prompt, the second mention of the subject is replaced by the "
         "indirect object (s2_to_io, as in the paper) or by a third name (s2_to_random).",
         lambda task: _default_option(task["builder"], "corruption"),
-        reruns="prompts",
         otherwise="s2_to_io for ioi, else null",
     )
 
@@ -660,31 +623,28 @@ class Task(Section):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class Train(Section):
+class Train(Section, json_schema_extra=reruns("training")):
     """The shape of a model that the workflow trains itself (GPT-NeoX, like Pythia)."""
 
-    layers: int = key("Number of layers.", reruns="training", ge=1, le=48, examples=[4])
+    layers: int = key("Number of layers.", ge=1, le=48, examples=[4])
     heads: int = key(
         "Attention heads per layer. d_model / heads must be even, because rotary embeddings "
         "rotate the dimensions of a head in pairs.",
-        reruns="training",
         ge=1,
         le=64,
         examples=[4],
     )
     d_model: int = key(
         "Width of the residual stream.",
-        reruns="training",
         ge=8,
         le=4096,
         multiple_of=8,
         examples=[128],
     )
-    seed: int = key("Seed of the initial weights.", 1, reruns="training", **SEED)
+    seed: int = key("Seed of the initial weights.", 1, **SEED)
     data_seed: int | None = key(
         "Seed of the order of the training sequences; null keeps the order of the text.",
         None,
-        reruns="training",
         **SEED,
     )
 
@@ -701,12 +661,11 @@ class Train(Section):
             )
 
 
-class Hub(Section):
+class Hub(Section, json_schema_extra=reruns("fetching")):
     """A published model: each of its training steps is a revision of a repository."""
 
     repo: str = key(
         "Repository on the Hugging Face hub.",
-        reruns="fetching",
         pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
         allowed="OWNER/NAME, such as EleutherAI/pythia-70m",
         examples=["EleutherAI/pythia-70m"],
@@ -714,7 +673,6 @@ class Hub(Section):
     revision: str = key(
         "Revision of a step, with {step} in place of its number.",
         "step{step}",
-        reruns="fetching",
         min_length=1,
         allowed="text, not empty",
     )
@@ -722,7 +680,6 @@ class Hub(Section):
         "Folder with the files of a step, with {step} in place of its number. It replaces the "
         "repository.",
         None,
-        reruns="fetching",
         examples=["/data/pythia-70m/step{step}"],
     )
     tokens_per_step: int = key(
@@ -753,16 +710,16 @@ class Hub(Section):
 
 
 class Checkpoints(Section):
-    """Published models on disk, while they are analysed."""
+    """Downloaded checkpoints on disk."""
 
     keep: bool = key(
-        "Keep them; otherwise each is deleted as soon as no job needs it.",
+        "Keep them. If false, each is deleted as soon as no job needs it.",
         False,
-        reruns="if true, fetching, and what comes after it; if false, nothing",
+        reruns="if true, fetching and the stages after it; if false, nothing",
     )
     at_once: int = key(
-        "Most training steps of all models together that are fetched before the first of them is "
-        "done with.",
+        "Largest number of checkpoints, of all models together, that are on disk at once. "
+        "Checkpoints that wait for transfer.steps do not count.",
         4,
         reruns="nothing",
         ge=1,
@@ -774,7 +731,7 @@ class Model(Section):
     """One model: a size or a seed, followed across its training steps."""
 
     name: str = key(
-        "Name in paths and tables; each model has its own.",
+        "Unique name in paths and tables.",
         reruns="everything of this model",
         examples=["pocket-0.9m"],
         **FILE_NAME,
@@ -806,7 +763,7 @@ class Model(Section):
         examples=[{"repo": "EleutherAI/pythia-70m"}],
     )
     schedule: Schedule | None = key(
-        "Name of a list of steps to analyse in this model only; see below for the lists.",
+        "Name of a list of steps to analyse in this model only; config/README.md lists them.",
         None,
         reruns="new steps; tables, figures",
     )
@@ -841,33 +798,30 @@ class Model(Section):
         return self.hub.repo.rpartition("/")[2] if self.hub is not None else ""
 
 
-class Training(Section):
+class Training(Section, json_schema_extra=reruns("training")):
     """How the suite is trained: every model on the same data in the same order (AdamW)."""
 
     save_steps: Steps = key(
-        "Training steps whose weights are saved, ascending; training ends at the last one.",
-        reruns="training",
+        "Training steps whose weights are saved, in ascending order. Training stops at the last.",
         examples=[[0, 500, 1000]],
         **STEPS,
     )
-    batch_size: int = key("Sequences per training step.", 32, reruns="training", ge=1, le=4096)
-    sequence_length: int = key("Tokens per sequence.", 48, reruns="training", ge=32, le=256)
+    batch_size: int = key("Sequences per training step.", 32, ge=1, le=4096)
+    sequence_length: int = key("Tokens per sequence.", 48, ge=32, le=256)
     learning_rate: float = key(
-        "Peak learning rate of a model 128 wide; that of others falls with their width.",
+        "Peak learning rate for d_model 128. That of a model is inversely proportional to d_model.",
         1e-3,
-        reruns="training",
         gt=0,
         le=1,
     )
     warmup_steps: int = key(
         "Steps over which the learning rate rises to its peak.",
         100,
-        reruns="training",
         ge=0,
         le=1_000_000,
     )
-    weight_decay: float = key("Weight decay.", 0.01, reruns="training", ge=0, le=1)
-    threads: int = key("CPU threads per training job.", 1, reruns="training", ge=1, le=128)
+    weight_decay: float = key("Weight decay.", 0.01, ge=0, le=1)
+    threads: int = key("CPU threads per training job.", 1, ge=1, le=128)
     corpus_sentences: int = key(
         "Sentences in the generated text.", 200_000, reruns="corpus", ge=1000, le=100_000_000
     )

@@ -1,4 +1,4 @@
-"""The configuration: one typed source for its keys, and a loader that finds every mistake."""
+"""The configuration: typed settings, and a loader that reports every problem at once."""
 
 from circuitlapse.config.loader import load_config
 from circuitlapse.config.schema import Config

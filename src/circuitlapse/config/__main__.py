@@ -1,10 +1,10 @@
-"""Questions about the configuration; run it in the root of the repository.
+"""Check and document the configuration; run it in the root of the repository.
 
 python -m circuitlapse.config                    print the JSON schema, as YAML
 python -m circuitlapse.config --write            write it, and the tables of config/README.md
-python -m circuitlapse.config --check [FILE]     say what is wrong, if anything
-python -m circuitlapse.config --report [FILE]    print where `make report` puts its page
-python -m circuitlapse.config --figure NAME [FILE]   print the path of a figure, without ending
+python -m circuitlapse.config --check [FILE]     report every problem
+python -m circuitlapse.config --report [FILE]    print the path of the page of `make report`
+python -m circuitlapse.config --figure NAME [FILE]   print the path of a figure, without its suffix
 
 FILE is read on top of config/config.yaml.
 """
@@ -53,10 +53,10 @@ def main() -> None:
 
 
 def checked(files: Sequence[Path]) -> Config:
-    """Return the configuration in `files`, or end with every problem in it."""
+    """Return the configuration in `files`, or exit with every problem in it."""
     sources = read_sources(files)
     if empty := [source.name for source in sources if not (source.values or source.mistake)]:
-        sys.exit(f"ConfigError: {empty[0]}: has no keys, which Snakemake refuses; leave it out.")
+        sys.exit(f"ConfigError: {empty[0]}: has no keys; Snakemake refuses it, so leave it out.")
     try:
         return load_config(merged_values(sources), files)
     except ConfigError as error:
@@ -64,7 +64,7 @@ def checked(files: Sequence[Path]) -> Config:
 
 
 def figure_path(name: str, config: Config) -> str:
-    """Return the path of a figure without its ending, or end with the names there are."""
+    """Return the path of a figure without its suffix, or exit with the known names."""
     diagrams = [
         f"circuit_diagram/{model.name}/{task.name}/step{step}"
         for model in config.models

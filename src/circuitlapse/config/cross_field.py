@@ -30,9 +30,10 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _names(models, tasks)
     yield from _variants(models)
     yield from _suite(models)
+    if config.models is not INVALID and INVALID not in config.models:
+        yield from _all_models(config, models)
     yield from _order(config, models)
     yield from _steps_exist(config, models)
-    yield from _steps_shared(config, models)
     yield from _pairs(config)
     yield from _files(config, tasks)
     yield from _folders(config, models)
@@ -73,18 +74,10 @@ def _unique(key: str, named: Named) -> Iterator[Problem]:
 
 
 def _variants(models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
-    """Check that a variant repeats a model of its own shape that is not a variant itself."""
-    originals = {model.name: model for _, model in models if model.variant_of is None}
+    """Check that a variant has the shape of the model that it repeats."""
+    trained = {model.name: model.train for _, model in models if model.train}
     for where, model in models:
-        if model.variant_of is None:
-            continue
-        if model.variant_of not in originals:
-            known = ", ".join(sorted({*originals} - {model.name}))
-            found = f"= '{model.variant_of}' must be the name of a model that is not a variant"
-            listed = f": {known}." if known else ", and there is no other model."
-            yield Problem((*where, "variant_of"), found + listed)
-            continue
-        own, original = model.train, originals[model.variant_of].train
+        own, original = model.train, trained.get(model.variant_of or "")
         if own and original and (wanted := _shape(original)) != _shape(own):
             yield Problem(
                 (*where, "train"),
@@ -99,7 +92,7 @@ def _shape(train: Train) -> dict[str, int]:
 
 
 def _suite(models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
-    """Check that no model is trained twice, all have one kind of source, and one has circuits."""
+    """Check that no model is trained twice, and that all have one kind of source."""
     first: dict[Train, KeyPath] = {}
     for where, model in models:
         if model.train in first:
@@ -110,17 +103,30 @@ def _suite(models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
             )
         elif model.train:
             first[model.train] = where
-        source = "train" if model.train else "hub"
-        suite = "train" if models[0][1].train else "hub"
-        if source != suite:
+    sources = [(where, "train" if m.train else "hub") for where, m in models if m.train or m.hub]
+    for where, source in sources:
+        first_model, kind = sources[0]
+        if source != kind:
             yield Problem(
                 (*where, source),
-                f"cannot be combined with {dotted(models[0][0])}.{suite}: the models of a suite "
+                f"cannot be combined with {dotted(first_model)}.{kind}: the models of a suite "
                 "share one tokenizer; use another configuration with its own results.",
             )
-    if models and not any(model.circuits for _, model in models):
+
+
+def _all_models(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
+    """Check what can be said only if all models are valid."""
+    originals = {model.name for _, model in models if model.variant_of is None}
+    for where, model in models:
+        if model.variant_of is not None and model.variant_of not in originals:
+            known = ", ".join(sorted(originals - {model.name}))
+            found = f"= '{model.variant_of}' must be the name of a model that is not a variant"
+            listed = f": {known}." if known else ", and there is no other model."
+            yield Problem((*where, "variant_of"), found + listed)
+    if not any(model.circuits for _, model in models):
         sentence = "= false for every model; at least one must have circuits: true."
         yield Problem((*models[0][0], "circuits"), sentence)
+    yield from _steps_shared(config, models)
 
 
 def _order(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
@@ -166,8 +172,7 @@ def _in_list(place: KeyPath, steps: Any, known: Sequence[int], kind: str) -> Ite
 def _steps_shared(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
     """Check that every model has circuits at the steps that are compared or exchanged."""
     lists = [config.analysed(where, model)[1] for where, model in models if model.circuits]
-    known = len(models) == len(config.models) if config.models is not INVALID else False
-    if not known or not lists or any(not s or s is INVALID or INVALID in s for s in lists):
+    if not lists or any(s is INVALID or INVALID in s for s in lists):
         return
     shared = sorted(set.intersection(*map(set, lists)))
     named = [*_listed_in(config, "transfer", "steps")]

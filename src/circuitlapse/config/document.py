@@ -1,4 +1,4 @@
-"""The configuration in two other forms: the JSON schema as YAML, and tables for a README."""
+"""Documentation made from the settings: the JSON schema as YAML, and tables for a README."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ def _rows(section: Node, prefix: str, *, nested: bool = True) -> Iterator[str]:
         elif not inner:
             node = resolved(child)
             value = _default(section, name)
-            cells = (node["description"], allowed(node), value, node["x-reruns"])
+            again = node.get("x-reruns") or section["x-reruns"]
+            cells = (node["description"], allowed(node), value, again)
             yield f"| `{prefix}{name}` | {' | '.join(cells)} |\n"
 
 
 def _section_in(node: Node) -> Node | None:
-    """Return the section that a key holds, or that each entry of its list is."""
+    """Return the section that is the value of a key, or of each entry of its list."""
     node = resolved(node)
     if node.get("type") == "array":
         return _section_in(node["items"])

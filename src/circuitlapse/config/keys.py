@@ -1,4 +1,4 @@
-"""Look up what a key means and may be, in the JSON schema of the configuration."""
+"""Look up the meaning and the allowed values of a key in the JSON schema."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def node_at(where: KeyPath) -> Node:
 
 
 def _not_null(node: Node) -> Node:
-    """Return what a node is when it is not null."""
+    """Return the schema for values other than null."""
     return resolved(node["anyOf"][0]) if "anyOf" in node else node
 
 
 def resolved(node: Node) -> Node:
-    """Return the node with its reference, if it has one, replaced by what it refers to.
+    """Return the node with its reference, if any, replaced by the definition.
 
-    A section that may be left out is a reference or null; null is left out here.
+    For an optional section, which is a reference or null, null is dropped.
     """
     references = [option for option in node.get("anyOf", ()) if "$ref" in option]
     if references:
@@ -75,7 +75,7 @@ def resolved(node: Node) -> Node:
 
 
 def allowed(node: Node) -> str:
-    """Say in words what a key may be; reads well after "must be"."""
+    """Return the allowed values of a key in words that can follow "must be"."""
     if "x-allowed" in node:
         return str(node["x-allowed"])
     if "anyOf" in node:

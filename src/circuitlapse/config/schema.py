@@ -12,6 +12,7 @@ from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings import (
     DEFAULT_SEED,
     FILE_NAME,
+    INVALID,
     LENIENT,
     SCHEDULES,
     SEED,
@@ -76,7 +77,7 @@ class Config(Section):
         **STEPS,
     )
     schedule: Schedule | None = key(
-        "Name of a list of steps to analyse, instead of `steps`; see below for the lists.",
+        "Name of a list of steps to analyse, instead of `steps`; config/README.md lists them.",
         None,
         reruns="new steps; tables, figures",
     )
@@ -140,7 +141,7 @@ class Config(Section):
         if model.schedule:
             return (*where, "schedule"), SCHEDULES[model.schedule]
         if self.schedule:
-            return ("schedule",), SCHEDULES.get(self.schedule, ())  # INVALID is none of them
+            return ("schedule",), SCHEDULES.get(self.schedule, INVALID)
         return ("steps",), self.steps
 
     def tokens_per_step(self, model: str) -> int:

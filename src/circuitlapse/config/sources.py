@@ -1,4 +1,4 @@
-"""Which file a key was set in: reading the files once more, this time to find mistakes."""
+"""The file that set a key: read the files again, because Snakemake hands over merged values."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class Source:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML without its silence about a key that is there twice."""
+    """SafeLoader that rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if str(key.value) in seen:
-                problem = f"the key '{key.value}' is there twice"
+                problem = f"the key '{key.value}' appears twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 
 
 def read_sources(files: Sequence[Path]) -> list[Source]:
-    """Read the files; of a file that is there twice, its last place counts."""
+    """Read the files; of a file that is given twice, the last position counts."""
     last_first = dict.fromkeys(_short(file) for file in reversed(files))
     return [_read(name) for name in reversed(last_first)]
 
 
 def _read(name: str) -> Source:
-    """Read one file; one that cannot be used has no values, and says why."""
+    """Read one file; if it cannot be used, return no values and the reason."""
     try:
         values = yaml.load(Path(name).read_text(encoding="utf-8"), _Loader)
     except OSError as error:
@@ -56,7 +56,7 @@ def _read(name: str) -> Source:
         where = f"line {mark.line + 1}, column {mark.column + 1}," if mark else "it"
         return Source(name, {}, f"{name}: {where} is not valid YAML: {error.problem}.")
     except (yaml.YAMLError, UnicodeError):
-        return Source(name, {}, f"{name}: is not a text file in UTF-8.")
+        return Source(name, {}, f"{name}: is not UTF-8 text.")
     if not isinstance(values, dict | None):
         return Source(name, {}, f"{name}: must be a mapping of keys, such as 'results: results'.")
     return Source(name, values or {})
@@ -69,13 +69,13 @@ def _short(file: Path) -> str:
 
 
 def merged_values(sources: Iterable[Source]) -> dict[str, Any]:
-    """Return what the files say together: mappings merge, of anything else the later counts."""
+    """Merge the files: mappings are merged, any other value is replaced by the later one."""
     together: dict[str, Any] = reduce(_merged, (source.values for source in sources), {})
     return together
 
 
 def with_types(merged: Mapping[str, Any], sources: Iterable[Source]) -> dict[str, Any]:
-    """Read as YAML what came from `--config`, of which Snakemake leaves nested values as text."""
+    """Read values from `--config` as YAML: Snakemake leaves nested values as text."""
     in_files = merged_values(sources)
     return {name: _typed(value, in_files.get(name)) for name, value in merged.items()}
 
@@ -101,14 +101,14 @@ def _typed(value: Any, in_files: Any) -> Any:
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Which source set a key (one past the last for `--config`), and where in it; sortable."""
+    """The source that set a key (one past the last for `--config`), and the position in it."""
 
     rank: int
     position: tuple[int, ...]
 
 
 def place(where: KeyPath, *, merged: dict[str, Any], sources: Sequence[Source]) -> Place:
-    """Return which source set a key, and where in it."""
+    """Return the source that set a key, and the position in it."""
     rank = _rank(where, merged, sources)
     tree = sources[rank].values if rank < len(sources) else merged
     return Place(rank, tuple(_position(where, tree)))
@@ -117,8 +117,8 @@ def place(where: KeyPath, *, merged: dict[str, Any], sources: Sequence[Source]) 
 def _rank(where: KeyPath, merged: dict[str, Any], sources: Sequence[Source]) -> int:
     """Return the last source that set a key.
 
-    Mappings merge and lists are replaced, so whoever set a list set everything in it. A key
-    that is nowhere belongs to the mapping that should hold it.
+    Lists are replaced as a whole, so the source of a list is the source of its entries. The
+    source of a missing key is that of the mapping that should contain it.
     """
     lists = [index for index, step in enumerate(where) if isinstance(step, int)]
     owner = where[: lists[0]] if lists else where
@@ -146,7 +146,7 @@ def _at(where: KeyPath, tree: Any) -> Any:
 
 
 def _position(where: KeyPath, tree: Any) -> list[int]:
-    """Return how far down a key is, level by level; a missing key comes after the last one."""
+    """Return the index of a key at each level; a missing key comes after the last one."""
     position: list[int] = []
     for step in where:
         if isinstance(tree, dict) and step in tree:

@@ -208,6 +208,28 @@ def test_rules_survive_values_of_any_kind(errors, text):
     assert all(line.startswith("user.yaml: ") for line in errors(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("schedule: sprase", "schedule"),
+        (
+            models("name: a, circuits: maybe", "name: b, variant_of: a, circuits: false"),
+            "models[0].circuits",
+        ),
+        (models("name: A", "name: b, variant_of: a"), "models[0].name"),
+        (
+            "models: [{name: a}, {name: b, train: {layers: 2, heads: 2, d_model: 32}}]",
+            "models[0].train",
+        ),
+        (models("name: a, schedule: sprase", "name: b"), "models[0].schedule"),
+    ],
+)
+def test_a_wrong_value_has_no_other_problems_as_a_consequence(errors, text, key):
+    exchanges = "transfer: {steps: [0, 10]}\nswaps: {pairs: [[0, 10]]}"
+    (line,) = errors(f"{text}\n{exchanges}\nstability: {{reference_step: 10}}")
+    assert line.startswith(f"user.yaml: {key} ")
+
+
 HUB = "hub: {repo: EleutherAI/pythia-70m}"
 
 

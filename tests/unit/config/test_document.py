@@ -21,7 +21,7 @@ from circuitlapse.errors import ConfigError
 def leaves(node, where=()):
     """Yield every key with its node, through sections and lists."""
     for name, child in node["properties"].items():
-        child = resolved(child)
+        child = {"x-reruns": node.get("x-reruns")} | resolved(child)
         yield (*where, name), child
         inner = resolved(child.get("items", child))
         if "properties" in inner:
@@ -69,7 +69,7 @@ def test_the_module_says_where_the_report_goes(root, tmp_path, files, results):
         ("my own.yaml", "seed: 1", None),
         ("absent.yaml", None, "absent.yaml: cannot be read: No such file or directory."),
         ("broken.yaml", "steps: [0", "broken.yaml: line 1, column 10, is not valid YAML: "),
-        ("empty.yaml", "# seed: 1", "empty.yaml: has no keys, which Snakemake refuses; "),
+        ("empty.yaml", "# seed: 1", "empty.yaml: has no keys; Snakemake refuses it, "),
         ("wrong.yaml", "seed: x", "wrong.yaml: seed = 'x' must be a whole number"),
     ],
 )

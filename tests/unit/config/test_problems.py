@@ -33,8 +33,8 @@ def test_a_key_that_is_not_text_is_not_a_known_key(errors):
 
 def test_a_missing_key_is_explained_with_an_example(errors):
     assert errors("tasks: [{builder: ioi}]") == [
-        "user.yaml: tasks[0].name is missing: Name in paths, tables and figures; each task has "
-        "its own. For example 'name: ioi'."
+        "user.yaml: tasks[0].name is missing: Unique name in paths, tables and figures. "
+        "For example 'name: ioi'."
     ]
 
 

@@ -77,9 +77,9 @@ def test_a_file_that_is_no_mapping_is_named_with_every_other_problem(errors):
     ]
 
 
-def test_a_key_that_is_there_twice_in_a_file_is_refused(errors):
+def test_a_key_that_appears_twice_in_a_file_is_refused(errors):
     assert errors("circuits: {ig_steps: 5}\n\ncircuits: {threshold: 0.7}") == [
-        "user.yaml: line 3, column 1, is not valid YAML: the key 'circuits' is there twice."
+        "user.yaml: line 3, column 1, is not valid YAML: the key 'circuits' appears twice."
     ]
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_not_yaml_is_named_with_the_line(tmp_path, monkeypatch):
 def test_a_file_that_is_not_text_is_named(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=r"^bad\.yaml: is not a text file in UTF-8\."):
+    with pytest.raises(ConfigError, match=r"^bad\.yaml: is not UTF-8 text\."):
         load_config({}, [Path("bad.yaml")])
 
 

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from circuitlapse.figures import layout, style
-from circuitlapse.figures.lines import chance_handle, chance_is_drawn, draw_chance
-from circuitlapse.figures.style import label_log
+from circuitlapse.figures.lines import chance_handles, draw_chance
 from circuitlapse.types import Status
 
 PANELS = {
@@ -68,11 +67,8 @@ def algorithm_figure(
         grid[0].set_ylabel("Share of the effect (%)")
         grid[0].set_ylim(-4, 120)
         grid[0].set_yticks(range(0, 101, 20))
-        label_log(grid[0].xaxis)
-        layout.hide_empty_axes(figure)
         models = layout.model_handles(looks.values())
-        layout.legend_below(figure, [*models, *layout.interval_handles(figure)])
-    return figure
+        return layout.finish(figure, grid[0], [*models, *layout.interval_handles(figure)])
 
 
 def _draw_panel(
@@ -167,11 +163,7 @@ def greater_than_figure(
                     axes.set_title(style.across(title, len(CHECKS), size=style.TITLE_SIZE))
                 if axes in grid[-1]:
                     axes.set_xlabel(style.TOKENS)
-        label_log(grid[0][0].xaxis)
-        layout.hide_empty_axes(figure)
-        if chance_is_drawn(figure):
-            layout.legend_below(figure, [chance_handle()])
-    return figure
+        return layout.finish(figure, grid[0][0], chance_handles(figure))
 
 
 def _draw_check(
@@ -186,7 +178,7 @@ def _draw_check(
     for node, look in style.looks({node: node for node in nodes}).items():
         axes.plot(lines.index, lines[node], color=look.colour, marker=look.marker, label=node)
     if rows["check"].iloc[0] == "mlp_gap":
-        axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
+        axes.axhline(0, **style.THIN)
     else:
         axes.set_ylim(-0.04, 1.04)
         draw_chance(axes, CHANCE.get(str(rows["check"].iloc[0])))

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlapse.figures import layout, style
-from circuitlapse.figures.style import label_log
 
 _CORRUPTED: dict[str, Any] = {
     "linestyle": ":",
@@ -42,11 +41,9 @@ def behaviour_figure(
         figure, panels = style.panel_grid(tasks)
         for task, axes in panels.items():
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
-        label_log(panels[tasks[0]].xaxis)
-        layout.hide_empty_axes(figure)
         models = layout.model_handles(looks.values())
-        layout.legend_below(figure, models, [*layout.interval_handles(figure), *_corrupted(figure)])
-    return figure
+        marks = [*layout.interval_handles(figure), *_corrupted(figure)]
+        return layout.finish(figure, panels[tasks[0]], models, marks)
 
 
 def _corrupted(figure: Figure) -> list[Artist]:
@@ -63,9 +60,8 @@ def _draw_task(
     if rows.empty:
         axes.set_ylabel("Task metric")
         return layout.say(axes, style.nothing_to_show(analysed, min_step=min_step))
-    axes.axhline(0, color=style.GREY, linewidth=0.6, zorder=1)
-    for model, look in looks.items():
-        line = rows[rows["model"] == model].sort_values("tokens")
+    axes.axhline(0, **style.THIN)
+    for look, line in style.by_model(rows, looks):
         style.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
         axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
         axes.plot(

@@ -247,7 +247,7 @@ def circuit_diagram(
         axes.set_xlim(0, 1)
         axes.set_ylim(-0.5, places.n_rows - 0.5)
         groups = (_port_handles(edges), _sign_handles(edges), _role_handles(colours, places))
-        layout.legend_below(figure, *[group for group in groups if group], n_rows=4)
+        layout.legend_below(figure, *groups, n_rows=4)
     return figure
 
 

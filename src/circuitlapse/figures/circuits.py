@@ -14,8 +14,10 @@ from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import (
     ABSENT,
     draw_line,
+    draw_threshold,
     no_circuits,
     status_handles,
+    task_columns,
     threshold_handle,
 )
 from circuitlapse.figures.style import SIZE, label_log, shorten
@@ -60,8 +62,7 @@ def circuits_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = style.of_one_method(circuit_summary)
-    analysed = analysed[analysed["model"].isin(labels) & analysed["task"].isin(tasks)]
+    analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():
@@ -77,33 +78,24 @@ def circuits_figure(
                 for axes in (column.size, column.faithfulness):
                     layout.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
-        layout.hide_empty_axes(figure)
+        models = layout.model_handles(looks.values())
         marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
         marks += layout.interval_handles(figure)
-        layout.legend_below(figure, layout.model_handles(looks.values()), marks, n_rows=3)
-    return figure
+        return layout.finish(figure, columns[tasks[0]].absence, models, marks, n_rows=3)
 
 
 def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, Column]]:
     heights = [1.45, 1.45, _STRIP_IN * (n_models + 0.2)]
-    figure = Figure(figsize=(style.WIDTH_IN, sum(heights) + 1.4), layout="constrained")
-    grid = figure.subplots(
-        3, len(tasks), squeeze=False, sharex=True, sharey="row", height_ratios=heights
-    )
-    columns = {task: Column(*grid[:, index]) for index, task in enumerate(tasks)}
-    for task, column in columns.items():
-        title, tokens = style.task_title(task), style.TOKENS
-        column.size.set_title(style.across(title, len(tasks), size=style.TITLE_SIZE))
-        column.absence.set_xlabel(style.across(tokens, len(tasks), size=style.LABEL_SIZE))
+    figure, grid = task_columns(tasks, x=style.TOKENS, heights=heights, around=1.4)
+    columns = {task: Column(*panels) for task, panels in grid.items()}
+    for column in columns.values():
         column.size.set_yscale("log")
-        column.absence.set_xscale("log")
         column.absence.tick_params(axis="y", length=0)
     return figure, columns
 
 
 def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
-    for model, look in looks.items():
-        line = rows[rows["model"] == model].sort_values("tokens")
+    for look, line in style.by_model(rows, looks):
         line = line.assign(
             **{end: 100 * line[f"n_edges_{end}"] / line["n_edges_total"] for end in ("low", "high")}
         )
@@ -114,11 +106,10 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
 def _draw_faithfulness(
     axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look], threshold: float
 ) -> None:
-    axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=1)
+    draw_threshold(axes, threshold)
     if rows["f_raw"].isna().all():
         return
-    for model, look in looks.items():
-        line = rows[rows["model"] == model].sort_values("tokens")
+    for look, line in style.by_model(rows, looks):
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         draw_line(axes, line, line["f_raw"], look=look)
     layout.say_n(axes, rows)
@@ -146,4 +137,3 @@ def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
     names = [shorten(look.label, _STRIP_LABEL_PT, size=SIZE) for look in looks.values()]
     first.absence.set_yticks(range(len(looks)), names)
     first.absence.set_ylim(len(looks) - 0.4, -0.6)
-    label_log(first.absence.xaxis)

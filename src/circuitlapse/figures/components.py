@@ -15,8 +15,7 @@ from circuitlapse.figures.lines import (
     COMPONENTS,
     NEAR_CHANCE,
     Rows,
-    chance_handle,
-    chance_is_drawn,
+    chance_handles,
     chance_of,
     draw_chance,
     draw_heads,
@@ -111,8 +110,7 @@ def components_figure(
         panels.grid[0, 0].set_ylabel("One head per model,\nfirst to rise")
         panels.grid[1, 0].set_ylabel("Best head\nat each step")
         figure = panels.finish()
-        line = [chance_handle()] if chance_is_drawn(figure) else []
-        marks = [*line, *near_chance_handles(panels.names())]
+        marks = [*chance_handles(figure), *near_chance_handles(panels.names())]
         layout.legend_below(figure, [*layout.model_handles(looks.values()), *marks])
     return figure
 
@@ -268,9 +266,8 @@ def _figure(
             }
             _draw_model(panels, row, own, heads=heads, why=why, length=length)
         figure = panels.finish()
-        chance = [chance_handle()] if chance_is_drawn(figure) else []
-        if marks := [*chance, *near_chance_handles(panels.names())]:
-            layout.legend_below(figure, marks)
+        marks = [*chance_handles(figure), *near_chance_handles(panels.names())]
+        layout.legend_below(figure, marks)
     return figure
 
 

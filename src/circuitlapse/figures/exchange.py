@@ -28,8 +28,7 @@ from circuitlapse.figures.heatmap import (
     write_values,
 )
 from circuitlapse.figures.layout import (
-    label_row,
-    label_x,
+    add_n,
     make_room_for_names,
     model_rows,
     name_metric,
@@ -81,7 +80,8 @@ def transfer_figure(
     side = _side(len(tasks))
     colours = faithfulness_colours(threshold)
     with style.in_style():
-        figure, panels = model_rows(list(labels), tasks, height=side + 0.25)
+        beside = "Circuit of step"
+        figure, panels = model_rows(labels, tasks, x=_RUN, y=beside, height=side, gap=0.25)
         for (model, task), axes in panels.items():
             of_model = shown[shown["model"] == model]
             first = task == tasks[0]
@@ -95,13 +95,8 @@ def transfer_figure(
                 found = cells(rows, rows=steps[0], columns=steps[1])
                 draw_cells(axes, found, colours=colours)
                 outline_faithful(axes, found, threshold=threshold)
-        for model, label in labels.items():
-            label_row(panels[model, tasks[0]], label, "Circuit of step", height=side)
-        names, below = list(labels), style.across(_RUN, len(tasks), size=style.LABEL_SIZE)
         for task in tasks:
-            top, bottom = panels[names[0], task], panels[names[-1], task]
-            top.set_title(_with_n(top.get_title(), shown[shown["task"] == task]))
-            bottom.set_xlabel(below)
+            add_n(panels[next(iter(labels)), task], shown[shown["task"] == task])
         _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=len(tasks))
     return figure
 
@@ -139,13 +134,14 @@ def transfer_tasks_figure(
             rows = table[table["model"] == model]
             first = list(labels).index(model) % n_columns == 0
             _frame_tasks(axes, upwards, tasks, side=side, first=first)
+            title = labels[model]
+            if len(rows):
+                title = f"{title}, step {rows['step'].iloc[0]}"
+            axes.set_title(style.across(title, n_columns, size=style.TITLE_SIZE))
+            add_n(axes, rows)
             if rows.empty:
-                axes.set_title(style.across(labels[model], n_columns, size=style.TITLE_SIZE))
                 layout.say(axes, "not analysed")
                 continue
-            title = f"{labels[model]}, step {rows['step'].iloc[0]}"
-            title = style.across(title, n_columns, size=style.TITLE_SIZE)
-            axes.set_title(_with_n(title, rows))
             found = cells(rows, rows=upwards, columns=list(tasks))
             draw_cells(axes, found, colours=colours)
             outline_faithful(axes, found, threshold=threshold)
@@ -157,10 +153,6 @@ def transfer_tasks_figure(
 def _side(n_columns: int) -> float:
     """Return the side of a square panel, in inches."""
     return min(_LARGEST_IN, (style.WIDTH_IN - _BESIDE_IN) / n_columns - 0.1)
-
-
-def _with_n(title: str, rows: pd.DataFrame) -> str:
-    return f"{title}\n{layout.n_prompts(rows)}" if len(rows) else title
 
 
 def _frame_steps(
@@ -213,8 +205,7 @@ def _finish(
     make_room_for_names(figure)
     marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
-    if marks:
-        layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
+    layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
 
 
 def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:
@@ -254,16 +245,14 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
     sets = [name for name in swapped if not name.startswith(RANDOM_LIKE)]
     looks = style.looks({name: SET_TITLES[HeadSet(name)] for name in sets})
     with style.in_style():
-        figure, panels = model_rows(list(labels), columns, height=_ROW_IN)
+        size: dict[str, Any] = {"x": "Step of the rest of the model", "y": "Task metric"}
+        figure, panels = model_rows(labels, columns, height=_ROW_IN, **size)
         for (model, task), axes in panels.items():
             here = (rows["model"] == model) & (rows["task"] == task)
             _draw_panel(axes, rows[here], looks=looks, n_columns=len(columns))
-        for model, label in labels.items():
-            label_row(panels[model, columns[0]], label, "Task metric", height=_ROW_IN)
-        below = {task: [panels[model, task] for model in labels] for task in columns}
-        label_x(below, "Step of the rest of the model")
-        for task, (axes, *_) in below.items():
-            name_metric(axes, rows[rows["task"] == task], n_columns=len(columns))
+        for task in columns:
+            top = panels[next(iter(labels)), task]
+            name_metric(top, rows[rows["task"] == task], n_columns=len(columns))
         make_room_for_names(figure)
         layout.hide_empty_axes(figure)
         layout.legend_below(figure, layout.model_handles(looks.values()), _line_handles(rows))

@@ -19,10 +19,12 @@ from matplotlib.lines import Line2D
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.heatmap import bar_beside
 from circuitlapse.figures.layout import (
-    label_row,
+    add_n,
+    draw_threshold,
     make_room_for_names,
     model_rows,
     no_circuits,
+    threshold_handle,
     with_rows,
 )
 from circuitlapse.figures.style import label_log
@@ -67,16 +69,14 @@ def faithfulness_figure(
     with style.in_style():
         figure, panels = style.panel_grid(tasks)
         for task, axes in panels.items():
-            axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=1)
+            draw_threshold(axes, threshold)
             lines = curve[(curve["task"] == task) & curve["model"].isin(labels)]
             stars = chosen[(chosen["task"] == task) & chosen["model"].isin(labels)]
             _draw_chance(axes, chance[chance["task"] == task], looks=looks)
             _draw_task(axes, lines, chosen=stars, looks=looks)
-        label_log(panels[tasks[0]].xaxis)
-        layout.hide_empty_axes(figure)
         models = layout.model_handles(looks.values())
-        layout.legend_below(figure, [*models, *_mark_handles(figure, threshold)])
-    return figure
+        marks = [*_mark_handles(figure), threshold_handle(threshold)]
+        return layout.finish(figure, panels[tasks[0]], [*models, *marks])
 
 
 def _at_last_step(summary: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +132,7 @@ def _note(axes: Axes, chosen: pd.DataFrame, *, looks: Mapping[str, style.Look]) 
     layout.note(axes, text)
 
 
-def _mark_handles(figure: Figure, threshold: float) -> list[Artist]:
+def _mark_handles(figure: Figure) -> list[Artist]:
     """Return a legend entry for each kind of mark that is in the figure."""
     lines = [line for axes in figure.axes for line in axes.lines]
     marks = [
@@ -148,8 +148,7 @@ def _mark_handles(figure: Figure, threshold: float) -> list[Artist]:
             Line2D([], [], color=style.GREY, label="random circuits", **_RANDOM),
         ),
     ]
-    line = Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
-    return [*(handle for drawn, handle in marks if drawn), line]
+    return [handle for drawn, handle in marks if drawn]
 
 
 _ROW_IN = 0.95
@@ -190,7 +189,8 @@ def faithfulness_over_training_figure(
     rows = rows[rows["task"].isin(tasks) & rows["f_raw"].notna() & (rows["n_edges"] > 0)]
     colours = _colours(rows["tokens"])
     with style.in_style():
-        figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
+        size: dict[str, Any] = {"height": _ROW_IN, "gap": 0.1, "sharex": True}
+        figure, panels = model_rows(labels, tasks, x=_SIZES, y="Faithfulness", **size)
         for (model, task), axes in panels.items():
             _frame(axes, rows, threshold=threshold, first=task == tasks[0])
             here = rows[(rows["model"] == model) & (rows["task"] == task)]
@@ -199,26 +199,16 @@ def faithfulness_over_training_figure(
                 layout.say(axes, no_circuits(analysed, min_step=min_step))
             else:
                 _draw(axes, here, colours=colours)
-        for model, label in labels.items():
-            label_row(panels[model, tasks[0]], label, "Faithfulness", height=_ROW_IN)
-        first, last = next(iter(labels)), list(labels)[-1]
+        first = next(iter(labels))
         for task in tasks:
-            below = style.across(_SIZES, len(tasks), size=style.LABEL_SIZE)
-            panels[last, task].set_xlabel(below)
-            of_task, top = summary[summary["task"] == task], panels[first, task]
-            if len(of_task):
-                top.set_title(f"{top.get_title()}\n{layout.n_prompts(of_task)}")
-        label_log(panels[last, tasks[0]].xaxis)
-        layout.hide_empty_axes(figure)
+            add_n(panels[first, task], summary[summary["task"] == task])
         make_room_for_names(figure)
         if len(rows):
             bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)
             label_log(bar.ax.yaxis)
-        dashed = Line2D([], [], color=style.GREY, linestyle="--", linewidth=0.8)
-        dashed.set_label(f"threshold ({threshold:g})")
+        dashed = threshold_handle(threshold, linewidth=0.8)
         solid = Line2D([], [], color=style.GREY, linewidth=0.6, label="as the whole model (1)")
-        layout.legend_below(figure, [dashed, solid])
-    return figure
+        return layout.finish(figure, panels[first, tasks[0]], [dashed, solid])
 
 
 def _colours(tokens: pd.Series[int]) -> ScalarMappable:
@@ -231,8 +221,8 @@ def _colours(tokens: pd.Series[int]) -> ScalarMappable:
 
 
 def _frame(axes: Axes, rows: pd.DataFrame, *, threshold: float, first: bool) -> None:
-    axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=0.8, zorder=3)
-    axes.axhline(1, color=style.GREY, linewidth=0.6, zorder=3)
+    draw_threshold(axes, threshold, zorder=3)
+    axes.axhline(1, **style.THIN | {"zorder": 3})
     axes.set_xscale("log")
     low, high = (rows["f_raw"].min(), rows["f_raw"].max()) if len(rows) else (0.0, 1.0)
     axes.set_ylim(max(_RANGE[0], min(0.0, 1.05 * low)), min(_RANGE[1], max(1.3, 1.05 * high)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +41,6 @@ _UPPER = {
     _RATIO: _RATIO,
     "cspa": title_of("cspa"),
 }
-_GREY_LINE: dict[str, Any] = {"color": style.GREY, "linewidth": 0.6, "zorder": 1}
 
 
 def ioi_components_figure(
@@ -180,14 +178,14 @@ def _why_empty(analysed: pd.DataFrame, *, name: str, min_step: int) -> str:
 
 
 def _around_one(axes: Axes, values: pd.Series[float]) -> None:
-    axes.axhline(1, **_GREY_LINE)
+    axes.axhline(1, **style.THIN)
     axes.set_yscale("log")
     axes.set_ylim(min(values.min(), 1) / 1.4, max(values.max(), 1) * 1.4)
     label_log(axes.yaxis)
 
 
 def _around_zero(axes: Axes, values: Iterable[float]) -> None:
-    axes.axhline(0, **_GREY_LINE)
+    axes.axhline(0, **style.THIN)
     low, high = min(values, default=0.0), max(values, default=0.0)
     margin = 0.08 * max(high - low, 0.01)
     axes.set_ylim(min(low, 0) - margin, max(high, 0) + margin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain, count
+from itertools import chain, count, product
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from circuitlapse.figures.style import (
     SIZE,
     WIDTH_IN,
     Look,
+    label_log,
     text_width,
     wrap,
 )
@@ -52,11 +53,14 @@ def interval_handles(figure: Figure) -> list[Artist]:
 
 
 def legend_below(figure: Figure, *groups: Sequence[Artist], n_rows: int = 1) -> None:
-    """Put one legend under all panels, each group in columns of its own.
+    """Put one legend under all panels, each group in columns of its own; none without entries.
 
-    It has at most five columns, and as few rows, from `n_rows` up, as fit into the width. Where
-    they are many, the figure grows.
+    It has at most five columns, and the fewest rows, from `n_rows` up, that fit into the width.
+    With many rows the figure grows.
     """
+    groups = tuple(group for group in groups if group)
+    if not groups:
+        return
     for handle in chain.from_iterable(groups):
         handle.set_label(wrap(str(handle.get_label()), 0.4 * 72 * WIDTH_IN, size=LABEL_SIZE))
     tallest = max(len(group) for group in groups)
@@ -69,6 +73,14 @@ def legend_below(figure: Figure, *groups: Sequence[Artist], n_rows: int = 1) -> 
     lines = sum(str(entry.get_label()).count("\n") + 1 for entry in entries[:rows])
     figure.set_figheight(figure.get_figheight() + 0.16 * max(0, lines - 3))
     figure.legend(handles=entries, loc="outside lower center", ncols=len(entries) // rows)
+
+
+def finish(figure: Figure, first: Axes, *groups: Sequence[Artist], n_rows: int = 1) -> Figure:
+    """Label the x axis that `first` shares, hide axes without data, and put the legend below."""
+    label_log(first.xaxis)
+    hide_empty_axes(figure)
+    legend_below(figure, *groups, n_rows=n_rows)
+    return figure
 
 
 def _fits_below(entries: Sequence[Artist], *, n_rows: int) -> bool:
@@ -157,13 +169,25 @@ def _has_names(axis: Axis) -> bool:
 
 
 def task_columns(
-    tasks: Sequence[str], *, heights: Sequence[float], sharey: Literal["row"] | bool = "row"
+    tasks: Sequence[str],
+    *,
+    x: str,
+    heights: Sequence[float],
+    around: float = 1.0,
+    sharey: Literal["row"] | bool = "row",
 ) -> tuple[Figure, dict[str, list[Axes]]]:
-    """Return a figure with the panels of each task from top to bottom, `heights` inches high.
+    """Return a figure with a column of panels per task, from top to bottom.
 
-    They share a logarithmic x axis. The title of the task stands above the first.
+    All share a logarithmic x axis. The title of the task stands above its first panel.
+
+    Args:
+        tasks: the columns, from the left.
+        x: label below each column.
+        heights: of the panels of a column, in inches.
+        around: height of titles, labels and legend together, in inches.
+        sharey: "row" if the panels of a row share their y axis.
     """
-    figure = Figure(figsize=(style.WIDTH_IN, sum(heights) + 1.0), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH_IN, sum(heights) + around), layout="constrained")
     grid = figure.subplots(
         len(heights), len(tasks), squeeze=False, sharex=True, sharey=sharey, height_ratios=heights
     )
@@ -171,33 +195,44 @@ def task_columns(
     for task, column in columns.items():
         column[0].set_title(_title(task, len(tasks)))
         column[0].set_xscale("log")
+        column[-1].set_xlabel(style.across(x, len(tasks), size=LABEL_SIZE))
     return figure, columns
 
 
-def label_x(columns: Mapping[str, Sequence[Axes]], label: str) -> None:
-    """Write `label` below the lowest panel of each column, in as many lines as it takes."""
-    for column in columns.values():
-        column[-1].set_xlabel(style.across(label, len(columns), size=style.LABEL_SIZE))
-
-
 def model_rows(
-    models: Sequence[str], tasks: Sequence[str], *, height: float, sharex: bool = False
+    labels: Mapping[str, str],
+    tasks: Sequence[str],
+    *,
+    x: str,
+    y: str,
+    height: float,
+    gap: float = 0.0,
+    sharex: bool = False,
 ) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """Return a figure with a row per model, `height` inches high, and a column per task.
+    """Return a figure with a row of panels per model and a column per task, by model and task.
 
-    The title of the task stands above the first panel of a column. No y axes are shared.
+    The title of the task stands above a column, the name of the model beside a row. Panels share
+    no y axis.
+
+    Args:
+        labels: the rows, from above: models and their names.
+        tasks: the columns, from the left.
+        x: label below each column.
+        y: label beside each row, below the name of the model.
+        height: of a row, in inches.
+        gap: between two rows, in inches.
+        sharex: whether all panels share their x axis.
     """
-    size = (style.WIDTH_IN, height * len(models) + 1.1)
+    size = (style.WIDTH_IN, (height + gap) * len(labels) + 1.1)
     figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(len(models), len(tasks), squeeze=False, sharex=sharex)
-    for column, task in enumerate(tasks):
-        grid[0, column].set_title(_title(task, max(len(tasks), 2)))
-    cells = {
-        (model, task): grid[row, column]
-        for row, model in enumerate(models)
-        for column, task in enumerate(tasks)
-    }
-    return figure, cells
+    grid = figure.subplots(len(labels), len(tasks), squeeze=False, sharex=sharex)
+    for row, label in zip(grid, labels.values(), strict=True):
+        lines = [wrap(text, 72 * height, size=LABEL_SIZE) for text in (label, y)]
+        row[0].set_ylabel("\n".join(lines))
+    for task, column in zip(tasks, grid.T, strict=True):
+        column[0].set_title(_title(task, max(len(tasks), 2)))
+        column[-1].set_xlabel(style.across(x, len(tasks), size=LABEL_SIZE))
+    return figure, dict(zip(product(labels, tasks), grid.flat, strict=True))
 
 
 def with_rows(labels: Mapping[str, str], table: pd.DataFrame) -> dict[str, str]:
@@ -209,10 +244,10 @@ def with_rows(labels: Mapping[str, str], table: pd.DataFrame) -> dict[str, str]:
     return there or dict(labels)
 
 
-def label_row(axes: Axes, name: str, quantity: str, *, height: float) -> None:
-    """Write a model's name and what is drawn beside a row that is `height` inches high."""
-    lines = [wrap(text, 72 * height, size=style.LABEL_SIZE) for text in (name, quantity)]
-    axes.set_ylabel("\n".join(lines))
+def add_n(axes: Axes, rows: pd.DataFrame) -> None:
+    """Write the number of prompts of `rows`, if there are any, below the title of a panel."""
+    if len(rows):
+        axes.set_title(f"{axes.get_title()}\n{n_prompts(rows)}")
 
 
 def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
@@ -220,7 +255,8 @@ def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
     if len(rows):
         metric = style.metric_title(rows).replace("\n", " ")
         metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
-        axes.set_title(f"{axes.get_title()}\n{metric}\n{n_prompts(rows)}")
+        axes.set_title(f"{axes.get_title()}\n{metric}")
+        add_n(axes, rows)
 
 
 def make_room_for_names(figure: Figure) -> None:
@@ -294,9 +330,14 @@ def status_handles(statuses: Collection[str]) -> list[Artist]:
     return [handle for status, handle in marks.items() if status in statuses]
 
 
-def threshold_handle(threshold: float) -> Artist:
-    """Return the legend entry of the dashed line at the threshold."""
-    return Line2D([], [], color=style.GREY, linestyle="--", label=f"threshold ({threshold:g})")
+def draw_threshold(axes: Axes, threshold: float, *, zorder: float = 1) -> None:
+    """Draw a dashed line at the faithfulness that a circuit has to reach."""
+    axes.axhline(threshold, color=GREY, linestyle="--", linewidth=0.8, zorder=zorder)
+
+
+def threshold_handle(threshold: float, **look: Any) -> Artist:
+    """Return the legend entry of that line."""
+    return Line2D([], [], color=GREY, linestyle="--", label=f"threshold ({threshold:g})", **look)
 
 
 def no_circuits(analysed: pd.DataFrame, *, min_step: int) -> str:

@@ -204,12 +204,13 @@ def markers_at(
 def draw_chance(axes: Axes, value: float | None) -> None:
     """Draw a thin line at the level of a head that knows nothing, if that is known."""
     if value is not None:
-        axes.axhline(value, color=style.GREY, linewidth=0.6, zorder=1, label=_CHANCE)
+        axes.axhline(value, label=_CHANCE, **style.THIN)
 
 
-def chance_is_drawn(figure: Figure) -> bool:
-    """Return whether a panel of `figure` has that line."""
-    return layout.has_line(figure, _CHANCE)
+def chance_handles(figure: Figure) -> list[Artist]:
+    """Return the legend entry of that line, if a panel of `figure` has one."""
+    line = Line2D([], [], color=style.GREY, linewidth=0.6, label="chance")
+    return [line] if layout.has_line(figure, _CHANCE) else []
 
 
 def is_near_chance(values: Iterable[float], chance: float | None) -> bool:
@@ -224,11 +225,6 @@ def near_chance_handles(names: Iterable[str]) -> list[Artist]:
         return []
     label = f"{NEAR_CHANCE} never reaches twice chance"
     return [Line2D([], [], linestyle="none", label=label)]
-
-
-def chance_handle() -> Line2D:
-    """Return the legend entry of that line."""
-    return Line2D([], [], color=style.GREY, linewidth=0.6, label="chance")
 
 
 def draw_key(

@@ -15,7 +15,6 @@ from matplotlib.patches import Patch
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import (
-    label_x,
     make_room_for_names,
     name_metric,
     no_circuits,
@@ -74,7 +73,8 @@ def seeds_figure(
     tables = [table[table["model"].isin(runs)] for table in tables]
     looks = {model: look for model, look in style.looks(labels).items() if model in groups}
     with style.in_style():
-        figure, columns = task_columns(tasks, heights=(1.6, 1.6), sharey=False)
+        size: dict[str, Any] = {"heights": (1.6, 1.6), "sharey": False}
+        figure, columns = task_columns(tasks, x=style.TOKENS, **size)
         for task, panels in columns.items():
             for axes, table, column in zip(panels, tables, ("value", "n_edges"), strict=True):
                 analysed = table[table["task"] == task]
@@ -90,14 +90,10 @@ def seeds_figure(
             label_log(panels[1].yaxis)
         columns[tasks[0]][0].set_ylabel("Task metric")
         columns[tasks[0]][1].set_ylabel("Circuit size\n(edges)")
-        label_x(columns, style.TOKENS)
-        label_log(columns[tasks[0]][0].xaxis)
         make_room_for_names(figure)
-        layout.hide_empty_axes(figure)
-        if groups:
-            shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
-            layout.legend_below(figure, shown, _mark_handles())
-    return figure
+        shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
+        marks = _mark_handles() if groups else []
+        return layout.finish(figure, columns[tasks[0]][0], shown, marks)
 
 
 def _draw(

@@ -16,8 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import (
     draw_line,
-    label_row,
-    label_x,
     make_room_for_names,
     model_rows,
     name_metric,
@@ -57,11 +55,11 @@ def circuit_sizes_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = _analysed(circuit_summary, labels=labels, tasks=tasks)
+    analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():
-        figure, columns = task_columns(tasks, heights=(1.7, 1.7))
+        figure, columns = task_columns(tasks, x=style.TOKENS, heights=(1.7, 1.7))
         for task, panels in columns.items():
             of_task = rows[rows["task"] == task]
             for axes, count in zip(panels, _COUNTS, strict=True):
@@ -73,13 +71,10 @@ def circuit_sizes_figure(
         for axes, (count, name) in zip(columns[tasks[0]], _COUNTS.items(), strict=True):
             axes.set_ylabel(f"Circuit size\n({name})")
             _range_of_sizes(axes, rows[count])
-        label_x(columns, style.TOKENS)
-        label_log(columns[tasks[0]][0].xaxis)
-        layout.hide_empty_axes(figure)
         make_room_for_names(figure)
+        models = layout.model_handles(looks.values())
         marks = [*status_handles(_found(rows)), *layout.interval_handles(figure)]
-        layout.legend_below(figure, layout.model_handles(looks.values()), marks)
-    return figure
+        return layout.finish(figure, columns[tasks[0]][0], models, marks)
 
 
 def size_and_performance_figure(
@@ -103,11 +98,12 @@ def size_and_performance_figure(
     Raises:
         ArtifactError: if the table holds more than one method.
     """
-    analysed = _analysed(circuit_summary, labels=labels, tasks=tasks)
+    analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
     looks, labels = style.looks(labels), with_rows(labels, circuit_summary)
     with style.in_style():
-        figure, panels = model_rows(list(labels), tasks, height=_ROW_IN + 0.1, sharex=True)
+        size: dict[str, Any] = {"height": _ROW_IN, "gap": 0.1, "sharex": True}
+        figure, panels = model_rows(labels, tasks, x=style.TOKENS, y="(edges)", **size)
         for (model, task), axes in panels.items():
             of_model = rows[rows["model"] == model]
             line = _on_all_steps(of_model[of_model["task"] == task], of_model)
@@ -122,26 +118,14 @@ def size_and_performance_figure(
             draw_line(axes, line, _float(line["n_edges"]), look=looks[model])
             if line["n_edges"].isna().all():
                 layout.note(axes, "no circuit")
-        for model, label in labels.items():
-            label_row(panels[model, tasks[0]], label, "(edges)", height=_ROW_IN)
-        columns = {task: [panels[model, task] for model in labels] for task in tasks}
-        for task, column in columns.items():
-            name_metric(column[0], rows[rows["task"] == task], n_columns=len(tasks))
-        label_x(columns, style.TOKENS)
-        label_log(columns[tasks[0]][0].xaxis)
-        layout.hide_empty_axes(figure)
+        first = next(iter(labels))
+        for task in tasks:
+            name_metric(panels[first, task], rows[rows["task"] == task], n_columns=len(tasks))
         make_room_for_names(figure)
         solid = Line2D([], [], color=style.GREY, marker="o", label="circuit size, left axis")
         dotted = Line2D([], [], label="task metric of the model, right axis", **_DOTTED)
-        layout.legend_below(figure, [solid, dotted], status_handles(_found(rows) - {Status.OK}))
-    return figure
-
-
-def _analysed(
-    summary: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]
-) -> pd.DataFrame:
-    analysed = style.of_one_method(summary)
-    return analysed[analysed["model"].isin(labels) & analysed["task"].isin(tasks)]
+        marks = status_handles(_found(rows) - {Status.OK})
+        return layout.finish(figure, panels[first, tasks[0]], [solid, dotted], marks)
 
 
 def _found(rows: pd.DataFrame) -> set[str]:
@@ -155,8 +139,7 @@ def _float(values: pd.Series[Any]) -> pd.Series[float]:
 def _draw_sizes(
     axes: Axes, rows: pd.DataFrame, *, count: str, looks: Mapping[str, style.Look]
 ) -> None:
-    for model, look in looks.items():
-        line = rows[rows["model"] == model].sort_values("tokens")
+    for look, line in style.by_model(rows, looks):
         if count == "n_edges":
             style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
         draw_line(axes, line, _float(line[count]), look=look)
@@ -221,7 +204,8 @@ def size_correlation_figure(
     correlation = size_correlation[size_correlation["x"] == "log_params"]
     looks = style.looks(labels)
     with style.in_style():
-        figure, columns = task_columns(tasks, heights=(1.5, 1.5), sharey=False)
+        size: dict[str, Any] = {"heights": (1.5, 1.5), "sharey": False}
+        figure, columns = task_columns(tasks, x="Model size (parameters)", **size)
         for task, panels in columns.items():
             for axes, (level, (count, _)) in zip(panels, _LEVELS.items(), strict=True):
                 found = correlation[(correlation["task"] == task) & (correlation["level"] == level)]
@@ -237,14 +221,11 @@ def size_correlation_figure(
                 layout.note(axes, layout.inside(_words(found.iloc[0]), axes))
         for axes, (_, name) in zip(columns[tasks[0]], _LEVELS.values(), strict=True):
             axes.set_ylabel(f"Mean circuit size\n({name})")
-        label_x(columns, "Model size (parameters)")
-        label_log(columns[tasks[0]][0].xaxis)
-        layout.hide_empty_axes(figure)
         make_room_for_names(figure)
         marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
         drawn = any(axes.lines for axes in figure.axes)
-        layout.legend_below(figure, _model_handles(looks), marks if drawn else [])
-    return figure
+        models = _model_handles(looks)
+        return layout.finish(figure, columns[tasks[0]][0], models, marks if drawn else [])
 
 
 def _draw(

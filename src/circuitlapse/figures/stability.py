@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import no_circuits, thin
-from circuitlapse.figures.style import SIZE, label_log, shorten
+from circuitlapse.figures.style import SIZE, shorten
 
 _FLOOR: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "zorder": 1.5}
 _DOT: dict[str, Any] = {"marker": "_", "markersize": 5, "linestyle": "none"}
@@ -197,11 +197,9 @@ def stability_figure(
             words = layout.inside(_words(analysed, pairs, view=view), panel.overlap)
             layout.make_room(panel.overlap, n_lines=words.count("\n"))
             layout.note(panel.overlap, words)
-        label_log(panels[views[0], tasks[0]].beyond.xaxis)
-        layout.hide_empty_axes(figure)
+        models = layout.model_handles(looks.values())
         marks = overlap_handles(figure, views[0], alpha=alpha)
-        layout.legend_below(figure, layout.model_handles(looks.values()), marks)
-    return figure
+        return layout.finish(figure, panels[views[0], tasks[0]].beyond, models, marks)
 
 
 def stability_edges_figure(stability: pd.DataFrame, **given: Any) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import cycle
@@ -189,6 +189,8 @@ LABEL_SIZE = 7.5
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 GREY = "#666666"
+THIN: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
+"""A horizontal line at a level such as zero or chance."""
 
 TOKENS = "Training data (tokens)"
 INTERVAL_BAR = "_interval"
@@ -310,6 +312,24 @@ def of_one_method(table: pd.DataFrame) -> pd.DataFrame:
         )
         raise ArtifactError(f"circuits were found in several ways: {found}; draw one at a time")
     return table
+
+
+def of_models(
+    summary: pd.DataFrame, *, labels: Collection[str], tasks: Collection[str]
+) -> pd.DataFrame:
+    """Return the rows of `circuit_summary` about some models and tasks, of one method.
+
+    Raises:
+        ArtifactError: see `of_one_method`.
+    """
+    rows = of_one_method(summary)
+    return rows[rows["model"].isin(list(labels)) & rows["task"].isin(list(tasks))]
+
+
+def by_model(rows: pd.DataFrame, looks: Mapping[str, Look]) -> Iterator[tuple[Look, pd.DataFrame]]:
+    """Yield the look of each model and its rows, in the order of training."""
+    for model, look in looks.items():
+        yield look, rows[rows["model"] == model].sort_values("tokens")
 
 
 def nothing_to_show(rows: pd.DataFrame, *, min_step: int) -> str:

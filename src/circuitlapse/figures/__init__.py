@@ -1,1 +1,1 @@
-"""Figures: functions from tables to matplotlib figures. `registry` lists them; it is light."""
+"""Functions from tables to matplotlib figures; `registry` lists them without importing them."""

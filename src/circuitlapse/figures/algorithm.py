@@ -39,14 +39,14 @@ def algorithm_figure(
 ) -> Figure:
     """Draw the share of each effect that comes from heads with a known role.
 
-    The share is of the heads of the circuit. Lines break where it is not defined. Shaded are
-    bootstrap intervals. Of lines that lie on each other, those of later models are the thinner.
+    The share is over the heads of the circuit. Lines break where it is undefined. Shaded areas are
+    bootstrap intervals. Lines of later models are thinner, so that all coinciding lines are seen.
 
     Args:
         algorithm_consistency: the table `algorithm_consistency`.
-        labels: the models to draw, in the order of the legend, and their names there.
-        ioi_task: the name of the IOI task; None where the run has none.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, in the order of the legend.
+        ioi_task: name of the IOI task; None if the run has none.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
     """
     rows = algorithm_consistency[
         algorithm_consistency["model"].isin(labels)
@@ -88,21 +88,21 @@ def _draw_panel(
 
 
 def _size(place: int, n_lines: int) -> dict[str, Any]:
-    """Return widths of a line and its markers such that those drawn before it look out."""
+    """Return the widths of a line and its markers: the earlier a line is drawn, the wider."""
     before = (n_lines - 1 - place) / max(n_lines - 1, 1)
     return {"linewidth": 0.9 + 1.7 * before, "markersize": 2.6 + 3.0 * before}
 
 
 def _n_heads(rows: pd.DataFrame) -> str:
-    """Say how many heads with a role stand behind the shares that are drawn."""
+    """Return how many heads with a role count in the shares that are drawn."""
     number = layout.low_to_high(rows.loc[rows["pct"].notna(), "n_heads"])
     return f"{number} {'head' if number == '1' else 'heads'}"
 
 
 def why_undefined(statuses: pd.Series[str]) -> str:
-    """Say in words why nothing is defined; the most frequent reason, if there are several.
+    """Return the most frequent reason why no share is defined.
 
-    That a model does not do the task yet is a reason only where it never does.
+    That the model does not do the task is the reason only if it never does.
     """
     able = statuses[statuses != Status.NO_BEHAVIOUR]
     status = str((able if len(able) else statuses).mode().iloc[0])
@@ -115,7 +115,7 @@ CHECKS = {
     "mlp_gap": ("MLPs that raise later years", "Logits, later minus earlier"),
 }
 CHANCE = {"lens_yy": 0.02}
-"""Two of 100 years. What share of prompts a head looks at the year by chance, tables do not say."""
+"""Two of 100 years. That of `attn_yy` depends on the prompt length, which is in no table."""
 MOST = 6
 """Nodes drawn per panel."""
 
@@ -130,17 +130,16 @@ def greater_than_figure(
 ) -> Figure:
     """Draw each check against training tokens: a row per model, a column per check.
 
-    A line is a node; it has a point at each step whose circuit the node is part of, and breaks
-    where it is not. Of more than six nodes those of the last circuit with the largest values,
-    whatever their sign, are drawn, and after them those that left the circuit last; the key says
-    how many there are besides.
+    A line is a node. It has a point at each step at which the node is in the circuit, and breaks
+    at the others. At most six nodes are drawn: those of the last circuit with the largest absolute
+    values, then those that left the circuit last. The key says how many more there are.
 
     Args:
         gt_algorithm: the table `gt_algorithm`.
         circuit_summary: the table `circuit_summary`, for the steps that were analysed.
-        labels: the models to draw, one row each, and their names.
-        greater_than_task: the name of the Greater-Than task; None where the run has none.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names; each has a row.
+        greater_than_task: name of the Greater-Than task; None if the run has none.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
     """
     rows = gt_algorithm[gt_algorithm["model"].isin(labels)]
     with style.in_style():
@@ -192,7 +191,7 @@ def _draw_check(
 
 
 def in_order_of_interest(rows: pd.DataFrame) -> list[str]:
-    """Return the nodes that stay longest, and of those that leave together the largest |value|."""
+    """Return the nodes that stay longest first; among those that leave together, by |value|."""
     last = rows.sort_values("step").groupby("node").last()
     last["size"] = last["value"].abs()
     return list(last.sort_values(["step", "size"], ascending=False, kind="stable").index)

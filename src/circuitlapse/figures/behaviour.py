@@ -31,9 +31,9 @@ def behaviour_figure(
 
     Args:
         behaviour: the table `behaviour`.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one panel each, in this order.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a panel.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
     """
     rows = behaviour[behaviour["model"].isin(labels)]
     looks = style.looks(labels)

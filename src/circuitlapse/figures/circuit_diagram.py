@@ -25,11 +25,11 @@ from circuitlapse.figures.style import text_width
 from circuitlapse.types import Status
 
 SWEEPS = 24
-"""Times that the order within rows is improved, downwards and upwards in turn."""
+"""Number of passes that improve the order within rows, alternately downwards and upwards."""
 ROW_IN = 0.7
 """Height of a row."""
 MANY = 14
-"""From so many nodes in a row on, their names are smaller."""
+"""With at least this many nodes in a row, names are smaller."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def place_nodes(edges: pd.DataFrame) -> Places:
 
     The embedding is at the bottom, the logits at the top; heads and MLP of a layer share a row,
     and layers without a node have none. Within a row the order follows the mean place of
-    neighbours (the barycentre rule of Sugiyama et al. 1981), which leaves few crossings.
+    neighbours (the barycentre heuristic of Sugiyama et al. 1981), which leaves few crossings.
 
     Args:
         edges: rows of `circuit_edges`, with `source` and `target`.
@@ -92,7 +92,7 @@ def _layer(node: str) -> float:
 
 
 def _spread(row: list[str]) -> dict[str, float]:
-    """Space the nodes of a row evenly; a row of one stands in the middle."""
+    """Space the nodes of a row evenly; a single node is in the middle."""
     return {node: (index + 0.5) / len(row) for index, node in enumerate(row)}
 
 
@@ -100,9 +100,9 @@ Point = tuple[float, float]
 """A place on paper, in inches from the lower left."""
 
 _STEP = 0.09
-"""By how much bends differ, as a share of the distance of the two nodes."""
+"""Difference between two bends, as a share of the distance between the nodes."""
 _MOST, _FURTHEST_IN = 12, 0.9
-"""Bends tried to either side, and how far from the straight line a curve may get."""
+"""Number of bends tried on either side; largest distance of a curve from the straight line."""
 _ALONG = np.linspace(0.03, 0.97, 48)[:, None]
 
 
@@ -115,13 +115,13 @@ def bends(
 ) -> list[float]:
     """Return for each edge the `rad` of matplotlib's connection style `arc3`.
 
-    It is the least bend that touches as few boxes of other nodes as possible and stays on the
-    paper. Of several edges between two nodes every one has a bend of its own, the first the least.
+    It is the smallest bend that touches the fewest boxes of other nodes and stays on the paper. If
+    two nodes have several edges between them, each has its own bend, the first the smallest.
 
     Args:
-        edges: (source, target), those first that should be straight.
+        edges: (source, target); the first edges choose their bends first.
         at: node -> its middle, in inches.
-        half: node -> half of its box's width and height, with what should be free around it.
+        half: node -> half the width and height of its box, margin included.
         frame: width and height of the paper, in inches.
     """
     taken: dict[tuple[str, str], set[float]] = defaultdict(set)
@@ -151,7 +151,7 @@ def curve(source: Point, target: Point, *, rad: float) -> Float[ndarray, "point 
 
 
 def _choices(source: Point, target: Point) -> list[float]:
-    """Return bends from the least on, to both sides; half of one is how far the curve gets."""
+    """Return the bends to try, smallest first; a curve gets half its bend away from the line."""
     length = float(np.hypot(target[0] - source[0], target[1] - source[1]))
     most = min(_MOST, max(3, int(2 * _FURTHEST_IN / (length * _STEP))))
     return [round(sign * step * _STEP, 3) for step in range(most + 1) for sign in (1, -1)][1:]
@@ -160,7 +160,7 @@ def _choices(source: Point, target: Point) -> list[float]:
 def _touched(
     points: Float[ndarray, "point xy"], boxes: Float[ndarray, "box 4"], *, frame: Point
 ) -> int:
-    """Return how many boxes (middle and half size) a curve touches; the paper's edge is one."""
+    """Return how many boxes (middle, half size) a curve touches, plus 1 if it leaves the paper."""
     distance = np.abs(points[:, None] - boxes[None, :, :2])
     inside = (distance < boxes[None, :, 2:]).all(axis=2).any(axis=0)
     outside = (points < 0).any() or (points > np.array(frame)).any()
@@ -190,17 +190,18 @@ PORT_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", "": "#7B3294"}
 PORT_TITLES = {"q": "into queries", "k": "into keys", "v": "into values", "": "into MLP or logits"}
 _BORDER: dict[str, Any] = {"edgecolor": "#444444", "linewidth": 0.5}
 _ARROW: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 5, "zorder": 1}
+# points between the end of an arrow and the middle of its node
 _ARROW |= dict.fromkeys(("shrinkA", "shrinkB"), math.sqrt(300) / 2)
 _SIGNS: tuple[tuple[bool, Any, str], ...] = (
     (False, "solid", "of any colour: supports the answer"),
     (True, "dashed", "of any colour: works against it"),
 )
 _PAD = 0.25
-"""Between the name of a node and its box, as a share of the type size."""
+"""Distance between the name of a node and its box, as a share of the type size."""
 _SIDE_IN = 0.2
-"""What of the width is beside the panel."""
+"""Width of the margins beside the panel."""
 _FREE_IN = 0.04
-"""How far an edge stays away from the boxes of nodes that it does not touch."""
+"""Distance of an edge from the boxes of nodes that it does not touch."""
 
 
 def circuit_diagram(
@@ -255,7 +256,7 @@ def why_no_edge(statuses: Iterable[str]) -> str:
     """Say why a circuit has no edge.
 
     Args:
-        statuses: of its rows in `circuit_summary`: one, or none if the step was not analysed.
+        statuses: those of its rows in `circuit_summary`; none if the step was not analysed.
     """
     reasons = {
         Status.NO_BEHAVIOUR: "no circuit: the model does not do the task at this step",
@@ -274,7 +275,7 @@ def _draw_edges(axes: Axes, edges: pd.DataFrame, places: Places) -> None:
     rows = rows.assign(bend=_bends(rows, places), negative=rows["score"] < 0)
     rows = rows.sort_values(["port", "negative", "bend"], kind="stable")
     shown = rows[["source", "target", "port", "negative", "bend", "width", "alpha"]]
-    for source, target, port, negative, bend, *(width, alpha) in shown.itertuples(False, None):
+    for source, target, port, negative, bend, width, alpha in shown.itertuples(False, None):
         arrow = FancyArrowPatch(
             places.at[source],
             places.at[target],
@@ -288,7 +289,7 @@ def _draw_edges(axes: Axes, edges: pd.DataFrame, places: Places) -> None:
 
 
 def _bends(edges: pd.DataFrame, places: Places) -> list[float]:
-    """Return how much each edge bends, for nodes as large as they are drawn."""
+    """Return the bend of each edge, given the drawn sizes of the nodes."""
     width = style.WIDTH_IN - _SIDE_IN
     at = {node: (width * x, ROW_IN * (y + 0.5)) for node, (x, y) in places.at.items()}
     size, padded = places.type_size, 2 * _PAD * places.type_size

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import (
     ABSENT,
-    draw_line,
     draw_threshold,
+    draw_with_status,
     no_circuits,
     status_handles,
     task_columns,
@@ -26,7 +26,7 @@ from circuitlapse.types import Status
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""
 _STRIP_LABEL_PT = 72.0
-"""Width of the models' names beside it; the legend has them in full."""
+"""Width of the names of models beside it; the legend has the full names."""
 
 
 class Column(NamedTuple):
@@ -47,20 +47,19 @@ def circuits_figure(
 ) -> Figure:
     """Draw size and faithfulness of the circuits against training tokens, a column per task.
 
-    Steps at which a model lacks the behaviour have no circuit: its line breaks there, and a
-    strip below shows when that was. Hollow markers did not reach the threshold, ringed ones
-    overshoot the model. Shaded are bootstrap intervals; a circuit between two steps without
-    one has a bar instead.
+    Where a model does not do the task there is no circuit: its line breaks, and a strip below
+    marks the step. Circuits with hollow markers did not reach the threshold, those with rings
+    overshoot the model. Shaded areas are bootstrap intervals; an isolated circuit has a bar.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one column each, in this order.
-        threshold: the faithfulness that a circuit had to reach.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a column.
+        threshold: faithfulness that a circuit has to reach.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
 
     Raises:
-        ArtifactError: if the table holds more than one method.
+        ArtifactError: the table has more than one attribution method.
     """
     analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
@@ -100,7 +99,7 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
             **{end: 100 * line[f"n_edges_{end}"] / line["n_edges_total"] for end in ("low", "high")}
         )
         style.draw_band(axes, line, ("low", "high"), look=look)
-        draw_line(axes, line, 100 * line["edge_fraction"], look=look)
+        draw_with_status(axes, line, 100 * line["edge_fraction"], look=look)
 
 
 def _draw_faithfulness(
@@ -111,7 +110,7 @@ def _draw_faithfulness(
         return
     for look, line in style.by_model(rows, looks):
         style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
-        draw_line(axes, line, line["f_raw"], look=look)
+        draw_with_status(axes, line, line["f_raw"], look=look)
     layout.say_n(axes, rows)
 
 
@@ -125,7 +124,7 @@ def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.L
 def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     """Label the leftmost panels, whose y axes the others share."""
     first.size.set_ylabel("Circuit size\n(% of edges)")
-    # the points set the ranges, for an interval can be very wide where the metric is small
+    # the points set the ranges: intervals are very wide where the metric is small
     sizes = 100 * rows["edge_fraction"].dropna()
     if len(sizes):
         first.size.set_ylim(sizes.min() / 1.4, sizes.max() * 1.4)

@@ -44,9 +44,9 @@ from circuitlapse.tables.head_choice import (
 )
 
 SHARE = 0.33
-"""Of the highest score, what the head that is followed has to reach first."""
+"""Share of the highest score that the head to follow has to reach first."""
 THRESHOLDS = {"succession": 0.4, "induction": 0.4, "cspa": 0.1, "copy": 0.1}
-"""Above which a head counts, for scores as drawn: `copy` is over 100 there."""
+"""A head counts above this, for scores as drawn: `copy` is divided by 100."""
 
 
 class Column(NamedTuple):
@@ -58,7 +58,7 @@ class Column(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """What is drawn of one model: columns step, tokens, value; and a head's name, or why none."""
+    """The line of one model: columns step, tokens, value; and the name of its head, or why none."""
 
     line: pd.DataFrame
     name: str
@@ -74,19 +74,18 @@ def components_figure(
 ) -> Figure:
     """Draw four scores of heads against training tokens by three rules, one line per model.
 
-    The first row follows one head per model, as figure 2 of Tigges et al. 2024 does; the key
-    below each panel names it, with a star if it stays near chance. The rule is
-    `component_choice.first_to_rise`; copy suppression outside [0, 1] is drawn as 0 in this row
-    only. The second row has the highest score of all heads at each step, the third the number of
-    heads above a threshold.
+    The first row follows one head per model, as in figure 2 of Tigges et al. 2024. The rule is
+    `head_choice.first_to_rise`; copy suppression outside [0, 1] is drawn as 0, in this row only.
+    The key below each panel names the head, with a star if it stays near chance. The second row has
+    the highest score of all heads at each step, the third the number of heads above a threshold.
 
     Args:
         components: the table `components`.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: the tasks of the run; the first row is empty for a score of another.
-        length: number of random tokens behind `induction`, for its chance level.
-        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
-            for the axis is logarithmic.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks of the run; the first row is empty for scores that belong to another task.
+        length: number of random tokens, for the chance level of `induction`.
+        min_step: first step to draw and to choose heads from; the logarithmic axis never shows
+            step 0.
     """
     looks = style.looks(labels)
     with style.in_style():
@@ -124,9 +123,9 @@ def _draw_score(
     chance: float | None,
     why: str,
 ) -> dict[str, str]:
-    """Draw the panels of a score; return which head each model has in the first, or why none.
+    """Draw the panels of a score; return model -> its head in the first panel, or why none.
 
-    The first panel says `why` where no model has one.
+    The first panel says `why` if no model has a head.
     """
     models = {model: rows[rows["model"] == model] for model in looks}
     chosen = {model: _one_head(own, score) for model, own in models.items()}
@@ -157,7 +156,7 @@ def _draw_score(
 
 
 def _one_head(rows: pd.DataFrame, score: str) -> Curve:
-    """Return the head that the paper's rule chooses, its values as the paper draws them."""
+    """Return the head chosen by the rule of the paper, with values as the paper draws them."""
     none = pd.DataFrame(columns=["step", "tokens", "value"], dtype="float64")
     if rows["value"].isna().all():
         return Curve(none, "no data" if rows.empty else "undefined")
@@ -167,7 +166,7 @@ def _one_head(rows: pd.DataFrame, score: str) -> Curve:
 
 
 def _key_title(rows: pd.DataFrame) -> str:
-    """Say in which task's circuits the heads are."""
+    """Say which task the circuits with these heads belong to."""
     (task, *_) = rows["task"]
     title = style.task_title(task)
     short = title[title.rfind("(") + 1 : -1] if title.endswith(")") else title
@@ -176,12 +175,12 @@ def _key_title(rows: pd.DataFrame) -> str:
 
 MOST_HEADS = 5
 SHARES = {"succession": 0.4, "induction": 0.25, "cspa": 0.25, "copy": 0.25}
-"""Of a model's highest score, what a head has to reach to be drawn."""
+"""Share of the highest score of a model that a head has to reach to be drawn."""
 TERTIARY = ("induction", "duplicate", "prev_token")
-"""Scores of the heads that S-inhibition heads listen to, and of those that these listen to."""
+"""Scores of the heads that S-inhibition heads read, and of the heads that those read."""
 
 Chooser = Callable[[str, pd.DataFrame], Sequence[Head]]
-"""Takes a score and one model's rows of it, and returns the heads to draw."""
+"""From a score and the rows of one model to the heads to draw."""
 
 
 def components_per_model_figure(
@@ -194,17 +193,17 @@ def components_per_model_figure(
 ) -> Figure:
     """Draw four scores of up to five heads per model, a row per model.
 
-    They are the heads that are circuit nodes most often, among those whose maximum over time is
-    at least a share of the model's highest score (`SHARES`). A head has one colour and marker in
-    all panels of its model; the keys below the panels name it, with a star if it stays near chance.
+    Candidates reach a share (`SHARES`) of the highest score of the model at some step. Of these,
+    the heads that are in circuits at the most steps are drawn. A head has one colour and marker in
+    all panels of its model. Keys below the panels name it, with a star if it stays near chance.
 
     Args:
         components: the table `components`.
-        labels: the models to draw, from top to bottom, and their names.
-        tasks: the tasks of the run; in circuits of another there is no head.
-        length: number of random tokens behind `induction`, for its chance level.
-        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
-            for the axis is logarithmic.
+        labels: models to draw and their names, from top to bottom.
+        tasks: tasks of the run; a score that belongs to another task has no heads.
+        length: number of random tokens, for the chance level of `induction`.
+        min_step: first step to draw and to choose heads from; the logarithmic axis never shows
+            step 0.
     """
 
     def choose(score: str, rows: pd.DataFrame) -> list[Head]:
@@ -220,16 +219,16 @@ def tertiary_heads_figure(
 ) -> Figure:
     """Draw every induction, duplicate-token and previous-token head that is best at some step.
 
-    There is a row per model. A head has one colour and marker in all panels of its model; the
-    keys below the panels name it, the one that is best first first, with a star if it stays near
+    There is a row per model. A head has one colour and marker in all panels of its model. Keys
+    below the panels name the heads in the order in which they lead, with a star if they stay near
     chance.
 
     Args:
         components: the table `components`.
-        labels: the models to draw, from top to bottom, and their names.
-        length: number of random tokens behind the scores, for their chance levels.
-        min_step: earlier steps are left out, also from the choice of heads; step 0 always is,
-            for the axis is logarithmic.
+        labels: models to draw and their names, from top to bottom.
+        length: number of random tokens, for the chance levels of the scores.
+        min_step: first step to draw and to choose heads from; the logarithmic axis never shows
+            step 0.
     """
 
     def choose(_: str, rows: pd.DataFrame) -> list[Head]:

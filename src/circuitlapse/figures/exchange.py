@@ -1,4 +1,4 @@
-"""How well circuits do in the model of another step, and on other tasks."""
+"""Circuits in the models of other steps and on other tasks; heads in models of other steps."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from circuitlapse.figures.style import SIZE, count_label, shorten, text_width
 from circuitlapse.types import RANDOM_LIKE, HeadSet
 
 _LARGEST_IN = 2.2
-"""Side of a panel where there are few; of more, what fits side by side."""
+"""Largest side of a panel; with many columns, panels are smaller."""
 _BESIDE_IN = 1.6
 """Width of the labels and the colour bar beside the panels."""
 _NARROWEST_IN = 4.8
 """Width of a figure with one panel in a row."""
 _RUN = "Run in model of step"
 _NAME_PT = 42.0
-"""Width of a task's name beside its row."""
+"""Width of the name of a task beside its row, in points."""
 
 
 def transfer_figure(
@@ -59,18 +59,18 @@ def transfer_figure(
     """Draw faithfulness of the circuits of all steps in the models of all steps, as heat maps.
 
     There is a row of panels per model, a column per task. In a panel, rows are the steps at which
-    circuits were found, from below, columns the steps of the models that they are run in. Hatched
-    cells are not defined, white ones not measured.
+    circuits were found, from bottom to top; columns are the steps of the models they are run in.
+    Hatched cells are undefined, white ones were not measured.
 
     Args:
         transfer: the table `transfer`, of one attribution method.
-        labels: the models to draw, from above, and their names there.
-        tasks: the tasks to draw, from the left.
-        threshold: the faithfulness that a circuit had to reach.
-        min_step: earlier steps are left out.
+        labels: models to draw and their names, from top to bottom.
+        tasks: tasks to draw, from left to right.
+        threshold: faithfulness that a circuit has to reach.
+        min_step: first step to draw.
 
     Raises:
-        ArtifactError: if the table holds more than one method.
+        ArtifactError: the table has more than one attribution method.
     """
     table = style.of_one_method(transfer)
     labels = with_rows(labels, table)
@@ -107,16 +107,16 @@ def transfer_tasks_figure(
     """Draw faithfulness of the circuit of each task on every task, one panel per model.
 
     Each model is drawn at its last step. Rows are the tasks on which circuits were found, columns
-    those that they are run on. Hatched cells are not defined, white ones not measured.
+    the tasks they are run on. Hatched cells are undefined, white ones were not measured.
 
     Args:
         transfer: the table `transfer`, of one attribution method.
-        labels: one panel each, in this order, and their titles.
-        tasks: the rows, from above, and the columns.
-        threshold: the faithfulness that a circuit had to reach.
+        labels: models to draw and the titles of their panels.
+        tasks: the rows, from top to bottom, and the columns.
+        threshold: faithfulness that a circuit has to reach.
 
     Raises:
-        ArtifactError: if the table holds more than one method.
+        ArtifactError: the table has more than one attribution method.
     """
     table = style.of_one_method(transfer)
     labels = with_rows(labels, table)
@@ -199,7 +199,7 @@ def _finish(
     threshold: float,
     n_columns: int,
 ) -> None:
-    """Add colour bar and legend, and take away the width that few square panels leave empty."""
+    """Add colour bar and legend, and crop the width that few square panels leave empty."""
     width = n_columns * (_side(n_columns) + 0.15) + _BESIDE_IN + 0.2
     figure.set_figwidth(min(style.WIDTH_IN, max(_NARROWEST_IN, width)))
     make_room_for_names(figure)
@@ -222,22 +222,21 @@ SET_TITLES = {
 }
 _ROW_IN = 1.6
 _SHARE_OF_PANEL = 0.7
-"""Of the width of a column, without the labels of the y axis."""
+"""Share of the width of a column without the labels of the y axis."""
 
 
 def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]) -> Figure:
     """Draw the metric with and without swapped heads against the step of the rest of the model.
 
-    Steps stand side by side, however far apart they are. A row per model, a column per task; of
-    several sources the last step is drawn. Solid lines have heads with a role; their bars are the
-    bootstrap interval of the difference to what was not swapped. Dotted lines of the same colour
-    have as many random heads, a mean over draws; the shade reaches from the lowest to the highest
-    draw.
+    There is a row per model, a column per task. Steps are equally far apart. If several steps lend
+    heads, the last one is drawn. Solid lines have heads with a role; bars are bootstrap intervals
+    of the difference from the unchanged model. Dotted lines of the same colour have as many random
+    heads, averaged over draws; the shade reaches from the lowest to the highest draw.
 
     Args:
         swaps: the table `swaps`.
-        labels: the models to draw, one row each, and their names.
-        tasks: one column each; tasks without a swap are left out.
+        labels: models to draw and their names; each has a row.
+        tasks: tasks to draw; each with a swap has a column.
     """
     rows = swaps[swaps["model"].isin(labels) & swaps["task"].isin(tasks)]
     columns = [task for task in tasks if (rows["task"] == task).any()] or list(tasks[:1])

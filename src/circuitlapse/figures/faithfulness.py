@@ -1,4 +1,4 @@
-"""How faithful circuits of growing size are, at the end of training."""
+"""How faithful circuits of growing size are, at the last step and at every step."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ def faithfulness_figure(
 ) -> Figure:
     """Draw faithfulness against circuit size at each model's last step, one panel per task.
 
-    A model without a circuit at its last step has no curve, and its panel says so. A dotted
-    line is the mean over random circuits: what any circuit of that size would do.
+    A model without a circuit at its last step has no curve, and the panel says so. Dotted lines are
+    means over random circuits: what any circuit of that size would do.
 
     Args:
         faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
         ranking_curve: the table `ranking_curve`, for the random circuits.
         circuit_summary: the table `circuit_summary`, for the last step and its circuit.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one panel each, in this order.
-        threshold: the faithfulness that a circuit had to reach.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a panel.
+        threshold: faithfulness that a circuit has to reach.
 
     Raises:
-        ArtifactError: if a table holds more than one method.
+        ArtifactError: a table has more than one attribution method.
     """
     chosen = _at_last_step(style.of_one_method(circuit_summary))
     curve = _of(chosen, style.of_one_method(faithfulness_curve))
@@ -85,12 +85,12 @@ def _at_last_step(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of(chosen: pd.DataFrame, curve: pd.DataFrame) -> pd.DataFrame:
-    """Keep the curves of the searches in `chosen`; a search without behaviour has none."""
+    """Keep the curves of the searches in `chosen`; where the task is not done there is none."""
     return curve.merge(chosen[["model", "task", "step"]], on=["model", "task", "step"])
 
 
 def _random_mean(rankings: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean size and faithfulness of the random circuits of each share of the edges."""
+    """Return the mean size and faithfulness of random circuits, by share of the edges."""
     chance = rankings[rankings["ranking"] == Ranking.RANDOM]
     by = ["model", "task", "step", "fraction"]
     return chance.groupby(by, as_index=False)[["n_edges", "f_raw"]].mean()
@@ -98,7 +98,7 @@ def _random_mean(rankings: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_chance(axes: Axes, chance: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     for model, look in looks.items():
-        # of most small ones pruning leaves nothing, which has no place on a logarithmic axis
+        # pruning leaves no edge of most small ones, and a logarithmic axis cannot show 0
         line = chance[(chance["model"] == model) & (chance["n_edges"] >= 1)]
         if line["f_raw"].notna().any():
             axes.plot(line["n_edges"], line["f_raw"], color=look.colour, zorder=1.5, **_RANDOM)
@@ -109,7 +109,7 @@ def _draw_task(
 ) -> None:
     axes.set_xlabel("Circuit size (edges)")
     axes.set_ylabel("Faithfulness (circuit / model)")
-    # a circuit of which pruning left nothing has no place on a logarithmic axis
+    # a logarithmic axis cannot show circuits that pruning left without edges
     lines = lines[lines["f_raw"].notna() & (lines["n_edges"] > 0)]
     if lines.empty:
         axes.set_ylim(0, 1.3)
@@ -124,7 +124,7 @@ def _draw_task(
 
 
 def _note(axes: Axes, chosen: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
-    """Write what the lines do not show in the upper left corner, left of rising curves."""
+    """Write what the lines do not show into the upper left corner, left of rising curves."""
     absent = set(chosen.loc[chosen["status"] == Status.NO_BEHAVIOUR, "model"])
     lines = [f"no circuit: {look.label}" for model, look in looks.items() if model in absent]
     text = layout.inside("\n".join([*lines, layout.n_prompts(chosen)]), axes)
@@ -153,7 +153,7 @@ def _mark_handles(figure: Figure) -> list[Artist]:
 
 _ROW_IN = 0.95
 _RANGE = (-1.2, 1.6)
-"""What a panel shows at most: the ratio is very large where the metric of the model is small."""
+"""Largest range of a y axis: the ratio is very large where the metric of the model is small."""
 _SIZES = "Circuit size (edges)"
 
 
@@ -168,19 +168,19 @@ def faithfulness_over_training_figure(
 ) -> Figure:
     """Draw faithfulness against circuit size, a line per step, in a panel per model and task.
 
-    Lines are coloured by training tokens. A circuit of which pruning left nothing has no place on
-    the logarithmic axis. A step at which the model does not do the task has no line.
+    Lines are coloured by training tokens. The logarithmic axis cannot show circuits that pruning
+    left without edges. A step at which the model does not do the task has no line.
 
     Args:
         faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
         circuit_summary: the table `circuit_summary`, for the number of prompts.
-        labels: the models to draw, from above, and their names there.
-        tasks: the tasks to draw, from the left.
-        threshold: the faithfulness that a circuit had to reach.
-        min_step: earlier steps are left out, and so is step 0, for the colours are logarithmic.
+        labels: models to draw and their names, from top to bottom.
+        tasks: tasks to draw, from left to right.
+        threshold: faithfulness that a circuit has to reach.
+        min_step: first step to draw; the logarithmic colours never show step 0.
 
     Raises:
-        ArtifactError: if a table holds more than one method.
+        ArtifactError: a table has more than one attribution method.
     """
     curve, summary = style.of_one_method(faithfulness_curve), style.of_one_method(circuit_summary)
     labels = with_rows(labels, summary)

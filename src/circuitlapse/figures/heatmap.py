@@ -1,4 +1,4 @@
-"""What heat maps of faithfulness share: colours, cells without a value, colour bar, legend."""
+"""Parts of heat maps of faithfulness: colours, cells without a value, colour bar, legend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from circuitlapse.figures.style import LABEL_SIZE, SIZE, text_width, wrap
 TOP = 1.2
 """Faithfulness at the upper end of the colour scale; the lower end is 0."""
 _GAP = 4.0
-"""Least distance of two labels along an axis, in points."""
+"""Smallest distance between two labels along an axis, in points."""
 _LOW, _AT, _HIGH = ("#08519c", "#8fc1de"), "#fff2bf", ("#f6a04d", "#b8430a")
 """Colours from 0 up to the threshold, at it, and from there up to `TOP`."""
 _UNDER, _OVER = "#555555", "#661a00"
@@ -44,9 +44,9 @@ class Cells(NamedTuple):
     """A matrix of faithfulness, and why it has holes."""
 
     values: Float[ndarray, "row column"]
-    """NaN where there is none."""
+    """NaN where undefined."""
     reasons: ndarray
-    """Of the same shape: a key of the hatches, or "" where there is a value."""
+    """Same shape: a key of the hatches, or "" where there is a value."""
 
 
 def cells(table: pd.DataFrame, *, rows: Sequence[Hashable], columns: Sequence[Hashable]) -> Cells:
@@ -66,7 +66,7 @@ def cells(table: pd.DataFrame, *, rows: Sequence[Hashable], columns: Sequence[Ha
 def faithfulness_colours(threshold: float) -> ScalarMappable:
     """Return blues below the threshold and oranges above, from 0 to `TOP`.
 
-    The nearer to the threshold, the paler, on both sides: values that hardly differ look alike.
+    Colours get paler towards the threshold on both sides, so that similar values look similar.
     Below 0 everything is dark grey, above `TOP` dark brown.
     """
     share = min(max(threshold / TOP, 0.01), 0.99)
@@ -80,7 +80,7 @@ def faithfulness_colours(threshold: float) -> ScalarMappable:
 
 
 def draw_cells(axes: Axes, drawn: Cells, *, colours: ScalarMappable) -> None:
-    """Draw a square of side 1 per cell, the first row below; hatched where there is no value."""
+    """Draw a square of side 1 per cell, the first row at the bottom; no value is hatched."""
     n_rows, n_columns = drawn.values.shape
     edges = np.arange(n_columns + 1) - 0.5, np.arange(n_rows + 1) - 0.5
     shown: dict[str, Any] = {"cmap": colours.cmap, "norm": colours.norm, "rasterized": True}
@@ -92,7 +92,7 @@ def draw_cells(axes: Axes, drawn: Cells, *, colours: ScalarMappable) -> None:
 
 
 def outline_faithful(axes: Axes, drawn: Cells, *, threshold: float) -> None:
-    """Draw a line around the cells whose value is at least `threshold`, between them and others."""
+    """Draw a line around the cells whose value is at least `threshold`."""
     above = np.pad(drawn.values >= threshold, 1)
     lines = []
     for row, column in np.argwhere(above[:-1] != above[1:]) - (0, 1):
@@ -105,7 +105,7 @@ def outline_faithful(axes: Axes, drawn: Cells, *, threshold: float) -> None:
 
 
 def faithful_handles(figure: Figure, *, threshold: float) -> list[Artist]:
-    """Return the legend entry of that line, if there is one in the figure."""
+    """Return the legend entry of that line, if the figure has one."""
     there = any(patch.get_label() == _FAITHFUL for axes in figure.axes for patch in axes.patches)
     return [Patch(label=f"at least {threshold:g}", **_BORDER)] if there else []
 
@@ -133,7 +133,7 @@ def write_values(axes: Axes, drawn: Cells, *, colours: ScalarMappable, width: fl
 
 
 def _number(value: float, width: float) -> str:
-    """Return a number with two decimals, or as many as fit."""
+    """Return a number with up to two decimals, as many as fit."""
     texts = [f"{round(value, digits) + 0.0:.{digits}f}" for digits in (2, 1, 0)]
     return next((text for text in texts if text_width(text, SIZE) <= width - 5), texts[-1])
 
@@ -150,7 +150,7 @@ def _outline(here: Bool[ndarray, "row column"]) -> Path:
 
 
 def reason_handles(figure: Figure) -> list[Artist]:
-    """Return a legend entry for each reason that a cell of the figure is hatched for."""
+    """Return a legend entry for each reason for which a cell of the figure is hatched."""
     there = {patch.get_label() for axes in figure.axes for patch in axes.patches}
     return [
         Patch(label=words, **_fill(reason) | {"linewidth": 0.4})

@@ -56,16 +56,17 @@ def ioi_components_figure(
     The upper row has the copy score, attention from the end to the indirect object (IO), its
     ratio to that to the first mention of the subject (S1), and copy suppression. The lower row
     has how logit difference and name movers' attention change when a head is misled about the
-    position of the names. A panel has at most six heads, the highest at the last step at which
-    a circuit head has the score; the ratio has those of attention to IO, and the lower row
-    those that lower the logit difference most. A head has one colour and marker per model.
+    position of the names. A panel has at most six heads: those with the highest score at the last
+    step at which a head of the circuit has it. The ratio has the heads of attention to IO, the
+    lower row those that lower the logit difference most. A head has one colour and marker in all
+    panels of its model.
 
     Args:
         components: the table `components`.
         s2i: the table `s2i`.
-        labels: the models to draw, from top to bottom, and their names.
-        ioi_task: the name of the IOI task; None where the run has none.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, from top to bottom.
+        ioi_task: name of the IOI task; None if the run has none.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
     """
     with style.in_style():
         panels = Rows([[*_UPPER.values()], [*_CHANGES.values()]] * len(labels))
@@ -108,7 +109,7 @@ def _changes(
 ) -> dict[str, pd.DataFrame]:
     """Return for each change a row for every head of `heads`; NaN where it was not tested.
 
-    An effect on name movers' queries is known at `steps_with_movers`: there are name movers then.
+    At `steps_with_movers` there are name movers: effects on their queries are known.
     """
     at = ["step", "task", "layer", "head"]
     telling = s2i.loc[s2i["flip"] == TELLING, [*at, *_CHANGES]]

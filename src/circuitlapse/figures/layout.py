@@ -1,4 +1,4 @@
-"""Grids of panels: a column per task, with a row per model or per quantity."""
+"""Grids of panels, legends, notes in panels, and marks by the status of a circuit."""
 
 from __future__ import annotations
 
@@ -103,40 +103,40 @@ def in_columns(*groups: Sequence[Artist], n_rows: int) -> list[Artist]:
 
 
 NO_TASK = "no such task in this run"
-"""What a panel says that is about a task which the configuration does not have."""
+"""Text of a panel about a task that the run does not have."""
 
 
 def inside(text: str, axes: Axes) -> str:
-    """Break text that stands in a panel, line by line; axis labels take their share of it."""
+    """Break text in a panel, line by line, leaving room for axis labels."""
     spec = axes.get_subplotspec()
     width = 0.62 * 72 * WIDTH_IN / (spec.get_gridspec().ncols if spec else 1)
     return "\n".join(wrap(line, width, size=SIZE) for line in text.split("\n"))
 
 
 def say(axes: Axes, text: str) -> None:
-    """Write `text` in the middle of a panel that has nothing to show."""
+    """Write `text` into the middle of a panel that has nothing to show."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     place: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     axes.text(0.5, 0.5, inside(text, axes), color=GREY, bbox=box, **place)
 
 
 def say_n(axes: Axes, rows: pd.DataFrame) -> None:
-    """Write the number of prompts in the upper left corner, where curves that rise are not."""
+    """Write the number of prompts into the upper left corner, left of rising curves."""
     note(axes, n_prompts(rows))
 
 
 def note(axes: Axes, text: str) -> None:
-    """Write `text` in the upper left corner."""
+    """Write `text` into the upper left corner of a panel."""
     axes.text(0.02, 0.98, text, transform=axes.transAxes, va="top", color=GREY)
 
 
 def n_prompts(rows: pd.DataFrame) -> str:
-    """Return for instance "n = 200", or the range where it differs between rows."""
+    """Return for instance "n = 200", or the range if rows differ."""
     return f"n = {low_to_high(rows['n'])}"
 
 
 def low_to_high(numbers: pd.Series[Any]) -> str:
-    """Return the smallest and the largest number, such as "1 to 3"; one if they are the same."""
+    """Return the range of some numbers, such as "1 to 3", or the only one."""
     low, high = numbers.min(), numbers.max()
     return f"{low}" if low == high else f"{low} to {high}"
 
@@ -148,10 +148,9 @@ def make_room(axes: Axes, *, n_lines: int) -> None:
 
 
 def hide_empty_axes(figure: Figure) -> None:
-    """Take ticks off each axis along which nothing is drawn, in no panel that shares it.
+    """Take the ticks off each axis without data in any panel that shares it.
 
-    Its numbers would be invented. Without data in one of its panels, a shared axis is that of
-    the others, and stays; and so does one whose ticks have names.
+    Its numbers would be invented. An axis whose ticks have names keeps them.
     """
     for axes in figure.axes:
         for along, shared in (("x", axes.get_shared_x_axes()), ("y", axes.get_shared_y_axes())):
@@ -236,22 +235,22 @@ def model_rows(
 
 
 def with_rows(labels: Mapping[str, str], table: pd.DataFrame) -> dict[str, str]:
-    """Keep the models that are in `table`, and all where none is.
+    """Keep the models that are in `table`, or all if none is.
 
-    A model without a row there is one whose circuits the configuration does not ask for.
+    A model without rows is one whose circuits the configuration does not ask for.
     """
     there = {model: label for model, label in labels.items() if (table["model"] == model).any()}
     return there or dict(labels)
 
 
 def add_n(axes: Axes, rows: pd.DataFrame) -> None:
-    """Write the number of prompts of `rows`, if there are any, below the title of a panel."""
+    """Write the number of prompts of `rows`, if any, below the title of a panel."""
     if len(rows):
         axes.set_title(f"{axes.get_title()}\n{n_prompts(rows)}")
 
 
 def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
-    """Write metric and number of prompts of `rows`, if there are any, below a column's title."""
+    """Write metric and number of prompts of `rows`, if any, below the title of a column."""
     if len(rows):
         metric = style.metric_title(rows).replace("\n", " ")
         metric = style.across(metric, n_columns, size=style.TITLE_SIZE)
@@ -260,7 +259,7 @@ def name_metric(axes: Axes, rows: pd.DataFrame, *, n_columns: int) -> None:
 
 
 def make_room_for_names(figure: Figure) -> None:
-    """Let the figure grow by what titles and x labels of several lines would take from panels."""
+    """Let the figure grow by the height of the extra lines of titles and x labels."""
     lines = [
         max(text.get_text().count("\n") for text in texts)
         for texts in (
@@ -272,7 +271,7 @@ def make_room_for_names(figure: Figure) -> None:
 
 
 def thin(n_points: int) -> dict[str, Any]:
-    """Return widths in points of a line and its markers that keep so many points apart."""
+    """Return the widths, in points, of a line and markers that keep `n_points` apart."""
     return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
         "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
     }
@@ -293,10 +292,10 @@ _RING: dict[str, Any] = {
 _HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
 
 
-def draw_line(
+def draw_with_status(
     axes: Axes, line: pd.DataFrame, values: pd.Series[float], *, look: style.Look
 ) -> None:
-    """Draw `values` of one model's line, a marker by each status; it breaks without a circuit."""
+    """Draw `values` of one model, with markers by status; the line breaks without a circuit."""
     size = thin(len(line))
     axes.plot(
         line["tokens"], values, color=look.colour, label=look.label, linewidth=size["linewidth"]
@@ -330,7 +329,7 @@ def status_handles(statuses: Collection[str]) -> list[Artist]:
     return [handle for status, handle in marks.items() if status in statuses]
 
 
-def draw_threshold(axes: Axes, threshold: float, *, zorder: float = 1) -> None:
+def draw_threshold(axes: Axes, threshold: float, *, zorder: int = 1) -> None:
     """Draw a dashed line at the faithfulness that a circuit has to reach."""
     axes.axhline(threshold, color=GREY, linestyle="--", linewidth=0.8, zorder=zorder)
 

@@ -23,7 +23,7 @@ from circuitlapse.heads.registry import SCORES
 from circuitlapse.tables.head_choice import Head, of_heads
 
 COMPONENTS = ("succession", "induction", "cspa", "copy")
-"""The scores of the paper's figure 2, in this order."""
+"""The scores of figure 2 of Tigges et al. 2024, in this order."""
 
 REASONS = {
     "no_tokens": "the tokenizer lacks the words",
@@ -51,7 +51,7 @@ def of_score(table: pd.DataFrame, score: str, *, models: Collection[str]) -> pd.
 
 
 def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
-    """Say why there is no value to draw among the rows of a score."""
+    """Say why the rows of a score have no value to draw."""
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
         return style.nothing_to_show(analysed, min_step=min_step)
@@ -61,17 +61,17 @@ def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
 
 
 def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
-    """Say why no head of `rows` is in a circuit: none is, or their task is not one of `tasks`."""
+    """Say why no head of `rows` is drawn: none is in a circuit, or the run lacks their task."""
     return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else layout.NO_TASK
 
 
 def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
-    """Return the value of a head that knows nothing; None where the table does not tell.
+    """Return the score of a head that has learned nothing; None if it is unknown.
 
     Args:
         score: the name of a score.
-        rows: what is drawn of it.
-        length: number of random tokens, which come twice, behind scores of repeated tokens.
+        rows: its rows that are drawn.
+        length: number of random tokens in the sequences for scores of repeated tokens.
     """
     known = set(rows.loc[rows["value"].notna(), "n"])
     return SCORES[score].chance.level(length, known.pop() if len(known) == 1 else 0)
@@ -80,23 +80,23 @@ def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
 PANEL_IN = 1.15
 """Height of a panel."""
 _EMPTY_IN = 0.8
-"""Height of one in a row without any line; the name of its model stands beside it."""
+"""Height of a panel in a row without lines; the name of the model has to fit beside it."""
 _KEY_LINE_IN = 0.135
 _BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
-"""Where a key starts below a panel, without and with a title of the x axis in between."""
+"""Distance from a panel to its key, without and with a label of the x axis between them."""
 _MARKERS = 12
-"""About so many markers a line has at most."""
+"""Approximate limit on the markers of a line."""
 _CHANCE = "_chance"
-"""Label of the line of chance; matplotlib keeps what starts like this off legends."""
+"""Label of the line of chance; the underscore keeps it off legends."""
 NEAR_CHANCE = "*"
-"""Stands behind the name of a head that stays near chance, in a key."""
+"""Follows the name of a head that stays near chance, in a key."""
 _ABOVE = 2.0
 _NOTHING = 0.05
-"""A y axis reaches at least that far: what stays below is too small to matter."""
+"""A y axis reaches at least this high; smaller scores do not matter."""
 
 
 class Rows:
-    """Panels in rows, with a key under each, that share their logarithmic x axis.
+    """Rows of panels that share a logarithmic x axis, with a key under each panel.
 
     Attributes:
         figure: grows with the keys.
@@ -104,7 +104,7 @@ class Rows:
     """
 
     def __init__(self, titles: Sequence[Sequence[str]]) -> None:
-        """Make a panel for each title; titles are one list per row."""
+        """Make a panel for each title; `titles` has a list per row."""
         n_rows, self._n_columns = len(titles), len(titles[0])
         self.figure = Figure(figsize=(style.WIDTH_IN, 0.5), layout="constrained")
         self.grid = self.figure.subplots(n_rows, self._n_columns, squeeze=False, sharex=True)
@@ -119,7 +119,7 @@ class Rows:
             axes.set_xlabel(tokens)
 
     def key(self, row: int, column: int, entries: Sequence[style.Look], *, title: str = "") -> None:
-        """Put a key under a panel: who its lines are."""
+        """Put a key under a panel: the names of its lines."""
         if not entries:
             return
         n_columns = max(1, 9 // self._n_columns)
@@ -130,7 +130,7 @@ class Rows:
         self._lines[row] = max(self._lines[row], n_lines)
 
     def names(self) -> list[str]:
-        """Return what the keys name."""
+        """Return the names in all keys."""
         keys = [axes.get_legend() for axes in self.grid.flat]
         return [text.get_text() for key in keys if key for text in key.get_texts()]
 
@@ -150,7 +150,7 @@ class Rows:
 def looks_of(panels: Iterable[Sequence[Head]]) -> dict[Head, style.Look]:
     """Give each head of a model a colour and marker of its own.
 
-    Heads in one panel differ in colour if there are enough; a head in several panels has one look.
+    Heads of a panel differ in colour if there are enough colours. A head looks the same everywhere.
     """
     panels = [list(panel) for panel in panels]
     looks: dict[Head, style.Look] = {}
@@ -176,7 +176,7 @@ def draw_heads(
 
 
 def draw_line(axes: Axes, line: pd.DataFrame, *, look: style.Look) -> None:
-    """Draw columns tokens and value of `line`, in this order, broken where the value is NaN."""
+    """Draw the column value of `line` against tokens; the line breaks at NaN."""
     tokens, values = (line[name].to_numpy(dtype=float) for name in ("tokens", "value"))
     at = markers_at(tokens, values)
     own: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
@@ -188,7 +188,7 @@ def markers_at(
 ) -> list[int]:
     """Return which points of a line get a marker, at similar distances on a logarithmic axis.
 
-    The first and the last point have one, and those without neighbours, which nothing else shows.
+    The first, the last and isolated points always have one: no line shows the latter.
     """
     known = np.isfinite(values)
     places = np.flatnonzero(known)
@@ -202,7 +202,7 @@ def markers_at(
 
 
 def draw_chance(axes: Axes, value: float | None) -> None:
-    """Draw a thin line at the level of a head that knows nothing, if that is known."""
+    """Draw a thin line at the chance level, if it is known."""
     if value is not None:
         axes.axhline(value, label=_CHANCE, **style.THIN)
 
@@ -214,13 +214,13 @@ def chance_handles(figure: Figure) -> list[Artist]:
 
 
 def is_near_chance(values: Iterable[float], chance: float | None) -> bool:
-    """Return whether no value reaches twice the level of chance, where that is known."""
+    """Return whether the chance level is known and no value reaches twice that."""
     known = [value for value in values if np.isfinite(value)]
     return chance is not None and max(known, default=0.0) < _ABOVE * chance
 
 
 def near_chance_handles(names: Iterable[str]) -> list[Artist]:
-    """Return the legend entry of `NEAR_CHANCE`, if one of the names in keys has it."""
+    """Return the legend entry of `NEAR_CHANCE`, if one of the names has it."""
     if not any(name.endswith(NEAR_CHANCE) for name in names):
         return []
     label = f"{NEAR_CHANCE} never reaches twice chance"
@@ -230,7 +230,7 @@ def near_chance_handles(names: Iterable[str]) -> list[Artist]:
 def draw_key(
     axes: Axes, entries: Sequence[style.Look], *, n_columns: int, below: float, title: str = ""
 ) -> None:
-    """List who the lines of a panel are, `below` points under it."""
+    """List the names of the lines of a panel, `below` points under it."""
     shift = ScaledTranslation(0, -below / 72, axes.figure.dpi_scale_trans)
     legend = axes.legend(
         handles=layout.model_handles(entries),
@@ -253,22 +253,22 @@ def draw_key(
 
 
 def name_row(axes: Axes, label: str, *, unit: str = "") -> None:
-    """Write whose row it is beside its first panel."""
+    """Write the name of a model beside the first panel of its row."""
     name = wrap(label, 72 * PANEL_IN, size=style.LABEL_SIZE)
     axes.set_ylabel(f"{name}\n{unit}" if unit else name)
 
 
 def say_empty(axes: Axes, text: str) -> None:
-    """Say why a panel has no lines; its y axis has no numbers then."""
+    """Say why a panel has no lines, and take the numbers off its y axis."""
     axes.set_yticks([])
     layout.say(axes, text)
 
 
 def limits_of(values: Iterable[float], *, floor: float = 0.5) -> tuple[float, float]:
-    """Return the range of a y axis: from 0, or lower if values are, up to above the largest.
+    """Return the range of a y axis: from 0, or the smallest value, to above the largest.
 
-    It reaches below zero by at most `floor` of its height above: one head that is far below
-    would leave no room for the others.
+    It reaches below zero by at most `floor` times its height above, so that one very low head
+    leaves room for the others.
     """
     known = [value for value in values if np.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=0.0)

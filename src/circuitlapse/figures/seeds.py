@@ -1,4 +1,4 @@
-"""How much behaviour and circuits differ between models that only differ in their seeds."""
+"""How much behaviour and circuits differ between models that differ only in their seeds."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from circuitlapse.figures.style import label_log
 
 _THIN = 0.6
 _BOLD = 1.8
-"""How much wider a line is that is a mean over runs."""
+"""Factor by which the line of the mean is wider than usual."""
 _RUNS: tuple[dict[str, Any], ...] = tuple(
     {"linestyle": line, "marker": marker, "markersize": 2.2}
     for line, marker, _ in zip(
         cycle(("-", "--", ":", "-.")), cycle(".x+1v"), range(20), strict=False
     )
 )
-"""Of thin lines, the runs of a model one after the other: twenty differ."""
+"""Styles of the thin lines, one per run of a model: twenty different ones."""
 _NO_SEEDS = "no model was trained\nwith several seeds"
 
 
@@ -49,22 +49,21 @@ def seeds_figure(
     """Draw task metric (top) and circuit size (bottom) of several runs, a column per task.
 
     Runs of a model differ in a seed: of weights, of data, or of both. Thin lines are single runs,
-    each at the steps at which it was analysed, and in a style of its own. At the steps of all
-    runs of a model, a bold line is their mean, and the shade reaches from the lowest to the
-    highest; both break where one has no value. Models with one run are left out.
+    at the steps at which each was analysed. At the steps that all runs of a model share, the bold
+    line is their mean and the shade reaches from the lowest to the highest; both break where one
+    run has no value. Models with one run are left out.
 
     Args:
         behaviour: the table `behaviour`.
         circuit_summary: the table `circuit_summary`, of one attribution method.
-        labels: the models in the order of the legend, and their names there.
-        variants: for each of these, the names of all models that share all but the seed with it,
-            itself included.
-        names: the name of each of these in the legend.
-        tasks: one column each, in this order.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models and their names, in the order of the legend.
+        variants: model -> all models that differ from it only in a seed, itself included.
+        names: name of each of these in the legend.
+        tasks: tasks to draw; each has a column.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
 
     Raises:
-        ArtifactError: if `circuit_summary` holds more than one method.
+        ArtifactError: `circuit_summary` has more than one attribution method.
     """
     groups = {model: list(variants.get(model, [])) for model in labels}
     groups = {model: names for model, names in groups.items() if len(names) > 1}
@@ -104,7 +103,7 @@ def _draw(
     groups: Mapping[str, Sequence[str]],
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw single runs, each at its own steps, and their mean and range at those all have."""
+    """Draw single runs at their own steps, and mean and range at the steps they share."""
     for model, look in looks.items():
         of_group = rows[rows["model"].isin(groups[model])].sort_values("tokens")
         for name, run in zip(groups[model], cycle(_RUNS), strict=False):
@@ -120,7 +119,7 @@ def _draw(
 
 
 def _over_all(rows: pd.DataFrame, *, column: str, n_runs: int) -> pd.DataFrame:
-    """Return mean, low and high at the steps of all runs; NaN where one has no value."""
+    """Return mean, low and high at the steps that all runs share; NaN where one has no value."""
     values = rows.assign(value=rows[column].astype("float64")).groupby("tokens")["value"]
     whole = values.agg(["mean", "min", "max", "size", "count"])
     whole = whole.rename(columns={"min": "low", "max": "high"})

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import (
-    draw_line,
+    draw_with_status,
     make_room_for_names,
     model_rows,
     name_metric,
@@ -42,18 +42,18 @@ def circuit_sizes_figure(
 ) -> Figure:
     """Draw the number of edges (top) and nodes (bottom) of circuits against training tokens.
 
-    There is a column per task and a line per model, which breaks where it has no circuit. Hollow
-    markers did not reach the threshold, ringed ones overshoot the model. Shaded are bootstrap
-    intervals of the number of edges.
+    There is a column per task and a line per model, which breaks where there is no circuit.
+    Circuits with hollow markers did not reach the threshold, those with rings overshoot the model.
+    Shaded areas are bootstrap intervals of the number of edges.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one column each, in this order.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a column.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
 
     Raises:
-        ArtifactError: if the table holds more than one method.
+        ArtifactError: the table has more than one attribution method.
     """
     analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
@@ -86,17 +86,17 @@ def size_and_performance_figure(
 ) -> Figure:
     """Draw the number of edges (left axis) and the task metric (right axis, dotted) over training.
 
-    There is a row of panels per model, a column per task. Markers are what was measured; lines
-    break at a step that the model was analysed at where it has no circuit, or no metric.
+    There is a row of panels per model, a column per task. Markers are what was measured. Lines
+    break at an analysed step without a circuit or a metric.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
-        labels: the models to draw, from above, and their names there.
-        tasks: the tasks to draw, from the left.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
+        labels: models to draw and their names, from top to bottom.
+        tasks: tasks to draw, from left to right.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
 
     Raises:
-        ArtifactError: if the table holds more than one method.
+        ArtifactError: the table has more than one attribution method.
     """
     analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     rows = style.drawable(analysed, min_step=min_step)
@@ -115,7 +115,7 @@ def size_and_performance_figure(
                 layout.say(axes, no_circuits(analysed[here], min_step=min_step))
                 continue
             _draw_metric(axes, line, rows.loc[rows["task"] == task, "m_model"])
-            draw_line(axes, line, _float(line["n_edges"]), look=looks[model])
+            draw_with_status(axes, line, _float(line["n_edges"]), look=looks[model])
             if line["n_edges"].isna().all():
                 layout.note(axes, "no circuit")
         first = next(iter(labels))
@@ -142,12 +142,12 @@ def _draw_sizes(
     for look, line in style.by_model(rows, looks):
         if count == "n_edges":
             style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
-        draw_line(axes, line, _float(line[count]), look=look)
+        draw_with_status(axes, line, _float(line[count]), look=look)
     layout.say_n(axes, rows)
 
 
 def _range_of_sizes(axes: Axes, sizes: pd.Series[Any]) -> None:
-    """Let the points set the range: an interval can be very wide where the metric is small."""
+    """Let the points set the range: intervals are very wide where the metric is small."""
     axes.set_yscale("log")
     known = _float(sizes).dropna()
     known = known[known > 0]
@@ -157,7 +157,7 @@ def _range_of_sizes(axes: Axes, sizes: pd.Series[Any]) -> None:
 
 
 def _on_all_steps(line: pd.DataFrame, of_model: pd.DataFrame) -> pd.DataFrame:
-    """Return a row, if only of NaN, for each step that the model was analysed at."""
+    """Return a row for each step at which the model was analysed, of NaN where `line` has none."""
     tokens = np.unique(of_model["tokens"])
     return line.set_index("tokens").reindex(tokens).rename_axis("tokens").reset_index()
 
@@ -186,18 +186,18 @@ def size_correlation_figure(
 ) -> Figure:
     """Draw mean circuit size against model size: edges (top), nodes (bottom), a column per task.
 
-    The mean is over the circuits from `min_step` of the table `size_correlation` on; a bar has the
-    middle half of them. Each panel says Pearson's r with the logarithm of the number of parameters.
+    The mean is over the circuits from `min_step` of the table `size_correlation` on; the bar spans
+    the middle half of them. Each panel has Pearson's r with the logarithm of model size.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
         behaviour: the table `behaviour`, for the number of parameters.
         size_correlation: the table `size_correlation`.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one column each, in this order.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a column.
 
     Raises:
-        ArtifactError: if `circuit_summary` holds more than one method.
+        ArtifactError: `circuit_summary` has more than one attribution method.
     """
     summary = style.of_one_method(circuit_summary)
     parameters = behaviour.groupby("model")["n_parameters"].first()
@@ -235,7 +235,7 @@ def _draw(
     parameters: pd.Series[int],
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw a point per model at the mean of `size`, and room above for some words."""
+    """Draw a point per model at the mean of `size`, and leave room for text above."""
     tops = []
     for model, look in looks.items():
         sizes = rows.loc[rows["model"] == model, "size"].dropna().to_numpy(dtype=float)

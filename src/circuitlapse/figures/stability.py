@@ -1,4 +1,4 @@
-"""How much circuits change from step to step, and how much other prompts alone change them."""
+"""How much circuits change from step to step, against what other prompts alone change."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Panel(NamedTuple):
 
 
 def pairs_and_halves(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of a view, and those of two halves of the prompts at one step.
+    """Return the rows of a view, and the split-half rows of the same level and weighting.
 
-    The former have a column `floor`: the lower of the overlaps of halves at their two steps; NaN
-    where one of them is not known.
+    The former get a column `floor`: the lower split-half overlap of their two steps; NaN if one of
+    the two is unknown.
     """
     table = table[(table["level"] == view.level) & (table["weighting"] == view.weighting)]
     pairs = table[table["comparison"] == view.comparison]
@@ -68,7 +68,7 @@ def pairs_and_halves(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, pd.
 
 
 def _at(halves: pd.DataFrame, pairs: pd.DataFrame, *, step: str) -> Float[ndarray, " pair"]:
-    """Return the overlap of halves at one step of each pair, of the same model and task."""
+    """Return the split-half overlap at one step of each pair, for the same model and task."""
     known = halves.set_index(["model", "task", "step"])["jaccard"]
     wanted = pd.MultiIndex.from_frame(pairs[["model", "task", step]])
     found: ndarray = known.reindex(wanted).to_numpy()
@@ -84,10 +84,10 @@ def draw_overlap(
     alpha: float,
     looks: Mapping[str, style.Look],
 ) -> None:
-    """Draw each model's line and its noise floor, and below the changes beyond the floor.
+    """Draw the line and the noise floor of each model, and below the changes beyond the floor.
 
-    A change between circuits of which one has no floor has a hollow mark: it cannot be judged.
-    Where the line is smoothed, so is the floor: `alpha` is the weight of the newest step.
+    A hollow mark is a change that cannot be judged: one of its circuits has no floor. The floor is
+    smoothed like the line; `alpha` is the weight of the newest step.
     """
     for row, (model, look) in enumerate(looks.items()):
         line = pairs[pairs["model"] == model].sort_values("tokens")
@@ -105,7 +105,7 @@ def draw_overlap(
 
 
 def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.Look) -> None:
-    """Draw the noise floor, smoothed; a step without neighbours has a dash."""
+    """Draw the noise floor, smoothed; an isolated step has a dash."""
     halves = halves.sort_values("tokens")
     smooth = halves["jaccard"].ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
     floor = smooth.where(halves["jaccard"].notna())
@@ -146,7 +146,7 @@ def _is_drawn(line: Line2D) -> bool:
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of changes beyond the noise floor."""
 _NAME_PT = 60.0
-"""Width of the models' names beside it; the legend has them in full."""
+"""Width of the names of models beside it; the legend has the full names."""
 
 
 NODES = (View("consecutive", "node", "none"),)
@@ -172,13 +172,13 @@ def stability_figure(
     Args:
         stability: the table `stability`, of one attribution method.
         circuit_summary: the table `circuit_summary`, for the number of prompts.
-        labels: the models to draw, in the order of the legend, and their names there.
-        tasks: one panel each, in this order.
-        min_step: earlier steps are left out; step 0 always is, for the axis is logarithmic.
-        views: the rows of `stability` to draw; of several, each has a row of panels.
+        labels: models to draw and their names, in the order of the legend.
+        tasks: tasks to draw; each has a panel.
+        min_step: first step to draw; the logarithmic axis never shows step 0.
+        views: rows of `stability` to draw; each of several views has a row of panels.
 
     Raises:
-        ArtifactError: if a table holds more than one method.
+        ArtifactError: a table has more than one attribution method.
     """
     tables = style.of_one_method(stability), style.of_one_method(circuit_summary)
     table, summary = (one[one["model"].isin(labels)] for one in tables)
@@ -221,7 +221,7 @@ def stability_reference_figure(stability: pd.DataFrame, **given: Any) -> Figure:
 def _panels(
     views: Sequence[View], tasks: Sequence[str], *, names: Sequence[str]
 ) -> tuple[Figure, dict[tuple[View, str], Panel]]:
-    """Return a row of tasks for each of several views; of one, as many rows as it takes."""
+    """Return a row of tasks per view; a single view may take several rows."""
     n_columns = style.side_by_side(len(tasks)) if len(views) == 1 else len(tasks)
     n_rows = math.ceil(len(views) * len(tasks) / n_columns)
     heights = [1.6, _STRIP_IN * (len(names) + 0.2)] * n_rows

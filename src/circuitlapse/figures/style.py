@@ -1,4 +1,4 @@
-"""What all figures share: size, type, one colour and marker per model, axes."""
+"""What all figures share: size, type, text, ticks, a colour and marker per model, which rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import METRIC_FACTS, Metric
 
 FONT = "DejaVu Sans"
-"""The type of all figures. It comes with matplotlib: the same on every machine."""
+"""The type of all figures. It comes with matplotlib, so it is the same on every machine."""
 
 
 @lru_cache(maxsize=4096)
@@ -41,7 +41,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def wrap(text: str, width: float, *, size: float) -> str:
-    """Break `text` into lines at most `width` points wide; inside a word only if it must."""
+    """Break `text` into lines of at most `width` points, inside a word only if necessary."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -53,7 +53,7 @@ def wrap(text: str, width: float, *, size: float) -> str:
 
 
 def shorten(text: str, width: float, *, size: float) -> str:
-    """Return `text`, or as much of its beginning as fits before an ellipsis."""
+    """Return `text`, cut off with an ellipsis if it is wider than `width` points."""
     if text_width(text, size) <= width:
         return text
     fitting = [n for n in range(1, len(text)) if text_width(f"{text[:n]}…", size) <= width]
@@ -73,13 +73,13 @@ def _pieces(word: str, width: float, *, size: float) -> list[str]:
 SIZE = 7.0
 """Type size of tick labels, in points."""
 _GAP = 4.0
-"""Least distance of two labels, in points."""
+"""Smallest distance between two labels, in points."""
 _OVERHANG = 7.0
-"""How far a label may reach beyond the end of a horizontal axis: the next panel has some too."""
+"""How far, in points, a label may reach beyond a horizontal axis, towards the next panel."""
 
 
 def label_log(axis: Axis) -> None:
-    """Label a logarithmic axis, and the axes that share it, when the figure is drawn."""
+    """Let a logarithmic axis, and those that share it, choose labels when the figure is drawn."""
     axis.set_major_locator(LogTicks(axis))
     axis.set_minor_locator(LogLocator(subs=range(1, 10), numticks=99))
     axis.set_major_formatter(FuncFormatter(lambda value, _: count_label(value)))
@@ -97,10 +97,10 @@ def count_label(value: float) -> str:
 
 
 class LogTicks(LogLocator):
-    """The most ticks, of several round choices, whose labels fit side by side.
+    """The most round ticks whose labels fit side by side.
 
-    Powers of ten are preferred, below 1.3 decades also their double and fivefold, and below
-    half a decade whatever is round. Where not even two labels fit, there is one.
+    Preferred are powers of ten; below 1.3 decades 1, 2 and 5 times powers of ten; below half a
+    decade other round numbers. If not even two labels fit, there is one tick.
     """
 
     def __init__(self, along: Axis) -> None:
@@ -108,7 +108,7 @@ class LogTicks(LogLocator):
         self._along = along
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
-        """Return the ticks between two values, for the size that the axis has now."""
+        """Return the ticks between two values, for the current size of the axis."""
         low, high = sorted((float(vmin), float(vmax)))
         choices = [
             values[::stride]
@@ -123,7 +123,7 @@ class LogTicks(LogLocator):
         return [float(value) for value in found]
 
     def nonsingular(self, vmin: float, vmax: float) -> tuple[float, float]:
-        """Return a decade with the value in its middle where there is only one value."""
+        """Return a decade around the value if there is only one value."""
         if vmin == vmax and vmin > 0:
             return vmin / math.sqrt(10), vmax * math.sqrt(10)
         low, high = super().nonsingular(vmin, vmax)
@@ -152,7 +152,7 @@ class LogTicks(LogLocator):
         return share * self._length()
 
     def _extents(self, values: Float[ndarray, " tick"]) -> Float[ndarray, " tick"]:
-        """Return how much of the axis each label takes, in points."""
+        """Return the length of each label along the axis, in points."""
         if not isinstance(self._along, XAxis):
             return np.full(len(values), SIZE)
         return np.array([text_width(count_label(value), SIZE) for value in values])
@@ -164,10 +164,9 @@ class LogTicks(LogLocator):
 
 
 def _choices(low: float, high: float) -> Sequence[tuple[Float[ndarray, " value"], int]]:
-    """Return round values between (or next to) two others; the first choice comes first.
+    """Return lists of round values between (or next to) two others, the best list first.
 
-    With each comes of how many neighbours one alone may be labelled: two powers of ten may be
-    any number of powers apart.
+    Each comes with the largest n such that labelling only every nth value makes sense.
     """
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     powers = (10.0 ** np.arange(first, last + 1), max(1, last - first))
@@ -180,12 +179,12 @@ def _choices(low: float, high: float) -> Sequence[tuple[Float[ndarray, " value"]
 
 
 WIDTH_IN = 7.0
-"""Width of a figure that spans two columns; text below is in points at this size."""
+"""Width of a figure that spans two columns of a paper."""
 TITLE_SIZE = 8.0
 LABEL_SIZE = 7.5
 
-# Okabe and Ito 2008, without yellow, which is too faint for a line on white. Seven colours
-# and eight markers have no common divisor, so 56 models differ.
+# Okabe and Ito 2008, without yellow, which is too faint on white. Seven colours and eight
+# markers have no common divisor, so 56 models look different.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 GREY = "#666666"
@@ -194,7 +193,7 @@ THIN: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
 
 TOKENS = "Training data (tokens)"
 INTERVAL_BAR = "_interval"
-"""Label of the bars of isolated points; matplotlib keeps what starts like this off legends."""
+"""Label of the bars of isolated points; the underscore keeps it off legends."""
 
 _RC: dict[Any, Any] = {
     "font.family": FONT,
@@ -228,14 +227,14 @@ class Look(NamedTuple):
 
 
 def looks(labels: Mapping[str, str]) -> dict[str, Look]:
-    """Give each model (key) of `labels` (value: its name in legends) a colour and a marker."""
+    """Give each model of `labels` (model -> its name) a colour and a marker."""
     models = zip(labels.items(), cycle(COLOURS), cycle(MARKERS), strict=False)
     return {model: Look(label, colour, marker) for (model, label), colour, marker in models}
 
 
 @contextmanager
 def in_style() -> Iterator[None]:
-    """Apply the shared style, and nobody's own, to all that is drawn or saved within."""
+    """Apply the shared style, and no user's own, to everything drawn or saved in the context."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
@@ -261,7 +260,7 @@ def task_short(task: str) -> str:
 
 
 def across(text: str, n_columns: int, *, size: float) -> str:
-    """Break text that stands above or below one of `n_columns` panels side by side."""
+    """Break text that is above or below one of `n_columns` panels."""
     return wrap(text, 0.68 * 72 * WIDTH_IN / n_columns, size=size)
 
 
@@ -272,7 +271,7 @@ def metric_title(rows: pd.DataFrame) -> str:
 
 
 def side_by_side(n_panels: int) -> int:
-    """Return how many of `n_panels` stand in a row: at most three, and two by two of four."""
+    """Return the number of columns for `n_panels`: at most three; four panels are two by two."""
     return 2 if n_panels == 4 else min(n_panels, 3)
 
 
@@ -295,15 +294,15 @@ def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
 
 
 def drawable(rows: pd.DataFrame, *, min_step: int) -> pd.DataFrame:
-    """Keep the steps from `min_step` on that a log axis can show (step 0 has no place there)."""
+    """Keep the steps from `min_step` on that a logarithmic axis can show, so not step 0."""
     return rows[(rows["step"] >= min_step) & (rows["tokens"] > 0)]
 
 
 def of_one_method(table: pd.DataFrame) -> pd.DataFrame:
-    """Return `table` if all of its circuits were found in one way.
+    """Return `table` if all of its circuits were found by one method with one setting.
 
     Raises:
-        ArtifactError: if there are several, for their lines would run into each other.
+        ArtifactError: there are several, and their lines would be mixed up.
     """
     ways = table[["method", "ig_steps"]].drop_duplicates()
     if len(ways) > 1:
@@ -344,7 +343,7 @@ def nothing_to_show(rows: pd.DataFrame, *, min_step: int) -> str:
 def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: Look) -> None:
     """Shade the interval between two columns of one model's line.
 
-    A point without neighbours, between which nothing could be shaded, gets a bar.
+    An isolated point, where there is nothing to shade, gets a bar.
     """
     low, high = (line[name].to_numpy(dtype=float) for name in limits)
     tokens, known = line["tokens"].to_numpy(), np.isfinite(low) & np.isfinite(high)
@@ -359,7 +358,7 @@ def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: 
 
 
 def without_neighbours(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:
-    """Return which known points a line does not show, for those beside them are not known."""
+    """Return which known points have no known neighbour, so that no line shows them."""
     padded = np.concatenate([[False], known, [False]])
     alone: ndarray = known & ~padded[:-2] & ~padded[2:]
     return alone

@@ -1,4 +1,4 @@
-"""How small a circuit still does the task: the faithfulness curve and the search on it."""
+"""Faithfulness: how much of the task a circuit does, and the smallest circuit that does enough."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAME_METRIC = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The metric of nested circuits of growing size.
+    """The metric of nested circuits, by size.
 
     Attributes:
         sizes: requested edges [size], ascending.
@@ -64,9 +64,13 @@ def does_the_task(
 ) -> bool:
     """Return whether the model does the task, and does it with what corruption takes away.
 
-    Both the mean metric and what it loses on the corrupted prompts must be above chance, with
-    intervals that exclude 0. A model that always prefers large numbers scores well on Greater-Than
-    whatever the prompt says; no edge carries anything there.
+    All of these must hold:
+
+    - the mean metric is above chance, and its interval excludes 0;
+    - the same holds for what the metric loses on the corrupted prompts: a model that always
+      prefers large numbers scores well on Greater-Than whatever the prompt says, so that no edge
+      matters there;
+    - the corrupted prompts keep less than `threshold` of the metric.
 
     Args:
         m_model: on the clean prompts.
@@ -91,7 +95,7 @@ def faithfulness(
     F_raw is metric(circuit) / metric(model) (arXiv 2407.10827); F_norm is (circuit - corrupted) /
     (model - corrupted) (arXiv 2403.17806). All are means over prompts.
     """
-    gap = m_model - m_corrupted
+    gap = m_model - m_corrupted  # what corruption takes away
     f_norm = (m_circuit - m_corrupted) / (gap if abs(gap) > SAME_METRIC else np.nan)
     return m_circuit / (m_model or np.nan), f_norm
 
@@ -124,7 +128,7 @@ def find_smallest(
     lasting = _lasting(curve.passes(settings.threshold))
     if not lasting.any():
         return curve, sizes[-1], Status.NOT_REACHED
-    first = int(np.argmax(lasting))
+    first = int(np.argmax(lasting))  # the first True
     below = sizes[first - 1] if first else 0
     inside = _between(below, sizes[first], settings.refine_points)
     if inside:
@@ -137,17 +141,18 @@ def find_smallest(
 def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tuple[float, float]:
     """Return the interval of the smallest faithful circuit's edges, prompts resampled.
 
-    The circuits stay the same; which of the sizes tried is the smallest faithful one is decided
-    anew for every resample. Where none is, or where the model itself does not do the task, the
-    largest size tried counts.
+    The circuits stay the same; every resample decides anew which of the sizes tried is the
+    smallest faithful one. If none is, or if the mean metric of the model is not positive, the
+    largest size counts.
     """
 
     def smallest(*values: ndarray, axis: int = -1) -> ndarray:
+        # One array per size and the model: [..., prompt] -> [...], a mean per resample.
         *metric, m_model = (part.mean(axis) for part in values)
-        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)
+        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)  # [size, ...]
         has_edges = (curve.n_edges > 0).reshape(-1, *[1] * m_model.ndim)
         lasting = _lasting(faithful & has_edges)
-        first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)
+        first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)  # index of a size
         return curve.n_edges[first].astype(float)
 
     return bootstrap_interval((*curve.metric, curve.m_model), smallest, bootstrap)
@@ -155,10 +160,10 @@ def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tu
 
 def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:
     """Return which sizes pass together with the next one; the largest needs none."""
-    following = np.concatenate([passes[1:], np.ones_like(passes[:1])])
+    following = np.concatenate([passes[1:], np.ones_like(passes[:1])])  # nothing follows the last
     return np.asarray(passes & following)
 
 
 def _between(low: int, high: int, n_points: int) -> list[int]:
-    inner = np.linspace(low, high, n_points + 2)[1:-1].round().astype(int)
+    inner = np.linspace(low, high, n_points + 2)[1:-1].round().astype(int)  # without both ends
     return sorted({int(size) for size in inner} - {low, high})

@@ -1,4 +1,4 @@
-"""What one circuit search found, as plain arrays: the input of every circuit table."""
+"""The result of one circuit search as plain arrays: the input of every circuit table."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CircuitRecord:
     curve_n_edges: Int[ndarray, " size"]
     curve_metric: Float[ndarray, "size prompt"]
     ranking_name: tuple[str, ...]
-    """Of circuits of fixed shares of the edges: what put the edges in order, one per row."""
+    """What ranked the edges of a circuit with a fixed share of them, one name per row."""
     ranking_seed: Int[ndarray, " row"]
     """Seed of a random ranking; -1 for the others."""
     ranking_fraction: Float[ndarray, " row"]
@@ -75,13 +75,13 @@ class CircuitRecord:
     ranking_n_edges: Int[ndarray, " row"]
     ranking_metric: Float[ndarray, "row prompt"]
     half_of_prompt: Int[ndarray, " prompt"]
-    """The half of the prompts that each one is in, 0 or 1; -1 where no halves were made."""
+    """The half that each prompt is in, 0 or 1; -1 if the prompts were not split."""
     half_seed: int | None
-    """Seed that made the halves; None where there are none."""
+    """Seed that split the prompts; None if they were not split."""
     half_scores: Float[ndarray, "half source target"]
-    """As `scores`, on each half alone; NaN where it was not searched."""
+    """Like `scores`, on each half alone; NaN if it was not searched."""
     half_in_circuit: Bool[ndarray, "half source target"]
-    """The circuit of each half, found as that of all prompts."""
+    """The circuit of each half, found like that of all prompts."""
     half_status: tuple[str, ...]
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Circuits in other models and on other tasks than those that they were found with."""
+"""Run a circuit in another checkpoint or on another task than it was found with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from circuitlapse.types import TransferStatus
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FoundCircuit:
-    """The edges of a circuit and where they come from: what is needed of a record to run it.
+    """The edges of a circuit and where it was found: all that is needed to run it elsewhere.
 
     Attributes:
         in_circuit: [source, target]; None where the model did not do the task.
@@ -79,15 +79,15 @@ def transfer(
 ) -> list[dict[str, Any]]:
     """Run circuits in a model, all at once; one row of measurements for each.
 
-    Where the model does not do the task, the metrics are what was measured, and the ratios NaN:
-    a ratio of two numbers at chance says nothing.
+    If the model does not do the task, the metrics are as measured and faithfulness is NaN: a ratio
+    of two numbers at chance level says nothing.
 
     Args:
         model: from `load_model`.
         pairs: the prompts.
         found: circuits of this model's graph, of any step and task.
         metric: `logit_diff` or `prob_diff`.
-        bootstrap: for the question whether the model does the task.
+        bootstrap: for the interval that says whether the model does the task.
         activations: of these pairs.
         limits: how many prompts go through the model at once.
 
@@ -131,6 +131,7 @@ def _run(
         for index, circuit in enumerate(found)
         if circuit.in_circuit is not None
     }
+    # All circuits in one call, which shares what they have in common; [circuit, pair] -> [circuit]
     values[list(circuits)] = evaluate_circuits(model, pairs, [*circuits.values()], **how).mean(1)
     return values
 

@@ -133,9 +133,10 @@ def bytes_kept(model: TransformerBridge, *, n_pos: int, n_runs: int) -> int:
     cfg = model.cfg
     # All counts are per position and prompt.
     n_sources, n_ports = 1 + cfg.n_layers * (cfg.n_heads + 1), 3 * cfg.n_heads
-    per_run = (cfg.n_layers + 1) * (cfg.d_model + n_ports)
+    per_run = (cfg.n_layers + 1) * (cfg.d_model + n_ports)  # xhat and c of `GradientSum`
     gradients = cfg.d_model * (4 * cfg.n_layers + 2 * n_ports) + n_runs * per_run
     outputs, changes = (cfg.d_model * vectors for vectors in (6 * cfg.n_layers, 2 * n_sources))
     per_position = torch.float32.itemsize * gradients + bytes_per_number(model) * outputs
+    # The changes are in float32 or wider, whatever the format of the model.
     per_position += bytes_per_number(model, at_least=torch.float32) * changes
     return int(n_pos * per_position)

@@ -94,6 +94,7 @@ class Graph:
         for layer in range(self.n_layers):
             for port in PORTS:
                 mask[: self.n_visible(layer), self.port_targets(layer, port)] = True
+            # Sequential: the MLP also reads the heads of its own layer.
             mask[: self.n_visible_to_mlp(layer), self.mlp_target(layer)] = True
         mask[:, -1] = True  # every source reaches the logits
         mask.setflags(write=False)  # it is cached, so a change would reach all who share the graph
@@ -113,7 +114,7 @@ class Graph:
     def target_nodes(self) -> ndarray:
         """For each column, the row of the node that owns it; `len(sources)` for `logits`."""
         row = {name: index for index, name in enumerate(self.sources)}
-        row["logits"] = len(self.sources)
+        row["logits"] = len(self.sources)  # it sends nothing, so it has no row of its own
         return np.array([row[split_target(name)[0]] for name in self.targets])
 
     def edge_name(self, source: SupportsIndex, target: SupportsIndex) -> str:

@@ -75,7 +75,7 @@ def _refuse_absent(device: str) -> None:
 
 
 def _refuse_unsupported(model: TransformerBridge) -> None:
-    """Refuse what the engine's algebra does not cover, and families nobody has tried."""
+    """Refuse features that the algebra of the engine does not cover, and untested families."""
     cfg = model.cfg
     features = {
         "RMSNorm": cfg.uses_rms_norm or cfg.normalization_type != "LN",
@@ -124,7 +124,7 @@ def n_tokens(model: TransformerBridge) -> int:
 def n_parameters(model: TransformerBridge) -> int:
     """Return the number of weights, embeddings included.
 
-    Counted on an empty model of the same shape, for a bridge holds some weights twice.
+    They are counted on an empty model of the same shape, because a bridge holds some weights twice.
     """
     with torch.device("meta"):
         empty = type(model.original_model)(model.original_model.config)

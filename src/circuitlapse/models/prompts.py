@@ -22,7 +22,7 @@ class PromptPairs:
     Attributes:
         clean: token ids [pair, pos].
         corrupted: token ids [pair, pos].
-        end: position whose next token is asked for [pair]; what follows it is padding.
+        end: last real position, whose next token the model predicts [pair]; padding follows.
         correct: ids of the right answers to the clean prompt, one list per pair.
         wrong: ids of the wrong answers, one list per pair.
         roles: name of a role -> the position of the word that has it in each clean prompt
@@ -114,7 +114,7 @@ class PromptPairs:
     def attention_mask(self) -> Bool[Tensor, "pair pos"]:
         """True up to the end of each prompt."""
         positions = torch.arange(self.clean.shape[1], device=self.end.device)
-        return positions <= self.end[:, None]
+        return positions <= self.end[:, None]  # [pos] against [pair, 1]
 
     def batch(self, start: int, stop: int) -> PromptPairs:
         """Return the pairs from `start` up to, not including, `stop`."""
@@ -129,7 +129,7 @@ class PromptPairs:
         )
 
     def take(self, rows: Int[ndarray, " row"]) -> PromptPairs:
-        """Return the pairs at the given places, in that order."""
+        """Return the pairs in these rows, in that order."""
         index = torch.as_tensor(rows, device=self.end.device)
         return PromptPairs(
             self.clean[index],
@@ -141,7 +141,7 @@ class PromptPairs:
         )
 
     def repeat(self, times: int) -> PromptPairs:
-        """Return all pairs, and then all of them again, `times` times in all."""
+        """Return all pairs `times` times, one copy after the other."""
         return PromptPairs(
             self.clean.repeat(times, 1),
             self.corrupted.repeat(times, 1),

@@ -1,4 +1,4 @@
-"""Find the circuit of one task in one model: scores, order, curve, smallest faithful one."""
+"""Find the smallest faithful circuit of a task in a model."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def discover_circuit(
 ) -> Discovery:
     """Score all edges, put them in order and find the smallest faithful circuit.
 
-    Where the model does not do the task there is nothing for a circuit to be faithful to:
-    the scores are kept, no circuit is sought. Where `settings.noise_floor` is on, the same is
-    done for two halves of the prompts, which costs about one more search.
+    If the model does not do the task, only the scores are kept: there is nothing that a circuit
+    could be faithful to. With `settings.noise_floor` the search is repeated on two halves of the
+    prompts, which costs about as much as one more search.
 
     Args:
         model: from `load_model`.
@@ -49,7 +49,7 @@ def discover_circuit(
         limits: how many prompts go through the model at once.
 
     Raises:
-        UnknownNameError: if `metric` is not one that says how well a task is done.
+        UnknownNameError: if `metric` is unknown, or `kl_divergence`, which no task has.
     """
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
@@ -77,6 +77,7 @@ def _score(search: Search) -> tuple[EdgeScores, SplitHalf]:
 def _metric_of(found: Smallest, *, n_prompts: int) -> Float[ndarray, " prompt"]:
     if found.n_requested is None:
         return np.full(n_prompts, np.nan)
+    # The circuit is one of those on the curve, so that its metric [prompt] is known.
     place = int(np.searchsorted(found.curve.sizes, found.n_requested))
     return np.asarray(found.curve.metric[place])
 

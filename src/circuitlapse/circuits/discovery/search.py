@@ -1,4 +1,4 @@
-"""The search for the smallest faithful circuit on one set of prompts."""
+"""Search the smallest faithful circuit on one set of prompts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from circuitlapse.types import Status
 
 
 class Smallest(NamedTuple):
-    """The smallest faithful circuit, and how it was found; see `Discovery` for the parts."""
+    """The smallest faithful circuit, and how it was found; see `Discovery`."""
 
     order: Int[ndarray, "edge 2"]
     curve: Curve
@@ -35,7 +35,7 @@ class Smallest(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A model, the prompts on which a circuit is sought in it, and how it is sought.
+    """A model, prompts, and the settings of a search.
 
     Attributes:
         model: from `load_model`.
@@ -56,7 +56,7 @@ class Search:
     limits: Limits
 
     def on(self, rows: Int[ndarray, " row"]) -> Search:
-        """Return the same search on the prompts at the given places."""
+        """Return the same search on some of the prompts, given by their rows."""
         pairs, activations = self.pairs.take(rows), self.activations.take(rows)
         return replace(self, pairs=pairs, activations=activations)
 
@@ -72,7 +72,7 @@ class Search:
 
     @cached_property
     def does_the_task(self) -> bool:
-        """Whether there is anything for a circuit to be faithful to."""
+        """Whether the model does the task; otherwise there is nothing to be faithful to."""
         return does_the_task(
             self.m_model,
             self.m_corrupted,
@@ -91,7 +91,7 @@ class Search:
         return evaluate_circuits(self.model, self.pairs, circuits, **self._shared)
 
     def smallest(self, scores: EdgeScores) -> Smallest:
-        """Put the edges in order and find the smallest faithful circuit; none without behaviour."""
+        """Find the smallest faithful circuit; none if the model does not do the task."""
         graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
         if not self.does_the_task:
             none = np.zeros(0, dtype=int)
@@ -99,8 +99,9 @@ class Search:
             return Smallest(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
 
         def curve_of(sizes: list[int]) -> Curve:
+            # Nested circuits: the sparse evaluation shares what they have in common.
             circuits = [cut(graph, order, size) for size in sizes]
-            n_edges = np.array([circuit.n_edges for circuit in circuits])
+            n_edges = np.array([circuit.n_edges for circuit in circuits])  # after pruning
             return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
 
         curve, size, status = find_smallest(curve_of, n_edges=graph.n_edges, settings=self.settings)

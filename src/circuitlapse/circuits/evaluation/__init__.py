@@ -24,7 +24,7 @@ from circuitlapse.models.prompts import PromptPairs
 __all__ = ["evaluate_circuits"]
 
 FEW = 4
-"""With room for fewer prompts than this, circuits are evaluated one half after the other."""
+"""If memory holds fewer prompts than this, the circuits are evaluated in two parts."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def evaluate_circuits(
 
 
 class _Evaluation:
-    """What all circuits and batches share."""
+    """Ablated outputs and clean logits, which all circuits and batches share."""
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class _Evaluation:
         plan = make_plan(graph, circuits, ablated_is_a_run=self._ablated.is_a_run)
         needed = bytes_per_prompt(self._model, plan, n_pos=tokens.shape[1])
         size = self._limits.prompts(needed, device=tokens.device)
+        # Fewer circuits in a pass leave room for more prompts; tiny batches are slow.
         divisible = len(circuits) > 1
         if divisible and not self._limits.batch_size and size < min(FEW, len(tokens)):
             return self._in_two_parts(circuits)
@@ -133,13 +134,15 @@ class _Evaluation:
             work=lambda batch: self._run(plan, batch),
             what="evaluating circuits",
         )
-        return np.concatenate(parts, axis=1)
+        return np.concatenate(parts, axis=1)  # [circuit, pair]
 
     def _run(self, plan: Plan, batch: slice) -> Float[ndarray, "circuit pair"]:
         model, pairs = self._model, self._pairs.batch(batch.start, batch.stop)
+        # [pair, pos, d_model]; the clean run is only needed for its embedding
         embed = self._clean.embed[batch] if self._clean else embed_tokens(model, pairs.clean)
         reference = None if self._clean_logits is None else self._clean_logits[batch]
         metric_of = ResidualMetric(model, pairs, metric=self._metric, clean_logits=reference)
         ablated = self._ablated.batch(batch.start, batch.stop)
+        # One [pair, d_model] per circuit, made as it is asked for, so that only one is held.
         resid_ends = run_plan(model, plan, pairs, embed=embed, ablated=ablated)
         return torch.stack([metric_of(resid) for resid in resid_ends]).cpu().double().numpy()

@@ -124,11 +124,12 @@ def consistency_rows(
     """Yield a row of `algorithm_consistency` per denominator.
 
     With effects E and the heads H that have a role, `explained` is the sum over H of w(E) and
-    `total` that over all heads. w is |E|, or 0 for a head that the denominator leaves out; such a
-    head is left out of both sums, so the share stays between 0 and 100 %. It is 0 without heads
-    in H, and NaN where `total` is 0.
+    `total` the sum over all heads. w is |E|, or 0 for a head that the denominator leaves out of
+    both sums, so the share lies between 0 and 100 %. It is 0 if no head has a role, and NaN if
+    `total` is 0.
 
-    The interval is over prompts: mean effects are those of the resample, roles are kept.
+    How the paper takes the share is not public, so there are three denominators. The interval is
+    over prompts: effects are recomputed for every resample, roles are kept.
     """
     for denominator in DENOMINATORS:
         row = {"panel": panel.name, "denominator": denominator}

@@ -1,4 +1,4 @@
-"""The IOI algorithm, traced from its end: name movers, S-inhibition, induction and duplicates."""
+"""Find the heads of the IOI algorithm, from its end: name movers, S-inhibition, induction."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from circuitlapse.settings import Algorithm, Bootstrap
 from circuitlapse.types import Metric
 
 SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
-"""What has to be known of every head."""
+"""The scores that roles depend on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A model, its prompts, and what is known of its heads, which are in the order of layers.
+    """A model, its prompts and the scores of its heads, in the order of layers.
 
     Attributes:
         scores: one of `SCORES` -> its values.
@@ -147,9 +147,8 @@ def trace_ioi(
 
     `consistency_rows` says how much of each step its heads explain.
 
-    Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Where there is no name
-    mover or no S2I head, the reference stops; here numbers are NaN, with a status. How it takes
-    the share is not public, so there are three denominators.
+    Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Without a name mover or
+    S2I head the reference stops; here numbers are NaN, with a status.
 
     Args:
         model: from `load_model`.
@@ -159,8 +158,7 @@ def trace_ioi(
         circuit: of these prompts; None where none was found.
         bootstrap: for intervals over prompts, and to tell whether the model does the task.
         seed: of the names that S-inhibition heads are misled with.
-        settings: thresholds of the roles, and whether MLPs are held (see `patch_paths`); None
-            for those of the paper.
+        settings: thresholds of roles, and `freeze_mlps`; None for those of the paper.
         limits: how many prompts go through the model at once.
 
     Raises:

@@ -71,8 +71,7 @@ def patch_paths(
         attention: also return the attention of the receivers, from the end position. Costs
             8 bytes per sender, prompt, receiver and position at most.
         metric: see `per_prompt_metric`; with the logits of the clean run for `kl_divergence`.
-        limits: how many prompts go through the model at once; its memory also bounds the number
-            of senders side by side.
+        limits: prompts per pass; its memory also bounds how many senders go side by side.
 
     Raises:
         UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
@@ -89,14 +88,15 @@ def patch_paths(
         metric=metric,
     )
     part = patch_in_batches(model, pairs, plan, limits)
+    # The plan has its own order, and the same heads may be asked for twice.
     row_of = {heads: row for row, heads in enumerate(plan.senders)}
     rows = [row_of[heads_of(sender)] for sender in asked]
     return PatchedPaths(
         senders=tuple(asked),
-        patched=part.patched[:, rows].T,
+        patched=part.patched[:, rows].T,  # [sender, prompt]
         clean=part.clean,
         corrupted=part.corrupted,
         attended=plan.attended,
-        attention=part.attention[:, rows].movedim(1, 0),
+        attention=part.attention[:, rows].movedim(1, 0),  # [sender, prompt, receiver, key]
         clean_attention=part.clean_attention,
     )

@@ -201,4 +201,5 @@ class PatchedPaths:
 
 def _normalised(patched: Tensor, clean: Tensor, corrupted: Tensor) -> Tensor:
     span = clean - corrupted  # [prompt], broadcast against [sender, prompt]; or a number
+    # The division by 0 comes first: its inf or NaN is masked here.
     return ((patched - clean) / span).masked_fill(span.abs() < NO_CHANGE, torch.nan)

@@ -1,6 +1,7 @@
 """Circuitlapse: a time-lapse of circuits across training and scale. Stages from top to bottom."""
 
 import sys
+from os.path import relpath
 from pathlib import Path
 
 from snakemake.utils import min_version
@@ -8,7 +9,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# from another folder that has no such file: the one beside this Snakefile
+# a working directory without this file takes the one beside this Snakefile
 CONFIG_FILE = Path("config/config.yaml")
 
 
@@ -19,7 +20,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/hub.smk" if PUBLISHED else "workflow/rules/pocket.smk"
+include: "workflow/rules/hub.smk" if PLAN.published else "workflow/rules/pocket.smk"
 include: "workflow/rules/tasks.smk"
 include: "workflow/rules/steps.smk"
 include: "workflow/rules/transfer.smk"
@@ -41,24 +42,9 @@ localrules:
 
 
 onsuccess:
-    if said := where_to_look():
-        print(said, file=sys.stderr)
-
-
-rule models:
-    input:
-        per_step(PATHS.model, CONFIG.models),
-        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
-        text=text_for_heads,
-    message:
-        "All models are there, their tokenizer, and text for their heads"
-
-
-rule activations:
-    input:
-        kept_activations(),
-    message:
-        "All activations that activations.keep asks for are there"
+    files = [relpath(file) for file in workflow.config_settings.configfiles]
+    if text := where_to_look(expand(PATHS.figure_png, figure=FIGURES), files):
+        print(text, file=sys.stderr)
 
 
 rule all:
@@ -68,4 +54,4 @@ rule all:
         rules.figures.input,
         rules.activations.input,
     message:
-        "All tables and figures are there"
+        "All tables and figures are complete"

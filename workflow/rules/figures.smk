@@ -1,18 +1,5 @@
 """One rule per figure of the registry, and one for diagrams of circuits."""
 
-SETTINGS = {
-    "labels": LABELS,
-    "variants": VARIANTS,
-    "names": {model.name: model.label for model in CONFIG.models},
-    "tasks": TASKS,
-    "ioi_task": IOI,
-    "greater_than_task": GREATER_THAN,
-    "threshold": CONFIG.circuits.threshold,
-    "length": CONFIG.heads.length,
-    "min_step": CONFIG.figures.min_step,
-}
-
-
 for name, figure in FIGURES.items():
 
     rule:
@@ -29,17 +16,16 @@ for name, figure in FIGURES.items():
                 labels={"figure": figure.title},
             ),
         log:
-            f"{PATHS.logs}/plot_{name}.log",
+            log_of(f"plot_{name}"),
         benchmark:
-            f"{PATHS.benchmarks}/plot_{name}.tsv"
+            timing_of(f"plot_{name}")
         conda:
             ENVIRONMENT
-        threads: 1
         resources:
             mem_mb=memory(2000),
             runtime=minutes(20),
         params:
-            **{setting: SETTINGS[setting] for setting in figure.settings},
+            **{setting: PLAN.figure_settings[setting] for setting in figure.settings},
         message:
             f"Draw the figure {name}: {figure.title}"
         script:
@@ -58,9 +44,9 @@ rule plot_circuit_diagram:
             labels={"model": "{model}", "task": "{task}", "step": "{step}"},
         ),
     log:
-        f"{PATHS.logs}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.log",
+        log_of("plot_circuit_diagram/{model}/{task}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/plot_circuit_diagram/{{model}}/{{task}}/step{{step}}.tsv"
+        timing_of("plot_circuit_diagram/{model}/{task}/step{step}")
     wildcard_constraints:
         # anything: the input function names what is wrong with a name or step
         model="[^/]+",
@@ -68,7 +54,6 @@ rule plot_circuit_diagram:
         step="[^/]+",
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=minutes(20),
@@ -86,7 +71,7 @@ rule plot_circuit_diagram:
 rule figures:
     input:
         expand([PATHS.figure_pdf, PATHS.figure_png], figure=FIGURES),
-        diagrams(PATHS.diagram_pdf),
-        diagrams(PATHS.diagram_png),
+        PLAN.diagrams(PATHS.diagram_pdf),
+        PLAN.diagrams(PATHS.diagram_png),
     message:
-        "All figures are there"
+        "All figures are complete"

@@ -1,11 +1,6 @@
 """Published models: checkpoints are downloaded, not trained."""
 
 
-def fetched(path):
-    """Mark a checkpoint as temporary, unless the configuration keeps it."""
-    return directory(path) if CONFIG.checkpoints.keep else temp(directory(path))
-
-
 localrules:
     reserve_disk,
 
@@ -14,7 +9,7 @@ localrules:
 # would make Snakemake fetch and analyse every later step again.
 rule reserve_disk:
     input:
-        before_fetching,
+        lambda wildcards: PLAN.before_fetching(**wildcards),
     output:
         touch(PATHS.reserved),
     message:
@@ -27,12 +22,11 @@ rule fetch_step:
     output:
         fetched(PATHS.model),
     log:
-        f"{PATHS.logs}/fetch_step/{{model}}/step{{step}}.log",
+        log_of("fetch_step/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/fetch_step/{{model}}/step{{step}}.tsv"
+        timing_of("fetch_step/{model}/step{step}")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(4000),
         runtime=minutes(120),
@@ -51,12 +45,11 @@ rule take_tokenizer:
     output:
         PATHS.tokenizer.format(suite=CONFIG.suite),
     log:
-        f"{PATHS.logs}/take_tokenizer.log",
+        log_of("take_tokenizer"),
     benchmark:
-        f"{PATHS.benchmarks}/take_tokenizer.tsv"
+        timing_of("take_tokenizer")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(10),
@@ -73,12 +66,11 @@ rule fetch_text:
     output:
         PATHS.text.format(suite=CONFIG.suite),
     log:
-        f"{PATHS.logs}/fetch_text.log",
+        log_of("fetch_text"),
     benchmark:
-        f"{PATHS.benchmarks}/fetch_text.tsv"
+        timing_of("fetch_text")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=minutes(60),

@@ -8,12 +8,11 @@ rule make_corpus:
         held_out=PATHS.held_out_text,
         tokenizer=PATHS.tokenizer,
     log:
-        f"{PATHS.logs}/make_corpus/{{suite}}.log",
+        log_of("make_corpus/{suite}"),
     benchmark:
-        f"{PATHS.benchmarks}/make_corpus/{{suite}}.tsv"
+        timing_of("make_corpus/{suite}")
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(10),
@@ -38,9 +37,9 @@ rule train_suite:
             )
         ],
     log:
-        f"{PATHS.logs}/train_suite/{{model}}.log",
+        log_of("train_suite/{model}"),
     benchmark:
-        f"{PATHS.benchmarks}/train_suite/{{model}}.tsv"
+        timing_of("train_suite/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads

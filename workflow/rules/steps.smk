@@ -4,10 +4,19 @@ One job per model and step does all tasks, so that each job loads its model once
 """
 
 
+rule models:
+    input:
+        PLAN.per_step(PATHS.model, CONFIG.models),
+        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
+        text=PLAN.text(),
+    message:
+        "All models, their tokenizer and the text for their heads are complete"
+
+
 rule cache_activations:
     input:
         model=PATHS.model,
-        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
+        tasks=PLAN.prompts,
     output:
         activations=[
             kept_if_asked(path)
@@ -15,11 +24,11 @@ rule cache_activations:
         ],
         behaviour=PATHS.behaviour,
     log:
-        f"{PATHS.logs}/cache_activations/{{model}}/step{{step}}.log",
+        log_of("cache_activations/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/cache_activations/{{model}}/step{{step}}.tsv"
+        timing_of("cache_activations/{model}/step{step}")
     wildcard_constraints:
-        model=one_of(model.name for model in ANALYSED),
+        model=pattern_of(model.name for model in PLAN.analysed),
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -28,9 +37,9 @@ rule cache_activations:
         runtime=minutes(30),
         gpu=GPUS,
     params:
-        where=model_params,
+        where=where,
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
         "Run {wildcards.model} at step {wildcards.step} on all tasks"
@@ -43,31 +52,38 @@ use rule cache_activations as measure_behaviour with:
     output:
         behaviour=PATHS.behaviour,
     log:
-        f"{PATHS.logs}/measure_behaviour/{{model}}/step{{step}}.log",
+        log_of("measure_behaviour/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/measure_behaviour/{{model}}/step{{step}}.tsv"
+        timing_of("measure_behaviour/{model}/step{step}")
     wildcard_constraints:
-        model=one_of(MEASURED),
+        model=pattern_of(model.name for model in CONFIG.models if not model.circuits),
     params:
-        where=model_params,
+        where=where,
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
     message:
         "Measure how well {wildcards.model} at step {wildcards.step} does all tasks"
 
 
-# a new task leaves circuits in place that are still valid (`update`)
+rule activations:
+    input:
+        PLAN.kept_activations(),
+    message:
+        "All activations to keep are complete"
+
+
+# `update`: when a task is added, circuits that are still valid stay as they are
 rule discover_circuit:
     input:
         model=PATHS.model,
-        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
+        tasks=PLAN.prompts,
         activations=expand(PATHS.activations, task=TASKS, allow_missing=True),
     output:
         [update(path) for path in expand(PATHS.circuit, task=TASKS, allow_missing=True)],
     log:
-        f"{PATHS.logs}/discover_circuit/{{model}}/step{{step}}.log",
+        log_of("discover_circuit/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/discover_circuit/{{model}}/step{{step}}.tsv"
+        timing_of("discover_circuit/{model}/step{step}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -76,10 +92,10 @@ rule discover_circuit:
         runtime=minutes(120),
         gpu=GPUS,
     params:
-        where=model_params,
+        where=where,
         circuits=CONFIG.circuits.model_dump(mode="json"),
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
         "Find the circuits of {wildcards.model} at step {wildcards.step}"
@@ -89,22 +105,22 @@ rule discover_circuit:
 
 rule circuits:
     input:
-        per_step(PATHS.circuit, task=TASKS),
+        PLAN.per_step(PATHS.circuit, task=TASKS),
     message:
-        "All circuits are there"
+        "All circuits are complete"
 
 
 rule score_heads:
     input:
-        unpack(ioi_prompts),
+        unpack(lambda wildcards: PLAN.ioi_prompts(**wildcards)),
         model=PATHS.model,
-        text=text_for_heads,
+        text=PLAN.text(),
     output:
         PATHS.heads,
     log:
-        f"{PATHS.logs}/score_heads/{{model}}/step{{step}}.log",
+        log_of("score_heads/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/score_heads/{{model}}/step{{step}}.tsv"
+        timing_of("score_heads/{model}/step{step}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -113,10 +129,10 @@ rule score_heads:
         runtime=minutes(60),
         gpu=GPUS,
     params:
-        where=model_params,
+        where=where,
         heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"})
         | {"seed": CONFIG.seed},
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
         "Score the heads of {wildcards.model} at step {wildcards.step}"
@@ -126,9 +142,9 @@ rule score_heads:
 
 rule heads:
     input:
-        per_step(PATHS.heads),
+        PLAN.per_step(PATHS.heads),
     message:
-        "All head scores are there"
+        "All head scores are complete"
 
 
 ALGORITHM_TABLES = ["effects", *JOBS["algorithm"].tables]
@@ -136,15 +152,15 @@ ALGORITHM_TABLES = ["effects", *JOBS["algorithm"].tables]
 
 rule trace_algorithm:
     input:
-        unpack(known_tasks),
+        unpack(lambda wildcards: PLAN.known_tasks(**wildcards)),
         model=PATHS.model,
         heads=PATHS.heads,
     output:
         expand(PATHS.algorithm, table=ALGORITHM_TABLES, allow_missing=True),
     log:
-        f"{PATHS.logs}/trace_algorithm/{{model}}/step{{step}}.log",
+        log_of("trace_algorithm/{model}/step{step}"),
     benchmark:
-        f"{PATHS.benchmarks}/trace_algorithm/{{model}}/step{{step}}.tsv"
+        timing_of("trace_algorithm/{model}/step{step}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -153,10 +169,10 @@ rule trace_algorithm:
         runtime=minutes(60),
         gpu=GPUS,
     params:
-        where=model_params,
+        where=where,
         algorithm=CONFIG.algorithm.model_dump(mode="json"),
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
         "Trace the algorithms of {wildcards.model} at step {wildcards.step}"
@@ -166,6 +182,6 @@ rule trace_algorithm:
 
 rule algorithms:
     input:
-        per_step(PATHS.algorithm, table=ALGORITHM_TABLES),
+        PLAN.per_step(PATHS.algorithm, table=ALGORITHM_TABLES),
     message:
         "All algorithms are traced"

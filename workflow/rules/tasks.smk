@@ -3,19 +3,18 @@
 
 rule make_task:
     input:
-        unpack(task_source),
+        unpack(lambda wildcards: PLAN.prompt_file(wildcards.task)),
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:
         PATHS.task.format(suite=CONFIG.suite, task="{task}"),
     log:
-        f"{PATHS.logs}/make_task/{{task}}.log",
+        log_of("make_task/{task}"),
     benchmark:
-        f"{PATHS.benchmarks}/make_task/{{task}}.tsv"
+        timing_of("make_task/{task}")
     # a mistake in a file of prompts shows before hours of training, not after
     priority: 10
     conda:
         ENVIRONMENT
-    threads: 1
     resources:
         mem_mb=memory(1000),
         runtime=minutes(10),

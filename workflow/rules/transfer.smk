@@ -7,18 +7,14 @@ goes on where the last attempt failed.
 
 rule transfer_circuits:
     input:
-        models=at_steps(PATHS.model, CONFIG.transfer_steps),
-        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
-        circuits=at_steps(
-            expand(PATHS.circuit, task=TASKS, allow_missing=True),
-            CONFIG.transfer_steps,
-        ),
+        unpack(lambda wildcards: PLAN.transfer_inputs(wildcards.model)),
+        tasks=PLAN.prompts,
     output:
         PATHS.transfer,
     log:
-        f"{PATHS.logs}/transfer_circuits/{{model}}.log",
+        log_of("transfer_circuits/{model}"),
     benchmark:
-        f"{PATHS.benchmarks}/transfer_circuits/{{model}}.tsv"
+        timing_of("transfer_circuits/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -27,9 +23,9 @@ rule transfer_circuits:
         runtime=minutes(240),
         gpu=GPUS,
     params:
-        where=params_at(CONFIG.transfer_steps),
+        where=lambda wildcards: PLAN.transferred(wildcards.model),
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         parts=PATHS.transfer_parts,
     message:
         "Exchange the circuits of {wildcards.model} between steps and tasks"
@@ -39,25 +35,21 @@ rule transfer_circuits:
 
 rule transfer:
     input:
-        per_model(PATHS.transfer),
+        PLAN.per_model(PATHS.transfer),
     message:
-        "All circuits were exchanged"
+        "All transfers are complete"
 
 
 rule swap_components:
     input:
-        unpack(known_heads),
-        models=at_steps(PATHS.model, swapping_steps),
-        tasks=expand(PATHS.task, suite=CONFIG.suite, task=TASKS),
-        circuits=at_steps(
-            expand(PATHS.circuit, task=TASKS, allow_missing=True), lending_steps
-        ),
+        unpack(lambda wildcards: PLAN.swap_inputs(wildcards.model)),
+        tasks=PLAN.prompts,
     output:
         PATHS.swaps,
     log:
-        f"{PATHS.logs}/swap_components/{{model}}.log",
+        log_of("swap_components/{model}"),
     benchmark:
-        f"{PATHS.benchmarks}/swap_components/{{model}}.tsv"
+        timing_of("swap_components/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -66,12 +58,12 @@ rule swap_components:
         runtime=minutes(240),
         gpu=GPUS,
     params:
-        where=params_at(swapping_steps),
+        where=lambda wildcards: PLAN.swapped(wildcards.model),
         pairs=lambda wildcards: CONFIG.swap_pairs(wildcards.model),
         random_sets=CONFIG.swaps.random_sets,
         seed=CONFIG.seed,
         bootstrap=BOOTSTRAP,
-        compute=CONFIG.compute.model_dump(mode="json"),
+        compute=COMPUTE,
         parts=PATHS.swaps_parts,
     message:
         "Swap heads of {wildcards.model} between steps"
@@ -81,6 +73,6 @@ rule swap_components:
 
 rule swaps:
     input:
-        per_model(PATHS.swaps),
+        PLAN.per_model(PATHS.swaps),
     message:
-        "All swaps are there"
+        "All swaps are complete"

@@ -22,7 +22,7 @@ class Figure:
         draw: "module:function" in this package. The function takes every table and every setting
             as a keyword argument of the same name, and returns a matplotlib figure.
         tables: the tables it is drawn from, in `results/tables/`.
-        settings: what else it needs; `workflow/rules/figures.smk` has their values.
+        settings: what else it needs; `plan.workflow` has their values.
     """
 
     title: str

@@ -49,7 +49,7 @@ class Job:
         files: argument -> result files of other jobs. The function gets an iterator over their
             contents: a DataFrame or a `CircuitRecord` per file.
         inputs: other tables that these are made from.
-        settings: what else they depend on; `workflow/rules/tables.smk` has the values.
+        settings: what else they depend on; `plan.workflow` has the values.
     """
 
     message: str

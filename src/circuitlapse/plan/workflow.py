@@ -1,0 +1,329 @@
+"""What the rules of the workflow ask for: paths, parameters, memory.
+
+`workflow/rules/*.smk` say which rule makes which file. What takes more than a line to decide is
+here, where it is typed and tested. Snakemake reads this module for every job, so it imports
+neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+from circuitlapse.config.schema import Config
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.paths import Paths
+from circuitlapse.settings import Model
+from circuitlapse.tasks.registry import BUILDERS
+
+SNAKEMAKE_MB = 350
+"""Memory of Snakemake itself: a job on a cluster starts it twice, which takes 310 MB."""
+CUDA_MB, FORWARD_MB = 3000, 500
+"""Host memory for a forward pass: with CUDA, whose libraries take it; on a CPU by default."""
+LOADING = 3
+"""Memory for loading a model, in multiples of its files, which have half precision on a hub."""
+PYTHIA = "EleutherAI/pythia-"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of one configuration."""
+
+    config: Config
+
+    @cached_property
+    def paths(self) -> Paths:
+        """Where everything lies."""
+        return Paths(self.config.results)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Names of all models."""
+        return [model.name for model in self.config.models]
+
+    @cached_property
+    def analysed(self) -> list[Model]:
+        """The models whose circuits are found; of others only the behaviour is measured."""
+        return [model for model in self.config.models if model.circuits]
+
+    @cached_property
+    def originals(self) -> list[Model]:
+        """The analysed models that repeat no other one with other seeds."""
+        return [model for model in self.analysed if not model.variant_of]
+
+    @cached_property
+    def published(self) -> bool:
+        """Whether checkpoints are downloaded rather than trained."""
+        return any(model.hub for model in self.config.models)
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Names of all tasks."""
+        return [task.name for task in self.config.tasks]
+
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The file of every task."""
+        return paths(self.paths.task, suite=self.config.suite, task=self.tasks)
+
+    @cached_property
+    def gpus(self) -> int:
+        """GPUs of a job that runs models."""
+        return 1 if self.config.compute.device.startswith("cuda") else 0
+
+    @cached_property
+    def forward_mb(self) -> int:
+        """Host memory for a forward pass; with a GPU, what the pass holds lies there."""
+        return CUDA_MB if self.gpus else self.config.compute.memory_mb or FORWARD_MB
+
+    def per_step(
+        self, template: str, models: Iterable[Model] | None = None, **values: Any
+    ) -> list[str]:
+        """Return a path per step of each model, by default of those with circuits."""
+        return [
+            path
+            for model in (self.analysed if models is None else models)
+            for path in paths(template, model=model.name, step=model.steps, **values)
+        ]
+
+    def per_model(self, template: str) -> list[str]:
+        """Return a path per model with circuits."""
+        return paths(template, model=[model.name for model in self.analysed])
+
+    def diagrams(self, template: str) -> list[str]:
+        """Return the diagrams drawn by default: each task's, the last original's last step."""
+        return [
+            path
+            for model in self.originals[-1:]
+            for path in paths(template, model=model.name, task=self.tasks, step=model.steps[-1])
+        ]
+
+    def check_diagram(self, model: str, task: str, step: str) -> None:
+        """Check that there is such a circuit to draw.
+
+        Raises:
+            UnknownNameError: naming what is unknown and what there is.
+        """
+        steps = {each.name: [str(step) for step in each.steps] for each in self.analysed}
+        choices = {"model": (model, [*steps]), "task": (task, self.tasks)}
+        choices["step"] = (step, steps.get(model, []))
+        for kind, (asked, names) in choices.items():
+            if asked not in names:
+                whose = f" of {model}" if kind == "step" else ""
+                raise UnknownNameError(
+                    f"there is no circuit of {kind} {asked} to draw; "
+                    f"the analysed {kind}s{whose} are {', '.join(names)}"
+                )
+
+    def results_of(self, model: str, step: int) -> list[str]:
+        """Return everything that is made from one checkpoint by itself."""
+        templates = [self.paths.behaviour]
+        if self.config.model(model).circuits:
+            templates += [self.paths.circuit, self.paths.heads, self.paths.algorithm]
+        values = {"model": model, "step": step, "task": self.tasks, "table": "effects"}
+        return [path for template in templates for path in paths(template, **values)]
+
+    def before_fetching(self, model: str, step: int | str) -> list[str]:
+        """Return what has to be there before a checkpoint is downloaded.
+
+        These are the results of the checkpoint `checkpoints.at_once` positions earlier, which is
+        deleted then.
+        """
+        every = [(each.name, step) for each in self.config.models for step in each.steps]
+        earlier = every.index((model, int(step))) - self.config.checkpoints.at_once
+        return self.results_of(*every[earlier]) if earlier >= 0 else []
+
+    def text(self) -> str | list[str]:
+        """Return the running text that heads are scored on; an empty list if there is none."""
+        heads, suite = self.config.heads, self.config.suite
+        if heads.text:
+            return heads.text
+        if self.published:
+            return self.paths.text.format(suite=suite) if heads.dataset else []
+        return self.paths.held_out_text.format(suite=suite)
+
+    def kept_activations(self) -> list[str]:
+        """Return all files of activations if they are kept, else none."""
+        keep = self.config.activations.keep
+        return self.per_step(self.paths.activations, task=self.tasks) if keep else []
+
+    def where(self, model: str, step: int | str) -> dict[str, Any]:
+        """Return the columns that identify a checkpoint in every table."""
+        return {
+            "model": model,
+            "variant": self.config.model(model).variant,
+            "step": int(step),
+            "tokens": int(step) * self.config.tokens_per_step(model),
+        }
+
+    def transfer_inputs(self, model: str) -> dict[str, list[str]]:
+        """Return the checkpoints of a model that exchange their circuits, and these circuits."""
+        values = {"model": model, "step": self.config.transfer_steps(model)}
+        circuits = paths(self.paths.circuit, task=self.tasks, **values)
+        return {"models": paths(self.paths.model, **values), "circuits": circuits}
+
+    def transferred(self, model: str) -> list[dict[str, Any]]:
+        """Return `where` of the checkpoints in `transfer_inputs`."""
+        return [self.where(model, step) for step in self.config.transfer_steps(model)]
+
+    def swap_inputs(self, model: str) -> dict[str, list[str]]:
+        """Return the checkpoints of a model that lend or borrow heads, and what names the heads.
+
+        That is the circuits at the lending steps, and for IOI the roles there, for Greater-Than
+        the head scores.
+        """
+        lending = sorted({source for source, _ in self.config.swap_pairs(model)})
+        values: dict[str, Any] = {"model": model, "step": lending}
+        inputs = {
+            "models": paths(self.paths.model, model=model, step=self._swapping_steps(model)),
+            "circuits": paths(self.paths.circuit, task=self.tasks, **values),
+        }
+        if self.config.built_by("ioi") is not None:
+            inputs["roles"] = paths(self.paths.algorithm, table="roles", **values)
+        if self.config.built_by("greater_than") is not None:
+            inputs["heads"] = paths(self.paths.heads, **values)
+        return inputs
+
+    def swapped(self, model: str) -> list[dict[str, Any]]:
+        """Return `where` of the checkpoints in `swap_inputs`."""
+        return [self.where(model, step) for step in self._swapping_steps(model)]
+
+    def _swapping_steps(self, model: str) -> list[int]:
+        return sorted({step for pair in self.config.swap_pairs(model) for step in pair})
+
+    def ioi_prompts(self, model: str, step: int | str) -> dict[str, str]:
+        """Return the IOI task and the activations on it, if there is such a task."""
+        found = self._of_task("ioi", model, step)
+        return {name: found[name] for name in ("task", "activations") if name in found}
+
+    def known_tasks(self, model: str, step: int | str) -> dict[str, str]:
+        """Return the inputs about the tasks whose algorithms are known: IOI and Greater-Than."""
+        ioi, gt = (self._of_task(name, model, step) for name in ("ioi", "greater_than"))
+        ioi.pop("activations", None)  # its patched runs start from new ones
+        return {f"ioi_{name}": path for name, path in ioi.items()} | {
+            f"gt_{name}": path for name, path in gt.items()
+        }
+
+    def _of_task(self, builder: str, model: str, step: int | str) -> dict[str, str]:
+        """Return the prompts, circuit and activations of the first task of a builder."""
+        task = self.config.built_by(builder)
+        if task is None:
+            return {}
+        kinds = {"task": self.paths.task, "circuit": self.paths.circuit}
+        kinds["activations"] = self.paths.activations
+        values = {"suite": self.config.suite, "task": task, "model": model, "step": step}
+        return {kind: template.format(**values) for kind, template in kinds.items()}
+
+    def prompt_file(self, task: str) -> dict[str, str]:
+        """Return the user's own file of prompts, for a task that has one."""
+        file = self.config.task(task).file
+        return {"file": str(file)} if file else {}
+
+    def pythia_sizes(self) -> dict[str, str]:
+        """Return the name of the model of each standard Pythia size, such as `160m`."""
+        repos = {model.hub.repo: model.name for model in self.config.models if model.hub}
+        return {
+            repo.removeprefix(PYTHIA): name
+            for repo, name in repos.items()
+            if re.fullmatch(rf"{PYTHIA}[\d.]+[mb]", repo)
+        }
+
+    @cached_property
+    def table_settings(self) -> dict[str, Any]:
+        """The value of every setting in the registry of tables."""
+        config, ioi = self.config, self.config.built_by("ioi")
+        return {
+            "models": self.models,
+            "originals": [model.name for model in self.originals],
+            "tasks": self.tasks,
+            "built": {builder: config.built_by(builder) for builder in BUILDERS},
+            "named": self.pythia_sizes(),
+            "stability": config.stability.model_dump(mode="json"),
+            "min_step": config.stability.min_step,
+            "length": config.heads.length,
+            "corruption": config.task(ioi).corruption if ioi else None,
+            "copy_ln": config.heads.copy_ln,
+        }
+
+    @cached_property
+    def figure_settings(self) -> dict[str, Any]:
+        """The value of every setting in the registry of figures, but those of diagrams."""
+        config = self.config
+        labels = {model.name: model.label for model in config.models}
+        variants = {model.name: model.variant_of for model in config.models}
+        originals = [name for name, original in variants.items() if not original]
+        return {
+            "labels": {name: labels[name] for name in originals},
+            "variants": {
+                name: [name, *(each for each, original in variants.items() if original == name)]
+                for name in originals
+            },
+            "names": labels,
+            "tasks": self.tasks,
+            "ioi_task": config.built_by("ioi"),
+            "greater_than_task": config.built_by("greater_than"),
+            "threshold": config.circuits.threshold,
+            "length": config.heads.length,
+            "min_step": config.figures.min_step,
+        }
+
+
+def paths(template: str, **values: Any) -> list[str]:
+    """Fill in a template with every combination of values, the last name varying fastest.
+
+    Args:
+        template: a path with wildcards.
+        values: one value or several, by wildcard; names without a wildcard are ignored.
+    """
+    names = {name for _, name, *_ in Formatter().parse(template) if name}
+    choices = {name: _listed(value) for name, value in values.items() if name in names}
+    return [
+        template.format(**dict(zip(choices, chosen, strict=True)))
+        for chosen in product(*choices.values())
+    ]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    return [value] if isinstance(value, str | int) else list(value)
+
+
+def pattern_of(names: Iterable[str]) -> str:
+    """Return a regular expression that matches these names only; without any, nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def memory_mb(mb: int | float, attempt: int) -> int:
+    """Return the memory of an attempt at a job that needs `mb` itself; retries get more."""
+    return round(mb * attempt) + SNAKEMAKE_MB
+
+
+def loading_mb(folders: Iterable[str | Path], at_once: int = 1) -> int | float:
+    """Return the memory for the largest of these models, so many of them at once.
+
+    Before a checkpoint is there its size is unknown and counts as nothing.
+    """
+    return LOADING * at_once * max(map(_weights_mb, folders))
+
+
+def _weights_mb(folder: str | Path) -> int | float:
+    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")) / 2**20
+
+
+def where_to_look(figures: Sequence[str], files: Sequence[str]) -> str:
+    """Return where the figures are and how to get them on one page, once all are drawn.
+
+    Args:
+        figures: paths of all figures.
+        files: configuration files on the command line; `make` takes one.
+    """
+    if not all(Path(path).exists() for path in figures):
+        return ""
+    config = "".join(f' CONFIG="{file}"' for file in files)
+    page = f"; all on one page: make report{config}" if len(files) < 2 else ""
+    return f"Figures are in {Path(figures[0]).parent}{page}"

@@ -1,0 +1,212 @@
+"""What rules ask for, on the configurations that come with the project."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from circuitlapse.config import load_config
+from circuitlapse.errors import UnknownNameError
+from circuitlapse.figures.registry import FIGURES
+from circuitlapse.plan.workflow import (
+    Plan,
+    loading_mb,
+    memory_mb,
+    paths,
+    pattern_of,
+    where_to_look,
+)
+from circuitlapse.tables.registry import JOBS
+
+
+@pytest.fixture
+def plan(root):
+    """Returns the plan of a file in `config/` on top of the default, with some keys changed."""
+
+    def plan(name="smoke", **changes):
+        files = [root / "config/config.yaml", root / f"config/{name}.yaml"]
+        default, asked = (yaml.safe_load(file.read_text()) for file in files)
+        return Plan(load_config(default | asked | changes, files))
+
+    return plan
+
+
+def test_a_template_is_filled_with_every_combination_and_other_names_are_ignored():
+    found = paths("{a}/{b}.txt", a=["x", "y"], b=(1, 2), c=["unused", "too"])
+    assert found == ["x/1.txt", "x/2.txt", "y/1.txt", "y/2.txt"]
+    assert paths("{a}", a="word") == ["word"]
+
+
+def test_wildcards_match_the_names_of_the_run_only():
+    assert pattern_of(["pythia-1.4b", "b"]) == r"pythia\-1\.4b|b"
+    assert pattern_of([]) == "(?!)"
+
+
+def test_models_with_and_without_circuits_are_told_apart(plan):
+    pythia = plan("pythia")
+    assert [model.name for model in pythia.analysed] == pythia.models[:5]
+    assert len(pythia.per_model("{model}")) == 5
+    assert len(pythia.per_step("{model}/{step}")) == 5 * 45
+    assert len(pythia.per_step("{model}/{step}", pythia.config.models)) == 7 * 45
+
+
+def test_one_diagram_per_task_is_drawn_of_the_largest_model_at_its_last_step(plan):
+    template = "{model}/{task}/{step}"
+    assert plan().diagrams(template) == ["pocket-tiny/ioi/400", "pocket-tiny/sva/400"]
+    assert plan("pythia").diagrams(template)[0] == "pythia-2.8b/ioi/143000"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("large", "ioi", "0"), "of model large to draw; the analysed models are pocket-tiny"),
+        (("pocket-tiny", "foo", "0"), "of task foo to draw; the analysed tasks are ioi, sva"),
+        (("pocket-tiny", "ioi", "7"), "of step 7 to draw; the analysed steps of pocket-tiny are 0"),
+    ],
+)
+def test_a_diagram_of_no_circuit_is_refused_with_what_there_is(plan, asked, message):
+    plan().check_diagram("pocket-tiny", "ioi", "400")
+    with pytest.raises(UnknownNameError, match=f"there is no circuit {message}"):
+        plan().check_diagram(*asked)
+
+
+def test_a_checkpoint_waits_for_the_results_of_an_earlier_one(plan):
+    quick = plan("pythia-quick", checkpoints={"at_once": 2})
+    first, second, third = quick.config.models[0].steps[:3]
+    assert quick.before_fetching("pythia-70m", first) == []
+    assert quick.before_fetching("pythia-70m", second) == []
+    waits = quick.before_fetching("pythia-70m", str(third))
+    assert waits == quick.results_of("pythia-70m", first)
+    results = "results-pythia-quick"
+    assert f"{results}/behaviour/pythia-70m/step{first}.parquet" in waits
+    assert f"{results}/circuits/pythia-70m/ioi/step{first}.h5" in waits
+    last = quick.config.models[0].steps[-1]
+    start = quick.config.models[1].steps[1]
+    assert quick.before_fetching("pythia-160m", start) == quick.results_of("pythia-70m", last)
+
+
+def test_of_a_model_without_circuits_only_the_behaviour_is_made(plan):
+    found = plan("pythia").results_of("pythia-12b", 0)
+    assert found == ["results-pythia/behaviour/pythia-12b/step0.parquet"]
+
+
+def test_heads_are_scored_on_text_of_the_user_of_a_dataset_or_held_out(plan):
+    assert plan().text() == "results-smoke/corpus/pocket/held_out.txt"
+    assert plan(heads={"text": "README.md"}).text() == "README.md"
+    assert plan("pythia-quick").text() == "results-pythia-quick/text/pythia.txt"
+    assert plan("pythia-quick", heads={"dataset": None}).text() == []
+
+
+def test_activations_are_a_target_only_if_they_are_kept(plan):
+    assert plan().kept_activations() == []
+    assert len(plan(activations={"keep": True}).kept_activations()) == 3 * 2
+
+
+def test_a_checkpoint_is_identified_by_model_variant_step_and_tokens(plan):
+    tokens = 400 * plan().config.training.batch_size * plan().config.training.sequence_length
+    expected = {"model": "pocket-tiny", "variant": "seed1", "step": 400, "tokens": tokens}
+    assert plan().where("pocket-tiny", "400") == expected
+    assert plan("pythia-quick").where("pythia-70m", 1)["tokens"] == 2**21
+
+
+def test_transfer_takes_all_steps_or_those_that_are_named(plan):
+    assert [each["step"] for each in plan().transferred("pocket-tiny")] == [0, 100, 400]
+    some = plan(transfer={"steps": [0, 400]})
+    inputs = some.transfer_inputs("pocket-tiny")
+    assert [each["step"] for each in some.transferred("pocket-tiny")] == [0, 400]
+    assert inputs["models"] == [f"results-smoke/models/pocket-tiny/step{n}" for n in (0, 400)]
+    assert len(inputs["circuits"]) == 2 * 2
+
+
+def test_swaps_take_every_checkpoint_and_what_is_known_of_heads_where_they_are_lent(plan):
+    inputs = plan().swap_inputs("pocket-tiny")
+    assert [each["step"] for each in plan().swapped("pocket-tiny")] == [0, 100, 400]
+    assert len(inputs["models"]) == 3
+    circuits = [f"results-smoke/circuits/pocket-tiny/{task}/step400.h5" for task in ("ioi", "sva")]
+    assert inputs["circuits"] == circuits
+    assert inputs["roles"] == ["results-smoke/algorithm/pocket-tiny/step400/roles.parquet"]
+    assert "heads" not in inputs  # no Greater-Than task
+    every = plan(tasks=[{"name": "greater_than"}], swaps={"pairs": [[0, 400], [0, 100]]})
+    inputs = every.swap_inputs("pocket-tiny")
+    assert inputs["heads"] == ["results-smoke/heads/pocket-tiny/step0.parquet"]
+    assert "roles" not in inputs
+
+
+def test_rules_about_known_tasks_ask_for_those_that_there_are(plan):
+    assert set(plan().ioi_prompts("pocket-tiny", 0)) == {"task", "activations"}
+    assert set(plan().known_tasks("pocket-tiny", 0)) == {"ioi_task", "ioi_circuit"}
+    gt = plan(tasks=[{"name": "years", "builder": "greater_than"}])
+    assert gt.ioi_prompts("pocket-tiny", 0) == {}
+    assert gt.known_tasks("pocket-tiny", "400") == {
+        "gt_task": "results-smoke/tasks/pocket/years.parquet",
+        "gt_circuit": "results-smoke/circuits/pocket-tiny/years/step400.h5",
+        "gt_activations": "results-smoke/activations/pocket-tiny/years/step400.h5",
+    }
+
+
+def test_a_task_of_one_s_own_needs_its_file(plan, tmp_path):
+    file = tmp_path / "mine.csv"
+    rows = [f"So Ann {n} is,So Bob {n} is, she, he" for n in range(10)]
+    file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows]))
+    mine = {"name": "mine", "file": str(file), "metric": "logit_diff"}
+    assert plan(tasks=[mine]).prompt_file("mine") == {"file": str(file)}
+    assert plan().prompt_file("ioi") == {}
+
+
+def test_standard_pythia_models_are_known_by_their_size(plan):
+    assert plan("pythia-quick").pythia_sizes() == {"70m": "pythia-70m", "160m": "pythia-160m"}
+    assert plan().pythia_sizes() == {}
+
+
+@pytest.mark.parametrize("name", ["smoke", "config", "pythia"])
+def test_every_setting_of_the_registries_has_a_value(plan, name):
+    tables, figures = plan(name).table_settings, plan(name).figure_settings
+    assert set(tables) == {setting for job in JOBS.values() for setting in job.settings}
+    assert set(figures) == {setting for figure in FIGURES.values() for setting in figure.settings}
+
+
+def test_figures_label_originals_and_group_their_variants(plan):
+    settings = plan("config").figure_settings
+    assert set(settings["labels"]) == set(settings["variants"]) < set(settings["names"])
+    grouped = [name for names in settings["variants"].values() for name in names]
+    assert sorted(grouped) == sorted(settings["names"])
+
+
+def test_a_retry_gets_more_memory_for_all_but_snakemake(plan):
+    assert memory_mb(1000, 1) == 1350
+    assert memory_mb(1000, 2) == 2350
+
+
+def test_memory_for_models_is_that_of_the_largest_as_far_as_they_are_there(tmp_path):
+    for name, mb in (("small", 1), ("large", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(mb * 2**20))
+    folders = [tmp_path / name for name in ("small", "large", "missing")]
+    assert loading_mb(folders) == 6
+    assert loading_mb(folders, at_once=2) == 12
+    assert loading_mb(folders[2:]) == 0
+
+
+def test_with_a_gpu_cuda_takes_memory_of_the_host_and_else_the_forward_pass_does(plan):
+    assert (plan().gpus, plan().forward_mb) == (0, 500)
+    assert plan(compute={"memory_mb": 700}).forward_mb == 700
+    cuda = plan(compute={"device": "cuda:1", "memory_mb": 700})
+    assert (cuda.gpus, cuda.forward_mb) == (1, 3000)
+
+
+def test_a_run_says_where_the_figures_are_once_all_are_drawn(tmp_path):
+    figures = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert where_to_look(figures, []) == ""
+    for figure in figures:
+        (tmp_path / figure).touch()
+    page = f"Figures are in {tmp_path}; all on one page: make report"
+    assert where_to_look(figures, []) == page
+    assert where_to_look(figures, ["my.yaml"]) == f'{page} CONFIG="my.yaml"'
+    assert where_to_look(figures, ["a.yaml", "b.yaml"]) == f"Figures are in {tmp_path}"
+
+
+def test_snakemake_reads_the_plan_without_torch_and_pandas():
+    code = "import circuitlapse.plan.workflow, sys;"
+    code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

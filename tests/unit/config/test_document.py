@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from circuitlapse.config import load_config
 from circuitlapse.config.document import BEGIN, END, REPAIR, schema_text, with_tables
-from circuitlapse.config.keys import json_schema, node_at, resolved
+from circuitlapse.config.keys import json_schema, resolved
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
 from circuitlapse.errors import ConfigError
@@ -139,11 +139,6 @@ def test_examples_and_defaults_obey_the_schema_of_their_key():
         validator = Draft202012Validator(definitions | node)
         for value in (*node.get("examples", ()), *([node["default"]] if "default" in node else ())):
             assert not list(validator.iter_errors(value))
-
-
-def test_a_key_that_does_not_exist_has_no_node():
-    with pytest.raises(KeyError):
-        node_at(("circuits", "treshold"))
 
 
 def test_no_field_is_without_description():

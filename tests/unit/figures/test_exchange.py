@@ -6,7 +6,6 @@ import pytest
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.figures.exchange import swaps_figure, transfer_figure, transfer_tasks_figure
-from circuitlapse.figures.heatmap import faithfulness_colours
 from circuitlapse.types import HeadSet
 from tests.unit.figures.conftest import make_summary
 from tests.unit.figures.training_tables import make_transfer
@@ -104,21 +103,6 @@ def test_the_legend_lists_only_the_reasons_that_occur(draw, table):
         line,
         "not measured",
     ]
-
-
-def test_the_colour_is_blue_below_the_threshold_and_orange_above_without_a_jump():
-    colours = faithfulness_colours(0.8)
-    (red, _, blue, _), (orange, _, little, _) = colours.to_rgba([0.3, 1.1])
-    assert blue > 1.2 * red
-    assert orange > little + 0.2
-    below, above = np.array(colours.to_rgba([0.798, 0.802]))
-    assert np.abs(below - above).max() < 0.02
-    scale = np.array(colours.to_rgba(np.linspace(0, 1.2, 481)))
-    assert np.abs(np.diff(scale, axis=0)).max() < 0.02
-    grey, brown = colours.to_rgba([-0.01, 1.21])
-    assert grey[0] == grey[1] == grey[2]
-    assert tuple(colours.to_rgba(1.2)) != tuple(brown)
-    np.testing.assert_array_equal(colours.to_rgba(5.0), brown)
 
 
 def test_a_line_parts_cells_that_reach_the_threshold_from_others(draw, table, labels, tasks):

@@ -53,17 +53,6 @@ def test_several_methods_in_one_table_are_refused():
         style.of_one_method(table)
 
 
-def test_the_number_of_prompts_is_a_range_where_it_differs():
-    assert layout.n_prompts(pd.DataFrame({"n": [7, 7]})) == "n = 7"
-    assert layout.n_prompts(pd.DataFrame({"n": [7, 9]})) == "n = 7 to 9"
-
-
-def test_each_group_of_a_legend_starts_a_column():
-    models = layout.model_handles(style.looks({name: name for name in "abcd"}).values())
-    entries = layout.in_columns(models, models[:1], n_rows=3)
-    assert [entry.get_label().strip() for entry in entries] == [*"abcd", "", "", "a", "", ""]
-
-
 @pytest.mark.parametrize(
     ("known", "n_bars", "n_bands"),
     [([1], 1, 0), ([1, 0, 1], 2, 0), ([1, 1, 0, 1], 1, 1), ([0, 1, 1], 0, 1), ([0, 0], 0, 0)],
@@ -82,47 +71,6 @@ def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_
     assert len(axes.collections) == n_bands
     assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
     assert len(layout.interval_handles(figure)) == (n_bars + n_bands > 0)
-
-
-def test_a_legend_has_fewer_columns_where_labels_are_long():
-    def columns(label):
-        figure = Figure(figsize=(style.WIDTH_IN, 3))
-        looks = style.looks({str(i): f"{label} {i}" for i in range(5)})
-        layout.legend_below(figure, layout.model_handles(looks.values()))
-        return figure.legends[0]._ncols
-
-    assert columns("short") == 5
-    assert 1 <= columns("a model with quite a long name") < 4
-
-
-def test_a_figure_grows_with_its_legend():
-    def height(n_models):
-        figure = Figure(figsize=(style.WIDTH_IN, 3))
-        looks = style.looks({str(i): f"Model {i}" for i in range(n_models)})
-        layout.legend_below(figure, layout.model_handles(looks.values()))
-        return figure.get_figheight()
-
-    assert height(3) == 3
-    assert height(40) > 3.5
-
-
-def test_only_an_axis_along_which_nothing_is_drawn_loses_its_ticks():
-    figure = Figure()
-    alone, strip, left, right = figure.subplots(1, 4)
-    left.sharey(right)
-    layout.say(alone, "nothing")
-    strip.set_yticks([0, 1], ["a model", "another"])
-    right.plot([1, 2], [3, 4])
-    layout.hide_empty_axes(figure)
-
-    def shown(axes):
-        ticks = axes.xaxis.get_tick_params(), axes.yaxis.get_tick_params()
-        return ticks[0].get("labelbottom", True), ticks[1].get("labelleft", True)
-
-    assert shown(alone) == (False, False)
-    assert shown(strip) == (False, True)
-    assert shown(left) == (False, True)
-    assert shown(right) == (True, True)
 
 
 def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path):

@@ -35,7 +35,7 @@ def test_effects_are_those_of_the_steps_that_find_the_ioi_algorithm():
 
 
 def test_the_guide_to_the_library_has_each_score_with_its_range_and_chance_level(root):
-    table = (root / "docs/library.md").read_text().partition("| score | is |")[2]
+    table = (root / "docs/library.md").read_text().partition("| score | definition |")[2]
     rows = [line.split(" | ") for line in table.partition("\n\n")[0].splitlines()[2:]]
     found = {
         name: (bounds, chance.removesuffix(" |"))
@@ -82,7 +82,7 @@ def test_the_chance_level_of_succession_is_a_random_item_of_each_list():
 
 
 def test_the_chance_level_of_copying_is_the_share_of_the_vocabulary_on_top():
-    assert SCORES["copy"].chance.text == f"{100 * TOP} / tokens known"
+    assert SCORES["copy"].chance.text == f"{100 * TOP} / vocabulary size"
 
 
 def test_chance_is_what_a_head_that_attends_alike_to_all_has():

@@ -25,7 +25,7 @@ from circuitlapse.figures.lines import (
 )
 from circuitlapse.figures.style import label_log
 from circuitlapse.tables.head_choice import Head, largest_in_circuit
-from circuitlapse.types import TELLING
+from circuitlapse.types import S2I_FLIP
 
 MOST_HEADS = 6
 _RATIO = "IO / S1 attention"
@@ -112,9 +112,9 @@ def _changes(
     At `steps_with_movers` there are name movers: effects on their queries are known.
     """
     at = ["step", "task", "layer", "head"]
-    telling = s2i.loc[s2i["flip"] == TELLING, [*at, *_CHANGES]]
+    decisive = s2i.loc[s2i["flip"] == S2I_FLIP, [*at, *_CHANGES]]
     tested = heads.drop(columns=["value", "status"]).merge(
-        telling.assign(status="ok"), on=at, how="left"
+        decisive.assign(status="ok"), on=at, how="left"
     )
     reason = (
         tested["step"]

@@ -24,7 +24,7 @@ def attention_to_names(subject: Subject, *, limits: Limits = AUTOMATIC) -> dict[
     more to io than to s1 and s2.
 
     Args:
-        subject: its `clean` is read where it is there; otherwise the clean prompts are run.
+        subject: without its `clean`, the clean prompts are run.
         limits: how many prompts go through at once.
 
     Raises:
@@ -39,7 +39,8 @@ def attention_to_names(subject: Subject, *, limits: Limits = AUTOMATIC) -> dict[
         to_names = attention_from_end(subject.clean.pattern, pairs.end, positions)
     else:
         to_names = _run(subject, pairs, positions, limits=limits)
-    means = to_names.double().mean(0).float().cpu()
+    # One mean over all prompts: a mean of batches would weigh a smaller last batch too much.
+    means = to_names.double().mean(0).float().cpu()  # [role, layer, head]
     return {name: HeadScore(mean, len(pairs)) for name, mean in zip(SCORES, means, strict=True)}
 
 
@@ -48,9 +49,10 @@ def attention_from_end(
     end: Int[Tensor, " pair"],
     positions: Int[Tensor, "pair role"],
 ) -> Float[Tensor, "pair role *batch"]:
-    """Pick from attention patterns what the end of each prompt pays to some positions."""
-    rows = torch.arange(len(end), device=pattern.device)[:, None]
-    by_place = pattern.movedim((-2, -1), (1, 2))
+    """Return the attention that the end of each prompt pays to some positions."""
+    rows = torch.arange(len(end), device=pattern.device)[:, None]  # [pair, 1]
+    by_place = pattern.movedim((-2, -1), (1, 2))  # [pair, query, key, *batch]
+    # The three indices broadcast to [pair, role], which replaces the first three dimensions.
     return by_place[rows, end[:, None].to(pattern.device), positions.to(pattern.device)]
 
 

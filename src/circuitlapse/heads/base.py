@@ -1,4 +1,4 @@
-"""What a detector of heads gets, and what it returns."""
+"""What a detector of heads takes and returns."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from circuitlapse.types import NAME_ROLES
 
 
 class ScoreStatus(StrEnum):
-    """Whether a score means something."""
+    """Whether a score is defined, and if not, why."""
 
     OK = "ok"
     NO_TOKENS = "no_tokens"
     """The tokenizer lacks the words that the score is about."""
     NO_EFFECT = "no_effect"
-    """Taking the head away changes nothing, so that no share of its effect is defined."""
+    """Ablating the head changes nothing, so no share of its effect is defined."""
     NO_NAME_MOVERS = "no_name_movers"
-    """There is no head whose queries could be changed."""
+    """There are no name movers, whose queries the test changes."""
     NO_PROMPTS = "no_prompts"
-    """There is no IOI task, whose prompts the score is about."""
+    """The score needs IOI prompts, and there is no IOI task."""
     NO_TEXT = "no_text"
-    """There is no text to measure the score on."""
+    """The score needs running text, and there is none."""
     SKIPPED = "skipped"
-    """The score leaves out the layer."""
+    """The score is not computed in this layer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model and what it may be run on.
+    """A model, and the prompts and text to run it on.
 
     Attributes:
         model: from `load_model`.
-        seed: of everything drawn at random.
+        seed: of all random draws.
         pairs: IOI prompts, whose `roles` give the positions io, s1 and s2; None without them.
-        clean: activations of the clean prompts of `pairs`, when they are at hand.
+        clean: activations of the clean prompts of `pairs`, if they are already computed.
         text: token ids of documents of any length, for scores on running text; None without them.
     """
 
@@ -59,9 +59,9 @@ class HeadScore:
 
     Attributes:
         values: [layer, head], float32; NaN where the score is not defined.
-        n: how many observations (prompts, sequences, pairs of words, positions) are behind it.
-        status: why a value is NaN, for heads where it is; one for all heads or [layer][head].
-            `status_of` reads either.
+        n: number of observations: prompts, sequences, pairs of words or positions.
+        status: why a value is NaN: one status for all heads, or [layer][head]. `status_of` reads
+            either.
     """
 
     values: Float[Tensor, "layer head"]
@@ -80,10 +80,10 @@ class HeadScore:
 
 
 def with_names(pairs: PromptPairs | None) -> PromptPairs:
-    """Return the prompts as they are.
+    """Return IOI prompts unchanged, after a check.
 
     Raises:
-        ValueError: if there are no prompts, or they lack one of these roles.
+        ValueError: if there are no prompts, or they lack a role of `NAME_ROLES`.
     """
     if pairs is None or not len(pairs):
         raise ValueError(f"this score needs prompt pairs with the roles {', '.join(NAME_ROLES)}")
@@ -101,7 +101,7 @@ def positions_of_names(pairs: PromptPairs) -> Int[Tensor, "pair role"]:
 
 
 def at_positions(x: Tensor, positions: Int[Tensor, "pair role"]) -> Tensor:
-    """Pick from `x` [pair, pos, ...] what stands at the positions [pair, role, ...]."""
-    rows = torch.arange(len(x), device=x.device)[:, None]
-    picked: Tensor = x[rows, positions.to(x.device)]
+    """Select the positions of each pair: `x` [pair, pos, ...] becomes [pair, role, ...]."""
+    rows = torch.arange(len(x), device=x.device)[:, None]  # [pair, 1], against [pair, role]
+    picked: Tensor = x[rows, positions.to(x.device)]  # [pair, role, ...]
     return picked

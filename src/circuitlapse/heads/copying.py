@@ -1,4 +1,4 @@
-"""Whether the output of a head names, or speaks against, the name that it reads."""
+"""Copying: does a head raise, or lower, the logit of the name that it reads?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from circuitlapse.models.prompts import PromptPairs
 SCORES = ("copy", "copy_neg")
 TOP = 5
 CHUNK = 1024
-"""Tokens whose logits are computed at once."""
+"""Number of tokens whose logits are computed at once."""
 
 
 class CopyLn(StrEnum):
@@ -41,14 +41,14 @@ def copying(
     copy_ln: str = "full",
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
-    """Return `copy` and `copy_neg`: how often a head's output has the name it reads on top.
+    """Return `copy` and `copy_neg`: how often a head's output ranks the name it reads on top.
 
     The residual stream after the first layer, at io, s1 and s2 of each clean prompt, is passed
     through the value and output weights of each head and unembedded. `copy` is the percentage
     of names whose token is then among the 5 highest logits, `copy_neg` the same with the
     output multiplied by -1. Both are in 0..100; chance is 500 / number of tokens, about 0.01.
-    `n` is the number of names, three per prompt. A tie counts as higher, so that a head
-    without output has 0. For the first layer the definition is formal only.
+    `n` is the number of names, three per prompt. A tied token counts as higher, so a head without
+    output has 0. Heads of the first layer do not read this stream; their values are formal only.
 
     With x the residual stream, g and b the gain and bias of a LayerNorm (1 of the layer's
     attention, f of the last one) and c() the subtraction of the mean over the dimensions,
@@ -57,7 +57,7 @@ def copying(
     - `folded`: [c((c(x) * g1) W_V W_O) * gf] W_U + bf W_U.
 
     Args:
-        subject: its `clean` is read where it is there; otherwise the clean prompts are run.
+        subject: without its `clean`, the clean prompts are run.
         copy_ln: `full` or `folded`.
         limits: how many prompts are run, and names unembedded, at once.
 
@@ -77,7 +77,7 @@ def copying(
         resid = _from_activations(model, subject.clean, positions)
     else:
         resid = _from_run(model, pairs, positions, limits=limits)
-    names = at_positions(pairs.clean, positions).flatten()
+    names = at_positions(pairs.clean, positions).flatten()  # [pair * role], like `resid` below
     _refuse_unknown_tokens(model, names)
     hits = _hits(model, _wide(resid.flatten(0, 1)), names, copy_ln=copy_ln, limits=limits)
     shares = (100 * hits.double() / len(names)).float().cpu()
@@ -95,10 +95,11 @@ def _refuse_unknown_tokens(model: TransformerBridge, names: Int[Tensor, " name"]
 def _from_activations(
     model: TransformerBridge, clean: RunActivations, positions: Int[Tensor, "pair role"]
 ) -> Float[Tensor, "pair role d_model"]:
-    """Return the residual stream after the first layer, from what wrote to it."""
+    """Return the residual stream after the first layer: the sum of everything written to it."""
     start = start_of_stream(model, clean.embed.to(model.cfg.device))
     parts = (start, clean.z[:, :, 0], clean.mlp_out[:, :, 0])
     first, z, mlp_out = (at_positions(part, positions).to(model.cfg.device) for part in parts)
+    # z is [pair, role, head, d_head]; the output projection reads the heads side by side.
     resid: Tensor = first + model.blocks[0].attn.o(z.flatten(2)) + mlp_out
     return resid
 
@@ -129,17 +130,18 @@ def _hits(
     copy_ln: str,
     limits: Limits,
 ) -> Int[Tensor, "score layer head"]:
-    """Count the names on top, of the outputs and of their negatives."""
+    """Count the names on top, for the outputs and for their negatives."""
     unembed = _wide(model.unembed.original_component.weight[: n_tokens(model)])
     final = model.ln_final.original_component
-    offset = unembed @ _wide(final.bias) * (copy_ln == CopyLn.FOLDED)
+    offset = unembed @ _wide(final.bias) * (copy_ln == CopyLn.FOLDED)  # [vocab]; else 0
     per_head = unembed.element_size() * (2 * model.cfg.d_model + 4 * CHUNK)
     size = limits.prompts(model.cfg.n_heads * per_head, device=resid.device)
 
     def count(batch: slice) -> Int[Tensor, "score layer head"]:
         layers = []
         for block in model.blocks:
-            value = _values(block, resid[batch], copy_ln=copy_ln)
+            value = _values(block, resid[batch], copy_ln=copy_ln)  # [head, name, d_head]
+            # Ranks do not depend on the scale of the last LayerNorm, so it is left out.
             output = _centre(value @ _wide(block.attn.W_O)) * _wide(final.weight)
             layers.append(count_on_top(output, names[batch], unembed, offset=offset))
         return torch.stack(layers, 1)
@@ -157,30 +159,30 @@ def count_on_top(
 ) -> Int[Tensor, "score head"]:
     """Count the names among the 5 highest logits of each output, and of its negative.
 
-    The vocabulary is gone through in chunks, and an output is dropped once five other tokens are
-    found above its name both ways; as most are dropped at once, little of the work remains.
+    The vocabulary is processed in chunks. A row is decided, and left out of later chunks, once
+    five tokens are above its name in both directions; most rows are decided in the first chunk.
 
     Args:
-        output: what each head writes where each name stands.
-        names: the token asked about.
+        output: what each head writes at the position of each name.
+        names: the token at each position.
         unembed: a row per token.
         offset: added to the logits of the output and of its negative.
     """
-    rows, tokens = output.flatten(0, 1), names.repeat(len(output))
-    own = (rows * unembed[tokens]).sum(-1)
-    n_above = torch.zeros(2, len(rows), dtype=torch.long, device=rows.device)
+    rows, tokens = output.flatten(0, 1), names.repeat(len(output))  # row: head * name
+    own = (rows * unembed[tokens]).sum(-1)  # [row], the logit of the name itself
+    n_above = torch.zeros(2, len(rows), dtype=torch.long, device=rows.device)  # [sign, row]
     vocabulary = torch.arange(len(unembed), device=rows.device)
     undecided = torch.arange(len(rows), device=rows.device)
     for start in range(0, len(unembed), CHUNK):
         ids = vocabulary[start : start + CHUNK]
-        logits, token = rows[undecided] @ unembed[ids].mT, tokens[undecided]
-        other = ids != token[:, None]
+        logits, token = rows[undecided] @ unembed[ids].mT, tokens[undecided]  # [row, token]
+        other = ids != token[:, None]  # a name is not above itself
         for sign, count in zip((1, -1), n_above, strict=True):
             to_beat = sign * own[undecided] + offset[token]
             above = sign * logits + offset[ids] >= to_beat[:, None]
             count[undecided] += (above & other).sum(-1)
         undecided = undecided[(n_above[:, undecided] < TOP).any(0)]
-    return (n_above < TOP).view(2, len(output), -1).sum(-1)
+    return (n_above < TOP).view(2, len(output), -1).sum(-1)  # [sign, head, name] -> [sign, head]
 
 
 def _values(

@@ -1,7 +1,7 @@
-"""Copy suppression: heads that find what is being predicted, and push it down.
+"""Copy suppression: does a head attend to tokens that are being predicted, and lower them?
 
-A head is reduced to this: attend to an earlier token that is predicted now, and lower its logit.
-The score is the share of the head's direct effect on the output that survives.
+The head is reduced to one operation: attend to an earlier token that is predicted now, and lower
+its logit. The score is the share of its direct effect on the output that this explains.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from circuitlapse.models.decoder import LayerTrace, embed_tokens, run_layers
 
 
 class Setting(NamedTuple):
-    """What the changes of a head depend on besides the documents.
+    """The parameters of the changes, besides the documents.
 
     Attributes:
         means: mean z of every head at every position [layer, head, pos, d_head].
-        layers: those whose heads are changed.
-        function_tokens: never counted as predicted.
+        layers: the layers whose heads are changed.
+        function_tokens: tokens that never count as predicted.
         limits: documents that go through at once.
     """
 
@@ -60,16 +60,17 @@ class _Text:
 def mean_z(
     model: TransformerBridge, documents: Int[Tensor, "doc pos"], limits: Limits
 ) -> Float[Tensor, "layer head pos d_head"]:
-    """Return what each head mixes from its values at each position, on average."""
+    """Return the mean z of each head at each position."""
 
     def total(batch: slice) -> Float[Tensor, "layer pos head d_head"]:
         trace = run_layers(model, embed_tokens(model, documents[batch]))
+        # z is [doc, pos, head, d_head]; summed over documents.
         return torch.stack([layer.z.sum(0, dtype=torch.float64) for layer in trace])
 
     size = _documents_per_run(model, documents, limits)
     totals = in_batches(len(documents), size=size, work=total, what="mean outputs of heads")
     mean = torch.stack(totals).sum(0) / len(documents)
-    return mean.transpose(1, 2).to(_precise(model))
+    return mean.transpose(1, 2).to(_precise(model))  # [layer, head, pos, d_head]
 
 
 def find_changes(
@@ -110,13 +111,16 @@ def _change(
     model: TransformerBridge, trace: LayerTrace, setting: Setting, layer: int, text: _Text
 ) -> tuple[Float[Tensor, "doc head pos d_head"], Float[Tensor, "doc head pos source"]]:
     """Return the two parts of `Changes` for one layer."""
-    mean = setting.means[layer]
-    scale = text.scale[:, None, :, None]
+    mean = setting.means[layer]  # [head, pos, d_head]
+    scale = text.scale[:, None, :, None]  # [doc, 1, pos, 1]
     ablated = (mean - trace.z.transpose(1, 2).to(mean.dtype)) / scale
-    lens = trace.resid.to(mean.dtype) @ text.vectors.mT
-    kept = predicted(lens, text.sources.seen)
+    # The logit lens of the stream that this layer reads, for the tokens of the document only.
+    lens = trace.resid.to(mean.dtype) @ text.vectors.mT  # [doc, pos, source]
+    kept = predicted(lens, text.sources.seen)  # [doc, query, source]
+    # Only what lowers the logit of the token at the key counts as suppression.
     written = _along_sources(model, trace, mean, layer, text).clamp(max=0)
-    allowed = kept.to(mean.dtype) @ text.sources.at.mT
+    allowed = kept.to(mean.dtype) @ text.sources.at.mT  # [doc, query, key]: is its token predicted?
+    # Summed over the keys that hold the same token: [doc, head, query, source].
     return ablated, (written * allowed[:, None]) @ text.sources.at[:, None] / scale
 
 
@@ -129,19 +133,20 @@ def _along_sources(
 ) -> Float[Tensor, "doc head query key"]:
     """Return A (o_k - mean of r_q) . w_k, with w_k the unit direction of the token at k.
 
-    The outputs are those of values with their bias and without the output bias; a constant in
-    them is in the mean too, since attention sums to 1.
+    Here o_k is the output for the value at k, bias of the value included, and r_q the output of
+    the head at q. The output bias is in neither; a constant would cancel, as attention sums to 1.
     """
     write = model.blocks[layer].attn.W_O.to(mean.dtype)
     value = trace.ports[2].view(trace.z.shape).transpose(1, 2).to(mean.dtype)
-    directions = text.sources.at @ text.units
-    reads = torch.einsum("hcm,dkm->dhkc", write, directions)
-    written = (value * reads).sum(-1)[:, :, None] - mean @ reads.mT
+    directions = text.sources.at @ text.units  # w_k [doc, key, d_model]; 0 at a function word
+    # Projecting w_k back through W_O avoids the output of every key: d_head numbers, not d_model.
+    reads = torch.einsum("hcm,dkm->dhkc", write, directions)  # [doc, head, key, d_head]
+    written = (value * reads).sum(-1)[:, :, None] - mean @ reads.mT  # [doc, head, query, key]
     return trace.pattern.to(mean.dtype) * written
 
 
 def _precise(model: TransformerBridge) -> torch.dtype:
-    """Return the type of numbers that decide: single precision or better."""
+    """Return the model's dtype, but at least float32."""
     return torch.promote_types(model.cfg.dtype, torch.float32)
 
 
@@ -178,21 +183,19 @@ def cspa(
 
     After McDougall et al. 2023 (Copy suppression), with one similar token per source: the token
     itself. Their folded, centred unembedding is computed from raw weights; the value bias cancels.
-    Other than there, function words are single tokens of this tokenizer, and where fewer tokens
-    than the 5 % were seen, no function word takes their place. The distribution is that of the
-    model, padded rows of its vocabulary included.
+    Unlike there, function words are single tokens of this tokenizer, and none is added where fewer
+    tokens than the 5 % were seen. The softmax includes the padded rows of the vocabulary.
 
     Args:
-        subject: its `text` has documents; of those long enough the first are used.
-        n_mean: documents that the mean outputs are from, one mean per position.
-        n_documents: documents that the score is from, the first ones.
-        n_positions: tokens of each document; documents with fewer are passed over.
+        subject: the first documents of its `text` that are long enough are used.
+        n_mean: documents for the mean outputs, one mean per position.
+        n_documents: documents for the score, the first ones.
+        n_positions: tokens of each document; shorter documents are skipped.
         held_out: take the documents of the mean after those of the score, not from the first.
-        function_words: never counted as predicted, in every spelling of `single_tokens`; None
-            takes `FUNCTION_WORDS`.
+        function_words: never counted as predicted, in any spelling of `single_tokens`; None takes
+            `FUNCTION_WORDS`.
         function_tokens: their ids instead, where the model has no tokenizer.
-        skip_layers: so many early layers are NaN; None for 2, or half the layers if these are
-            fewer than 4.
+        skip_layers: first layers that are NaN; None for 2, or half of fewer than 4 layers.
         min_kl: with less KL(original || ablated), in nats, a head has no effect and is NaN.
         limits: documents that go through at once.
 

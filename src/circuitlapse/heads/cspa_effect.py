@@ -1,8 +1,8 @@
-"""What small changes of the final residual stream do to the distribution of the next token.
+"""How small changes of the final residual stream change the distribution of the next token.
 
-A head writes d_head dimensions, and what it suppresses are the few tokens of a document. So the
-logits that it changes are the product of few numbers per position with a projected unembedding,
-which is the same for all positions; they are computed and used up in blocks of the vocabulary.
+A head writes d_head dimensions and suppresses only the tokens of a document. The change of the
+logits is therefore the product of a few numbers per position with a projected unembedding that
+all positions share. It is computed in blocks of the vocabulary and never stored as a whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.models.decoder import layer_norm
 
 ONE_IN = 20
-"""One in so many of the tokens up to a position, rounded up, counts as predicted there."""
+"""One in this many of the tokens up to a position, rounded up, counts as predicted there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Sources:
 
     Attributes:
         tokens: ids, padded with 0 where a document has fewer than another.
-        at: 1.0 where a position holds the token. Padding and function words are nowhere.
+        at: 1.0 where a position holds the token, else 0; a column of padding is all 0.
     """
 
     tokens: Int[Tensor, "doc source"]
@@ -43,10 +43,10 @@ class Sources:
 def long_enough(
     text: Sequence[Int[Tensor, " _"]], n_documents: int, *, n_positions: int
 ) -> Int[Tensor, "doc pos"]:
-    """Return the first so many positions of the first documents that have them.
+    """Return the first `n_positions` tokens of the first documents that have as many.
 
     Raises:
-        ValueError: if there are fewer such documents than asked for.
+        ValueError: if there are fewer than `n_documents` of these.
     """
     enough = [document[:n_positions] for document in text if len(document) >= n_positions]
     if len(enough) < n_documents:
@@ -60,12 +60,12 @@ def long_enough(
 def find_sources(
     documents: Int[Tensor, "doc pos"], function_tokens: Collection[int], *, dtype: torch.dtype
 ) -> Sources:
-    """Return the distinct tokens of every document that are no function words."""
+    """Return the distinct tokens of every document, function words left out."""
     rows = [
         [t for t in dict.fromkeys(row) if t not in function_tokens] for row in _lists(documents)
     ]
     width = max(1, *map(len, rows))
-    # Padding is no token at all until it is known where each token stands.
+    # Padding is -1, which matches no token, until `at` is known; then 0, a valid index.
     padded = torch.tensor([[*row, *[-1] * (width - len(row))] for row in rows])
     tokens = padded.to(documents.device)
     at = (documents[:, :, None] == tokens[:, None]).to(dtype)
@@ -77,15 +77,15 @@ def predicted(
 ) -> Bool[Tensor, "doc query source"]:
     """Return which of the tokens seen so far are predicted at each position.
 
-    They are those whose lens value is at least the K-th largest of any token seen, where K is a
-    twentieth of the number of positions so far, rounded up. Where fewer than K tokens were
-    seen, it is all of these.
+    These are the tokens with a lens value at least the K-th largest of all tokens seen, where K is
+    a twentieth of the number of positions so far, rounded up. If fewer than K distinct tokens were
+    seen, all of them count.
     """
     _, n_positions, n_sources = lens.shape
-    rank = torch.arange(n_positions, device=lens.device) // ONE_IN
+    rank = torch.arange(n_positions, device=lens.device) // ONE_IN  # K - 1 [query]
     values = lens.masked_fill(~seen, -torch.inf)
-    ordered = values.sort(-1, descending=True).values
-    rank = rank.clamp(max=n_sources - 1).expand(len(lens), -1)
+    ordered = values.sort(-1, descending=True).values  # [doc, query, source]
+    rank = rank.clamp(max=n_sources - 1).expand(len(lens), -1)  # [doc, query]
     return (values >= ordered.take_along_dim(rank[..., None], -1)) & seen
 
 
@@ -95,19 +95,20 @@ def _lists(documents: Int[Tensor, "doc pos"]) -> list[list[int]]:
 
 
 BLOCK_MB = {"cpu": 6, "cuda": 500}
-"""For the changed logits of a block of the vocabulary; on a CPU they should fit its cache."""
+"""Memory for the changed logits of a block of the vocabulary; on a CPU it should fit the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Changes:
     """Two ways to change what each head writes to the final residual stream.
 
-    All of it is divided by the scale of the final LayerNorm, which stays what it is.
+    Both changes are divided by the scale of the final LayerNorm, which is kept fixed.
 
     Attributes:
-        resid: final residual stream.
-        ablated: mean of the head's z less z itself; times W_O it is the first change.
-        suppressed: how much of each source's unit direction comes on top in the second.
+        resid: final residual stream, unchanged.
+        ablated: mean of the head's z minus z; times W_O it is the first change.
+        suppressed: amount of each source's unit direction; the second change is the first one plus
+            these.
         tokens: the sources.
     """
 
@@ -123,10 +124,10 @@ class Changes:
 
 
 class Unembedding:
-    """The unembedding with the weight of the final LayerNorm multiplied in, and centred.
+    """The unembedding, centred and multiplied by the weight of the final LayerNorm.
 
-    The vector of a token is W_U[:, token], less its mean over the vocabulary, times the weight of
-    the LayerNorm, less its mean over d_model. With it, a change d of the final residual stream
+    The vector of a token is W_U[:, token] minus its mean over the vocabulary, times the weight of
+    the LayerNorm, minus the mean of that over d_model. A change d of the final residual stream
     changes the logit by (d / scale) . vector, up to a constant that all tokens share.
     """
 
@@ -143,11 +144,11 @@ class Unembedding:
         return vectors - vectors.mean(-1, keepdim=True)
 
     def units(self, tokens: Int[Tensor, "doc source"]) -> Float[Tensor, "doc source d_model"]:
-        """Return the vectors of some tokens, of length 1."""
+        """Return the vectors of some tokens, scaled to length 1."""
         return normalize(self.vectors(tokens), dim=-1)
 
     def normed(self, resid: Float[Tensor, "doc pos d_model"]) -> Float[Tensor, "doc pos d_model"]:
-        """Return what the model unembeds."""
+        """Return the residual stream after the final LayerNorm."""
         return layer_norm(resid.to(self._weight.dtype), self._norm)
 
     def logits(
@@ -171,10 +172,10 @@ def divergences(
 ) -> Float[Tensor, "change doc layer head pos"]:
     """Return KL(original || changed) in nats, for both changes of every head.
 
-    The original p is the model's output. With d the changes of its logits it is
-    log E_p[exp(d)] - E_p[d], and the first term is log(1 + E_p[exp(d) - 1]), which is exact for
-    small changes too. In single precision the exponential of a change above 88 overflows; then
-    all of it is done again in double precision, which reaches 709.
+    With p the model's distribution and d the change of the logits, KL is log E_p[exp(d)] - E_p[d].
+    The first term is computed as log(1 + E_p[exp(d) - 1]), which is exact for small changes too.
+    In single precision exp(d) overflows above d = 88; then everything is computed again in double
+    precision, which overflows above 709.
     """
     moments = _moments(model, changes, layers)
     if not moments.isfinite().all() and changes.resid.dtype != torch.float64:
@@ -190,13 +191,16 @@ def _moments(
     unembedding = Unembedding(model, dtype)
     units = unembedding.units(changes.tokens)
     writes = torch.stack([model.blocks[layer].attn.W_O for layer in layers]).to(dtype)
+    # `units` is [doc, source, d_model], `writes` [layer, head, d_head, d_model].
     normed = unembedding.normed(changes.resid)
     normaliser = _log_normaliser(unembedding, normed)
+    # Sums over the vocabulary are kept in float64: [change, doc, layer, head, pos] and
+    # [doc, pos, d_model].
     growth = changes.ablated.new_zeros(2, *changes.ablated.shape[:-1], dtype=torch.float64)
     mean_vector = changes.resid.new_zeros(changes.resid.shape, dtype=torch.float64)
     for part in unembedding.parts(changes.ablated[:, 0, ..., 0].numel()):
-        p = (unembedding.logits(normed, part) - normaliser).exp()
-        vectors = unembedding.vectors(part)
+        p = (unembedding.logits(normed, part) - normaliser).exp()  # [doc, pos, token]
+        vectors = unembedding.vectors(part)  # [token, d_model]
         mean_vector += p @ vectors
         growth += _growth(changes, p, writes @ vectors.mT, units @ vectors.mT)
     mean = _mean_change(changes, mean_vector.to(dtype), writes, units)
@@ -230,6 +234,7 @@ def _by_head(
     z: Float[Tensor, "doc head pos d_head"], write: Float[Tensor, "head d_head token"]
 ) -> Float[Tensor, "doc head pos token"]:
     n_documents, n_heads, n_positions, _ = z.shape
+    # One matrix product per head: [head, doc * pos, d_head] @ [head, d_head, token].
     product = z.transpose(0, 1).flatten(1, 2) @ write
     return product.view(n_heads, n_documents, n_positions, -1).transpose(0, 1)
 
@@ -243,6 +248,7 @@ def _by_document(
 def _weighted(
     change: Float[Tensor, "doc head pos token"], p: Float[Tensor, "doc pos token"]
 ) -> Float[Tensor, "doc head pos"]:
+    # expm1 is exact near 0. In place: `change` is the largest tensor, and not used again.
     return change.expm1_().mul_(p[:, None]).sum(-1)
 
 
@@ -253,7 +259,8 @@ def _mean_change(
     units: Float[Tensor, "doc source d_model"],
 ) -> Float[Tensor, "change doc layer head pos"]:
     """Return the mean change of the logits, from the mean vector of the unembedding."""
-    reads = torch.einsum("lhcm,dpm->dlhpc", writes, vector)
+    # E_p[d] is linear in the vectors, so their mean under p replaces the sum over the vocabulary.
+    reads = torch.einsum("lhcm,dpm->dlhpc", writes, vector)  # [doc, layer, head, pos, d_head]
     ablated = (changes.ablated * reads).sum(-1)
     sources = (vector @ units.mT)[:, None, None]
     return torch.stack([ablated, ablated + (changes.suppressed * sources).sum(-1)])

@@ -1,4 +1,4 @@
-"""Induction, previous-token and duplicate-token heads, from random tokens that come twice."""
+"""Induction, previous-token and duplicate-token heads, on repeated random tokens."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ def repeated_tokens(
     length: int = 100,
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
-    """Return how much each head attends from repeated random tokens to three related places.
+    """Return how much each head attends from repeated random tokens to three related positions.
 
-    Sequences of `length` tokens S, each drawn uniformly from the tokens that are not special,
-    are followed by themselves. With the attention A[query, key], each score is a mean over
+    Each sequence has S = `length` tokens, drawn uniformly from those that are not special, and
+    then the same tokens again. With the attention A[query, key], each score is a mean over
     sequences and queries:
 
     - `prev_token`: A[q, q-1] for q = 1..2S-1, the token before;
     - `duplicate`: A[q, q-S] for q = S..2S-1, the same token earlier;
     - `induction`: A[q, q-S+1] for q = S..2S-1, the token after the same token earlier.
 
-    Scores are attention probabilities, in 0..1. A head that attends to all earlier tokens and
-    its own alike, as in a model that has learned nothing, has 0.0245 for `prev_token` and
-    0.0069 for the others at S = 100. Where the vocabulary is so small that a token comes more
-    than once within S, also a perfect head may stay below 1.
+    Scores are attention probabilities, in 0..1. Uniform attention to all visible tokens, as in an
+    untrained model, gives 0.0245 for `prev_token` and 0.0069 for the others at S = 100. In a small
+    vocabulary a token can occur more than once within S; then even a perfect head stays below 1.
 
     Args:
         subject: its model and seed are used.
@@ -48,7 +47,7 @@ def repeated_tokens(
 
     Source: Olsson et al. 2022 (arXiv 2209.11895) and, for the three means, Tigges et al. 2024
     (arXiv 2407.10827), who draw two sequences without a seed and also count the query S-1 for
-    `induction`, where nothing has come twice yet. `detect_head` of TransformerLens divides by
+    `induction`, before any token is repeated. `detect_head` of TransformerLens divides by
     the attention of all queries instead of by the number of queries that a score is about: if
     all S tokens differ, its `mul` measure is (2S-1)/2S of `prev_token` and half of the others.
     """
@@ -61,8 +60,9 @@ def repeated_tokens(
 
     def score(batch: slice) -> Float[Tensor, "score layer head"]:
         layers = run_layers(model, embed_tokens(model, tokens[batch]))
+        # Patterns are [sequence, head, query, key]; summed over the sequences of the batch.
         scores = [diagonal_means(layer.pattern, length=length).sum(1) for layer in layers]
-        return torch.stack(scores, 1)
+        return torch.stack(scores, 1)  # [score, layer, head]
 
     parts = in_batches(n_sequences, size=size, work=score, what="scoring repeated tokens")
     means = (torch.stack(parts).sum(0) / n_sequences).float().cpu()
@@ -72,10 +72,10 @@ def repeated_tokens(
 def draw_repeated(
     allowed: Int[Tensor, " token"], *, n_sequences: int, length: int, seed: int
 ) -> Int[Tensor, "sequence pos"]:
-    """Draw tokens uniformly from `allowed` and put each sequence once behind itself."""
+    """Draw tokens uniformly from `allowed`, and repeat each sequence once."""
     draw = torch.Generator().manual_seed(seed)
     once = allowed[torch.randint(len(allowed), (n_sequences, length), generator=draw)]
-    return torch.cat([once, once], 1)
+    return torch.cat([once, once], 1)  # [sequence, 2 * length]
 
 
 def diagonal_means(
@@ -84,11 +84,13 @@ def diagonal_means(
     """Return induction, prev_token and duplicate of attention patterns, in float64.
 
     Args:
-        pattern: attention over `length` tokens that come twice.
-        length: number of tokens that come twice, half the number of positions.
+        pattern: attention over `length` tokens and their repetition.
+        length: number of tokens before the repetition, half the number of positions.
     """
     pattern = pattern.double()
+    # The diagonal -n holds A[q, q - n] for q = n, n + 1, ...: all queries that can look back n.
     after_same, before, same = (pattern.diagonal(-n, -2, -1) for n in (length - 1, 1, length))
+    # The first entry of the diagonal 1 - S is the query S - 1, whose token is not yet repeated.
     return torch.stack([after_same[..., 1:].mean(-1), before.mean(-1), same.mean(-1)])
 
 

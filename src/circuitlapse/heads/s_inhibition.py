@@ -15,12 +15,12 @@ from circuitlapse.heads.base import ScoreStatus, Subject, positions_of_names, wi
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch_paths
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import NAME_ROLES, TELLING
+from circuitlapse.types import NAME_ROLES, S2I_FLIP
 
 FLIPS = {
     "random_same": "XYY",
     "opposite_same": "BAA",
-    TELLING: "BAB",
+    S2I_FLIP: "BAB",
     "random_opposite": "XYX",
     "opposite_opposite": "ABA",
 }
@@ -34,7 +34,7 @@ NO_ORIGINAL = 1e-6
 
 
 class _Means(NamedTuple):
-    """Means over prompts, of attention also over name movers, one row per head patched."""
+    """Means over prompts, and for attention over name movers too; one row per patched head."""
 
     logit_diff: Float[Tensor, " head"]
     attention: Float[Tensor, "head role"]
@@ -51,8 +51,8 @@ def s_inhibition(
 ) -> pd.DataFrame:
     """Return how much less the model prefers the indirect object when a head is misled.
 
-    For every candidate and flip, the z of the head at the end position is taken from the flipped
-    prompt, and what the queries of all name movers receive of it is patched in. One row for each:
+    For every candidate and flip, the z of the head at the end position comes from the flipped
+    prompt, and the path from there to the queries of all name movers is patched. One row each:
 
     - `layer`, `head`, and `flip`, one of `FLIPS`;
     - `d_logit_diff`: (patched - original) / original, of the means over prompts;
@@ -67,11 +67,11 @@ def s_inhibition(
     no rows.
 
     Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A. The other names are
-    drawn from those of all prompts, seeded; the reference draws them unseeded.
+    drawn from those of all prompts with a seed; the reference draws without one.
 
     Args:
         subject: gives the model, the seed, and IOI prompts with the roles io, s1 and s2.
-        name_movers: (layer, head) of the heads that are listened to.
+        name_movers: (layer, head) of the name movers.
         candidates: (layer, head) of the heads to test; None for all before the last name mover.
         freeze_mlps: see `patch_paths`.
         limits: how many prompts go through the model at once.
@@ -104,9 +104,9 @@ def s_inhibition(
 
 
 def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "pair pos"]]:
-    """Return the clean prompts with their names exchanged, for every one of `FLIPS`.
+    """Return the clean prompts with their names replaced, for each of `FLIPS`.
 
-    X and Y of a prompt are the same in all flips: two names of other prompts.
+    X and Y of a prompt are two names of other prompts, and the same in all flips.
 
     Raises:
         ValueError: if all prompts together have fewer than four names.
@@ -116,6 +116,7 @@ def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "
     for flip, letters in FLIPS.items():
         tokens = pairs.clean.clone()
         for role, letter in zip(NAME_ROLES, letters, strict=True):
+            # One name per prompt, at the position of the role.
             tokens.scatter_(1, pairs.roles[role][:, None], names[letter][:, None])
         flipped[flip] = tokens
     return flipped
@@ -124,13 +125,14 @@ def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "
 def _names(pairs: PromptPairs, seed: int) -> Int[Tensor, "letter pair"]:
     """Return the tokens of A, B, X and Y of every prompt."""
     io, s1 = (pairs.clean.gather(1, pairs.roles[role][:, None]) for role in NAME_ROLES[:2])
-    known = torch.tensor(sorted({int(name) for name in torch.cat([io, s1])}))
+    known = torch.tensor(sorted({int(name) for name in torch.cat([io, s1])}))  # [name]
     if len(known) < 4:
         raise ValueError(
             f"the S-inhibition test needs prompts with four names in all, found {len(known)}"
         )
+    # Two different names per prompt: those with the largest random numbers, never its own.
     chance = torch.rand(len(pairs), len(known), generator=torch.Generator().manual_seed(seed))
-    own = (known == io.cpu()) | (known == s1.cpu())
+    own = (known == io.cpu()) | (known == s1.cpu())  # [pair, name]
     others = known[chance.masked_fill(own, -1).topk(2).indices].to(io.device)
     return torch.cat([io, s1, others], dim=1).T
 
@@ -140,7 +142,7 @@ def _changes(paths: PatchedPaths, pairs: PromptPairs, flip: str) -> pd.DataFrame
     patched = _means(paths.patched, paths.attention, pairs)
     columns = [_relative(patched.logit_diff, original.logit_diff)[:, None]]
     columns.append(_relative(patched.attention, original.attention))
-    changes = torch.cat(columns, dim=1).cpu().numpy()
+    changes = torch.cat(columns, dim=1).cpu().numpy()  # [head, column], like `COLUMNS`
     heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
     frame = heads.assign(flip=flip)
     frame[list(COLUMNS)] = changes
@@ -152,8 +154,8 @@ def _means(
     attention: Float[Tensor, "head prompt mover key"],
     pairs: PromptPairs,
 ) -> _Means:
-    at = positions_of_names(pairs)[None, :, None]
-    attended = attention.take_along_dim(at, 3).double().mean((1, 2))
+    at = positions_of_names(pairs)[None, :, None]  # [1, prompt, 1, role]
+    attended = attention.take_along_dim(at, 3).double().mean((1, 2))  # [head, role]
     return _Means(metric.double().mean(1), attended)
 
 
@@ -165,9 +167,9 @@ def _relative(patched: Tensor, original: Tensor) -> Tensor:
 def _frame(frames: list[pd.DataFrame], status: ScoreStatus) -> pd.DataFrame:
     columns = ["layer", "head", "flip", *COLUMNS]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    telling = frame[frame["flip"] == TELLING]
-    down = (telling["d_logit_diff"] < 0) & (telling["d_attn_io"] < 0)
-    found = telling[down & (telling["d_attn_s1"] > 0)]
+    decisive = frame[frame["flip"] == S2I_FLIP]
+    down = (decisive["d_logit_diff"] < 0) & (decisive["d_attn_io"] < 0)
+    found = decisive[down & (decisive["d_attn_s1"] > 0)]
     heads = pd.MultiIndex.from_frame(found[["layer", "head"]])
     own = pd.MultiIndex.from_frame(frame[["layer", "head"]])
     frame["is_s2i"] = own.isin(heads)

@@ -1,4 +1,4 @@
-"""What each attention head does, as numbers: one score, one row per head."""
+"""Scores of all attention heads of a model, as a table."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def score_heads(
             need; the functions that it names as detectors define them.
         pairs: IOI prompts with the positions of io, s1 and s2 in their `roles`.
         text: token ids of documents.
-        seed: of everything drawn at random.
-        clean: activations of the clean prompts of `pairs`, when they are at hand.
+        seed: of all random draws.
+        clean: activations of the clean prompts of `pairs`, if they are already computed.
         limits: how many prompts, sequences or documents go through the model at once.
-        options: of the detectors, such as `copy_ln="folded"`; each gets those that it takes.
+        options: of the detectors, such as `copy_ln="folded"`; each gets the ones that it takes.
 
     Returns:
-        The table `HEAD_SCORES`, a row per score, layer and head, in this order, scores as they
-        were asked for: `score`, `layer`, `head`, `value` (NaN where it is not defined), `n` (how
-        many observations are behind it) and `status` (`ok`, or why the value is not defined).
+        The table `HEAD_SCORES`, one row per score (in the order of `scores`), layer and head:
+        `value` (NaN where undefined), `n` (number of observations) and `status` (`ok`, or why
+        the value is undefined).
 
     Raises:
         UnknownNameError: if a score is unknown, or no detector takes an option.
@@ -75,7 +75,7 @@ def score_heads(
 def undefined_scores(
     model: TransformerBridge, *, scores: Sequence[str], status: ScoreStatus
 ) -> pd.DataFrame:
-    """Return the same table with NaN for every head, and why.
+    """Return the same table with NaN for every head, and `status` as the reason.
 
     Raises:
         UnknownNameError: if a score is unknown.
@@ -122,10 +122,10 @@ def options_of(detector: Detector) -> frozenset[str]:
 
 
 def _refuse_unknown_options(options: Mapping[str, Any]) -> None:
-    """Check that every option is one of some detector, whether it is asked for or not.
+    """Check that every option belongs to some detector, even one that is not asked for.
 
     Raises:
-        UnknownNameError: naming the first that is not.
+        UnknownNameError: with the first unknown option.
     """
     known = frozenset().union(*(options_of(detector_of(name)) for name in SCORES)) - {"limits"}
     for name in options:

@@ -1,4 +1,4 @@
-"""Words that carry grammar rather than content, and marks: no word predicts or copies them."""
+"""Tokens by kind: function words and punctuation as single tokens, and all plain tokens."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _log = logging.getLogger(__name__)
 
 
 def single_tokens(tokenizer: Any, words: Iterable[str] = FUNCTION_WORDS) -> set[int]:
-    """Return the ids of all ways to write `words` that are one token of the tokenizer.
+    """Return the ids of all spellings of `words` that are one token of the tokenizer.
 
-    A word is tried as it is and capitalised, each with and without a space before it. What the
-    tokenizer cuts up or does not know is left out, and counted in the log.
+    The spellings of a word are lower case and capitalised, each with and without a leading space.
+    Those that the tokenizer splits or does not know are left out, and counted in the log.
     """
     cased = {case for word in words for case in (word, word.capitalize())}
     spelled = sorted({space + case for case in cased for space in ("", " ")})
     found = [_single_token(tokenizer, text) for text in spelled]
     tokens = {token for token in found if token is not None}
     _log.info(
-        "function words: %d spellings are %d tokens, %d are none or several and left out",
+        "function words: %d spellings are %d single tokens; %d others are left out",
         *(len(spelled), len(tokens), found.count(None)),
     )
     return tokens
@@ -74,9 +74,10 @@ def plain_tokens(model: TransformerBridge) -> Int[Tensor, " token"]:
     """Return the ids that are neither special tokens nor padding of the vocabulary, on the CPU.
 
     Raises:
-        ModelError: if there are none, as without a tokenizer in the model's folder.
+        ModelError: if there are none, for example without a tokenizer in the model's folder.
     """
     n_rows = len(model.embed.original_component.weight)
+    # The embedding may have more rows than the tokenizer has tokens, or fewer.
     known = torch.arange(min(n_tokens(model), n_rows))
     plain = known[~torch.isin(known, torch.tensor(model.tokenizer.all_special_ids))]
     if not len(plain):

@@ -1,4 +1,4 @@
-"""Succession: does a head turn a word into the one that comes after it?"""
+"""Succession: does a head turn a word into the next one of its list, Monday into Tuesday?"""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class SuccessionList:
-    """What a tokenizer knows of an ordered list.
+    """An ordered list in the tokens of a tokenizer.
 
     Attributes:
-        items: token ids, each once; candidates for every successor.
-        first, second: places in `items` of the members of each pair.
+        items: token ids, each once; the candidates for every successor.
+        first, second: positions in `items` of both members of each pair.
         dropped: words that are not one known token.
     """
 
@@ -52,8 +52,8 @@ def succession(
     For an item x of `ORDERED_LISTS` with embedding e, m = MLP_0(LN2_0(e)), and head h gives the
     item y of the same list the score m W_V W_O U[:, y]: raw weights, no biases, no LayerNorm
     after MLP_0. A pair (x, y) of neighbours is a success if y alone has the highest score of all
-    items of the list. With all 288 pairs chance is 0.026. Pairs of which a member is not one
-    token are left out; with no pair left the score is NaN. In layer 0 it is formal only.
+    items of the list. With all 288 pairs chance is 0.026. Pairs with a member that is not one token
+    are left out; without any pair the score is NaN. In layer 0 it is formal only.
 
     Source: Gould et al. 2023 (arXiv 2312.09230). The reference counts ties as successes and
     gives MLP_0 the embedding without LN2, as `succession_ln="none"` does.
@@ -80,7 +80,7 @@ def succession(
 def succession_lists(tokenizer: Tokenizer) -> dict[str, SuccessionList]:
     """Return `ORDERED_LISTS` in tokens: items that are one token after a space, and their pairs.
 
-    Neighbours of an item that was dropped do not become a pair.
+    The two neighbours of a dropped item do not form a pair.
     """
     vocabulary = Vocabulary(tokenizer)
     return {name: _in_tokens(words, vocabulary) for name, words in ORDERED_LISTS.items()}
@@ -100,7 +100,7 @@ def _known_lists(tokenizer: Tokenizer) -> list[SuccessionList]:
     for name, part in lists.items():
         if part.dropped:
             _log.info(
-                "succession: %s: %d words are not one token and left out; pairs that remain: %d",
+                "succession: %s: %d words are not one token and are left out; pairs left: %d",
                 *(name, len(part.dropped), len(part.first)),
             )
     return [part for part in lists.values() if len(part.first)]
@@ -109,13 +109,13 @@ def _known_lists(tokenizer: Tokenizer) -> list[SuccessionList]:
 def _successes(
     model: TransformerBridge, part: SuccessionList, succession_ln: str
 ) -> Float[Tensor, "layer head"]:
-    """Return of how many pairs each head gives the successor the one highest score."""
+    """Count the pairs whose successor alone has the highest score, per head."""
     items = part.items.to(model.cfg.device)
     effective = _precise(_effective_embedding(model, items[part.first], succession_ln))
-    unembed = _precise(model.unembed.original_component.weight[items])
+    unembed = _precise(model.unembed.original_component.weight[items])  # [item, d_model]
     second = part.second.to(items.device)
     layers = [_hits(_ov_scores(block.attn, effective, unembed), second) for block in model.blocks]
-    return torch.stack(layers)
+    return torch.stack(layers)  # [layer, head]
 
 
 def _effective_embedding(
@@ -130,15 +130,16 @@ def _effective_embedding(
 def _ov_scores(
     attn: Any, x: Float[Tensor, "pair d_model"], unembed: Float[Tensor, "item d_model"]
 ) -> Float[Tensor, "head pair item"]:
-    value = x @ _precise(attn.W_V)
+    value = x @ _precise(attn.W_V)  # [head, pair, d_head]
+    # W_O times the unembedding of the list first: a list has fewer items than d_model.
     return value @ (_precise(attn.W_O) @ unembed.T)
 
 
 def _hits(
     scores: Float[Tensor, "head pair item"], second: Int[Tensor, " pair"]
 ) -> Float[Tensor, " head"]:
-    at = second.view(1, -1, 1).expand(len(scores), -1, 1)
-    others = scores.scatter(2, at, -torch.inf).amax(2)
+    at = second.view(1, -1, 1).expand(len(scores), -1, 1)  # [head, pair, 1]
+    others = scores.scatter(2, at, -torch.inf).amax(2)  # best item but the successor [head, pair]
     return (scores.gather(2, at)[..., 0] > others).sum(1).double()
 
 

@@ -19,9 +19,9 @@ class Pair:
 
     Attributes:
         clean: the prompt up to, not including, the answer.
-        corrupted: the same with what decides the answer exchanged.
-        correct: right answers to the clean prompt, spelled as they follow it: " she", "32".
-        wrong: wrong answers, spelled alike.
+        corrupted: the clean prompt with the words that decide the answer replaced.
+        correct: correct answers to the clean prompt, with any leading space: " she", "32".
+        wrong: wrong answers, in the same form.
         template: name of the sentence pattern.
         spans: role of a word -> its (start, stop) characters in `clean`.
         n_changed: positions in which clean and corrupted differ; None means any number.
@@ -38,11 +38,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a builder hands over.
+    """What a builder returns.
 
     Attributes:
         pairs: the prompts.
-        dropped: reason -> how many words, patterns or prompts it cost.
+        dropped: reason -> number of words, templates or prompts left out.
     """
 
     pairs: tuple[Pair, ...]
@@ -51,13 +51,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Builder:
-    """A built-in task: how its prompts are made, and all that other modules need to know of it.
+    """A built-in task: the function that makes its prompts, and what other modules read of it.
 
     Attributes:
         make: `make(vocabulary, *, n_prompts, rng, **options)` returns at most `n_prompts` pairs
             and raises TaskError if the vocabulary has too few of the words.
         title: name in figures, with the abbreviation in brackets.
-        metric: how well a model does the task.
+        metric: score of a prompt.
         prompt_tokens: typical length of a prompt with its padding, in tokens of Pythia.
         finite: whether a configuration may ask for all prompts there are, by `n_prompts: null`.
         options: setting -> its allowed values, the default first; `settings.Task` has a key of
@@ -75,10 +75,10 @@ class Builder:
 
 
 def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
-    """Put words into the gaps of a template such as "The {noun} lasted".
+    """Fill the gaps of a template such as "The {noun} lasted".
 
     Returns:
-        The text, and the character span of each gap in it; of one that occurs twice, the first.
+        The text, and the character span of each gap; a gap that occurs twice has its first span.
     """
     text = ""
     spans: dict[str, tuple[int, int]] = {}

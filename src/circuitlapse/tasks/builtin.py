@@ -30,13 +30,13 @@ def build_task(
         name: the user's name for the task.
         tokenizer: decides which of our words can be used.
         builder: one of `BUILDERS`.
-        n_prompts: pairs to make; None makes all there are. If there are fewer, what there is.
-        seed: of everything drawn at random.
+        n_prompts: pairs to make; None makes all. If fewer exist, the task has those.
+        seed: of all random draws.
         prepend_bos: start each prompt with a begin-of-text token.
         options: settings of the builder, such as {"corruption": "s2_to_random"}.
 
     Raises:
-        UnknownNameError: if the builder, an option or its value is not known.
+        UnknownNameError: if the builder, an option or its value is unknown.
         TaskError: if the tokenizer allows fewer than two pairs, or a pair breaks a rule (a
             defect of the builder).
     """

@@ -1,4 +1,4 @@
-"""The rules that a prompt pair has to keep."""
+"""Checks of prompt pairs: the rules that they must keep, and warnings about likely mistakes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from circuitlapse.tasks.vocabulary import Vocabulary
 
 
 def refuse_defects(builder: str, pairs: Iterable[Pair], vocabulary: Vocabulary) -> None:
-    """Hold one of our builders to every rule, and to stopping its prompts before the answer.
+    """Check pairs of a built-in task against every rule; no prompt may end in its own answer.
 
     Raises:
         TaskError: naming the first pair that breaks a rule.
@@ -36,10 +36,12 @@ def ends_in_its_answer(pair: Pair, vocabulary: Vocabulary) -> bool:
 
 
 def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
-    """Return every rule that a pair breaks, in words; an empty list for a good pair.
+    """Describe every rule that a pair breaks; an empty list for a good pair.
 
-    Both prompts consist of known words, have equally many tokens and differ in `n_changed` of
-    them; every answer is one known token; none is both right and wrong.
+    - both prompts consist of known words;
+    - they have equally many tokens and differ in `n_changed` of them;
+    - every answer is one known token;
+    - no answer is both correct and wrong.
     """
     parts = [
         *_prompt_problems("clean", pair.clean, vocabulary),
@@ -105,24 +107,24 @@ def _overlap_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
 
 
 MOST_LINES = 10
-"""So many line numbers are spelled out."""
+"""At most this many line numbers stand in a warning."""
 
 
-def warn_of_doubts(path: Path, pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> None:
-    """Warn once of each kind of doubt.
+def warn_of_likely_mistakes(path: Path, pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> None:
+    """Warn once about each kind of likely mistake.
 
     Args:
         path: the file of prompts.
-        pairs: line -> the pair that starts there; every one keeps the rules.
+        pairs: line -> the pair that starts there; each keeps the rules.
         vocabulary: of the tokenizer.
     """
-    for doubt in (_missing_spaces(pairs, vocabulary), _repeated_answers(pairs, vocabulary)):
-        if doubt:
-            warnings.warn(f"{path}: {doubt}", stacklevel=2)
+    for mistake in (_missing_spaces(pairs, vocabulary), _repeated_answers(pairs, vocabulary)):
+        if mistake:
+            warnings.warn(f"{path}: {mistake}", stacklevel=2)
 
 
 def _missing_spaces(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
-    """Name answers that would continue the prompt's last word, though they need not."""
+    """Describe answers without a leading space that a token with one could replace."""
     suspects = [
         (pair.clean, answer)
         for pair in pairs.values()
@@ -141,7 +143,7 @@ def _missing_spaces(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
 
 
 def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
-    """Name rows whose answer repeats the last token, which is right only if that is the task."""
+    """Describe rows whose answer repeats the last token, as few tasks intend."""
     lines = [line for line, pair in pairs.items() if ends_in_its_answer(pair, vocabulary)]
     if not lines:
         return ""
@@ -149,23 +151,23 @@ def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
     more = f" and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
     return (
         f"clean ends in its own answer, such as {pairs[lines[0]].correct[0]!r}, in line "
-        f"{listed}{more}; a prompt mostly stops before its answer"
+        f"{listed}{more}; a prompt usually stops before its answer"
     )
 
 
 def refuse_other_tokens(task: Task, vocabulary: Vocabulary, *, where: str) -> None:
-    """Refuse a model whose tokenizer has other tokens for the prompts of a task.
+    """Check that a model's tokenizer gives the prompts of a task the tokens that the task has.
 
-    What else tells two tokenizers apart, such as what they add to a text, does no harm here:
-    files of the same tokenizer differ in that, when they were saved by different libraries.
+    Other differences, such as the special tokens that a tokenizer adds, are allowed: libraries
+    save the same tokenizer in different ways.
 
     Args:
         task: the prompts and their tokens.
         vocabulary: the tokenizer of the model.
-        where: what to call its file in a message.
+        where: name of its file in the message.
 
     Raises:
-        ModelError: names the first prompt that differs, its tokens there and those expected.
+        ModelError: with the first prompt that differs, its tokens and those expected.
     """
     start = [vocabulary.bos_id] if task.prepend_bos else []
     for side in ("clean", "corrupted"):
@@ -174,8 +176,8 @@ def refuse_other_tokens(task: Task, vocabulary: Vocabulary, *, where: str) -> No
             found = [*start, *vocabulary.ids(prompt)]
             if found != list(expected):
                 raise ModelError(
-                    f"{where}: not the tokenizer that the prompts of task {task.name} were made "
-                    f"with: {prompt!r} has the tokens {found} there, expected {list(expected)}; "
-                    "the models of a suite share the tokenizer of the first one; for another, "
-                    "take a configuration of its own, with its own suite and results"
+                    f"{where}: the tokenizer differs from the one that made task {task.name}: "
+                    f"{prompt!r} has the tokens {found}, expected {list(expected)}; all models of "
+                    "a suite share one tokenizer, so give this model its own configuration, with "
+                    "its own suite and results"
                 )

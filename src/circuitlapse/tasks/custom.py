@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks.base import Draft, Pair
-from circuitlapse.tasks.checks import problems, warn_of_doubts
+from circuitlapse.tasks.checks import problems, warn_of_likely_mistakes
 from circuitlapse.tasks.encode import Task, encode
 from circuitlapse.tasks.prompt_file import (
     Row,
@@ -33,11 +33,11 @@ def build_custom_task(
     seed: int = 0,
     prepend_bos: bool = False,
 ) -> Task:
-    """Make a task from rows of `clean`, `corrupted`, `correct`, `wrong` and maybe `template`.
+    """Make a task from rows with `clean`, `corrupted`, `correct`, `wrong` and maybe `template`.
 
-    An answer is the text of one token just as it follows the prompt, so mostly with a space in
-    front. Several answers are a list in JSON Lines, and have "|" between them in CSV. What
-    keeps the rules but looks like a mistake is pointed out in a warning.
+    An answer is the text of one token, usually with a leading space. Several answers are a list
+    in JSON Lines and are separated by "|" in CSV. Rows that keep the rules but look like a
+    mistake cause a warning.
 
     Args:
         name: the user's name for the task.
@@ -49,9 +49,9 @@ def build_custom_task(
         prepend_bos: start each prompt with a begin-of-text token.
 
     Raises:
-        UnknownNameError: if there is no such metric.
-        TaskError: if the file cannot be read, or rows break a rule (names the first of them),
-            or there are fewer than `MIN_PROMPTS` of them.
+        UnknownNameError: if the metric is unknown.
+        TaskError: if the file cannot be read, rows break a rule (the first ones are listed), or
+            there are fewer than `MIN_PROMPTS` rows.
     """
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric", metric, TASK_METRICS))
@@ -83,7 +83,7 @@ def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
     rows = read_rows(path)
     refuse_bad_rows(path, {row.line: _row_problems(row, vocabulary) for row in rows})
     pairs = {row.line: _pair(row) for row in rows}
-    warn_of_doubts(path, pairs, vocabulary)
+    warn_of_likely_mistakes(path, pairs, vocabulary)
     return list(pairs.values())
 
 

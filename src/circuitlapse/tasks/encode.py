@@ -16,7 +16,7 @@ from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 
 MIN_PAIRS = 2
-"""A mean with a spread needs two."""
+"""The standard error of a mean needs two."""
 
 COLUMNS = {
     "prompt_id": "int32",
@@ -29,7 +29,7 @@ COLUMNS = {
     "correct": "list<int32>",
     "wrong": "list<int32>",
 }
-"""Columns that every task has, with their types; nullable int32 columns `pos_<role>` follow."""
+"""Columns of every task and their types; nullable int32 columns `pos_<role>` follow."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Task:
 
     Attributes:
         name: the user's name for it.
-        metric: how well a model does it, per prompt.
-        builder: what made the pairs.
+        metric: score of a prompt.
+        builder: name of the builder, or `custom` for a file.
         prepend_bos: whether each prompt starts with a begin-of-text token.
-        seed: of everything drawn at random.
+        seed: of all random draws.
         options: settings of the builder.
         tokenizer_hash: SHA-256 of the tokenizer that made the ids.
-        dropped: reason -> how many words, patterns or prompts it cost.
-        frame: one row per pair, columns as in `COLUMNS`. `end` is the index of the last token
-            of the prompt, where the answer is asked for; `pos_<role>` the index in
+        dropped: reason -> number of words, templates or prompts left out.
+        frame: one row per pair, columns as in `COLUMNS`. `end` is the index of the last token of
+            the prompt, whose logits predict the answer. `pos_<role>` is the index in
             `clean_tokens` of the word with that role, missing where a prompt has none.
 
     Raises:
@@ -107,7 +107,7 @@ def encode(
     prepend_bos: bool,
     options: Mapping[str, str],
 ) -> Task:
-    """Turn pairs that keep the rules into a task; see `Task` for the arguments.
+    """Encode pairs that keep the rules as a task; see `Task` for the arguments.
 
     Raises:
         TaskError: if there are fewer than two pairs, or if the tokenizer has no begin-of-text
@@ -157,7 +157,7 @@ def _row(pair: Pair, vocabulary: Vocabulary, *, start: list[int]) -> dict[str, A
 
 
 def to_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return rows as a table with the types of `COLUMNS`; lists of ids become tuples."""
+    """Return rows as a table with the types of `COLUMNS`; lists become tuples."""
     frame = pd.DataFrame(list(rows))
     kinds = {column: COLUMNS.get(column, "Int32") for column in map(str, frame)}
     lists = [column for column, kind in kinds.items() if kind.startswith("list")]
@@ -168,7 +168,7 @@ def to_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _plain(cell: Any) -> Any:
-    """Turn a cell into what JSON knows: text, a number, a list of numbers or null."""
+    """Convert a cell to a JSON value: text, a number, a list of numbers or null."""
     if isinstance(cell, str):
         return cell
     if isinstance(cell, tuple | list):

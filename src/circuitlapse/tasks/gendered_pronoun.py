@@ -17,10 +17,10 @@ PRONOUNS = (" she", " he")
 
 
 def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) -> Draft:
-    """Take every name with every description once; the other gender's name corrupts it.
+    """Combine names with descriptions; the corrupted prompt has a name of the other gender.
 
-    A woman and a man always come together with the same description, so a model that ignores
-    the name has a mean logit difference of exactly 0. An odd `n_prompts` is rounded down.
+    Every description comes with a woman and with a man, so a model that ignores the name has a
+    mean logit difference of exactly 0. An odd `n_prompts` is rounded down.
 
     Raises:
         TaskError: if the tokenizer lacks the pronouns, or all names or descriptions.
@@ -46,7 +46,7 @@ def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) ->
 
 
 def _usable(example: Sequence[str], vocabulary: Vocabulary) -> list[str]:
-    """Return the descriptions that the tokenizer knows, with all that is around them."""
+    """Return the descriptions whose whole prompt consists of known words."""
     if any(vocabulary.single_id(pronoun) is None for pronoun in PRONOUNS):
         raise TaskError(f"the tokenizer does not have {' and '.join(map(repr, PRONOUNS))}")
     descriptions = [

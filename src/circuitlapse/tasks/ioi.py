@@ -52,7 +52,7 @@ def make_pairs(
 
 
 def _usable(words: Mapping[str, tuple[str, ...]], vocabulary: Vocabulary) -> list[str]:
-    """Return the names of the templates of which the tokenizer knows every word."""
+    """Return the names of the templates whose words the tokenizer all knows."""
     example = {kind: known[0] for kind, known in words.items() if known}
     example |= dict.fromkeys(NAME_ROLES, example["name"])
     templates = [

@@ -1,4 +1,4 @@
-"""Rows of a user's file of prompts, CSV or JSON Lines, each with its line number."""
+"""Reading a user's file of prompts, CSV or JSON Lines, row by row with line numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWERS = ("correct", "wrong")
 SEPARATOR = "|"
 """Between the answers of one CSV cell."""
 LISTED = 20
-"""Most bad rows that are listed; one mistake is often in every row."""
+"""At most this many bad rows are listed; often every row has the same mistake."""
 
 _NOT_UTF8 = "is not UTF-8 text; save it as UTF-8"
 
@@ -28,7 +28,7 @@ class Row:
     """One row of the file, not yet checked.
 
     Attributes:
-        line: where it starts, as an editor counts.
+        line: number of its first line, from 1.
         cells: column -> value.
         problem: why it cannot be read, or "".
     """
@@ -56,7 +56,7 @@ def read_rows(path: Path) -> list[Row]:
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: {_NOT_UTF8} ({error})") from error
     except csv.Error as error:
-        raise TaskError(f"{path}: is no CSV ({error}); is a quote left open?") from error
+        raise TaskError(f"{path}: is not valid CSV ({error}); is a quote left open?") from error
     except OSError as error:
         raise TaskError(f"{path}: cannot be read ({error.strerror})") from error
     except TaskError as error:
@@ -64,7 +64,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def check_file(path: Path) -> None:
-    """Check what can be checked of a file before there is a tokenizer.
+    """Check everything in a file that does not need a tokenizer.
 
     Raises:
         TaskError: see `read_rows`; or rows break a rule, or there are too few of them.
@@ -74,7 +74,11 @@ def check_file(path: Path) -> None:
 
 
 def refuse_bad_rows(path: Path, found: Mapping[int, Sequence[str]]) -> None:
-    """Refuse a file by what is wrong with each of its rows, by line.
+    """Raise an error that lists the bad rows of a file.
+
+    Args:
+        path: the file.
+        found: line -> what is wrong with its row; empty for a good row.
 
     Raises:
         TaskError: with the first `LISTED` bad rows; or there are fewer than `MIN_PROMPTS` rows.
@@ -107,7 +111,7 @@ def cell_problems(row: Row) -> list[str]:
 
 
 def prompt_problem(side: str, text: str) -> str:
-    """Return what is wrong with a prompt, whatever the tokenizer, or ""."""
+    """Return what is wrong with a prompt for every tokenizer, or ""."""
     if not text.strip():
         return f"{side} is empty"
     if text[-1].isspace():
@@ -164,7 +168,7 @@ def _read_csv(stream: TextIO) -> Iterator[Row]:
     for cells in reader:
         if len(cells) not in (0, len(header)):
             problem = f"has {len(cells)} cells, but line 1 names {len(header)} columns"
-            yield Row(line, {}, f'{problem}; put text that has a comma between two "')
+            yield Row(line, {}, f"{problem}; put text that contains a comma in double quotes")
         elif cells:
             row = dict(zip(header, cells, strict=True))
             yield Row(line, row | {side: row[side].split(SEPARATOR) for side in ANSWERS})
@@ -198,7 +202,7 @@ def _header_problem(header: list[str]) -> str:
 
 
 def _missing(columns: Collection[str]) -> str:
-    """Name the required columns that are not there, and the nearest that is."""
+    """Describe the missing columns and the closest names among the others."""
     needed = (*PROMPTS, *ANSWERS)
     missing = [column for column in needed if column not in columns]
     others = [column for column in columns if column not in needed]
@@ -212,4 +216,4 @@ def _near(column: str, columns: Collection[str]) -> str:
     # "corrupt" is nearer to "corrupted" than to "correct", and is meant to be one of them
     if close and difflib.get_close_matches(close[0], (*PROMPTS, *ANSWERS), n=1) != [column]:
         close = []
-    return f"'{column}' (is '{close[0]}' meant to be it?)" if close else f"'{column}'"
+    return f"'{column}' (is it '{close[0]}'?)" if close else f"'{column}'"

@@ -99,8 +99,8 @@ class Choice:
 def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) -> Draft:
     """Draw evenly from all templates; each sentence comes singular and plural, one after another.
 
-    Both directions are always there, so a model that ignores number has a probability
-    difference of exactly 0 on average. An odd `n_prompts` is rounded down.
+    Both directions are always present, so a model that ignores number has a mean probability
+    difference of exactly 0. An odd `n_prompts` is rounded down.
 
     Raises:
         TaskError: if the tokenizer knows no verb in both numbers.
@@ -123,7 +123,7 @@ def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) ->
 
 
 def deal(capacities: Mapping[str, int], *, total: int) -> dict[str, int]:
-    """Deal `total` out one at a time in turn, to each at most its capacity."""
+    """Distribute `total` one at a time in turn; no share exceeds its capacity."""
     shares = dict.fromkeys(capacities, 0)
     left = min(total, sum(capacities.values()))
     while left:
@@ -134,7 +134,7 @@ def deal(capacities: Mapping[str, int], *, total: int) -> dict[str, int]:
 
 
 def _known(word: Word, vocabulary: Vocabulary) -> bool:
-    """Whether all of a word is known, and what changes with its number is one token."""
+    """Whether a word is known, and the part that changes with number is one token."""
     if isinstance(word, str):
         return vocabulary.knows(f" {word}")
     heads = (form.split()[0] for form in word)
@@ -148,7 +148,7 @@ def _choices(
 ) -> list[tuple[tuple[Word, ...], int]]:
     """Return the words and the attractor's number of every sentence of a template.
 
-    There is none if the tokenizer lacks a word of the template itself. No noun occurs twice.
+    The list is empty if the tokenizer lacks a word of the template. No noun occurs twice.
     """
     roles = gaps(TEMPLATES[name])
     known = [kinds[kind] for kind in roles.values()]

@@ -1,4 +1,4 @@
-"""What a tokenizer makes of our words: the only thing a task depends on besides its seed."""
+"""The tokenizer as tasks use it: which words it knows, and which are single tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOS_TOKENS = ("<|endoftext|>", "<bos>", "<s>", "[BOS]")
 
 
 class Vocabulary:
-    """A tokenizer that never adds a token of its own and says what it does not know.
+    """A tokenizer that adds no special tokens and reports unknown words.
 
     Args:
         tokenizer: of the `tokenizers` library.
@@ -40,7 +40,7 @@ class Vocabulary:
 
     @cached_property
     def no_answers(self) -> frozenset[int]:
-        """Ids that no answer may have: special tokens and the unknown token."""
+        """Ids that cannot be answers: special tokens and the unknown token."""
         added = self.tokenizer.get_added_tokens_decoder()
         special = {token_id for token_id, token in added.items() if token.special}
         return frozenset(special if self.unknown_id is None else special | {self.unknown_id})
@@ -76,7 +76,7 @@ class Vocabulary:
         return ids[0] if len(ids) == 1 and ids[0] not in self.no_answers else None
 
     def single_ids(self, texts: tuple[str, ...]) -> tuple[int | None, ...]:
-        """Return `single_id` of each text; prompts share their answers, so it remembers them."""
+        """Return `single_id` of each text; cached, because prompts share their answers."""
         if texts not in self._single_ids:
             self._single_ids[texts] = tuple(self.single_id(text) for text in texts)
         return self._single_ids[texts]

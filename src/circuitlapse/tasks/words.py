@@ -1,7 +1,7 @@
-"""Nouns and verbs in both numbers, and the sentence beginnings they go into.
+"""The words of the built-in tasks: nouns and verbs in both numbers, names, lists, sentence frames.
 
-The beginnings follow the groups of Marvin & Linzen 2018, cut before the verb that has to
-agree as in Newman et al. 2021; the words are ours.
+Sentences of `sva` follow the groups of Marvin & Linzen 2018 and stop before the verb that must
+agree, as in Newman et al. 2021; the words are our own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _verbs(text: str) -> tuple[tuple[str, str], ...]:
 
 
 def _add_s(word: str) -> str:
-    """Spell a regular plural, or a regular third person: the rule is one and the same."""
+    """Spell a regular plural or third person singular; both follow the same rule."""
     if re.search(r"(s|x|z|ch|sh|o)$", word):
         return word + "es"
     if re.search(r"[^aeiou]y$", word):

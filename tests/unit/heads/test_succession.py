@@ -173,7 +173,7 @@ def test_neighbours_of_a_dropped_item_are_no_pair_and_the_log_counts_it(random_m
     assert len(part.dropped) == 7
     with caplog.at_level(logging.INFO, logger="circuitlapse"):
         succession(subject_of(random_model), tokenizer=tokenizer_of("first", "third", "fourth"))
-    assert "ordinals: 7 words are not one token and left out; pairs that remain: 1" in caplog.text
+    assert "ordinals: 7 words are not one token and are left out; pairs left: 1" in caplog.text
 
 
 def test_no_pair_left_is_nan(random_model):

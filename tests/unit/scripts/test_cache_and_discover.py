@@ -110,7 +110,7 @@ def test_a_model_with_another_tokenizer_is_refused_before_it_is_loaded(cache, po
     words = tokenizer["model"]["vocab"]
     words[" Mary"], words[" John"] = words[" John"], words[" Mary"]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(SystemExit, match=r"step0/tokenizer.json: not the tokenizer that the prom"):
+    with pytest.raises(SystemExit, match=r"step0/tokenizer.json: the tokenizer differs from th"):
         cache(model=folder)
     assert not (tmp_path / "b.parquet").exists()
 

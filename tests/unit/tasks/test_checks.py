@@ -119,9 +119,9 @@ def test_another_tokenizer_is_refused_with_a_prompt_that_it_reads_otherwise(
     ids[pythia.id_to_token(first)], ids[pythia.id_to_token(last)] = last, first
     exchanged = [{first: last, last: first}.get(token, token) for token in expected]
     other = Vocabulary(Tokenizer.from_str(json.dumps(changed)))
-    message = f"here: not the tokenizer that the prompts of task mine were made with: {prompt!r} "
-    message += f"has the tokens {exchanged} there, expected {list(expected)}; the models of a suite"
+    message = f"here: the tokenizer differs from the one that made task mine: {prompt!r} has the "
+    message += f"tokens {exchanged}, expected {list(expected)}; all models of a suite share one"
     with pytest.raises(ModelError, match=f"^{re.escape(message)}"):
         refuse_other_tokens(task, other, where="here")
-    with pytest.raises(ModelError, match="share the tokenizer of the first one"):
+    with pytest.raises(ModelError, match="all models of a suite share one tokenizer"):
         refuse_other_tokens(task, Vocabulary(make_tokenizer(prompt)), where="here")

@@ -35,8 +35,8 @@ def test_a_missing_column_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     with pytest.raises(TaskError) as error:
         read_rows(file)
     assert str(error.value) == (
-        f"{file}: line 1 must name the columns: no column 'corrupted' (is 'corupted' meant to be "
-        "it?), 'wrong' (found: clean, corupted, correct, right)"
+        f"{file}: line 1 must name the columns: no column 'corrupted' (is it "
+        "'corupted'?), 'wrong' (found: clean, corupted, correct, right)"
     )
 
 
@@ -55,7 +55,7 @@ def test_one_column_is_not_offered_for_two(tmp_path: Path) -> None:
     file.write_text("clean,corrupt,answer,wrong\n")
     with pytest.raises(TaskError) as error:
         read_rows(file)
-    assert "no column 'corrupted' (is 'corrupt' meant to be it?), 'correct' (found:" in str(error)
+    assert "no column 'corrupted' (is it 'corrupt'?), 'correct' (found:" in str(error)
 
 
 def test_rows_are_checked_as_far_as_that_needs_no_tokenizer(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_rows_are_checked_as_far_as_that_needs_no_tokenizer(tmp_path: Path) -> N
         "correct has an empty answer",
         "  line 14: clean and corrupted are the same; ' he' is among the correct and the wrong "
         "answers",
-        "  line 15: has 3 cells, but line 1 names 4 columns; put text that has a comma between "
-        'two "',
+        "  line 15: has 3 cells, but line 1 names 4 columns; put text that contains a comma in "
+        "double quotes",
     ]
     file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows]) + "\n")
     check_file(file)
@@ -155,5 +155,5 @@ def test_what_comes_twice_is_refused(tmp_path: Path) -> None:
 def test_a_quote_left_open_is_pointed_out(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text('clean,corrupted,correct,wrong\n"' + "a,b,c,d\n" * 20_000)
-    with pytest.raises(TaskError, match=r"mine.csv: is no CSV .* is a quote left open\?$"):
+    with pytest.raises(TaskError, match=r"mine.csv: is not valid CSV .* is a quote left open\?$"):
         read_rows(file)

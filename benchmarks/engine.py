@@ -5,11 +5,11 @@
 
 Weights are random, shapes are Pythia's. "Plain" is one forward pass over the clean tokens, or
 one forward and backward pass down to the embedding with frozen weights. Both are measured in
-turn, equally often, and the fastest of each counts. What the ratios do not say by themselves:
+turn, equally often, and the fastest of each counts. To read the ratios:
 
-- Activations of the clean and of the corrupted run are at hand, unless a row says that runs are
-  included; what is left of an attribution is shared out over its steps.
-- The plain model unembeds every position, as it does by itself; ours needs one per prompt.
+- The clean and the corrupted run are not timed, unless a row says that they are included; the
+  rest of an attribution is divided by its number of steps.
+- The plain model unembeds every position; ours only the last one of each prompt.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SIZES = (50, 100, 200, 300, 400, 500, 600, 700, 850, 1000)
 PROMPTS, TOKENS, IG_STEPS, REPEATS = 8, 16, 30, 5
 METRIC = {"metric": "logit_diff"}
 NOTES = (
-    "Activations are at hand unless a row says that runs are included. "
+    "The clean and the corrupted run are not timed unless a row says so. "
     "The plain model unembeds all positions, ours one per prompt."
 )
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -207,7 +207,7 @@ def attribution(case: Case, activations: Any) -> Iterator[dict[str, Any]]:
 def ig_step(
     case: Case, work: str, pairs: cl.PromptPairs, *, steps: int = 10, activations: Any = None
 ) -> dict[str, Any]:
-    """Return the cost of one step of EAP-IG, everything after the two runs shared out."""
+    """Return the cost of EAP-IG per step, without the two runs."""
     activations = activations or cache_activations(case.model, pairs)
     how = {"method": "eap_ig_inputs", "ig_steps": steps, "activations": activations}
     return case.timed(

@@ -41,7 +41,7 @@ class Curve:
         return np.asarray(self.metric.mean(axis=1) / self.m_model.mean())
 
     def passes(self, threshold: float) -> Bool[ndarray, " size"]:
-        """Return which circuits are faithful; one without edges is none."""
+        """Return which circuits are faithful; one without edges never is."""
         return np.asarray((self.f_raw >= threshold) & (self.n_edges > 0))
 
     def merged(self, other: Curve) -> Curve:

@@ -88,9 +88,9 @@ def swap_metric(
     """Return the metric of `target` with heads of `source` on every clean prompt, in float64.
 
     Args:
-        target: see `swapped`.
-        source: likewise.
-        heads: likewise; none of them gives the metric of the target itself.
+        target: the model that gets other heads; see `swapped`.
+        source: another checkpoint of the same model.
+        heads: layer and head of each head to take; without any, the metric is that of the target.
         pairs: the prompts.
         metric: `logit_diff` (logits) or `prob_diff` (probability).
         also: see `swapped`.
@@ -115,12 +115,12 @@ def swap_sets(
     """Swap one set of heads after the other; one row of measurements for each, and its control.
 
     Args:
-        target: see `swapped`.
-        source: likewise.
+        target: the model that gets other heads; see `swapped`.
+        source: another checkpoint of the same model.
         sets: heads by name; for empty ones nothing is measured.
         pairs: the prompts.
-        random_sets: so many times as many heads are drawn at random for the control, which is the
-            mean over those draws. For 0 there is none.
+        random_sets: number of random sets of the same size in the control, which is the mean over
+            them; 0 for no control.
         seed: of the draws, which are the same for all sets of one size.
         bootstrap: for the interval of the difference: prompts are resampled, with and without the
             swap together; the draws of a control are kept.
@@ -150,7 +150,7 @@ def swap_sets(
 def _change(
     values: Float[ndarray, "draw pair"], baseline: Float[ndarray, " pair"], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """Return what the swap makes of the metric, a mean over draws and prompts."""
+    """Return how the swap changes the metric, as a mean over draws and prompts."""
     # Paired: the same prompts with and without the swap, so their difference is resampled.
     low, high = mean_interval(values.mean(0) - baseline, bootstrap)
     difference = values.mean() - baseline.mean()

@@ -202,7 +202,7 @@ def behaviour(
     Args:
         clean_logits: at the end of each clean prompt, over the whole padded vocabulary, as the
             circuits see it.
-        corrupted_logits: at the end of each corrupted prompt, likewise.
+        corrupted_logits: the same at the end of each corrupted prompt.
         pairs: the answers to the clean prompts; both runs are scored with them.
         metric: `logit_diff` (in logits) or `prob_diff` (in probability).
         n_tokens: size of the tokenizer; what is beyond only pads the vocabulary and cannot be

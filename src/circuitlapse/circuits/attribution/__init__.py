@@ -44,7 +44,7 @@ def attribute_edges(
         ig_rule: `left` (as the reference) or `midpoint` (more accurate).
         ablation: `corrupted`, `zero` or `mean`; see `evaluate_circuits`.
         limits: how many prompts go through the model at once.
-        activations: of these pairs, when they are at hand; otherwise they are computed.
+        activations: of these pairs; None computes them.
 
     Returns:
         Scores in units of the metric, [source, target], NaN where no edge exists. Gradients are

@@ -44,7 +44,7 @@ def evaluate_circuits(
 
     The clean prompt is run. Each receiver gets the sum, over all sources it can read, of
     the source's current output where the edge is in the circuit and of its ablated output
-    where it is not. Attention patterns are computed anew. Only what differs from the ablated
+    where it is not. Attention patterns are recomputed. Only what differs from the ablated
     run is computed, and circuits share what they have in common, so the cost follows the size
     of the circuits rather than that of the model.
 
@@ -55,7 +55,7 @@ def evaluate_circuits(
         metric: `logit_diff` (logits), `prob_diff` (probability) or `kl_divergence` (nats).
         ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over all
             clean prompts and positions).
-        activations: of these pairs, when they are at hand; otherwise they are computed.
+        activations: of these pairs; None computes them.
         limits: how many prompts go through the model at once.
 
     Raises:

@@ -10,10 +10,9 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.plan.workflow import (
+    REQUESTS,
     Plan,
-    loading_mb,
     memory_mb,
-    paths,
     pattern_of,
     where_to_look,
 )
@@ -38,7 +37,6 @@ PLAN = Plan(CONFIG)
 PATHS, TASKS = PLAN.paths, PLAN.tasks
 COMPUTE = CONFIG.compute.model_dump(mode="json")
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
-GPUS, FORWARD_MB = PLAN.gpus, PLAN.forward_mb
 ENVIRONMENT = "../../envs/environment.yaml"
 
 
@@ -64,16 +62,21 @@ def memory(mb):
     return lambda wildcards, attempt: memory_mb(mb, attempt)
 
 
-def memory_with_models(mb, at_once=1):
-    """Ask for `mb` and for the models of the input, so many of them loaded at once."""
-    return lambda wildcards, input, attempt: memory_mb(
-        mb + loading_mb(input.get("models") or [input.model], at_once), attempt
-    )
-
-
 def minutes(first):
     """Ask for so many minutes, and for more when the job is retried."""
     return lambda wildcards, attempt: first * attempt
+
+
+def memory_of(name):
+    """Ask for the memory of a rule that runs the models among its input."""
+    return lambda wildcards, input, attempt: PLAN.memory_mb(
+        name, input.get("models") or [input.model], attempt
+    )
+
+
+def minutes_of(name):
+    """Ask for the time of a rule that runs models."""
+    return minutes(REQUESTS[name].minutes)
 
 
 def where(wildcards):

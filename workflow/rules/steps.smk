@@ -33,9 +33,9 @@ rule cache_activations:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1000 + FORWARD_MB),
-        runtime=minutes(30),
-        gpu=GPUS,
+        mem_mb=memory_of("cache_activations"),
+        runtime=minutes_of("cache_activations"),
+        gpu=PLAN.gpus,
     params:
         where=where,
         bootstrap=BOOTSTRAP,
@@ -88,9 +88,9 @@ rule discover_circuit:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1300 + FORWARD_MB),
-        runtime=minutes(120),
-        gpu=GPUS,
+        mem_mb=memory_of("discover_circuit"),
+        runtime=minutes_of("discover_circuit"),
+        gpu=PLAN.gpus,
     params:
         where=where,
         circuits=CONFIG.circuits.model_dump(mode="json"),
@@ -125,9 +125,9 @@ rule score_heads:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1000 + FORWARD_MB),
-        runtime=minutes(60),
-        gpu=GPUS,
+        mem_mb=memory_of("score_heads"),
+        runtime=minutes_of("score_heads"),
+        gpu=PLAN.gpus,
     params:
         where=where,
         heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"})
@@ -165,9 +165,9 @@ rule trace_algorithm:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1300 + FORWARD_MB),
-        runtime=minutes(60),
-        gpu=GPUS,
+        mem_mb=memory_of("trace_algorithm"),
+        runtime=minutes_of("trace_algorithm"),
+        gpu=PLAN.gpus,
     params:
         where=where,
         algorithm=CONFIG.algorithm.model_dump(mode="json"),

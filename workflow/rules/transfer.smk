@@ -19,9 +19,9 @@ rule transfer_circuits:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1300 + FORWARD_MB),
-        runtime=minutes(240),
-        gpu=GPUS,
+        mem_mb=memory_of("transfer_circuits"),
+        runtime=minutes_of("transfer_circuits"),
+        gpu=PLAN.gpus,
     params:
         where=lambda wildcards: PLAN.transferred(wildcards.model),
         bootstrap=BOOTSTRAP,
@@ -54,9 +54,9 @@ rule swap_components:
         ENVIRONMENT
     threads: CONFIG.compute.threads
     resources:
-        mem_mb=memory_with_models(1500 + FORWARD_MB, at_once=2),
-        runtime=minutes(240),
-        gpu=GPUS,
+        mem_mb=memory_of("swap_components"),
+        runtime=minutes_of("swap_components"),
+        gpu=PLAN.gpus,
     params:
         where=lambda wildcards: PLAN.swapped(wildcards.model),
         pairs=lambda wildcards: CONFIG.swap_pairs(wildcards.model),

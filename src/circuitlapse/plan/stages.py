@@ -11,16 +11,11 @@ from circuitlapse.config.schema import Config
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import Shape, Work, shape_of
 from circuitlapse.plan.hardware import Machine
+from circuitlapse.plan.workflow import LOADING, REQUESTS, Plan, memory_mb
 from circuitlapse.settings import Model, Task
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """Bytes of a number, by type."""
-JOB_MB, SNAKEMAKE_MB = 1500, 350
-"""Most memory that a rule requests besides the model and a forward pass."""
-FORWARD_ON_GPU_MB, FORWARD_ON_CPU_MB = 3000, 500
-"""Memory of the host for a forward pass: of CUDA, or on a CPU unless `memory_mb` is set."""
-LOADING = 3.0
-"""Memory to load a model, relative to the size of its files."""
 CUDA_GB = 1.5
 """GPU memory of CUDA itself and of a pass of one prompt."""
 LOADED = 1.3
@@ -76,15 +71,14 @@ class _Jobs(NamedTuple):
     number: int
     work: Work
     held: Sequence[Task] = ()
-    models: int = 1
 
 
 def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]:
     shape, compute = shape_of(model), config.compute
-    on_gpu = compute.device.startswith("cuda")
-    forward_mb = FORWARD_ON_GPU_MB if on_gpu else compute.memory_mb or FORWARD_ON_CPU_MB
-    ram_gb = (JOB_MB + SNAKEMAKE_MB + forward_mb) * 2**20 / 1e9
+    forward_mb = Plan(config).forward_mb
     for jobs in _jobs(model, shape, config):
+        request = REQUESTS[jobs.rule]
+        ram_gb = memory_mb(request.memory_mb + forward_mb, attempt=1) * 2**20 / 1e9
         hours = jobs.number * machine.seconds(jobs.work, shape) / 3600
         weights = shape.parameters * BYTES[compute.dtype] / 1e9
         runs = max((cached_gb(shape, [task], compute.dtype) for task in jobs.held), default=0.0)
@@ -93,8 +87,8 @@ def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]
             model.name,
             jobs.number,
             hours,
-            ram_gb=ram_gb + LOADING * jobs.models * shape.stored_gb,
-            gpu_gb=CUDA_GB + LOADED * jobs.models * weights + COPIES * runs,
+            ram_gb=ram_gb + LOADING * request.models * shape.stored_gb,
+            gpu_gb=CUDA_GB + LOADED * request.models * weights + COPIES * runs,
         )
 
 
@@ -122,7 +116,7 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_Jobs]:
     yield _Jobs("transfer_circuits", 1, work, tasks)
     if pairs := config.swap_pairs(model.name):
         work = cost.swapping(shape, tasks, config.swaps.random_sets) * float(len(pairs))
-        yield _Jobs("swap_components", 1, work + read * float(_loads(pairs)), models=2)
+        yield _Jobs("swap_components", 1, work + read * float(_loads(pairs)))
 
 
 def _loads(pairs: Sequence[tuple[int, int]]) -> int:

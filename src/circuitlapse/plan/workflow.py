@@ -8,13 +8,13 @@ neither torch nor pandas.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
@@ -29,6 +29,32 @@ CUDA_MB, FORWARD_MB = 3000, 500
 LOADING = 3
 """Memory for loading a model, in multiples of its files, which have half precision on a hub."""
 PYTHIA = "EleutherAI/pythia-"
+
+
+class Request(NamedTuple):
+    """What a job that runs models requests at its first attempt.
+
+    Attributes:
+        memory_mb: memory of the host, besides models and a forward pass.
+        minutes: time limit.
+        models: number of models loaded at once.
+    """
+
+    memory_mb: int
+    minutes: int
+    models: int = 1
+
+
+REQUESTS: Mapping[str, Request] = {
+    "cache_activations": Request(1000, minutes=30),
+    "measure_behaviour": Request(1000, minutes=30),
+    "discover_circuit": Request(1300, minutes=120),
+    "score_heads": Request(1000, minutes=60),
+    "trace_algorithm": Request(1300, minutes=60),
+    "transfer_circuits": Request(1300, minutes=240),
+    "swap_components": Request(1500, minutes=240, models=2),
+}
+"""Every rule that runs models."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +107,18 @@ class Plan:
     def forward_mb(self) -> int:
         """Host memory for a forward pass; with a GPU, what the pass holds lies there."""
         return CUDA_MB if self.gpus else self.config.compute.memory_mb or FORWARD_MB
+
+    def memory_mb(self, rule: str, folders: Iterable[str | Path], attempt: int) -> int:
+        """Return the memory that a job of one of the `REQUESTS` asks for.
+
+        Args:
+            rule: its name.
+            folders: the models among its input.
+            attempt: 1, or more for a retry.
+        """
+        request = REQUESTS[rule]
+        models_mb = request.models * loading_mb(folders)
+        return memory_mb(request.memory_mb + self.forward_mb + models_mb, attempt)
 
     def per_step(
         self, template: str, models: Iterable[Model] | None = None, **values: Any
@@ -303,12 +341,12 @@ def memory_mb(mb: int | float, attempt: int) -> int:
     return round(mb * attempt) + SNAKEMAKE_MB
 
 
-def loading_mb(folders: Iterable[str | Path], at_once: int = 1) -> int | float:
-    """Return the memory for the largest of these models, so many of them at once.
+def loading_mb(folders: Iterable[str | Path]) -> int | float:
+    """Return the memory for loading the largest of these models.
 
-    Before a checkpoint is there its size is unknown and counts as nothing.
+    The size of a checkpoint that does not exist yet is unknown and counts as 0.
     """
-    return LOADING * at_once * max(map(_weights_mb, folders))
+    return LOADING * max(map(_weights_mb, folders))
 
 
 def _weights_mb(folder: str | Path) -> int | float:

@@ -14,6 +14,7 @@ from circuitlapse.plan.stages import (
     download_gb,
     stages,
 )
+from circuitlapse.plan.workflow import REQUESTS, Plan
 from tests.unit.plan.conftest import PUBLISHED, config_of, of_model
 
 
@@ -34,34 +35,21 @@ def test_downloads_are_two_bytes_per_weight_and_step(root):
 
 
 def rules_that_run_models(root: Path) -> set[str]:
-    """Return the rules of the workflow that request a GPU."""
-    return set(asked_memory(root))
+    """Return the rules of the workflow that request a GPU, and copies of such rules."""
+    text = "\n".join(file.read_text() for file in root.glob("workflow/rules/*.smk"))
+    named = {rule.split(":")[0] for rule in text.split("\nrule ")[1:] if "gpu=PLAN.gpus" in rule}
+    copies = re.findall(r"\nuse rule (\w+) as (\w+) with", text)
+    return named | {copy for original, copy in copies if original in named}
 
 
-def asked_memory(root: Path) -> dict[str, tuple[int, int]]:
-    """Return by rule the MB that it requests besides models, and the number of models."""
-    found = {}
-    texts = [file.read_text() for file in root.glob("workflow/rules/*.smk")]
-    for text in texts:
-        for rule in text.split("\nrule ")[1:]:
-            if "gpu=GPUS" in rule:
-                name, mb, models = re.findall(
-                    r"(?s)^(\w+):.*memory_with_models\((\d+) \+ FORWARD_MB(?:, at_once=(\d))?\)",
-                    rule,
-                )[0]
-                found[name] = int(mb), int(models or 1)
-    copies = re.findall(r"\nuse rule (\w+) as (\w+) with", "\n".join(texts))
-    return found | {name: found[original] for original, name in copies}
-
-
-def test_the_memory_of_a_job_is_what_the_workflow_asks_for(root):
-    found = stages(config_of(root, "pythia"), Machine.of(find_gpu("h100")))
-    asked = asked_memory(root)
-    for stage in found:
-        mb, models = asked[stage.rule]
+def test_the_memory_of_a_job_is_what_the_workflow_requests(root):
+    config = config_of(root, "pythia")
+    assert set(REQUESTS) == rules_that_run_models(root)
+    for stage in stages(config, Machine.of(find_gpu("h100"))):
         files = 2 * PUBLISHED[stage.model.removeprefix("pythia-")]
-        least = (mb + 3000 + 350) * 2**20 + 3 * models * files
-        assert least <= stage.ram_gb * 1e9 < least + 0.6e9
+        models = 3 * REQUESTS[stage.rule].models * files
+        requested = Plan(config).memory_mb(stage.rule, ["missing"], attempt=1) * 2**20
+        assert stage.ram_gb * 1e9 == pytest.approx(requested + models)
 
 
 def test_swapping_holds_two_models(root):

@@ -178,14 +178,16 @@ def test_a_retry_gets_more_memory_for_all_but_snakemake(plan):
     assert memory_mb(1000, 2) == 2350
 
 
-def test_memory_for_models_is_that_of_the_largest_as_far_as_they_are_there(tmp_path):
+def test_memory_for_models_is_that_of_the_largest_as_far_as_they_exist(plan, tmp_path):
     for name, mb in (("small", 1), ("large", 2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(bytes(mb * 2**20))
     folders = [tmp_path / name for name in ("small", "large", "missing")]
     assert loading_mb(folders) == 6
-    assert loading_mb(folders, at_once=2) == 12
     assert loading_mb(folders[2:]) == 0
+    # swapping holds two models
+    assert plan().memory_mb("swap_components", folders, 1) == 1500 + 500 + 2 * 6 + 350
+    assert plan().memory_mb("score_heads", folders, 2) == 2 * (1000 + 500 + 6) + 350
 
 
 def test_with_a_gpu_cuda_takes_memory_of_the_host_and_else_the_forward_pass_does(plan):

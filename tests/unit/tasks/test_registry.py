@@ -46,13 +46,8 @@ def test_the_readme_has_a_row_for_each_task_in_the_order_of_the_registry(root: P
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_titles_end_in_an_abbreviation_that_the_caption_of_transfer_spells_out(
-    root: Path, builder: str
-) -> None:
-    short = re.search(r" \((\w+)\)$", BUILDERS[builder].title)
-    assert short is not None
-    caption = (root / "workflow/report/transfer_tasks.rst").read_text()
-    assert f'if task == "{builder}" %}} {short[1]} is ' in caption
+def test_titles_end_in_an_abbreviation(builder: str) -> None:
+    assert re.search(r" \([A-Z]+\)$", BUILDERS[builder].title)
 
 
 @pytest.mark.parametrize("builder", BUILDERS)

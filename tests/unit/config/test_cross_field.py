@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from circuitlapse.tasks.registry import BUILDERS
+
 
 def models(*entries: str) -> str:
     trained = [
@@ -395,8 +397,8 @@ def csv(tmp_path) -> str:
 
 def test_a_name_that_is_no_built_in_task_gets_the_nearest(errors):
     assert errors("tasks: [{name: greater_then}]") == [
-        "user.yaml: tasks[0].name = 'greater_then' is not a built-in task (ioi, "
-        "gendered_pronoun, greater_than, sva), so the task needs a builder or a file; "
+        "user.yaml: tasks[0].name = 'greater_then' is not a built-in task "
+        f"({', '.join(BUILDERS)}), so the task needs a builder or a file; "
         "did you mean 'greater_than'?"
     ]
 

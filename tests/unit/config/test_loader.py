@@ -7,7 +7,6 @@ import yaml
 from snakemake.utils import update_config
 
 from circuitlapse.config import load_config
-from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import Metric
 
 
@@ -97,7 +96,8 @@ def test_the_pocket_suite_loads(root):
     config = load_files(root / "config/config.yaml")
     originals = [model.name for model in config.models if not model.variant_of]
     assert originals == ["pocket-0.2m", "pocket-0.9m", "pocket-2m"]
-    assert {task.builder for task in config.tasks} == set(BUILDERS)
+    builders = [task.builder for task in config.tasks]
+    assert builders == ["ioi", "gendered_pronoun", "greater_than", "sva"]
     assert len(config.training.save_steps) >= 12
     assert config.tokens_per_step(config.models[0].name) == 24 * 48
 

@@ -18,13 +18,15 @@ from circuitlapse.types import HeadSet, Metric
 from tests.unit.tables.test_circuits import make_record
 
 
-def test_logit_difference_is_for_one_answer_and_probability_difference_for_many() -> None:
-    assert {name: builder.metric for name, builder in BUILDERS.items()} == {
-        "ioi": Metric.LOGIT_DIFF,
-        "gendered_pronoun": Metric.LOGIT_DIFF,
-        "greater_than": Metric.PROB_DIFF,
-        "sva": Metric.PROB_DIFF,
-    }
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_logit_difference_is_for_one_answer_and_probability_difference_for_many(
+    pythia: Tokenizer, builder: str
+) -> None:
+    frame = build_task("mine", pythia, builder=builder, n_prompts=20, seed=0).frame
+    single = (frame["correct"].map(len) == 1) & (frame["wrong"].map(len) == 1)
+    assert single.nunique() == 1
+    expected = Metric.LOGIT_DIFF if single.all() else Metric.PROB_DIFF
+    assert BUILDERS[builder].metric == expected
 
 
 def test_each_builder_is_a_value_of_the_key_builder() -> None:

@@ -36,10 +36,7 @@ def attribute_edges(
         pairs: the prompts; the score is a mean over them and does not depend on batching.
         metric: `logit_diff`, `prob_diff` or `kl_divergence`. The gradient of the last one
             vanishes at the clean prompt, so that `eap` finds nothing with it.
-        method: `eap`, `eap_ig_inputs`, `eap_ig_activations` (gradients averaged over the runs
-            in which the edge's own source was interpolated), `eap_ig_activations_pooled`
-            (over those of all sources, as the reference implementation), `clean_corrupted`,
-            or `exact` (one pass per edge).
+        method: a member of `types.Method`, or its value such as "eap_ig_inputs".
         ig_steps: points of each integration path (`eap_ig_*` only).
         ig_rule: `left` (as the reference) or `midpoint` (more accurate).
         ablation: `corrupted`, `zero` or `mean`; see `evaluate_circuits`.

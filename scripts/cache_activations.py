@@ -9,7 +9,7 @@ from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_tasks_for
 from circuitlapse.schemas import BEHAVIOUR
-from circuitlapse.settings import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap, Compute
 
 given, params, output = snakemake.input, snakemake.params, snakemake.output
 with job_logging(snakemake.log[0]) as log:

@@ -6,7 +6,7 @@ from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.task_files import read_task
-from circuitlapse.settings import Bootstrap, Circuits, Compute
+from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

@@ -7,7 +7,7 @@ from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
-from circuitlapse.settings import Compute
+from circuitlapse.settings.analysis import Compute
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:

@@ -12,7 +12,7 @@ from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts, read_tables
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
-from circuitlapse.settings import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
 where = {each["step"]: each for each in params.where}

@@ -9,7 +9,7 @@ from circuitlapse.io.provenance import file_hash, provenance, published_as, weig
 from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
-from circuitlapse.settings import Algorithm, Bootstrap, Compute
+from circuitlapse.settings.analysis import Algorithm, Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:

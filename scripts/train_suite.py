@@ -6,7 +6,7 @@ from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
 from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
 from circuitlapse.pocket.corpus import NEW_LINE
 from circuitlapse.pocket.training import make_model, save_snapshot, train
-from circuitlapse.settings import Train, Training
+from circuitlapse.settings.suite import Train, Training
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 params = snakemake.params

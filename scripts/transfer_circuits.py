@@ -10,7 +10,7 @@ from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts
 from circuitlapse.io.task_files import read_task
 from circuitlapse.schemas import TRANSFER
-from circuitlapse.settings import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap, Compute
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:

@@ -32,7 +32,7 @@ from circuitlapse.models.load import DTYPES, load_model, n_parameters, n_tokens
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
-from circuitlapse.settings import Algorithm, Bootstrap, Circuits, Compute
+from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute
 from circuitlapse.tasks.encode import Task
 from circuitlapse.types import METRIC_FACTS, HeadSet
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 
 Interval = tuple[float, float]
 """Low and high end; (nan, nan) for fewer than two prompts, which say nothing of their spread."""

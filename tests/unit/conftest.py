@@ -18,7 +18,7 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from circuitlapse.io.task_files import write_task
     from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
     from circuitlapse.pocket.training import make_model, save_snapshot
-    from circuitlapse.settings import Train
+    from circuitlapse.settings.suite import Train
     from circuitlapse.tasks.custom import build_custom_task
 
     folder = tmp_path_factory.mktemp("pocket")

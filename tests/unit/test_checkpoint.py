@@ -15,7 +15,7 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
-from circuitlapse.settings import Bootstrap, Circuits, Compute
+from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute
 from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means, mean_interval, pearson, ratio_interval
 
 BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)

@@ -1,18 +1,17 @@
 """The configuration: typed settings, and a loader that reports every problem at once."""
 
-from circuitlapse.config.loader import load_config
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from circuitlapse.config.problems import as_line, found_problems
 from circuitlapse.config.schema import Config
-from circuitlapse.settings import (
-    Activations,
-    Bootstrap,
-    Circuits,
-    Compute,
-    Figures,
-    Model,
-    Task,
-    Train,
-    Training,
-)
+from circuitlapse.config.sources import COMMAND_LINE, place, read_sources, with_types
+from circuitlapse.errors import ConfigError
+from circuitlapse.settings.analysis import Activations, Bootstrap, Circuits, Compute, Figures
+from circuitlapse.settings.suite import Model, Task, Train, Training
 
 __all__ = [
     "Activations",
@@ -27,3 +26,28 @@ __all__ = [
     "Training",
     "load_config",
 ]
+
+
+def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:
+    """Check the configuration and fill in every default.
+
+    Args:
+        merged: The values of all files and of `--config`, merged by Snakemake: mappings are
+            merged, any other value is replaced by the later one.
+        files: The files that it came from; a later file overrides an earlier one.
+
+    Raises:
+        ConfigError: Something is wrong. The message has one line per problem, in the order of
+            the files: who set the key, the key, the value found, the values allowed.
+    """
+    sources = read_sources(files)
+    written = with_types(merged, sources)
+    config, problems = found_problems(written)
+    names = [*(source.name for source in sources), COMMAND_LINE]
+    places = [place(problem.where, merged=written, sources=sources) for problem in problems]
+    in_order = sorted(zip(places, problems, strict=True), key=lambda pair: pair[0])
+    lines = [source.mistake for source in sources if source.mistake]
+    lines += [f"{names[found.rank]}: {as_line(problem)}" for found, problem in in_order]
+    if lines or config is None:
+        raise ConfigError("\n".join(lines))
+    return config.filled_in()

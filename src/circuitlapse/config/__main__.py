@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from circuitlapse.config import load_config
 from circuitlapse.config.document import schema_text, with_tables
-from circuitlapse.config.loader import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
 from circuitlapse.errors import ConfigError, unknown_name

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitlapse.errors import TaskError
-from circuitlapse.settings import INVALID, PUBLISHED, PUBLISHED_BY, KeyPath, Model, Problem, Train
+from circuitlapse.settings.base import INVALID, PUBLISHED, PUBLISHED_BY, KeyPath, Problem
+from circuitlapse.settings.suite import Model, Train
 from circuitlapse.tasks.prompt_file import check_file
 
 if TYPE_CHECKING:

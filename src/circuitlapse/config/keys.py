@@ -9,7 +9,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from circuitlapse.config.schema import Config
-from circuitlapse.settings import KeyPath
+from circuitlapse.settings.base import KeyPath
 
 Node = dict[str, Any]
 """The JSON schema of one key."""

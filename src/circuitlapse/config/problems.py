@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from circuitlapse.config.cross_field import dotted
 from circuitlapse.config.keys import allowed, as_yaml, node_at
 from circuitlapse.config.schema import Config
-from circuitlapse.settings import RULE, KeyPath, Problem, nearest
+from circuitlapse.settings.base import RULE, KeyPath, Problem, nearest
 
 _PLAIN = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
 """Kinds of values that YAML writes without quotes, and the Python types it reads them as."""

@@ -9,7 +9,19 @@ from pydantic import field_validator
 
 from circuitlapse.config import cross_field
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.settings import (
+from circuitlapse.settings.analysis import (
+    Activations,
+    Algorithm,
+    Bootstrap,
+    Circuits,
+    Compute,
+    Figures,
+    Heads,
+    Stability,
+    Swaps,
+    Transfer,
+)
+from circuitlapse.settings.base import (
     DEFAULT_SEED,
     FILE_NAME,
     INVALID,
@@ -17,31 +29,18 @@ from circuitlapse.settings import (
     SCHEDULES,
     SEED,
     STEPS,
-    Activations,
-    Algorithm,
-    Bootstrap,
-    Checkpoints,
-    Circuits,
-    Compute,
-    Figures,
-    Heads,
     KeyPath,
     Lenient,
-    Model,
     PathText,
     Problem,
     Schedule,
     Section,
-    Stability,
     Steps,
-    Swaps,
-    Task,
-    Training,
-    Transfer,
     key,
     lenient,
     section,
 )
+from circuitlapse.settings.suite import Checkpoints, Model, Task, Training
 
 Entry = TypeVar("Entry", Model, Task)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from circuitlapse.settings import KeyPath
+from circuitlapse.settings.base import KeyPath
 
 COMMAND_LINE = "--config"
 _ABSENT = object()

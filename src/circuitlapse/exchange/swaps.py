@@ -26,7 +26,7 @@ from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import mean_interval
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
 

@@ -20,7 +20,7 @@ from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import TransferStatus
 
 

@@ -39,8 +39,8 @@ A package stands for every module directly in it. What these modules import belo
 too, so only entry points are listed. `checkpoint` is left out: it imports every stage.
 """
 HOME = Path(circuitlapse.__file__).parent
-NOT_CODE = ("settings.py",)
-"""Left out of the hash of the code: the values of the settings are in the key themselves."""
+NOT_CODE = ("settings",)
+"""Left out, with what it imports: the values of the settings are in the key themselves."""
 
 
 def hash_of(value: Any) -> str:
@@ -89,8 +89,9 @@ def code_of(stage: str, home: Path = HOME) -> set[Path]:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += _imported(file, home)
-    return {file for file in found if str(file.relative_to(home)) not in NOT_CODE}
+            used = _imported(file, home)
+            waiting += [one for one in used if one.relative_to(home).parts[0] not in NOT_CODE]
+    return found
 
 
 def _files_of(entry: str, home: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.decoder import end_logits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import mean_interval
 from circuitlapse.types import Metric
 

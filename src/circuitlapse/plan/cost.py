@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.settings import Circuits, Heads, Model, Task
+from circuitlapse.settings.analysis import Circuits, Heads
+from circuitlapse.settings.suite import Model, Task
 from circuitlapse.tasks.registry import BUILDERS
 
 POCKET_VOCABULARY = 500

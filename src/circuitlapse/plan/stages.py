@@ -12,7 +12,7 @@ from circuitlapse.plan import cost
 from circuitlapse.plan.cost import Shape, Work, shape_of
 from circuitlapse.plan.hardware import Machine
 from circuitlapse.plan.workflow import LOADING, REQUESTS, Plan, memory_mb
-from circuitlapse.settings import Model, Task
+from circuitlapse.settings.suite import Model, Task
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """Bytes of a number, by type."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.paths import Paths
-from circuitlapse.settings import Model
+from circuitlapse.settings.suite import Model
 from circuitlapse.tasks.registry import BUILDERS
 
 SNAKEMAKE_MB = 350

@@ -19,7 +19,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from circuitlapse.errors import ModelError
 from circuitlapse.models.snapshot import no_progress_bars
 from circuitlapse.pocket.corpus import END_OF_TEXT, as_transformers
-from circuitlapse.settings import Train, Training
+from circuitlapse.settings.suite import Train, Training
 
 CONTEXT = 256
 """Longest text that a model of the suite accepts, in tokens."""

@@ -15,7 +15,7 @@ from numpy import ndarray
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import STABILITY
-from circuitlapse.settings import Stability
+from circuitlapse.settings.analysis import Stability
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.masking import NO_BEHAVIOUR
 from circuitlapse.types import Comparison, Level, Status, Weighting

@@ -9,7 +9,7 @@ from circuitlapse.circuits.faithfulness import (
     grid_sizes,
     size_interval,
 )
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 
 M_MODEL = np.array([1.0, 3.0])  # mean 2
 ONE = np.array([1])

@@ -5,7 +5,7 @@ import yaml
 
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.settings import INVALID
+from circuitlapse.settings.base import INVALID
 
 from .conftest import BASE
 

@@ -12,7 +12,7 @@ from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_s
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import HeadSet
 from tests.conftest import save_random, save_random_model
 

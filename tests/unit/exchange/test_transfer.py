@@ -11,7 +11,7 @@ from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, tr
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.tables.circuits import circuit_tables
 
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)

@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from circuitlapse import settings
 from circuitlapse.heads.algorithm import ioi_roles
 from circuitlapse.heads.copying import TOP, CopyLn
 from circuitlapse.heads.registry import EFFECTS, SCORES, needing
 from circuitlapse.heads.scoring import detector_of, options_of
+from circuitlapse.settings import analysis as settings
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.tasks.words import ORDERED_LISTS
 

@@ -125,7 +125,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("figures/style.py", set()),
         ("tables/stability.py", {"tables"}),
         ("config/document.py", set()),
-        ("settings.py", set()),  # the values of the settings are in the key
+        ("settings/analysis.py", set()),  # the values of the settings are in the key
         ("checkpoint.py", set()),
         ("pocket/training.py", {"training"}),
         ("tasks/ioi.py", {"prompts"}),

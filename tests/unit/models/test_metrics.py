@@ -15,7 +15,7 @@ from circuitlapse.models.metrics import (
     per_prompt_metric,
     rank_zero,
 )
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import METRIC_FACTS, TASK_METRICS, Metric
 
 

@@ -18,7 +18,7 @@ from circuitlapse.pocket.training import (
     save_snapshot,
     train,
 )
-from circuitlapse.settings import Train, Training
+from circuitlapse.settings.suite import Train, Training
 
 SHAPE = Train(layers=2, heads=2, d_model=16)
 TRAINING = Training.model_construct(  # smaller than the configuration allows

@@ -11,7 +11,7 @@ import pytest
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import STABILITY
-from circuitlapse.settings import Stability
+from circuitlapse.settings.analysis import Stability
 from circuitlapse.tables.circuits import circuit_tables
 from circuitlapse.tables.stability import (
     jaccard,

@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 from tokenizers import Tokenizer
 
-from circuitlapse import settings
 from circuitlapse.exchange.head_sets import head_sets
 from circuitlapse.schemas import HEADS, ROLES
+from circuitlapse.settings import suite as settings
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import HeadSet, Metric

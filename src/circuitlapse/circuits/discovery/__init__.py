@@ -16,7 +16,7 @@ from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import TASK_METRICS
 
 __all__ = ["Discovery", "SplitHalf", "discover_circuit", "record_of"]

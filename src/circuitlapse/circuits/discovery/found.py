@@ -15,7 +15,7 @@ from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import EdgeScores
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
 from circuitlapse.types import Status
 

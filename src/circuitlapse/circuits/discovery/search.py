@@ -19,7 +19,7 @@ from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Status
 
 

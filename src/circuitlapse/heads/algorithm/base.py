@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means
 
 OWN = {

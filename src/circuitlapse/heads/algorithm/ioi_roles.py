@@ -27,7 +27,7 @@ from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Recei
 from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.settings import Algorithm, Bootstrap
+from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Metric
 
 SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")

@@ -5,7 +5,7 @@ import pytest
 
 from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.models.activations import cache_activations
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 
 SETTINGS = Circuits(
     ig_steps=4,

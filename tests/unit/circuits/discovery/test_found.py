@@ -10,7 +10,7 @@ from circuitlapse.circuits.faithfulness import Curve
 from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import Graph
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
 from circuitlapse.types import Status
 

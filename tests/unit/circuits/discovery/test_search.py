@@ -11,7 +11,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Status
 
 SETTINGS = Circuits(method="eap", max_fraction=1.0, grid_ratio=3.0, refine_points=1)

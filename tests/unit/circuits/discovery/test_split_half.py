@@ -11,7 +11,7 @@ from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.circuits.discovery.split_half import split_prompts
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
-from circuitlapse.settings import Bootstrap, Circuits
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Method
 
 CIRCUITS = {

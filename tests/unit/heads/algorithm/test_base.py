@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from circuitlapse.heads.algorithm.base import AlgorithmStatus, Effects, Panel, consistency_rows
-from circuitlapse.settings import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import bootstrap_interval
 
 BOOTSTRAP = Bootstrap(samples=200, level=0.9, seed=3)

@@ -12,7 +12,7 @@ from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
-from circuitlapse.settings import Algorithm, Bootstrap
+from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from tests.planted_ioi import planted_ioi_pairs
 
 SHAPE = (3, 8)

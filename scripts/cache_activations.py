@@ -1,4 +1,4 @@
-"""Run one model on all tasks: how well it does each, and both runs' activations where asked for."""
+"""Measure one checkpoint on all tasks, and write the activations where the rule has such files."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Get one training step of a published model: from a hub, or from a folder that has it."""
+"""Get one checkpoint of a published model, from a hub or from a local folder."""
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub import fetch_snapshot, link_snapshot
@@ -9,4 +9,4 @@ with job_logging(snakemake.log[0]) as log:
         link_snapshot(source["folder"], snakemake.output[0])
     else:
         fetch_snapshot(source["repo"], source["revision"], snakemake.output[0])
-    log.info("%s is there", snakemake.output[0])
+    log.info("%s is complete", snakemake.output[0])

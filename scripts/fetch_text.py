@@ -1,4 +1,4 @@
-"""Fetch documents of a dataset, for what heads do on running text."""
+"""Download documents of a dataset, the running text that heads are scored on."""
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub.fetch import dataset_texts

@@ -1,4 +1,4 @@
-"""Write the text that the pocket suite learns from, its token ids, held-out text, the tokenizer."""
+"""Write the training text of the pocket suite, its token ids, held-out text and tokenizer."""
 
 from pathlib import Path
 

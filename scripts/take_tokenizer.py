@@ -1,4 +1,4 @@
-"""Get the tokenizer of a suite, that of its first model, from a hub or from a folder."""
+"""Get the tokenizer of the first model, from a hub or from a local folder."""
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub import copy_tokenizer, fetch_tokenizer

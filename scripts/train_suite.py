@@ -1,4 +1,4 @@
-"""Train one model of the pocket suite and save its steps like hub snapshots."""
+"""Train one model of the pocket suite and save its checkpoints like hub snapshots."""
 
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.io.atomic import atomic_path

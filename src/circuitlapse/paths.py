@@ -1,4 +1,4 @@
-"""Where everything lies: the one place that names a path below the folder of results."""
+"""Every path below the folder of results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Paths:
     """
 
     def __init__(self, results: str) -> None:
-        # the pocket suite: its text, its token ids, text it never sees, its tokenizer
+        # the pocket suite: training text, its token ids, held-out text, tokenizer
         self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
         self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npy"
         self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
@@ -30,12 +30,12 @@ class Paths:
         # one file per job
         self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"
         self.algorithm = f"{results}/algorithm/{{model}}/step{{step}}/{{table}}.parquet"
-        # one file per model, and the folder of what is done of it while it is not finished
+        # one file per model, and a folder of finished parts while its job runs
         self.transfer = f"{results}/transfer/{{model}}.parquet"
         self.transfer_parts = f"{results}/transfer/{{model}}"
         self.swaps = f"{results}/swaps/{{model}}.parquet"
         self.swaps_parts = f"{results}/swaps/{{model}}"
-        # what one reads in the end
+        # the results to read
         self.table = f"{results}/tables/{{table}}.parquet"
         self.table_csv = f"{results}/tables/{{table}}.csv"
         self.figure_pdf = f"{results}/figures/{{figure}}.pdf"
@@ -43,6 +43,6 @@ class Paths:
         self.diagram_pdf = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.pdf"
         self.diagram_png = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.png"
         self.report = f"{results}/report.html"
-        # how it went: one log and one timing per job, below the name of its rule
+        # one log and one timing per job, in a folder with the name of its rule
         self.logs = f"{results}/logs"
         self.benchmarks = f"{results}/benchmarks"

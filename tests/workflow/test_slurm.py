@@ -124,7 +124,7 @@ def test_a_job_that_did_not_end_well_is_queued_again_and_asks_for_more(story, wh
 
 
 def test_no_run_is_restarted_that_is_still_going_on(story):
-    assert f"A run is still going on in {story.folder}" in story.refused
+    assert f"A run is still active in {story.folder}" in story.refused
     at_the_kill = {job.number: job.state for job in story.jobs_when_killed}
     assert at_the_kill[story.held_when_killed.number] == "RUNNING"
 

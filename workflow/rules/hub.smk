@@ -57,7 +57,7 @@ rule take_tokenizer:
     params:
         source=CONFIG.models[0].hub.source(CONFIG.models[0].steps[0]),
     message:
-        "Take the tokenizer of the first model"
+        "Get the tokenizer of the first model"
     script:
         "../../scripts/take_tokenizer.py"
 

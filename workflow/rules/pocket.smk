@@ -1,4 +1,4 @@
-"""The pocket suite: one corpus, and models that are trained on it."""
+"""The pocket suite: one corpus, and models trained on it."""
 
 
 rule make_corpus:
@@ -50,6 +50,6 @@ rule train_suite:
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
         recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
     message:
-        "Train {wildcards.model}; how far it is, and the time left: {log}"
+        "Train {wildcards.model}; progress and time left: {log}"
     script:
         "../../scripts/train_suite.py"

@@ -11,7 +11,7 @@ rule make_task:
         log_of("make_task/{task}"),
     benchmark:
         timing_of("make_task/{task}")
-    # a mistake in a file of prompts shows before hours of training, not after
+    # first of all: a mistake in a file of prompts shows before hours of training
     priority: 10
     conda:
         ENVIRONMENT

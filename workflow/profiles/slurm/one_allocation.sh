@@ -1,10 +1,10 @@
 #!/bin/bash
-# Every job on one node, inside one allocation: for very many small jobs. In the root of the
-# repository, where `make` has made .venv before:
+# All jobs on one node, inside one allocation: for very many small jobs. Run `make` once, so that
+# .venv exists, then in the root of the repository:
 #   sbatch workflow/profiles/slurm/one_allocation.sh --configfile config/mine.yaml
-# What is asked for here can be said otherwise before the script: sbatch --gpus=0 --time=2:00:00 …
-# Ask for at least the largest ram_gb that `make plan` prints: a job that needs more than the
-# allocation has is not refused, but killed when it runs out.
+# Options before the script override those below: sbatch --gpus=0 --time=2:00:00 …
+# Request at least the largest ram_gb that `make plan` prints: Slurm starts a job that needs more
+# than the allocation has, and kills it when memory runs out.
 #SBATCH --job-name=circuitlapse-allocation
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run Snakemake as the only one in this folder, on a cluster; with --restart, first clear away what
-# a killed one left behind: cancel its jobs, wait until they are gone, and unlock the folder.
+# Run one Snakemake at a time in this folder, on a cluster. With --restart, first clean up after a
+# killed one: cancel its jobs, wait until they are gone, and unlock the folder.
 #   run.sh [--restart] SNAKEMAKE ARGUMENTS...
 set -eu
 restart=
@@ -9,16 +9,16 @@ if [ "$1" = --restart ]; then
     shift
 fi
 
-# Held until Snakemake has ended, however it ends. Where the file system knows no locks, we go on
-# without.
+# The lock is held until Snakemake ends, however it ends. On a file system without locks we go on
+# without one.
 mkdir -p .snakemake
 exec 9>.snakemake/cluster.lock
 flock --timeout 3 --conflict-exit-code 75 9 || [ $? -ne 75 ] || {
-    echo "A run is still going on in $PWD; end that one first (Ctrl-C)." >&2
+    echo "A run is still active in $PWD; stop it first (Ctrl-C)." >&2
     exit 1
 }
 
-# Jobs of this user, this workflow and this folder: those of other folders run on.
+# Jobs of this user, this workflow and this folder only.
 left_behind() {
     queue=$(squeue --noheader --user "$(id -un)" --format '%A|%j|%Z')
     printf '%s\n' "$queue" | awk -F '|' -v folder="$(pwd -P)" \

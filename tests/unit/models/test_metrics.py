@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import torch
 
-from circuitlapse import PromptPairs, settings
+from circuitlapse import PromptPairs
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.metrics import (
@@ -15,6 +15,7 @@ from circuitlapse.models.metrics import (
     per_prompt_metric,
     rank_zero,
 )
+from circuitlapse.settings import suite
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import METRIC_FACTS, TASK_METRICS, Metric
 
@@ -76,7 +77,7 @@ def test_every_metric_is_registered_and_described_in_the_order_of_its_enum():
 
 
 def test_a_file_of_prompts_may_name_every_metric_of_a_task():
-    assert get_args(settings.Task.model_fields["metric"].annotation) == TASK_METRICS
+    assert get_args(suite.Task.model_fields["metric"].annotation) == TASK_METRICS
 
 
 BOOTSTRAP = Bootstrap(samples=1000, level=0.95, seed=0)

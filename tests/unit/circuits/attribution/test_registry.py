@@ -1,8 +1,8 @@
 import re
 from typing import get_args
 
-from circuitlapse import settings
 from circuitlapse.circuits.attribution.registry import METHODS
+from circuitlapse.settings import analysis
 from circuitlapse.types import Method
 
 
@@ -11,7 +11,7 @@ def test_every_method_is_registered_in_the_order_of_its_enum():
 
 
 def test_a_configuration_may_name_every_method_but_the_slow_one():
-    allowed = get_args(settings.Circuits.model_fields["method"].annotation)
+    allowed = get_args(analysis.Circuits.model_fields["method"].annotation)
     assert allowed == tuple(method for method in METHODS if method != Method.EXACT)
 
 

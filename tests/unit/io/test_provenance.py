@@ -133,6 +133,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("circuits/attribution/gradients.py", {"circuits"}),
         ("circuits/evaluation/__init__.py", {"circuits", "transfer"}),
         ("heads/cspa.py", {"heads"}),
+        ("io/activation_files.py", {"activations", "circuits", "heads", "algorithm"}),
         ("exchange/swaps.py", {"swaps"}),
         ("models/load.py", MODEL_STAGES),
         ("models/activations.py", MODEL_STAGES),

@@ -20,7 +20,9 @@ with job_logging(snakemake.log[0]) as log:
     files = {name: contents(given.get(name), source.schema) for name, source in job.files.items()}
     inputs = {name: read_table(given.get(name), SCHEMAS[name]) for name in job.inputs}
     tables = job.run(**files, **inputs, **settings)
-    origin = provenance({path: file_hash(path) for path in given}, settings, stage="tables")
+    origin = provenance(
+        {path: file_hash(path) for path in given}, settings, stage="tables", script=__file__
+    )
     for (name, table), parquet, csv in zip(tables.items(), output.parquet, output.csv, strict=True):
         write_table(parquet, table, provenance=origin, csv=csv)
         log.info("%s: %d rows from %d files", name, len(table), len(given))

@@ -23,11 +23,11 @@ with job_logging(snakemake.log[0]) as log:
         if file:
             runs = checkpoint.run(task)
             made_from, how = inputs | {"task": task.content_hash}, settings | {"seed": task.seed}
-            origin = provenance(made_from, how, stage="activations") | published
+            origin = provenance(made_from, how, stage="activations", script=__file__) | published
             write_activations(file, runs, origin, dtype=params.stored_dtype)
         logits = runs.end_logits if file else checkpoint.end_logits(task)
         rows.append(checkpoint.behaviour(task, *logits, bootstrap))
         log.info("%s: %s = %.4g", task.name, task.metric, rows[-1]["value"])
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
-    origin = provenance(inputs, settings, stage="activations") | published
+    origin = provenance(inputs, settings, stage="activations", script=__file__) | published
     write_table(output.behaviour, BEHAVIOUR.cast(pd.DataFrame(rows)), provenance=origin)

@@ -17,7 +17,7 @@ with job_logging(snakemake.log[0]) as log:
     for source, cached, target in progress(list(files), "tasks", log=log):
         task = read_task(source)
         inputs = {"weights": weights, "task": task.content_hash}
-        origin = provenance(inputs, dict(params.items()), stage="circuits")
+        origin = provenance(inputs, dict(params.items()), stage="circuits", script=__file__)
         if is_current(target, origin):
             log.info("%s: same weights, prompts, settings and code: circuit kept", task.name)
             continue

@@ -29,5 +29,5 @@ with job_logging(snakemake.log[0]) as log:
     for reason, count in task.dropped.items():
         log.info("dropped %d: %s", count, reason)
     inputs["tokenizer"] = task.tokenizer_hash
-    origin = provenance(inputs, dict(params.items()), stage="prompts")
+    origin = provenance(inputs, dict(params.items()), stage="prompts", script=__file__)
     write_task(snakemake.output[0], task, origin)

@@ -25,6 +25,6 @@ with job_logging(snakemake.log[0]) as log:
     scores = checkpoint.heads(task, runs, documents, params.heads)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
-    origin = provenance(inputs, dict(params.items()), stage="heads")
+    origin = provenance(inputs, dict(params.items()), stage="heads", script=__file__)
     origin |= published_as(snakemake.input.model)
     write_table(snakemake.output[0], scores, provenance=origin)

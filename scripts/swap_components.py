@@ -46,7 +46,7 @@ with job_logging(snakemake.log[0]) as log:
     parts, tables = Parts(params.parts, SWAPS), []
     targets = [(step, list(pairs)) for step, pairs in groupby(params.pairs, key=itemgetter(1))]
     for step, pairs in progress(targets, "targets", log=log):
-        origin = provenance(inputs, settings | {"pairs": pairs}, stage="swaps")
+        origin = provenance(inputs, settings | {"pairs": pairs}, stage="swaps", script=__file__)
         tables.append(parts.get(f"step{step}", origin, partial(swaps, pairs, step)))
-    origin = provenance(inputs, settings | {"pairs": params.pairs}, stage="swaps")
+    origin = provenance(inputs, settings | {"pairs": params.pairs}, stage="swaps", script=__file__)
     parts.finish(snakemake.output[0], tables, provenance=origin)

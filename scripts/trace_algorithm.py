@@ -29,7 +29,9 @@ with job_logging(snakemake.log[0]) as log:
         runs = read_activations(given.gt_activations, inputs=inputs, **checkpoint.tensors)
         tables["gt_algorithm"] = checkpoint.greater_than_algorithm(task, runs, circuit)
     inputs = {name: file_hash(path) for name, path in given.items() if name != "model"}
-    origin = provenance(inputs | {"weights": weights}, dict(params.items()), stage="algorithm")
+    origin = provenance(
+        inputs | {"weights": weights}, dict(params.items()), stage="algorithm", script=__file__
+    )
     origin |= published_as(given.model)
     for (name, table), path in zip(tables.items(), snakemake.output, strict=True):
         write_table(path, table, provenance=origin)

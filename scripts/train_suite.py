@@ -28,5 +28,7 @@ with job_logging(snakemake.log[0]) as log:
         if step in folders:
             with atomic_path(folders[step]) as scratch:
                 save_snapshot(model, tokenizer, scratch)
-                origin = provenance(inputs, settings | {"step": step}, stage="training")
+                origin = provenance(
+                    inputs, settings | {"step": step}, stage="training", script=__file__
+                )
                 write_provenance(scratch / PROVENANCE, origin)

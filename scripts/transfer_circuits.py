@@ -29,8 +29,10 @@ with job_logging(snakemake.log[0]) as log:
     steps = list(zip(given.models, params.where, strict=True))
     for folder, where in progress(steps, "steps", log=log):
         made_from, how = inputs | {"weights": weights_hash(folder)}, settings | {"where": where}
-        origin = provenance(made_from, how, stage="transfer")
+        origin = provenance(made_from, how, stage="transfer", script=__file__)
         make = partial(transfers, folder, where)
         tables.append(parts.get(f"step{where['step']}", origin, make))
-    origin = provenance(inputs, settings | {"where": params.where}, stage="transfer")
+    origin = provenance(
+        inputs, settings | {"where": params.where}, stage="transfer", script=__file__
+    )
     parts.finish(snakemake.output[0], tables, provenance=origin)

@@ -19,28 +19,45 @@ from circuitlapse.models.snapshot import CONFIG, weight_files
 PROVENANCE = "provenance.json"
 """In the folder of a model."""
 PUBLISHED_BY = ("repo", "revision", "commit", "folder")
-LIBRARIES = ("torch", "transformers", "transformer-lens", "numpy", "h5py")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "tokenizers",
+    "numpy",
+    "scipy",
+    "pandas",
+    "h5py",
+)
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "training": ("pocket",),
     "fetching": ("hub",),
     "prompts": ("tasks", "io.task_files"),
-    "activations": ("models", "io.activation_files", "schemas"),
-    "circuits": ("circuits.discovery", "models", "io.activation_files", "io.circuit_files"),
-    "heads": ("heads", "models", "io.activation_files", "schemas"),
-    "algorithm": ("heads.algorithm", "models", "io.activation_files", "schemas"),
-    "transfer": ("exchange.transfer", "models", "schemas"),
-    "swaps": ("exchange.swaps", "exchange.head_sets", "models", "schemas"),
+    "activations": ("checkpoint", "models", "io.activation_files", "schemas"),
+    "circuits": (
+        "checkpoint",
+        "circuits.discovery",
+        "models",
+        "io.activation_files",
+        "io.circuit_files",
+    ),
+    "heads": ("checkpoint", "heads", "models", "io.activation_files", "schemas"),
+    "algorithm": ("checkpoint", "heads.algorithm", "models", "io.activation_files", "schemas"),
+    "transfer": ("checkpoint", "exchange.transfer", "models", "schemas"),
+    "swaps": ("checkpoint", "exchange.swaps", "exchange.head_sets", "models", "schemas"),
     "tables": ("tables", "tables.reproduction", "schemas"),
 }
 """The stages that write results -> the modules that they call, below `circuitlapse`.
 
 A package stands for every module directly in it. What these modules import belongs to the stage,
-too, so only entry points are listed. `checkpoint` is left out: it imports every stage.
+too, so only entry points are listed.
 """
 HOME = Path(circuitlapse.__file__).parent
 NOT_CODE = ("settings",)
 """Left out, with what it imports: the values of the settings are in the key themselves."""
+NOT_FOLLOWED = ("checkpoint.py",)
+"""Hashed without what it imports, because that is the code of all stages."""
 
 
 def hash_of(value: Any) -> str:
@@ -89,6 +106,8 @@ def code_of(stage: str, home: Path = HOME) -> set[Path]:
         file = waiting.pop()
         if file not in found:
             found.add(file)
+            if str(file.relative_to(home)) in NOT_FOLLOWED:
+                continue
             used = _imported(file, home)
             waiting += [one for one in used if one.relative_to(home).parts[0] not in NOT_CODE]
     return found
@@ -122,7 +141,11 @@ def _imported_names(file: Path, home: Path) -> Iterator[str]:
 
 
 def provenance(
-    inputs: Mapping[str, str], settings: Mapping[str, Any], *, stage: str
+    inputs: Mapping[str, str],
+    settings: Mapping[str, Any],
+    *,
+    stage: str,
+    script: str | Path | None = None,
 ) -> dict[str, str]:
     """Return what a result file carries, as text attributes.
 
@@ -130,6 +153,7 @@ def provenance(
         inputs: hashes of what was read, by name.
         settings: every value that shaped the result, seeds included.
         stage: what made the result; a name in `STAGES`.
+        script: the file that ran the stage, if it is not in the library.
 
     Returns:
         The inputs, the settings as JSON, code and library versions, and `key`: a hash of all
@@ -139,6 +163,8 @@ def provenance(
     record["settings"] = json.dumps(settings, sort_keys=True)
     record["circuitlapse"] = version("circuitlapse")
     record["code_hash"] = code_hash(stage)
+    if script is not None:
+        record["script_hash"] = file_hash(script)
     record |= {name.replace("-", "_"): version(name) for name in LIBRARIES}
     return record | {"key": hash_of(record)}
 

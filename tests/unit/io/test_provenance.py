@@ -65,6 +65,15 @@ def test_the_key_changes_with_inputs_and_settings_and_with_nothing_else():
     assert provenance(INPUTS, {"ig_steps": 30}, stage="heads")["key"] != key
 
 
+def test_the_key_changes_with_the_script_that_ran_the_stage(tmp_path):
+    script = tmp_path / "discover_circuit.py"
+    keys = set()
+    for text in ("old", "new"):
+        script.write_text(text)
+        keys.add(provenance(INPUTS, {}, stage="circuits", script=script)["key"])
+    assert len(keys | {provenance(INPUTS, {}, stage="circuits")["key"]}) == 3
+
+
 def test_provenance_names_code_libraries_and_settings():
     record = provenance(INPUTS, {"seed": 3}, stage="heads")
     assert record["weights_hash"] == "a"
@@ -126,7 +135,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("tables/stability.py", {"tables"}),
         ("config/document.py", set()),
         ("settings/analysis.py", set()),  # the values of the settings are in the key
-        ("checkpoint.py", set()),
+        ("checkpoint.py", MODEL_STAGES),
         ("pocket/training.py", {"training"}),
         ("tasks/ioi.py", {"prompts"}),
         ("circuits/discovery/__init__.py", {"circuits"}),

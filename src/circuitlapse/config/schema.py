@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 
-from pydantic import field_validator
+from pydantic import AfterValidator, field_validator
 
 from circuitlapse.config import cross_field
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -38,6 +38,7 @@ from circuitlapse.settings.base import (
     Steps,
     key,
     lenient,
+    rule_error,
     section,
 )
 from circuitlapse.settings.suite import Checkpoints, Model, Task, Training
@@ -45,16 +46,21 @@ from circuitlapse.settings.suite import Checkpoints, Model, Task, Training
 Entry = TypeVar("Entry", Model, Task)
 
 
+def _without_braces(path: str) -> str:
+    if "{" in path or "}" in path:
+        raise rule_error(f"= '{path}' must be a path without braces.")
+    return path
+
+
 class Config(Section):
     """The whole configuration; `load_config` reads it and fills in every default."""
 
-    results: PathText = key(
+    results: Annotated[PathText, AfterValidator(_without_braces)] = key(
         "Folder for all results. `~` and environment variables are expanded, here and in other "
         "paths; a relative path starts in the working directory.",
         "results",
         reruns="everything, in the new folder",
-        pattern=r"^[^{}]*[^{}/]$",
-        allowed="a path without braces and without '/' at its end",
+        allowed="a path without braces",
     )
     suite: str = key(
         "Name of the family of models, which share one corpus and one tokenizer.",

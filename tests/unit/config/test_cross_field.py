@@ -505,6 +505,16 @@ def test_the_home_directory_and_environment_variables_are_expanded_in_every_path
     monkeypatch.setenv("DATA", "there/")
     assert load("results: $DATA").results == "there"
     assert load("results: a~b/$").results == "a~b/$"
+    assert load("results: ${HOME}/out/").results == f"{tmp_path}/out"
+
+
+@pytest.mark.parametrize("path", ["a{b", "a}b", "$BRACES/out", "{suite}"])
+def test_the_folder_of_results_has_no_braces_also_after_expansion(errors, monkeypatch, path):
+    monkeypatch.setenv("BRACES", "{a}")
+    expanded = path.replace("$BRACES", "{a}")
+    assert errors(f"results: '{path}'") == [
+        f"user.yaml: results = '{expanded}' must be a path without braces."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The configuration: typed settings, and a loader that reports every problem at once."""
+"""Load the configuration, check it across its sections, and report every problem at once."""
 
 from __future__ import annotations
 
@@ -10,22 +10,6 @@ from circuitlapse.config.problems import as_line, found_problems
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import COMMAND_LINE, place, read_sources, with_types
 from circuitlapse.errors import ConfigError
-from circuitlapse.settings.analysis import Activations, Bootstrap, Circuits, Compute, Figures
-from circuitlapse.settings.suite import Model, Task, Train, Training
-
-__all__ = [
-    "Activations",
-    "Bootstrap",
-    "Circuits",
-    "Compute",
-    "Config",
-    "Figures",
-    "Model",
-    "Task",
-    "Train",
-    "Training",
-    "load_config",
-]
 
 
 def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:

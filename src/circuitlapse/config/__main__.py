@@ -1,7 +1,7 @@
 """Check and document the configuration; run it in the root of the repository.
 
 python -m circuitlapse.config                    print the JSON schema, as YAML
-python -m circuitlapse.config --write            write it, and the tables of config/README.md
+python -m circuitlapse.config --write            write it, and the tables of the pages
 python -m circuitlapse.config --check [FILE]     report every problem
 python -m circuitlapse.config --report [FILE]    print the path of the page of `make report`
 python -m circuitlapse.config --figure NAME [FILE]   print the path of a figure, without its suffix
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from circuitlapse.config import load_config
-from circuitlapse.config.document import schema_text, with_tables
+from circuitlapse.config.document import PAGES, SCHEMA, schema_text, write_all
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
 from circuitlapse.errors import ConfigError, unknown_name
@@ -25,22 +25,20 @@ from circuitlapse.figures.registry import FIGURES
 from circuitlapse.paths import Paths
 
 DEFAULT = Path("config/config.yaml")
-SCHEMA = Path("workflow/schemas/config.schema.yaml")
-README = Path("config/README.md")
 
 
 def main() -> None:
     """Do what the module docstring says."""
+    written = ", ".join([SCHEMA, *PAGES])
     parser = argparse.ArgumentParser(prog="python -m circuitlapse.config", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--write", action="store_true", help=f"write {SCHEMA} and {README}")
+    parser.add_argument("--write", action="store_true", help=f"write {written}")
     parser.add_argument("--check", nargs="*", metavar="FILE", type=Path, help="look for problems")
     parser.add_argument("--report", nargs="*", metavar="FILE", type=Path, help="print a path")
     parser.add_argument("--figure", nargs="+", metavar=("NAME", "FILE"), help="print a path")
     asked = parser.parse_args()
     if asked.write:
-        SCHEMA.write_text(schema_text(), encoding="utf-8")
-        README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+        write_all(Path())
     elif asked.check is not None:
         checked([DEFAULT, *asked.check])
     elif asked.report is not None:

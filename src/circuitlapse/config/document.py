@@ -1,16 +1,19 @@
-"""Documentation made from the settings: the JSON schema as YAML, and tables for a README."""
+"""What is generated: the JSON schema as YAML, and the tables of some pages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import yaml
 
 from circuitlapse.config.keys import Node, allowed, json_schema, resolved
+from circuitlapse.figures.registry import figure_rows, rule_rows
 
 REPAIR = "python -m circuitlapse.config --write"
 BEGIN, END = f"<!-- begin: written by {REPAIR} -->", "<!-- end -->"
+SCHEMA = "workflow/schemas/config.schema.yaml"
 _HEADER = "| key | meaning | allowed | default | runs again |\n| --- | --- | --- | --- | --- |\n"
 
 
@@ -20,15 +23,32 @@ def schema_text() -> str:
     return head + yaml.safe_dump(json_schema(), sort_keys=False, allow_unicode=True, width=100)
 
 
-def with_tables(readme: str) -> str:
-    """Return the README with everything between its two marks replaced by the tables.
+def with_table(page: str, table: str) -> str:
+    """Return a page with everything between its two marks replaced by a table.
 
     Raises:
-        ValueError: The README does not have both marks, in this order.
+        ValueError: The page does not have each mark once, in this order.
     """
-    before, rest = readme.split(BEGIN)
+    if (page.count(BEGIN), page.count(END)) != (1, 1) or page.index(BEGIN) > page.index(END):
+        raise ValueError(f"expected one line {BEGIN!r} and, below it, one line {END!r}")
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{key_tables()}{END}{after}"
+    return f"{before}{BEGIN}\n{table}{END}{after}"
+
+
+def write_all(root: Path) -> None:
+    """Write the JSON schema and the tables of all pages below a folder.
+
+    Raises:
+        ValueError: A page lacks its marks.
+    """
+    (root / SCHEMA).write_text(schema_text(), encoding="utf-8")
+    for path, table in PAGES.items():
+        page = (root / path).read_text(encoding="utf-8")
+        try:
+            (root / path).write_text(with_table(page, table()), encoding="utf-8")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def key_tables() -> str:
@@ -75,3 +95,11 @@ def _default(section: Node, name: str) -> str:
     if name in section.get("required", ()):
         return "required"
     return str(node.get("x-otherwise") or json.dumps(node["default"]).strip('"'))
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "README.md": figure_rows,
+    "config/README.md": key_tables,
+    "docs/workflow.md": rule_rows,
+}
+"""Every page with a generated table, and what makes the table."""

@@ -1,12 +1,13 @@
 """Every figure: its title, what it is drawn from, and the function that draws it.
 
 The Snakefile and the command line read this module, so it imports neither matplotlib nor pandas.
-A new figure is a function, a line here, and a caption `workflow/report/NAME.rst`.
+A new figure is a function, an entry here, and a caption `workflow/report/NAME.rst`. Tables of
+figures in the pages are written from these entries by `python -m circuitlapse.config --write`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -194,10 +195,23 @@ DIAGRAMS = {
 """The figures that are drawn per model, task and step, as `NAME/MODEL/TASK/stepSTEP`."""
 
 
-def readme_table() -> str:
-    """Return the table of all figures in the README, as Markdown."""
-    rows = ["| figure | shows |", "| --- | --- |"]
+def figure_rows() -> str:
+    """Return the table of all figures for README.md, in Markdown."""
+    rows = [f"| `{written}` | {figure.shows} |\n" for _, written, figure in _written("…")]
+    return "| figure | shows |\n| --- | --- |\n" + "".join(rows)
+
+
+def rule_rows() -> str:
+    """Return the table of the rules that draw figures for docs/workflow.md, in Markdown."""
+    rows = [
+        f"| `plot_{name}` | `{written}` | {', '.join(f'`{table}`' for table in figure.tables)} |\n"
+        for name, written, figure in _written("{model}/{task}/step{step}")
+    ]
+    header = "| rule | draws | from, in `results/tables/` |\n| --- | --- | --- |\n"
+    return header + "".join(rows)
+
+
+def _written(circuit: str) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the name, the path and the entry of every figure; `circuit` ends paths of diagrams."""
     for name, figure in (FIGURES | DIAGRAMS).items():
-        written = f"{name}/…" if name in DIAGRAMS else name
-        rows.append(f"| `{written}` | {figure.shows} |")
-    return "\n".join(rows)
+        yield name, f"{name}/{circuit}" if name in DIAGRAMS else name, figure

@@ -1,4 +1,4 @@
-"""The JSON schema and the tables of config/README.md follow the Python source."""
+"""The JSON schema and the tables of the pages follow the Python source."""
 
 import re
 import shutil
@@ -11,7 +11,16 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from circuitlapse.config import load_config
-from circuitlapse.config.document import BEGIN, END, REPAIR, schema_text, with_tables
+from circuitlapse.config.document import (
+    BEGIN,
+    END,
+    PAGES,
+    REPAIR,
+    SCHEMA,
+    schema_text,
+    with_table,
+    write_all,
+)
 from circuitlapse.config.keys import json_schema, resolved
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
@@ -32,20 +41,38 @@ KEYS = dict(leaves(json_schema()))
 
 
 def test_the_schema_on_disk_is_up_to_date(root):
-    on_disk = (root / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    on_disk = (root / SCHEMA).read_text(encoding="utf-8")
     assert on_disk == schema_text(), f"repair it with: {REPAIR}"
 
 
-def test_the_tables_of_the_readme_are_up_to_date(root):
-    readme = (root / "config/README.md").read_text(encoding="utf-8")
-    assert readme == with_tables(readme), f"repair it with: {REPAIR}"
+@pytest.mark.parametrize("path", PAGES)
+def test_the_table_of_a_page_is_up_to_date(root, path):
+    page = (root / path).read_text(encoding="utf-8")
+    assert page == with_table(page, PAGES[path]()), f"repair it with: {REPAIR}"
 
 
-def test_the_text_around_the_tables_is_kept():
-    written = with_tables(f"before\n{BEGIN}\nstale row\n{END}\nafter\n")
-    assert written.startswith(f"before\n{BEGIN}\n### Top level\n")
-    assert written.endswith(f"{END}\nafter\n")
-    assert "stale row" not in written
+def test_the_text_around_a_table_is_kept():
+    page = f"before\n{BEGIN}\nstale row\n{END}\nafter\n"
+    assert with_table(page, "new row\n") == f"before\n{BEGIN}\nnew row\n{END}\nafter\n"
+
+
+@pytest.mark.parametrize("page", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+def test_a_page_needs_each_mark_once_and_in_order(page):
+    with pytest.raises(ValueError, match=r"expected one line '<!-- begin: .*one line '<!-- end"):
+        with_table(page, "row\n")
+
+
+def test_writing_makes_the_schema_and_names_a_page_without_marks(tmp_path):
+    for path in (SCHEMA, *PAGES):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"{BEGIN}\n{END}\n")
+    write_all(tmp_path)
+    assert (tmp_path / SCHEMA).read_text() == schema_text()
+    for path, table in PAGES.items():
+        assert (tmp_path / path).read_text() == f"{BEGIN}\n{table()}{END}\n"
+    (tmp_path / "README.md").write_text("no marks")
+    with pytest.raises(ValueError, match=r"^README\.md: expected"):
+        write_all(tmp_path)
 
 
 def test_the_module_prints_the_schema():

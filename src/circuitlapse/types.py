@@ -158,8 +158,42 @@ class HeadSet(StrEnum):
     succession score above 0.4."""
 
 
+HEAD_SET_TITLES = {
+    HeadSet.CIRCUIT: "all heads of the circuit",
+    HeadSet.NAME_MOVERS: "name movers",
+    HeadSet.NAME_MOVERS_CS: "name movers and copy suppression",
+    HeadSet.S2I: "S-inhibition",
+    HeadSet.INDUCTION_DUPLICATE: "induction and duplicate token",
+    HeadSet.INDUCTION_SUCCESSOR: "induction and succession",
+}
+"""Sets of heads -> their names in figures."""
+
 RANDOM_LIKE = "random_like_"
 """Prefix of a set of heads drawn at random, as many as in the named set: the control."""
+
+
+class Role(StrEnum):
+    """What a head does in the IOI algorithm; `heads.algorithm` defines each role."""
+
+    NAME_MOVER = "NM"
+    NEGATIVE_NAME_MOVER = "NegNM"
+    COPY_SUPPRESSION = "CS"
+    NEGATIVE_COPY_SUPPRESSION = "NegCS"
+    S_INHIBITION = "S2I"
+    INDUCTION = "Ind"
+    DUPLICATE_TOKEN = "Dup"
+
+
+ROLE_TITLES = {
+    Role.NAME_MOVER: "name mover",
+    Role.NEGATIVE_NAME_MOVER: "negative name mover",
+    Role.COPY_SUPPRESSION: "copy suppression",
+    Role.NEGATIVE_COPY_SUPPRESSION: "copy suppression, harmful",
+    Role.S_INHIBITION: "S-inhibition",
+    Role.INDUCTION: "induction",
+    Role.DUPLICATE_TOKEN: "duplicate token",
+}
+"""Roles -> their names in figures, in the order of legends."""
 
 NAME_ROLES = ("io", "s1", "s2")
 """In IOI prompts: the indirect object, and the first and second mention of the subject."""

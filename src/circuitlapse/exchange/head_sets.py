@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import NamedTuple
 
 import pandas as pd
 
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.models.graph import Head
 from circuitlapse.tasks.encode import Task
-from circuitlapse.types import HeadSet
+from circuitlapse.tasks.registry import BUILDERS
+from circuitlapse.types import HeadSet, Role
 
 SUCCESSOR = 0.4
-"""Heads with a larger succession score are taken for successor heads."""
-
-_BY_ROLE = {
-    HeadSet.NAME_MOVERS: ("NM",),
-    HeadSet.NAME_MOVERS_CS: ("NM", "NegNM", "CS", "NegCS"),
-    HeadSet.S2I: ("S2I",),
-    HeadSet.INDUCTION_DUPLICATE: ("Ind", "Dup"),
-}
+"""Heads with a larger succession score count as successor heads."""
 
 Heads = frozenset[Head]
+
+
+class _Known(NamedTuple):
+    """What is known of the heads of one model at one step."""
+
+    circuit: Heads
+    roles: pd.DataFrame
+    """The rows of `roles` for one task."""
+    scores: pd.DataFrame
+    """The rows of `heads`."""
 
 
 def head_sets(
     record: CircuitRecord, *, builder: str, roles: pd.DataFrame, scores: pd.DataFrame
 ) -> dict[HeadSet, Heads]:
-    """Return the sets of heads, (layer, head), that are of interest for a task.
+    """Return the sets of heads, (layer, head), that are swapped for a task.
 
-    Every task has the heads of its circuit; what made the prompts says what else there is. A set
-    is empty where no head is known to belong to it.
+    Every task has the heads of its circuit. The builder of a built-in task lists further sets. A
+    set is empty where no head is known to belong to it.
 
     Args:
         record: the circuit of the task.
-        builder: what made the prompts of the task.
-        roles: the table `roles`; other models, steps and tasks in it are passed over.
-        scores: the table `heads`; likewise.
+        builder: name of the task's builder, or `custom`.
+        roles: the table `roles`; rows of other models, steps and tasks are ignored.
+        scores: the table `heads`; rows of other models and steps are ignored.
     """
-    sets: dict[HeadSet, Heads] = {HeadSet.CIRCUIT: record.heads}
-    if builder == "ioi":
-        own = roles[_here(roles, record) & (roles["task"] == record.task)]
-        for name, wanted in _BY_ROLE.items():
-            sets[name] = _heads(own[own["role"].isin(wanted)])
-    if builder == "greater_than":
-        own = scores[_here(scores, record)]
-        sets[HeadSet.INDUCTION_SUCCESSOR] = record.heads & _induction_or_successor(own)
-    return sets
+    own = roles[_here(roles, record) & (roles["task"] == record.task)]
+    known = _Known(record.heads, own, scores[_here(scores, record)])
+    further = BUILDERS[builder].head_sets if builder in BUILDERS else ()
+    return {name: HEADS_OF[name](known) for name in (HeadSet.CIRCUIT, *further)}
 
 
 def head_sets_by_step(
@@ -70,13 +71,40 @@ def _here(rows: pd.DataFrame, record: CircuitRecord) -> pd.Series[bool]:
     return same_model & (rows["step"] == record.step)
 
 
-def _induction_or_successor(scores: pd.DataFrame) -> Heads:
+def _of_circuit(known: _Known) -> Heads:
+    return known.circuit
+
+
+def _with_role(known: _Known, *, wanted: Iterable[Role]) -> Heads:
+    return _heads(known.roles[known.roles["role"].isin(list(wanted))])
+
+
+def _induction_or_successor(known: _Known) -> Heads:
     induction, succession = (
-        scores[scores["score"] == name] for name in ("induction", "succession")
+        known.scores[known.scores["score"] == name] for name in ("induction", "succession")
     )
-    above_mean = induction["value"] > induction["value"].mean()
-    return _heads(induction[above_mean]) | _heads(succession[succession["value"] > SUCCESSOR])
+    above_mean = _heads(induction[induction["value"] > induction["value"].mean()])
+    return known.circuit & (above_mean | _heads(succession[succession["value"] > SUCCESSOR]))
 
 
 def _heads(rows: pd.DataFrame) -> Heads:
     return frozenset((int(layer), int(head)) for layer, head in rows[["layer", "head"]].to_numpy())
+
+
+HEADS_OF: Mapping[HeadSet, Callable[[_Known], Heads]] = {
+    HeadSet.CIRCUIT: _of_circuit,
+    HeadSet.NAME_MOVERS: partial(_with_role, wanted=(Role.NAME_MOVER,)),
+    HeadSet.NAME_MOVERS_CS: partial(
+        _with_role,
+        wanted=(
+            Role.NAME_MOVER,
+            Role.NEGATIVE_NAME_MOVER,
+            Role.COPY_SUPPRESSION,
+            Role.NEGATIVE_COPY_SUPPRESSION,
+        ),
+    ),
+    HeadSet.S2I: partial(_with_role, wanted=(Role.S_INHIBITION,)),
+    HeadSet.INDUCTION_DUPLICATE: partial(_with_role, wanted=(Role.INDUCTION, Role.DUPLICATE_TOKEN)),
+    HeadSet.INDUCTION_SUCCESSOR: _induction_or_successor,
+}
+"""Sets of heads -> how their heads are found."""

@@ -22,7 +22,7 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.style import text_width
-from circuitlapse.types import Status
+from circuitlapse.types import ROLE_TITLES, Role, Status
 
 SWEEPS = 24
 """Number of passes that improve the order within rows, alternately downwards and upwards."""
@@ -168,22 +168,13 @@ def _touched(
 
 
 ROLE_COLOURS = {
-    "NM": "#009E73",
-    "NegNM": "#D55E00",
-    "CS": "#E69F00",
-    "NegCS": "#F0E442",
-    "S2I": "#56B4E9",
-    "Ind": "#CC79A7",
-    "Dup": "#C7B7E8",
-}
-ROLE_TITLES = {
-    "NM": "name mover",
-    "NegNM": "negative name mover",
-    "CS": "copy suppression",
-    "NegCS": "copy suppression, harmful",
-    "S2I": "S-inhibition",
-    "Ind": "induction",
-    "Dup": "duplicate token",
+    Role.NAME_MOVER: "#009E73",
+    Role.NEGATIVE_NAME_MOVER: "#D55E00",
+    Role.COPY_SUPPRESSION: "#E69F00",
+    Role.NEGATIVE_COPY_SUPPRESSION: "#F0E442",
+    Role.S_INHIBITION: "#56B4E9",
+    Role.INDUCTION: "#CC79A7",
+    Role.DUPLICATE_TOKEN: "#C7B7E8",
 }
 NO_ROLE, OTHER = "#FFFFFF", "#E3E3E3"
 PORT_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", "": "#7B3294"}
@@ -306,7 +297,7 @@ def _bends(edges: pd.DataFrame, places: Places) -> list[float]:
 
 def _draw_nodes(axes: Axes, places: Places, colours: Mapping[str, str]) -> None:
     for node, (x, y) in places.at.items():
-        face = ROLE_COLOURS[colours[node]] if node in colours else _plain(node)
+        face = ROLE_COLOURS[Role(colours[node])] if node in colours else _plain(node)
         box = {"boxstyle": f"round,pad={_PAD}", "facecolor": face, **_BORDER}
         text: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 3, "bbox": box}
         axes.text(x, y, _short(node), fontsize=places.type_size, **text)

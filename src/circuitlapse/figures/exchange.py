@@ -35,7 +35,7 @@ from circuitlapse.figures.layout import (
     with_rows,
 )
 from circuitlapse.figures.style import SIZE, count_label, shorten, text_width
-from circuitlapse.types import RANDOM_LIKE, HeadSet
+from circuitlapse.types import HEAD_SET_TITLES, RANDOM_LIKE, HeadSet
 
 _LARGEST_IN = 2.2
 """Largest side of a panel; with many columns, panels are smaller."""
@@ -212,14 +212,6 @@ def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:
     return "not analysed" if rows.empty else f"only steps before {min_step}"
 
 
-SET_TITLES = {
-    HeadSet.CIRCUIT: "all heads of the circuit",
-    HeadSet.NAME_MOVERS: "name movers",
-    HeadSet.NAME_MOVERS_CS: "name movers and copy suppression",
-    HeadSet.S2I: "S-inhibition",
-    HeadSet.INDUCTION_DUPLICATE: "induction and duplicate token",
-    HeadSet.INDUCTION_SUCCESSOR: "induction and succession",
-}
 _ROW_IN = 1.6
 _SHARE_OF_PANEL = 0.7
 """Share of the width of a column without the labels of the y axis."""
@@ -242,7 +234,7 @@ def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Seque
     columns = [task for task in tasks if (rows["task"] == task).any()] or list(tasks[:1])
     swapped = rows.dropna(subset="swapped")["head_set"].unique()
     sets = [name for name in swapped if not name.startswith(RANDOM_LIKE)]
-    looks = style.looks({name: SET_TITLES[HeadSet(name)] for name in sets})
+    looks = style.looks({name: HEAD_SET_TITLES[HeadSet(name)] for name in sets})
     with style.in_style():
         size: dict[str, Any] = {"x": "Step of the rest of the model", "y": "Task metric"}
         figure, panels = model_rows(labels, columns, height=_ROW_IN, **size)

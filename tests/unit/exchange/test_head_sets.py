@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 
 from circuitlapse.circuits.record import CircuitRecord
-from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.exchange.head_sets import HEADS_OF, head_sets
 from circuitlapse.schemas import HEADS, ROLES
+from circuitlapse.types import HEAD_SET_TITLES, ROLE_TITLES, HeadSet, Role
 from tests.unit.tables.test_circuits import make_record
 
 AT = {"model": "small", "variant": "", "step": 8, "tokens": 800}
@@ -62,7 +63,7 @@ def test_heads_of_ioi_are_put_together_by_role():
 @pytest.mark.parametrize(
     "changes", [{"step": 4}, {"task": "ioi_two"}, {"model": "large"}, {"variant": "b"}]
 )
-def test_roles_of_other_steps_tasks_and_models_are_passed_over(changes):
+def test_roles_of_other_steps_tasks_and_models_are_ignored(changes):
     elsewhere = roles(("NM", 1, 5), **changes)
     found = sets("ioi", "ioi", roles=pd.concat([elsewhere, roles(("NM", 1, 0))]))
     assert found["name_movers"] == {(1, 0)}
@@ -79,3 +80,14 @@ def test_greater_than_has_the_induction_and_successor_heads_of_its_circuit():
         record("years", heads=(1, 2)), builder="greater_than", roles=ROLES.empty(), scores=table
     )
     assert found["induction_successor"] == {(0, 2)}
+
+
+def test_a_custom_task_has_only_the_heads_of_its_circuit():
+    assert sets("mine", "custom", roles=roles(("NM", 1, 0), task="mine")) == {
+        "circuit": {(0, 0), (0, 2)}
+    }
+
+
+def test_every_set_and_every_role_has_heads_and_a_title():
+    assert set(HEADS_OF) == set(HEAD_SET_TITLES) == set(HeadSet)
+    assert set(ROLE_TITLES) == set(Role)

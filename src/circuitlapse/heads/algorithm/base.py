@@ -16,6 +16,7 @@ from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means
+from circuitlapse.types import Role
 
 OWN = {
     "effects": HEAD_SCORES,
@@ -81,7 +82,7 @@ class Panel:
     name: str
     score: str
     effects: Effects | None
-    roles: Mapping[str, Bool[ndarray, " head"]]
+    roles: Mapping[Role, Bool[ndarray, " head"]]
     status: AlgorithmStatus = AlgorithmStatus.OK
 
     @property
@@ -232,5 +233,5 @@ def _roles(panel: Panel, head: pd.DataFrame) -> pd.DataFrame:
     frames = [head[:0].assign(**{name: pd.Series(dtype=kind) for name, kind in columns.items()})]
     if panel.effects is not None:
         every = head.assign(effect=panel.effects.mean)  # one row per head, in the order of layers
-        frames += [every[mask].assign(role=role) for role, mask in panel.roles.items()]
+        frames += [every[mask].assign(role=str(role)) for role, mask in panel.roles.items()]
     return pd.concat(frames)

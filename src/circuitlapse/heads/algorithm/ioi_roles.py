@@ -28,7 +28,7 @@ from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import Metric
+from circuitlapse.types import Metric, Role
 
 SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
 """The scores that roles depend on."""
@@ -192,18 +192,18 @@ def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFr
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
         return panels, case.test(name_movers=[], candidates=[])
     direct = _direct(case, _effects(paths))
-    second, tested = _s2i(case, direct.roles["NM"])
-    return (direct, second, _tertiary(case, second, direct.roles["CS"])), tested
+    second, tested = _s2i(case, direct.roles[Role.NAME_MOVER])
+    return (direct, second, _tertiary(case, second, direct.roles[Role.COPY_SUPPRESSION])), tested
 
 
 def _direct(case: Case, effects: Effects) -> Panel:
     mean, scores, least = effects.mean, case.scores, case.settings
     suppresses = scores["cspa"] > least.min_cspa  # [head]; false where the score is NaN
     roles = {
-        "NM": (scores["copy"] > least.min_copy) & (mean < 0),
-        "NegNM": (scores["copy_neg"] > least.min_copy) & (mean != 0),
-        "CS": suppresses & (mean < 0),
-        "NegCS": suppresses & (mean > 0),
+        Role.NAME_MOVER: (scores["copy"] > least.min_copy) & (mean < 0),
+        Role.NEGATIVE_NAME_MOVER: (scores["copy_neg"] > least.min_copy) & (mean != 0),
+        Role.COPY_SUPPRESSION: suppresses & (mean < 0),
+        Role.NEGATIVE_COPY_SUPPRESSION: suppresses & (mean > 0),
     }
     return Panel(*DIRECT, effects, roles)
 
@@ -227,20 +227,20 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
     passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]
     found = tested[tested["is_s2i"]]
     passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
-    return Panel(*S2I, effects, {"S2I": passed.ravel()}), tested
+    return Panel(*S2I, effects, {Role.S_INHIBITION: passed.ravel()}), tested
 
 
 def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> Panel:
     if second.status != AlgorithmStatus.OK:
         return _undefined(TERTIARY, second.status)
-    receivers = case.ports(second.roles["S2I"] & ~suppresses, "v")
+    receivers = case.ports(second.roles[Role.S_INHIBITION] & ~suppresses, "v")
     if not receivers:
         return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
     effects = _effects(case.patch(receivers))
     harms = effects.mean < case.settings.max_effect
     roles = {  # pandas takes the mean over the heads whose score is not NaN
         role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
-        for role, name in (("Ind", "induction"), ("Dup", "duplicate"))
+        for role, name in ((Role.INDUCTION, "induction"), (Role.DUPLICATE_TOKEN, "duplicate"))
     }
     return Panel(*TERTIARY, effects, roles)
 

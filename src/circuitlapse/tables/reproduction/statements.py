@@ -23,6 +23,7 @@ from circuitlapse.tables.reproduction.claims import (
     stable_by,
     unable,
 )
+from circuitlapse.types import Role
 
 STUDY = "arXiv 2407.10827"
 
@@ -46,7 +47,7 @@ def _emerges(size: str, builder: str, low: int, high: int) -> Statement:
     )
 
 
-def _roles(name: str, size: str, roles: tuple[str, ...], *heads: tuple[int, int]) -> Statement:
+def _roles(name: str, size: str, roles: tuple[Role, ...], *heads: tuple[int, int]) -> Statement:
     listed = ", ".join(f"({layer},{head})" for layer, head in heads)
     return Statement(
         f"{name}_{size}",
@@ -103,11 +104,22 @@ STATEMENTS: tuple[Statement, ...] = (
         _CODE,
         opposite_when_corrupted("160m"),
     ),
-    _roles("name_movers", "160m", ("NM",), (8, 2), (8, 10)),
-    _roles("copy_suppression_heads", "160m", ("CS", "NegCS"), (8, 9)),
-    _roles("s_inhibition_heads", "160m", ("S2I",), (6, 6), (7, 2), (7, 9)),
-    _roles("induction_and_duplicate_heads", "160m", ("Ind", "Dup"), (4, 6), (4, 11)),
-    _roles("name_movers", "410m", ("NM",), (12, 8), (13, 5), (17, 6)),
+    _roles("name_movers", "160m", (Role.NAME_MOVER,), (8, 2), (8, 10)),
+    _roles(
+        "copy_suppression_heads",
+        "160m",
+        (Role.COPY_SUPPRESSION, Role.NEGATIVE_COPY_SUPPRESSION),
+        (8, 9),
+    ),
+    _roles("s_inhibition_heads", "160m", (Role.S_INHIBITION,), (6, 6), (7, 2), (7, 9)),
+    _roles(
+        "induction_and_duplicate_heads",
+        "160m",
+        (Role.INDUCTION, Role.DUPLICATE_TOKEN),
+        (4, 6),
+        (4, 11),
+    ),
+    _roles("name_movers", "410m", (Role.NAME_MOVER,), (12, 8), (13, 5), (17, 6)),
     Statement(
         "copy_13_5_410m_early",
         f"copy score of head (13,5) of 410m, {_FOLDED}",

@@ -4,6 +4,7 @@ import pytest
 from circuitlapse.heads.algorithm.base import AlgorithmStatus, Effects, Panel, consistency_rows
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import bootstrap_interval
+from circuitlapse.types import Role
 
 BOOTSTRAP = Bootstrap(samples=200, level=0.9, seed=3)
 CHANGE = np.array([[-3.0, -1.0], [0.0, -2.0], [2.0, 0.0], [-1.0, 1.0]])
@@ -13,7 +14,7 @@ SPAN = np.array([3.0, 1.0])
 
 def panel(*heads, effects=None, status=AlgorithmStatus.OK, roles=1):
     mask = np.isin(np.arange(4), heads)
-    both = {f"role{number}": mask for number in range(roles)}
+    both = dict.fromkeys(list(Role)[:roles], mask)
     return Panel("direct", "e_logits", effects or Effects(CHANGE, SPAN), both, status)
 
 

@@ -22,7 +22,6 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.exchange.swaps import swap_sets
 from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
 from circuitlapse.heads.algorithm import trace_greater_than, trace_ioi
-from circuitlapse.heads.base import ScoreStatus
 from circuitlapse.heads.registry import SCORES, needing
 from circuitlapse.heads.scoring import score_heads, undefined_scores
 from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
@@ -34,7 +33,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute
 from circuitlapse.tasks.encode import Task
-from circuitlapse.types import METRIC_FACTS, HeadSet
+from circuitlapse.types import METRIC_FACTS, HeadSet, ScoreStatus
 
 
 @dataclass(frozen=True, eq=False)

@@ -131,6 +131,40 @@ class TransferStatus(StrEnum):
     """The model does not do the task, so faithfulness is not defined."""
 
 
+class ScoreStatus(StrEnum):
+    """Whether a score is defined, and if not, why."""
+
+    OK = "ok"
+    NO_TOKENS = "no_tokens"
+    """The tokenizer lacks the words that the score is about."""
+    NO_EFFECT = "no_effect"
+    """Ablating the head changes nothing, so no share of its effect is defined."""
+    NO_NAME_MOVERS = "no_name_movers"
+    """There are no name movers, whose queries the test changes."""
+    NO_PROMPTS = "no_prompts"
+    """The score needs IOI prompts, and there is no IOI task."""
+    NO_TEXT = "no_text"
+    """The score needs running text, and there is none."""
+    SKIPPED = "skipped"
+    """The score is not computed in this layer."""
+
+
+class AlgorithmStatus(StrEnum):
+    """Whether a number of the IOI algorithm is defined; if not, the first reason that applies."""
+
+    OK = "ok"
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
+    NO_NAME_MOVERS = "no_name_movers"
+    """No head is a name mover, so there are no queries to patch."""
+    NO_CIRCUIT = "no_circuit"
+    """The number is about the heads of the circuit, and there is none."""
+    NO_S2I_HEADS = "no_s2i_heads"
+    """The only S-inhibition heads, if any, also suppress copies."""
+    NO_EFFECT = "no_effect"
+    """No head has an effect, so that the share is 0 / 0."""
+
+
 class SwapStatus(StrEnum):
     """Result of swapping a set of heads between two steps."""
 

@@ -14,19 +14,19 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import chance_handles, draw_chance
-from circuitlapse.types import Status
+from circuitlapse.types import AlgorithmStatus
 
 PANELS = {
     "direct": "Direct effect on the logits:\nname movers, copy suppression",
     "s2i": "Effect on name movers' queries:\nS-inhibition heads",
     "tertiary": "Effect on S-inhibition values:\ninduction, duplicate token",
 }
-REASONS = {
-    "no_behaviour": "the model does not do the task",
-    "no_circuit": "no circuit",
-    "no_name_movers": "no name movers",
-    "no_s2i_heads": "no S-inhibition heads",
-    "no_effect": "no head has an effect",
+REASONS: Mapping[str, str] = {
+    AlgorithmStatus.NO_BEHAVIOUR: "the model does not do the task",
+    AlgorithmStatus.NO_CIRCUIT: "no circuit",
+    AlgorithmStatus.NO_NAME_MOVERS: "no name movers",
+    AlgorithmStatus.NO_S2I_HEADS: "no S-inhibition heads",
+    AlgorithmStatus.NO_EFFECT: "no head has an effect",
 }
 
 
@@ -104,7 +104,7 @@ def why_undefined(statuses: pd.Series[str]) -> str:
 
     That the model does not do the task is the reason only if it never does.
     """
-    able = statuses[statuses != Status.NO_BEHAVIOUR]
+    able = statuses[statuses != AlgorithmStatus.NO_BEHAVIOUR]
     status = str((able if len(able) else statuses).mode().iloc[0])
     return REASONS.get(status, status.replace("_", " "))
 

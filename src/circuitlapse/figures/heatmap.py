@@ -19,6 +19,7 @@ from matplotlib.path import Path
 from numpy import ndarray
 
 from circuitlapse.figures.style import LABEL_SIZE, SIZE, text_width, wrap
+from circuitlapse.types import TransferStatus
 
 TOP = 1.2
 """Faithfulness at the upper end of the colour scale; the lower end is 0."""
@@ -27,10 +28,15 @@ _GAP = 4.0
 _LOW, _AT, _HIGH = ("#08519c", "#8fc1de"), "#fff2bf", ("#f6a04d", "#b8430a")
 """Colours from 0 up to the threshold, at it, and from there up to `TOP`."""
 _UNDER, _OVER = "#555555", "#661a00"
-_HATCHES = {"no_circuit": "////", "no_behaviour": "\\\\\\\\", "other": "xxxx", "absent": ""}
+_HATCHES = {
+    TransferStatus.NO_CIRCUIT: "////",
+    TransferStatus.NO_BEHAVIOUR: "\\\\\\\\",
+    "other": "xxxx",
+    "absent": "",
+}
 _REASONS = {
-    "no_circuit": "no circuit was found",
-    "no_behaviour": "the model does not do the task",
+    TransferStatus.NO_CIRCUIT: "no circuit was found",
+    TransferStatus.NO_BEHAVIOUR: "the model does not do the task",
     "other": "not defined",
     "absent": "not measured",
 }

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import (
     NO_CIRCUIT_HEAD,
+    NOT_TESTED,
     REASONS,
     Rows,
     draw_heads,
@@ -25,7 +26,7 @@ from circuitlapse.figures.lines import (
 )
 from circuitlapse.figures.style import label_log
 from circuitlapse.tables.head_choice import Head, largest_in_circuit
-from circuitlapse.types import S2I_FLIP
+from circuitlapse.types import S2I_FLIP, ScoreStatus
 
 MOST_HEADS = 6
 _RATIO = "IO / S1 attention"
@@ -114,12 +115,12 @@ def _changes(
     at = ["step", "task", "layer", "head"]
     decisive = s2i.loc[s2i["flip"] == S2I_FLIP, [*at, *_CHANGES]]
     tested = heads.drop(columns=["value", "status"]).merge(
-        decisive.assign(status="ok"), on=at, how="left"
+        decisive.assign(status=str(ScoreStatus.OK)), on=at, how="left"
     )
     reason = (
         tested["step"]
         .isin(list(steps_with_movers))
-        .map({True: "not_tested", False: "no_name_movers"})
+        .map({True: NOT_TESTED, False: str(ScoreStatus.NO_NAME_MOVERS)})
     )
     tested["status"] = tested["status"].fillna(reason)
     return {
@@ -170,9 +171,9 @@ def _why_empty(analysed: pd.DataFrame, *, name: str, min_step: int) -> str:
     rows = style.drawable(analysed, min_step=min_step)
     if len(rows) and not rows["in_circuit"].fillna(False).any():
         return "no circuit"
-    if len(rows) and name in _CHANGES and not (rows["status"] == "ok").any():
-        movers = (rows["status"] == "not_tested").any()
-        return REASONS["not_tested" if movers else "no_name_movers"]
+    if len(rows) and name in _CHANGES and not (rows["status"] == ScoreStatus.OK).any():
+        movers = (rows["status"] == NOT_TESTED).any()
+        return REASONS[NOT_TESTED if movers else ScoreStatus.NO_NAME_MOVERS]
     if rows["value"].isna().all():
         return why_empty(analysed, min_step=min_step)
     return "no circuit contains\na tested head" if name in _CHANGES else NO_CIRCUIT_HEAD

@@ -21,16 +21,19 @@ from circuitlapse.figures import layout, style
 from circuitlapse.figures.style import SIZE, label_log, wrap
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.tables.head_choice import Head, of_heads
+from circuitlapse.types import ScoreStatus
 
 COMPONENTS = ("succession", "induction", "cspa", "copy")
 """The scores of figure 2 of Tigges et al. 2024, in this order."""
 
+NOT_TESTED = "not_tested"
+"""Status in figures of a head that the test for S-inhibition left out."""
 REASONS = {
-    "no_tokens": "the tokenizer lacks the words",
-    "no_effect": "heads have no effect",
-    "no_name_movers": "no name movers",
-    "not_tested": "no circuit head\nfeeds name movers",
-    "skipped": "layers left out",
+    ScoreStatus.NO_TOKENS: "the tokenizer lacks the words",
+    ScoreStatus.NO_EFFECT: "heads have no effect",
+    ScoreStatus.NO_NAME_MOVERS: "no name movers",
+    NOT_TESTED: "no circuit head\nfeeds name movers",
+    ScoreStatus.SKIPPED: "layers left out",
 }
 NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"
 UNDEFINED = "not defined"
@@ -55,7 +58,7 @@ def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
         return style.nothing_to_show(analysed, min_step=min_step)
-    statuses = [status for status in rows["status"].drop_duplicates() if status != "ok"]
+    statuses = [status for status in rows["status"].drop_duplicates() if status != ScoreStatus.OK]
     reasons = [REASONS.get(status, status.replace("_", " ")) for status in statuses]
     return "\n".join([f"{UNDEFINED}:", *reasons]) if reasons else UNDEFINED
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from jaxtyping import Float, Int
@@ -13,25 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import NAME_ROLES
-
-
-class ScoreStatus(StrEnum):
-    """Whether a score is defined, and if not, why."""
-
-    OK = "ok"
-    NO_TOKENS = "no_tokens"
-    """The tokenizer lacks the words that the score is about."""
-    NO_EFFECT = "no_effect"
-    """Ablating the head changes nothing, so no share of its effect is defined."""
-    NO_NAME_MOVERS = "no_name_movers"
-    """There are no name movers, whose queries the test changes."""
-    NO_PROMPTS = "no_prompts"
-    """The score needs IOI prompts, and there is no IOI task."""
-    NO_TEXT = "no_text"
-    """The score needs running text, and there is none."""
-    SKIPPED = "skipped"
-    """The score is not computed in this layer."""
+from circuitlapse.types import NAME_ROLES, ScoreStatus
 
 
 @dataclass(frozen=True, eq=False)

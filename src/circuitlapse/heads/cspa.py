@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
+from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.heads.cspa_effect import (
     Changes,
     Sources,
@@ -29,6 +29,7 @@ from circuitlapse.heads.single_tokens import FUNCTION_WORDS, single_tokens
 from circuitlapse.models.activations import layer_norm_scale
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import LayerTrace, embed_tokens, run_layers
+from circuitlapse.types import ScoreStatus
 
 
 class Setting(NamedTuple):

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.heads.base import ScoreStatus, Subject, positions_of_names, with_names
+from circuitlapse.heads.base import Subject, positions_of_names, with_names
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch_paths
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import NAME_ROLES, S2I_FLIP
+from circuitlapse.types import NAME_ROLES, S2I_FLIP, ScoreStatus
 
 FLIPS = {
     "random_same": "XYY",

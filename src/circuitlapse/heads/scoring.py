@@ -14,12 +14,13 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
+from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
+from circuitlapse.types import ScoreStatus
 
 Detector = Callable[..., dict[str, HeadScore]]
 """Takes a `Subject` and options by keyword; returns named scores that are measured together."""

@@ -14,10 +14,11 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.heads.base import HeadScore, ScoreStatus, Subject
+from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.models.decoder import embed_tokens, layer_norm
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import ORDERED_LISTS
+from circuitlapse.types import ScoreStatus
 
 SUCCESSION_LN = ("ln2", "none")
 

@@ -5,10 +5,11 @@ import torch
 
 from circuitlapse import load_model
 from circuitlapse.heads import cspa_effect
-from circuitlapse.heads.base import ScoreStatus, Subject
+from circuitlapse.heads.base import Subject
 from circuitlapse.heads.cspa import Setting, cspa, find_changes, mean_z
 from circuitlapse.heads.cspa_effect import Changes, divergences
 from circuitlapse.models.batching import Limits
+from circuitlapse.types import ScoreStatus
 from tests.conftest import save_random_model
 
 FUNCTION_TOKENS = frozenset({0, 7, 11, 12, 13})

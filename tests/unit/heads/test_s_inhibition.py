@@ -5,9 +5,10 @@ import torch
 
 from circuitlapse import PromptPairs
 from circuitlapse.heads import s_inhibition as module
-from circuitlapse.heads.base import ScoreStatus, Subject
+from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import PatchedPaths
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
+from circuitlapse.types import ScoreStatus
 from tests.unit.heads.path_patching.test_path_patching import literal
 
 A, B, C, D, E = 10, 11, 12, 13, 14

@@ -7,11 +7,12 @@ import torch
 from circuitlapse import load_model, score_heads
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads import repeated_tokens
-from circuitlapse.heads.base import HeadScore, ScoreStatus
+from circuitlapse.heads.base import HeadScore
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.schemas import HEAD_SCORES
+from circuitlapse.types import ScoreStatus
 from tests.unit.heads.words import with_words
 
 

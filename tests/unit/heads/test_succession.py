@@ -7,9 +7,10 @@ from tokenizers import Tokenizer, models
 
 from circuitlapse import load_model
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.heads.base import ScoreStatus, Subject
+from circuitlapse.heads.base import Subject
 from circuitlapse.heads.succession import succession, succession_lists
 from circuitlapse.tasks.words import ORDERED_LISTS
+from circuitlapse.types import ScoreStatus
 
 LETTERS = ORDERED_LISTS["capital_letters"]
 N = len(LETTERS)

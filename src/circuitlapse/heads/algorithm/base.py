@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means
-from circuitlapse.types import Role
+from circuitlapse.types import AlgorithmStatus, Role
 
 OWN = {
     "effects": HEAD_SCORES,
@@ -31,22 +30,6 @@ OWN = {
     },
 }
 """The tables of one model at one step, without the columns that say which."""
-
-
-class AlgorithmStatus(StrEnum):
-    """Whether a number is defined; if several reasons speak against it, the first one here."""
-
-    OK = "ok"
-    NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
-    NO_NAME_MOVERS = "no_name_movers"
-    """No head is a name mover, so there are no queries to patch."""
-    NO_CIRCUIT = "no_circuit"
-    """The number is about the heads of the circuit, and there is none."""
-    NO_S2I_HEADS = "no_s2i_heads"
-    """The only S-inhibition heads, if any, also suppress copies."""
-    NO_EFFECT = "no_effect"
-    """No head has an effect, so that the share is 0 / 0."""
 
 
 @dataclass(frozen=True, eq=False)

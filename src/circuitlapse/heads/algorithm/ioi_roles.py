@@ -16,7 +16,6 @@ from transformer_lens.model_bridge import TransformerBridge
 from circuitlapse.circuits.faithfulness import does_the_task
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm.base import (
-    AlgorithmStatus,
     Effects,
     IoiAlgorithm,
     Panel,
@@ -28,7 +27,7 @@ from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import Metric, Role
+from circuitlapse.types import AlgorithmStatus, Metric, Role
 
 SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
 """The scores that roles depend on."""

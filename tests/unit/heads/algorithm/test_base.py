@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from circuitlapse.heads.algorithm.base import AlgorithmStatus, Effects, Panel, consistency_rows
+from circuitlapse.heads.algorithm.base import Effects, Panel, consistency_rows
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import bootstrap_interval
-from circuitlapse.types import Role
+from circuitlapse.types import AlgorithmStatus, Role
 
 BOOTSTRAP = Bootstrap(samples=200, level=0.9, seed=3)
 CHANGE = np.array([[-3.0, -1.0], [0.0, -2.0], [2.0, 0.0], [-1.0, 1.0]])

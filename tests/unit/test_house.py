@@ -19,6 +19,7 @@ import circuitlapse
 
 HOME = Path(circuitlapse.__file__).parent
 TESTS = Path(__file__).parent
+ROOT = TESTS.parents[1]
 FILES = sorted(HOME.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
@@ -145,6 +146,14 @@ def test_functions_are_short():
     found = functions()
     assert median(one.n_lines for one in found) <= 12
     assert [one for one in found if one.n_lines > 60] == []
+
+
+def test_the_workflow_is_short():
+    snakefile = ROOT / "Snakefile"
+    files = [snakefile, *ROOT.glob("workflow/rules/*.smk")]
+    lengths = {path.name: len(path.read_text().splitlines()) for path in files}
+    assert lengths["Snakefile"] < 60
+    assert sum(lengths.values()) < 900
 
 
 # Rule 4: settings are typed once.

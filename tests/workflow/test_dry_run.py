@@ -1,6 +1,7 @@
 import re
 import shutil
 import time
+from collections import Counter
 
 import pytest
 import yaml
@@ -30,6 +31,13 @@ def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, conf
         "transfer_circuits": models,
         "swap_components": models,
     }
+
+
+def test_the_graph_of_jobs_can_be_drawn(workflow):
+    graph = workflow.run("--dag")
+    jobs = Counter(re.findall(r'label = "(\w+)', graph))
+    assert "digraph" in graph
+    assert jobs == workflow.jobs()
 
 
 def test_every_stage_can_be_asked_for_by_name(workflow):

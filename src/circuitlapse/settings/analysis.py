@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from circuitlapse.settings.base import (
     DEFAULT_SEED,
@@ -72,10 +70,7 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
         le=1,
     )
     max_fraction: float = key(
-        "Largest circuit tried, as a fraction of the model's edges.",
-        0.5,
-        gt=0,
-        le=1,
+        "Largest circuit tried, as a fraction of the model's edges.", 0.5, gt=0, le=1
     )
     grid_ratio: float = key(
         "Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower.",
@@ -89,12 +84,7 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
         ge=0,
         le=100,
     )
-    random_circuits: int = key(
-        "Number of random edge rankings, as a baseline.",
-        3,
-        ge=0,
-        le=100,
-    )
+    random_circuits: int = key("Number of random edge rankings, as a baseline.", 3, ge=0, le=100)
     noise_floor: bool = key(
         "Also find circuits on two halves of the prompts, to see how much the choice of prompts "
         "changes a circuit. Needs at least 20 prompts; smaller tasks are skipped.",
@@ -122,16 +112,10 @@ class Heads(Section, json_schema_extra=reruns("head scores, and activations unle
     )
     n_documents: int = key("Number of documents for cspa.", 17, ge=1, le=10_000)
     n_mean: int = key(
-        "Number of documents for the mean output of a head, which cspa uses.",
-        100,
-        ge=1,
-        le=10_000,
+        "Number of documents for the mean output of a head, which cspa uses.", 100, ge=1, le=10_000
     )
     n_positions: int = key(
-        "Tokens read from each document; shorter documents are skipped.",
-        61,
-        ge=2,
-        le=256,
+        "Tokens read from each document; shorter documents are skipped.", 61, ge=2, le=256
     )
     n_sequences: int = key(
         "Number of sequences of random tokens, for induction, prev_token and duplicate.",
@@ -167,10 +151,7 @@ class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations u
     """Which heads count as parts of the IOI algorithm, and how their effect is measured."""
 
     min_copy: float = key(
-        "Copy score above which a head can be a name mover, in percent.",
-        10.0,
-        ge=0,
-        le=100,
+        "Copy score above which a head can be a name mover, in percent.", 10.0, ge=0, le=100
     )
     min_cspa: float = key("cspa above which a head counts as copy suppression.", 0.1, le=1)
     max_effect: float = key(
@@ -192,10 +173,7 @@ class Bootstrap(Section, json_schema_extra=reruns("activations")):
     samples: int = key("Number of resamples.", 1000, ge=100, le=100_000)
     level: float = key("Confidence level.", 0.95, gt=0, lt=1)
     seed: int = key(
-        "Seed of the resampling.",
-        lambda: DEFAULT_SEED,
-        otherwise="`seed` of the top level",
-        **SEED,
+        "Seed of the resampling.", lambda: DEFAULT_SEED, otherwise="`seed` of the top level", **SEED
     )
 
 
@@ -254,10 +232,7 @@ class Figures(Section, json_schema_extra=reruns("figures")):
     """How figures are drawn."""
 
     min_step: int = key(
-        "First training step on logarithmic axes, which cannot show step 0.",
-        1,
-        ge=1,
-        le=1_000_000,
+        "First training step on logarithmic axes, which cannot show step 0.", 1, ge=1, le=1_000_000
     )
 
 
@@ -299,8 +274,5 @@ class Swaps(Section, json_schema_extra=reruns("swaps")):
         strict=False,
     )
     random_sets: int = key(
-        "Number of random head sets of the same size, as a baseline; 0 for none.",
-        3,
-        ge=0,
-        le=100,
+        "Number of random head sets of the same size, as a baseline; 0 for none.", 3, ge=0, le=100
     )

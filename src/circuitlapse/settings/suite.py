@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    model_validator,
-)
+from pydantic import model_validator
 
 from circuitlapse.settings.base import (
     DEFAULT_SEED,
@@ -96,8 +94,7 @@ class Task(Section, json_schema_extra=reruns("prompts")):
         **SEED,
     )
     prepend_bos: bool = key(
-        "Start every prompt with a begin-of-text token. Pythia was trained without one.",
-        False,
+        "Start every prompt with a begin-of-text token. Pythia was trained without one.", False
     )
     corruption: Corruption | None = key(
         "For ioi: in a corrupted prompt, the second mention of the subject is replaced by the "
@@ -162,11 +159,7 @@ class Train(Section, json_schema_extra=reruns("training")):
         examples=[4],
     )
     d_model: int = key(
-        "Width of the residual stream.",
-        ge=8,
-        le=4096,
-        multiple_of=8,
-        examples=[128],
+        "Width of the residual stream.", ge=8, le=4096, multiple_of=8, examples=[128]
     )
     seed: int = key("Seed of the initial weights.", 1, **SEED)
     data_seed: int | None = key(
@@ -342,10 +335,7 @@ class Training(Section, json_schema_extra=reruns("training")):
         le=1,
     )
     warmup_steps: int = key(
-        "Steps over which the learning rate rises to its peak.",
-        100,
-        ge=0,
-        le=1_000_000,
+        "Steps over which the learning rate rises to its peak.", 100, ge=0, le=1_000_000
     )
     weight_decay: float = key("Weight decay.", 0.01, ge=0, le=1)
     threads: int = key("CPU threads per training job.", 1, ge=1, le=128)

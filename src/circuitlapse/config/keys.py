@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -43,7 +44,16 @@ class _Plain(GenerateJsonSchema):
 def json_schema() -> Node:
     """Return the JSON schema of the configuration (draft 2020-12)."""
     dialect = {"$schema": GenerateJsonSchema.schema_dialect}
-    return dialect | Config.model_json_schema(schema_generator=_Plain)
+    schema = dialect | Config.model_json_schema(schema_generator=_Plain)
+    plain: Node = json.loads(json.dumps(schema), object_hook=_on_one_line)
+    return plain
+
+
+def _on_one_line(node: Node) -> Node:
+    """Undo the line breaks of a docstring."""
+    if "description" in node:
+        node["description"] = " ".join(node["description"].split())
+    return node
 
 
 def node_at(where: KeyPath) -> Node:

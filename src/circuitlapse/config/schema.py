@@ -56,50 +56,33 @@ class Config(Section):
     """The whole configuration; `load_config` reads it and fills in every default."""
 
     results: Annotated[PathText, AfterValidator(_without_braces)] = key(
-        "Folder for all results. `~` and environment variables are expanded, here and in other "
-        "paths; a relative path starts in the working directory.",
-        "results",
-        reruns="everything, in the new folder",
-        allowed="a path without braces",
+        "results", reruns="everything, in the new folder", allowed="a path without braces"
     )
-    suite: str = key(
-        "Name of the family of models, which share one corpus and one tokenizer.",
-        "pocket",
-        reruns="everything",
-        **FILE_NAME,
-    )
-    seed: int = key(
-        "Seed of the prompts, the bootstrap, the random tokens for head scores, and the random "
-        "heads for swaps.",
-        DEFAULT_SEED,
-        reruns="prompts",
-        **SEED,
-    )
-    steps: Steps = key(
-        "Training steps to analyse in every model: in ascending order, each saved or published.",
-        reruns="new steps; tables, figures",
-        examples=[[0, 500, 1000]],
-        **STEPS,
-    )
-    schedule: Schedule | None = key(
-        "Name of a list of steps to analyse, instead of `steps`; config/README.md lists them.",
-        None,
-        reruns="new steps; tables, figures",
-    )
+    """Folder for all results. `~` and environment variables are expanded, here and in other paths;
+    a relative path starts in the working directory."""
+    suite: str = key("pocket", reruns="everything", **FILE_NAME)
+    """Name of the family of models, which share one corpus and one tokenizer."""
+    seed: int = key(DEFAULT_SEED, reruns="prompts", **SEED)
+    """Seed of the prompts, the bootstrap, the random tokens for head scores, and the random heads
+    for swaps."""
+    steps: Steps = key(reruns="new steps; tables, figures", examples=[[0, 500, 1000]], **STEPS)
+    """Training steps to analyse in every model: in ascending order, each saved or published."""
+    schedule: Schedule | None = key(None, reruns="new steps; tables, figures")
+    """Name of a list of steps to analyse, instead of `steps`; config/README.md lists them."""
     models: tuple[Annotated[Model, Lenient], ...] = key(
-        "The models: sizes or seeds of one family.",
         strict=False,
         min_length=1,
         examples=[[{"name": "tiny", "train": {"layers": 2, "heads": 2, "d_model": 32}}]],
     )
+    """The models: sizes or seeds of one family."""
     checkpoints: Checkpoints = section(Checkpoints)
-    training: Training = key(str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}])
-    tasks: tuple[Annotated[Task, Lenient], ...] = key(
-        "The tasks: the abilities of a model that are analysed, and the prompts that test them.",
-        strict=False,
-        min_length=1,
-        examples=[[{"name": "ioi"}]],
+    training: Training = key(
+        description=str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}]
     )
+    tasks: tuple[Annotated[Task, Lenient], ...] = key(
+        strict=False, min_length=1, examples=[[{"name": "ioi"}]]
+    )
+    """The tasks: the abilities of a model that are analysed, and the prompts that test them."""
     activations: Activations = section(Activations)
     circuits: Circuits = section(Circuits)
     heads: Heads = section(Heads)

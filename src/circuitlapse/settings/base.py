@@ -154,9 +154,18 @@ PUBLISHED_BY = "EleutherAI/pythia"
 
 
 class Section(BaseModel):
-    """A mapping of keys: immutable, without unknown keys, and strict about types."""
+    """A mapping of keys: immutable, without unknown keys, and strict about types.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    The text below each key says what it means, with its unit.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
     def problems(self) -> Iterator[Problem]:
         """Yield the rules that keys break together; each key alone is valid."""
@@ -176,18 +185,11 @@ def _line_error(problem: Problem) -> InitErrorDetails:
 
 
 def key(
-    sentence: str,
-    default: Any = ...,
-    *,
-    reruns: str = "",
-    allowed: str = "",
-    otherwise: str = "",
-    **field: Any,
+    default: Any = ..., *, reruns: str = "", allowed: str = "", otherwise: str = "", **field: Any
 ) -> Any:
     """Describe one key.
 
     Args:
-        sentence: What the key means, with its unit.
         default: Its value when it is not set; without one the key is required. Together with
             `otherwise`, a function of the keys before it in the same section.
         reruns: What is computed again when it changes, if that differs from its section.
@@ -196,10 +198,7 @@ def key(
         field: Passed on to `pydantic.Field`: limits, pattern, examples.
     """
     notes = {"x-reruns": reruns, "x-allowed": allowed, "x-otherwise": otherwise}
-    field |= {
-        "description": sentence,
-        "json_schema_extra": {name: text for name, text in notes.items() if text},
-    }
+    field["json_schema_extra"] = {name: text for name, text in notes.items() if text}
     if otherwise:  # a factory, because the JSON schema must not show a default
         return Field(default_factory=default, **field)
     return Field(default, **field)
@@ -212,4 +211,4 @@ def reruns(what: str) -> dict[str, Any]:
 
 def section(kind: type[Section]) -> Any:
     """Describe a key whose value is a section, each key of which has a default."""
-    return key(str(kind.__doc__), kind())
+    return key(kind(), description=str(kind.__doc__))

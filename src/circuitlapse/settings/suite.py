@@ -55,53 +55,43 @@ class Task(Section, json_schema_extra=reruns("prompts")):
     """One task: pairs of a clean and a corrupted prompt, and the metric that scores them."""
 
     name: str = key(
-        "Unique name in paths, tables and figures.",
         reruns="prompts of this task; activations and circuits of all",
         pattern=r"^[a-z][a-z0-9_]*$",
         max_length=MAX_NAME,
         allowed=f"at most {MAX_NAME} lower-case letters, digits and '_', starting with a letter",
         examples=["ioi"],
     )
+    """Unique name in paths, tables and figures."""
     file: PathText | None = key(
-        "File with your own prompts. Cannot be combined with builder.",
-        None,
-        pattern=r"\.(csv|jsonl)$",
-        allowed="a path that ends in .csv or .jsonl",
+        None, pattern=r"\.(csv|jsonl)$", allowed="a path that ends in .csv or .jsonl"
     )
-    builder: Builder | None = key(
-        "Built-in task that makes the prompts. Cannot be combined with file.",
-        _builder_named,
-        otherwise="`name`; null with a file",
-    )
+    """File with your own prompts. Cannot be combined with builder."""
+    builder: Builder | None = key(_builder_named, otherwise="`name`; null with a file")
+    """Built-in task that makes the prompts. Cannot be combined with file."""
     metric: TaskMetric = key(
-        "Score of a prompt. Only for a task with a file: a builder has a fixed metric.",
         lambda task: BUILDERS[task["builder"]].metric if task["builder"] else None,
         examples=["logit_diff"],
         otherwise="that of the builder; required with a file",
     )
+    """Score of a prompt. Only for a task with a file: a builder has a fixed metric."""
     n_prompts: int | None = key(
-        f"Number of prompt pairs. null takes all: possible for {_FINITE} and for a file, while "
-        "the other builders draw prompts at random.",
         lambda task: 100 if task["file"] is None else None,
+        description=f"Number of prompt pairs. null takes all: possible for {_FINITE} and for a "
+        "file, while the other builders draw prompts at random.",
         ge=MIN_PROMPTS,
         le=100_000,
         otherwise="100; null with a file",
     )
-    seed: int = key(
-        "Seed of the prompts of this task.",
-        lambda: DEFAULT_SEED,
-        otherwise="`seed` of the top level",
-        **SEED,
-    )
-    prepend_bos: bool = key(
-        "Start every prompt with a begin-of-text token. Pythia was trained without one.", False
-    )
+    seed: int = key(lambda: DEFAULT_SEED, otherwise="`seed` of the top level", **SEED)
+    """Seed of the prompts of this task."""
+    prepend_bos: bool = False
+    """Start every prompt with a begin-of-text token. Pythia was trained without one."""
     corruption: Corruption | None = key(
-        "For ioi: in a corrupted prompt, the second mention of the subject is replaced by the "
-        "indirect object (s2_to_io, as in the paper) or by a third name (s2_to_random).",
         lambda task: _default_option(task["builder"], "corruption"),
         otherwise="s2_to_io for ioi, else null",
     )
+    """For ioi: in a corrupted prompt, the second mention of the subject is replaced by the indirect
+    object (s2_to_io, as in the paper) or by a third name (s2_to_random)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -150,23 +140,17 @@ class Task(Section, json_schema_extra=reruns("prompts")):
 class Train(Section, json_schema_extra=reruns("training")):
     """The shape of a model that the workflow trains itself (GPT-NeoX, like Pythia)."""
 
-    layers: int = key("Number of layers.", ge=1, le=48, examples=[4])
-    heads: int = key(
-        "Attention heads per layer. d_model / heads must be even, because rotary embeddings "
-        "rotate the dimensions of a head in pairs.",
-        ge=1,
-        le=64,
-        examples=[4],
-    )
-    d_model: int = key(
-        "Width of the residual stream.", ge=8, le=4096, multiple_of=8, examples=[128]
-    )
-    seed: int = key("Seed of the initial weights.", 1, **SEED)
-    data_seed: int | None = key(
-        "Seed of the order of the training sequences; null keeps the order of the text.",
-        None,
-        **SEED,
-    )
+    layers: int = key(ge=1, le=48, examples=[4])
+    """Number of layers."""
+    heads: int = key(ge=1, le=64, examples=[4])
+    """Attention heads per layer. d_model / heads must be even, because rotary embeddings rotate the
+    dimensions of a head in pairs."""
+    d_model: int = key(ge=8, le=4096, multiple_of=8, examples=[128])
+    """Width of the residual stream."""
+    seed: int = key(1, **SEED)
+    """Seed of the initial weights."""
+    data_seed: int | None = key(None, **SEED)
+    """Seed of the order of the training sequences; null keeps the order of the text."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that rotary embeddings can pair the dimensions of a head."""
@@ -185,25 +169,17 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
     """A published model: each of its training steps is a revision of a repository."""
 
     repo: str = key(
-        "Repository on the Hugging Face hub.",
         pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
         allowed="OWNER/NAME, such as EleutherAI/pythia-70m",
         examples=["EleutherAI/pythia-70m"],
     )
-    revision: str = key(
-        "Revision of a step, with {step} in place of its number.",
-        "step{step}",
-        min_length=1,
-        allowed="text, not empty",
-    )
-    folder: PathText | None = key(
-        "Folder with the files of a step, with {step} in place of its number. It replaces the "
-        "repository.",
-        None,
-        examples=["/data/pythia-70m/step{step}"],
-    )
+    """Repository on the Hugging Face hub."""
+    revision: str = key("step{step}", min_length=1, allowed="text, not empty")
+    """Revision of a step, with {step} in place of its number."""
+    folder: PathText | None = key(None, examples=["/data/pythia-70m/step{step}"])
+    """Folder with the files of a step, with {step} in place of its number. It replaces the
+    repository."""
     tokens_per_step: int = key(
-        "Tokens that the model saw in one training step.",
         lambda hub: TOKENS_PER_STEP if hub["repo"].startswith(PUBLISHED_BY) else None,
         reruns="activations",
         ge=1,
@@ -211,6 +187,7 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         examples=[4_194_304],
         otherwise=f"{TOKENS_PER_STEP} for EleutherAI/pythia; required for others",
     )
+    """Tokens that the model saw in one training step."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that each step has a name of its own, and a known number of tokens."""
@@ -232,74 +209,45 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
 class Checkpoints(Section):
     """Downloaded checkpoints on disk."""
 
-    keep: bool = key(
-        "Keep them. If false, each is deleted as soon as no job needs it.",
-        False,
-        reruns="if true, fetching and the stages after it; if false, nothing",
-    )
-    at_once: int = key(
-        "Largest number of checkpoints, of all models together, that are on disk at once. "
-        "Checkpoints that wait for transfer.steps do not count.",
-        4,
-        reruns="nothing",
-        ge=1,
-        le=10_000,
-    )
+    keep: bool = key(False, reruns="if true, fetching and the stages after it; if false, nothing")
+    """Keep them. If false, each is deleted as soon as no job needs it."""
+    at_once: int = key(4, reruns="nothing", ge=1, le=10_000)
+    """Largest number of checkpoints, of all models together, that are on disk at once. Checkpoints
+    that wait for transfer.steps do not count."""
 
 
 class Model(Section):
     """One model: a size or a seed, followed across its training steps."""
 
-    name: str = key(
-        "Unique name in paths and tables.",
-        reruns="everything of this model",
-        examples=["pocket-0.9m"],
-        **FILE_NAME,
-    )
+    name: str = key(reruns="everything of this model", examples=["pocket-0.9m"], **FILE_NAME)
+    """Unique name in paths and tables."""
     label: str = key(
-        "Name in figures.",
         lambda model: model["name"],
         reruns="figures",
         min_length=1,
         allowed="text, not empty",
         otherwise="`name`",
     )
-    variant_of: str | None = key(
-        "Name of the model that this one repeats with other seeds. Variants appear only in "
-        "figures about seeds.",
-        None,
-        reruns="figures",
-        examples=["pocket-0.9m"],
-        **FILE_NAME,
-    )
-    train: Train | None = key(
-        "Shape of a model to train. Cannot be combined with hub.",
-        None,
-        examples=[{"layers": 4, "heads": 4, "d_model": 128}],
-    )
-    hub: Hub | None = key(
-        "Source of a published model. Cannot be combined with train.",
-        None,
-        examples=[{"repo": "EleutherAI/pythia-70m"}],
-    )
-    schedule: Schedule | None = key(
-        "Name of a list of steps to analyse in this model only; config/README.md lists them.",
-        None,
-        reruns="new steps; tables, figures",
-    )
-    circuits: bool = key(
-        "Find circuits, score heads and trace algorithms. If false, only behaviour is measured.",
-        True,
-        reruns="circuits",
-    )
+    """Name in figures."""
+    variant_of: str | None = key(None, reruns="figures", examples=["pocket-0.9m"], **FILE_NAME)
+    """Name of the model that this one repeats with other seeds. Variants appear only in figures
+    about seeds."""
+    train: Train | None = key(None, examples=[{"layers": 4, "heads": 4, "d_model": 128}])
+    """Shape of a model to train. Cannot be combined with hub."""
+    hub: Hub | None = key(None, examples=[{"repo": "EleutherAI/pythia-70m"}])
+    """Source of a published model. Cannot be combined with train."""
+    schedule: Schedule | None = key(None, reruns="new steps; tables, figures")
+    """Name of a list of steps to analyse in this model only; config/README.md lists them."""
+    circuits: bool = key(True, reruns="circuits")
+    """Find circuits, score heads and trace algorithms. If false, only behaviour is measured."""
     steps: Steps = key(
-        "Training steps to analyse in this model only, instead of a schedule: in ascending order, "
-        "each saved or published.",
         lambda: (),
         reruns="new steps; tables, figures",
         otherwise="`schedule`, or that of the top level",
         **STEPS,
     )
+    """Training steps to analyse in this model only, instead of a schedule: in ascending order, each
+    saved or published."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that the model has one source."""
@@ -321,28 +269,24 @@ class Model(Section):
 class Training(Section, json_schema_extra=reruns("training")):
     """How the suite is trained: every model on the same data in the same order (AdamW)."""
 
-    save_steps: Steps = key(
-        "Training steps whose weights are saved, in ascending order. Training stops at the last.",
-        examples=[[0, 500, 1000]],
-        **STEPS,
-    )
-    batch_size: int = key("Sequences per training step.", 32, ge=1, le=4096)
-    sequence_length: int = key("Tokens per sequence.", 48, ge=32, le=256)
-    learning_rate: float = key(
-        "Peak learning rate for d_model 128. That of a model is inversely proportional to d_model.",
-        1e-3,
-        gt=0,
-        le=1,
-    )
-    warmup_steps: int = key(
-        "Steps over which the learning rate rises to its peak.", 100, ge=0, le=1_000_000
-    )
-    weight_decay: float = key("Weight decay.", 0.01, ge=0, le=1)
-    threads: int = key("CPU threads per training job.", 1, ge=1, le=128)
-    corpus_sentences: int = key(
-        "Sentences in the generated text.", 200_000, reruns="corpus", ge=1000, le=100_000_000
-    )
-    corpus_seed: int = key("Seed of the generated text.", 1, reruns="corpus", **SEED)
+    save_steps: Steps = key(examples=[[0, 500, 1000]], **STEPS)
+    """Training steps whose weights are saved, in ascending order. Training stops at the last."""
+    batch_size: int = key(32, ge=1, le=4096)
+    """Sequences per training step."""
+    sequence_length: int = key(48, ge=32, le=256)
+    """Tokens per sequence."""
+    learning_rate: float = key(1e-3, gt=0, le=1)
+    """Peak learning rate for d_model 128. That of a model is inversely proportional to d_model."""
+    warmup_steps: int = key(100, ge=0, le=1_000_000)
+    """Steps over which the learning rate rises to its peak."""
+    weight_decay: float = key(0.01, ge=0, le=1)
+    """Weight decay."""
+    threads: int = key(1, ge=1, le=128)
+    """CPU threads per training job."""
+    corpus_sentences: int = key(200_000, reruns="corpus", ge=1000, le=100_000_000)
+    """Sentences in the generated text."""
+    corpus_seed: int = key(1, reruns="corpus", **SEED)
+    """Seed of the generated text."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that the learning rate reaches its peak before training ends."""

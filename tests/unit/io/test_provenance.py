@@ -137,7 +137,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("settings/analysis.py", set()),  # the values of the settings are in the key
         ("checkpoint.py", MODEL_STAGES),
         ("pocket/training.py", {"training"}),
-        ("tasks/ioi.py", {"prompts"}),
+        ("tasks/ioi.py", {"prompts", "swaps"}),  # also names head sets to swap
         ("circuits/discovery/__init__.py", {"circuits"}),
         ("circuits/attribution/gradients.py", {"circuits"}),
         ("circuits/evaluation/__init__.py", {"circuits", "transfer"}),

@@ -99,15 +99,6 @@ def task_key(key):
     return lambda wildcards: getattr(CONFIG.task(wildcards.task), key)
 
 
-def files_of(source):
-    """Return the files of other jobs that a table is read from."""
-    template = getattr(PATHS, source.path)
-    if "{step}" not in template:
-        return PLAN.per_model(template)
-    models = CONFIG.models if source.every_model else PLAN.analysed
-    return PLAN.per_step(template, models, task=TASKS, table=source.table)
-
-
 def csv_of(table):
     """Return the path of a table as CSV; the report shows that of `reproduction`."""
     path = PATHS.table_csv.format(table=table)

@@ -6,7 +6,7 @@ for name, job in JOBS.items():
         name:
             f"aggregate_{name}"
         input:
-            **{argument: files_of(source) for argument, source in job.files.items()},
+            **PLAN.files_of(job),
             **{table: PATHS.table.format(table=table) for table in job.inputs},
         output:
             parquet=expand(PATHS.table, table=job.tables),

@@ -20,6 +20,7 @@ from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.paths import Paths
 from circuitlapse.settings.suite import Model
+from circuitlapse.tables.registry import Files, Job
 from circuitlapse.tasks.registry import BUILDERS
 
 SNAKEMAKE_MB = 350
@@ -133,6 +134,17 @@ class Plan:
     def per_model(self, template: str) -> list[str]:
         """Return a path per model with circuits."""
         return paths(template, model=[model.name for model in self.analysed])
+
+    def files_of(self, job: Job) -> dict[str, list[str]]:
+        """Return the files of other jobs that tables are made from, by argument."""
+        return {argument: self._files(source) for argument, source in job.files.items()}
+
+    def _files(self, source: Files) -> list[str]:
+        template = getattr(self.paths, source.path)
+        if "{step}" not in template:
+            return self.per_model(template)
+        models = self.config.models if source.every_model else self.analysed
+        return self.per_step(template, models, task=self.tasks, table=source.table)
 
     def diagrams(self, template: str) -> list[str]:
         """Return the diagrams drawn by default: each task's, the last original's last step."""

@@ -51,6 +51,20 @@ def test_models_with_and_without_circuits_are_told_apart(plan):
     assert len(pythia.per_step("{model}/{step}", pythia.config.models)) == 7 * 45
 
 
+def test_tables_are_made_from_one_file_per_model_or_per_step_and_task(plan):
+    smoke, pythia = plan(), plan("pythia")
+    assert smoke.files_of(JOBS["transfer"]) == {
+        "transfer": ["results-smoke/transfer/pocket-tiny.parquet"]
+    }
+    assert len(pythia.files_of(JOBS["circuits"])["records"]) == 5 * 45 * 4
+    assert len(pythia.files_of(JOBS["behaviour"])["behaviour"]) == 7 * 45
+    components = smoke.files_of(JOBS["components"])
+    folder = "results-smoke/algorithm/pocket-tiny"
+    assert components["effects"] == [f"{folder}/step{n}/effects.parquet" for n in (0, 100, 400)]
+    assert len(components["heads"]) == 3
+    assert smoke.files_of(JOBS["size_correlation"]) == {}
+
+
 def test_one_diagram_per_task_is_drawn_of_the_largest_model_at_its_last_step(plan):
     template = "{model}/{task}/{step}"
     assert plan().diagrams(template) == ["pocket-tiny/ioi/400", "pocket-tiny/sva/400"]

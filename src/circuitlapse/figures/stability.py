@@ -19,6 +19,7 @@ from numpy import ndarray
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import no_circuits, thin
 from circuitlapse.figures.style import SIZE, shorten
+from circuitlapse.tables.stability import smoothed
 
 _FLOOR: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "zorder": 1.5}
 _DOT: dict[str, Any] = {"marker": "_", "markersize": 5, "linestyle": "none"}
@@ -107,8 +108,7 @@ def draw_overlap(
 def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.Look) -> None:
     """Draw the noise floor, smoothed; an isolated step has a dash."""
     halves = halves.sort_values("tokens")
-    smooth = halves["jaccard"].ewm(alpha=alpha, adjust=False, ignore_na=True).mean()
-    floor = smooth.where(halves["jaccard"].notna())
+    floor = smoothed(halves["jaccard"], alpha=alpha)
     axes.plot(halves["tokens"], floor, color=look.colour, **_FLOOR)
     lone = style.without_neighbours(floor.notna().to_numpy())
     axes.plot(halves["tokens"][lone], floor[lone], color=look.colour, **_DOT)

@@ -168,9 +168,7 @@ def _one_head(rows: pd.DataFrame, score: str) -> Curve:
 def _key_title(rows: pd.DataFrame) -> str:
     """Say which task the circuits with these heads belong to."""
     (task, *_) = rows["task"]
-    title = style.task_title(task)
-    short = title[title.rfind("(") + 1 : -1] if title.endswith(")") else title
-    return shorten(f"in {short} circuits:", 90.0, size=SIZE)
+    return shorten(f"in {style.task_short(task)} circuits:", 90.0, size=SIZE)
 
 
 MOST_HEADS = 5

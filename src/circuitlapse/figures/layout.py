@@ -192,7 +192,7 @@ def task_columns(
     )
     columns = {task: list(grid[:, index]) for index, task in enumerate(tasks)}
     for task, column in columns.items():
-        column[0].set_title(_title(task, len(tasks)))
+        column[0].set_title(style.column_title(task, len(tasks)))
         column[0].set_xscale("log")
         column[-1].set_xlabel(style.across(x, len(tasks), size=LABEL_SIZE))
     return figure, columns
@@ -229,7 +229,7 @@ def model_rows(
         lines = [wrap(text, 72 * height, size=LABEL_SIZE) for text in (label, y)]
         row[0].set_ylabel("\n".join(lines))
     for task, column in zip(tasks, grid.T, strict=True):
-        column[0].set_title(_title(task, max(len(tasks), 2)))
+        column[0].set_title(style.column_title(task, max(len(tasks), 2)))
         column[-1].set_xlabel(style.across(x, len(tasks), size=LABEL_SIZE))
     return figure, dict(zip(product(labels, tasks), grid.flat, strict=True))
 
@@ -275,10 +275,6 @@ def thin(n_points: int) -> dict[str, Any]:
     return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
         "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
     }
-
-
-def _title(task: str, n_columns: int) -> str:
-    return style.across(style.task_title(task), n_columns, size=style.TITLE_SIZE)
 
 
 ABSENT: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}

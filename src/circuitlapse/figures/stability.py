@@ -233,8 +233,7 @@ def _panels(
     keys = list(product(views, tasks))
     panels = {key: Panel(*pair) for key, *pair in zip(keys, above, below, strict=False)}
     for place, ((view, task), panel) in enumerate(panels.items()):
-        title = style.across(style.task_title(task), n_columns, size=style.TITLE_SIZE)
-        panel.overlap.set_title(title if view == views[0] else "")
+        panel.overlap.set_title(style.column_title(task, n_columns) if view == views[0] else "")
         _dress(panel, view, n_columns=n_columns, names=names, first=place % n_columns == 0)
     for unused in (*above[len(keys) :], *below[len(keys) :]):
         unused.set_visible(False)

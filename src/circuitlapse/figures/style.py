@@ -264,6 +264,11 @@ def across(text: str, n_columns: int, *, size: float) -> str:
     return wrap(text, 0.68 * 72 * WIDTH_IN / n_columns, size=size)
 
 
+def column_title(task: str, n_columns: int) -> str:
+    """Return the name of a task, broken to fit above one of `n_columns` panels."""
+    return across(task_title(task), n_columns, size=TITLE_SIZE)
+
+
 def metric_title(rows: pd.DataFrame) -> str:
     """Return the metric of `rows` and its unit, for an axis."""
     metric, unit = rows[["metric", "unit"]].iloc[0]
@@ -285,7 +290,7 @@ def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
     figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
     grid = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).flat)
     for task, axes in zip(tasks, grid, strict=False):
-        axes.set_title(across(task_title(task), n_columns, size=TITLE_SIZE))
+        axes.set_title(column_title(task, n_columns))
         axes.tick_params(labelbottom=True)
         axes.set_xscale("log")
     for unused in grid[len(tasks) :]:

@@ -56,20 +56,26 @@ class Schema:
         return frame[list(self.columns)].astype(dict(self.columns))
 
 
-WHERE = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
-"""The columns that identify a model at a step."""
-HOW = {"method": "str", "ig_steps": "int16"}
+CHECKPOINT = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
+"""The columns about a checkpoint: one model at one step."""
+CHECKPOINT_TASK = CHECKPOINT | {"task": "str"}
+"""The same and the task that the model is asked to do."""
+TASK_KEYS = ("model", "variant", "task", "step")
+"""Those of these columns that identify a checkpoint and a task; tokens follow from the step."""
+
+METHOD = {"method": "str", "ig_steps": "int16"}
 """The columns that say how a circuit was found."""
+METHOD_METRIC = METHOD | {"metric": "str", "unit": "str"}
+"""The same and how it was measured."""
 
-
-_WHERE = WHERE | {"task": "str"}
-_HOW = HOW | {"metric": "str", "unit": "str"}
-_CIRCUIT_KEYS = ("model", "variant", "task", "step", "method", "ig_steps")
+_CIRCUIT_KEYS = (*TASK_KEYS, "method", "ig_steps")
+_RANKING = {"ranking": "str", "seed": "Int32"}
+_HEAD = {"layer": "int16", "head": "int16"}
 
 BEHAVIOUR = Schema(
     name="behaviour",
-    keys=("model", "variant", "task", "step", "metric"),
-    columns=_WHERE
+    keys=(*TASK_KEYS, "metric"),
+    columns=CHECKPOINT_TASK
     | {"metric": "str", "unit": "str"}
     | dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), "float64")
     | dict.fromkeys(("accuracy", "rank0", "answer_prob"), "float64")
@@ -81,8 +87,8 @@ BEHAVIOUR = Schema(
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
     keys=_CIRCUIT_KEYS,
-    columns=_WHERE
-    | _HOW
+    columns=CHECKPOINT_TASK
+    | METHOD_METRIC
     | {"ig_rule": "str", "selection": "str", "threshold": "float64"}
     | dict.fromkeys(("n_requested", "n_edges", "n_nodes"), "Int32")
     | dict.fromkeys(("n_edges_low", "n_edges_high"), "float64")
@@ -97,8 +103,8 @@ CIRCUIT_SUMMARY = Schema(
 FAITHFULNESS_CURVE = Schema(
     name="faithfulness_curve",
     keys=(*_CIRCUIT_KEYS, "n_requested"),
-    columns=_WHERE
-    | _HOW
+    columns=CHECKPOINT_TASK
+    | METHOD_METRIC
     | {"n_requested": "int32", "n_edges": "int32"}
     | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
 )
@@ -107,20 +113,18 @@ FAITHFULNESS_CURVE = Schema(
 CIRCUIT_EDGES = Schema(
     name="circuit_edges",
     keys=(*_CIRCUIT_KEYS, "order", "source", "target", "port"),
-    columns=_WHERE
-    | HOW
+    columns=CHECKPOINT_TASK
+    | METHOD
     | {"source": "str", "target": "str", "port": "str"}
     | {"score": "float32", "unit": "str", "order": "int32", "in_circuit": "bool"},
 )
 """The edges of every circuit; circuit files have the scores of all edges."""
 
-_RANKING = {"ranking": "str", "seed": "Int32"}
-
 RANKING_CURVE = Schema(
     name="ranking_curve",
     keys=(*_CIRCUIT_KEYS, "ranking", "seed", "fraction"),
-    columns=_WHERE
-    | _HOW
+    columns=CHECKPOINT_TASK
+    | METHOD_METRIC
     | _RANKING
     | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32"}
     | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
@@ -130,13 +134,9 @@ RANKING_CURVE = Schema(
 RANKING_AREA = Schema(
     name="ranking_area",
     keys=(*_CIRCUIT_KEYS, "ranking", "seed"),
-    columns=_WHERE | _HOW | _RANKING | dict.fromkeys(("cpr", "cmd"), "float64"),
+    columns=CHECKPOINT_TASK | METHOD_METRIC | _RANKING | dict.fromkeys(("cpr", "cmd"), "float64"),
 )
 """Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
-
-
-_HEAD = {"layer": "int16", "head": "int16"}
-_OF_A_HEAD = ("model", "variant", "task", "step")
 
 HEAD_SCORES = Schema(
     name="head_scores",
@@ -149,15 +149,15 @@ HEAD_SCORES = Schema(
 HEADS = Schema(
     name="heads",
     keys=("model", "variant", "step", "score", "layer", "head"),
-    columns=WHERE | dict(HEAD_SCORES.columns),
+    columns=CHECKPOINT | dict(HEAD_SCORES.columns),
 )
 """The same with the model and step, on disk."""
 
 COMPONENTS = Schema(
     name="components",
     keys=("model", "variant", "step", "score", "layer", "head"),
-    columns=WHERE
-    | {"task": "str", "score": "str"}
+    columns=CHECKPOINT_TASK
+    | {"score": "str"}
     | _HEAD
     | {"value": "float32", "unit": "str", "in_circuit": "boolean", "n": "int32", "status": "str"},
 )
@@ -165,9 +165,8 @@ COMPONENTS = Schema(
 
 S2I = Schema(
     name="s2i",
-    keys=(*_OF_A_HEAD, "layer", "head", "flip"),
-    columns=WHERE
-    | {"task": "str"}
+    keys=(*TASK_KEYS, "layer", "head", "flip"),
+    columns=CHECKPOINT_TASK
     | _HEAD
     | {"flip": "str"}
     | dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
@@ -177,9 +176,9 @@ S2I = Schema(
 
 ROLES = Schema(
     name="roles",
-    keys=(*_OF_A_HEAD, "role", "layer", "head"),
-    columns=WHERE
-    | {"task": "str", "role": "str"}
+    keys=(*TASK_KEYS, "role", "layer", "head"),
+    columns=CHECKPOINT_TASK
+    | {"role": "str"}
     | _HEAD
     | {"effect": "float32", "unit": "str", "n": "int32"},
 )
@@ -187,9 +186,9 @@ ROLES = Schema(
 
 ALGORITHM_CONSISTENCY = Schema(
     name="algorithm_consistency",
-    keys=(*_OF_A_HEAD, "panel", "denominator"),
-    columns=WHERE
-    | {"task": "str", "panel": "str", "denominator": "str"}
+    keys=(*TASK_KEYS, "panel", "denominator"),
+    columns=CHECKPOINT_TASK
+    | {"panel": "str", "denominator": "str"}
     | dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), "float64")
     | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
 )
@@ -197,9 +196,9 @@ ALGORITHM_CONSISTENCY = Schema(
 
 GT_ALGORITHM = Schema(
     name="gt_algorithm",
-    keys=(*_OF_A_HEAD, "node", "check"),
-    columns=WHERE
-    | {"task": "str", "node": "str", "check": "str", "value": "float64", "unit": "str"}
+    keys=(*TASK_KEYS, "node", "check"),
+    columns=CHECKPOINT_TASK
+    | {"node": "str", "check": "str", "value": "float64", "unit": "str"}
     | {"n": "int32"},
 )
 """Whether the nodes of a Greater-Than circuit do what the known algorithm says."""
@@ -212,15 +211,11 @@ IOI_SCHEMAS = {
 }
 """The files that one job writes about the IOI algorithm; `effects` go into `components`."""
 
-
-_OF_A_TASK = ("model", "variant", "task", "step")
-
 STABILITY = Schema(
     name="stability",
-    keys=(*_OF_A_TASK, "comparison", "level", "weighting", "step_next"),
-    columns=WHERE
-    | {"task": "str"}
-    | HOW
+    keys=(*TASK_KEYS, "comparison", "level", "weighting", "step_next"),
+    columns=CHECKPOINT_TASK
+    | METHOD
     | {"comparison": "str", "level": "str", "weighting": "str", "step_next": "int64"}
     | {"jaccard": "float64", "ewma": "float64", "alpha": "float64", "unit": "str"}
     | {"size": "Int32", "size_next": "Int32"},
@@ -229,10 +224,9 @@ STABILITY = Schema(
 
 TRANSFER = Schema(
     name="transfer",
-    keys=(*_OF_A_TASK, "circuit_task", "circuit_step"),
-    columns=WHERE
-    | {"task": "str"}
-    | HOW
+    keys=(*TASK_KEYS, "circuit_task", "circuit_step"),
+    columns=CHECKPOINT_TASK
+    | METHOD
     | {"circuit_task": "str", "circuit_step": "int64", "n_edges": "Int32"}
     | {"metric": "str", "unit": "str"}
     | dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), "float64")

@@ -15,13 +15,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
+from circuitlapse.schemas import TASK_KEYS
 from circuitlapse.types import Status, TransferStatus
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
-
-AT = ("model", "variant", "task", "step")
-"""The columns that identify a model at a step and the task it is asked to do."""
 
 NO_BEHAVIOUR = str(Status.NO_BEHAVIOUR)
 
@@ -42,7 +40,7 @@ class Mask:
     values: Mapping[str, str | int] = field(default_factory=dict)
     drop: bool = False
     only: Mapping[str, str] = field(default_factory=dict)
-    at: tuple[str, str, str, str] = AT
+    at: tuple[str, str, str, str] = TASK_KEYS
 
 
 _FAITHFULNESS = ("f_raw", "f_norm")
@@ -105,14 +103,14 @@ def lacks_late_behaviour(summary: pd.DataFrame) -> pd.Series[bool]:
     The mean is over the analysed steps of the same model and task in the second half of training,
     which is from half of the last analysed step on.
     """
-    series = [summary[column] for column in AT if column != "step"]
+    series = [summary[column] for column in TASK_KEYS if column != "step"]
     last = summary["step"].groupby(series).transform("max")
     late = summary["m_model"].where(summary["step"] >= last / 2)
     return summary["m_model"] < LATE_SHARE * late.groupby(series).transform("mean")
 
 
 def does_task(
-    table: pd.DataFrame, circuit_summary: pd.DataFrame, *, at: tuple[str, ...] = AT
+    table: pd.DataFrame, circuit_summary: pd.DataFrame, *, at: tuple[str, ...] = TASK_KEYS
 ) -> pd.Series[bool]:
     """Return, per row of any table, whether the model does the task.
 
@@ -125,9 +123,10 @@ def does_task(
         A nullable boolean per row, with the index of `table`; missing where `circuit_summary` has
         no such model, task and step.
     """
-    known = circuit_summary[list(AT)].assign(does=circuit_summary["status"] != NO_BEHAVIOUR)
-    places = table[list(at)].set_axis(list(AT), axis=1)
-    joined = places.merge(known.drop_duplicates(list(AT)), how="left", on=list(AT))
+    keys = list(TASK_KEYS)
+    known = circuit_summary[keys].assign(does=circuit_summary["status"] != NO_BEHAVIOUR)
+    places = table[list(at)].set_axis(keys, axis=1)
+    joined = places.merge(known.drop_duplicates(keys), how="left", on=keys)
     return joined["does"].astype("boolean").set_axis(table.index)
 
 

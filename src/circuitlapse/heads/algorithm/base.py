@@ -12,7 +12,14 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from circuitlapse.heads.registry import EFFECT_UNIT
-from circuitlapse.schemas import ALGORITHM_CONSISTENCY, GT_ALGORITHM, HEAD_SCORES, ROLES, S2I, WHERE
+from circuitlapse.schemas import (
+    ALGORITHM_CONSISTENCY,
+    CHECKPOINT_TASK,
+    GT_ALGORITHM,
+    HEAD_SCORES,
+    ROLES,
+    S2I,
+)
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means
 from circuitlapse.types import AlgorithmStatus, Role
@@ -20,7 +27,7 @@ from circuitlapse.types import AlgorithmStatus, Role
 OWN = {
     "effects": HEAD_SCORES,
     **{
-        name: schema.without(*WHERE, "task")
+        name: schema.without(*CHECKPOINT_TASK)
         for name, schema in (
             ("s2i", S2I),
             ("roles", ROLES),

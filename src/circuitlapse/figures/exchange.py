@@ -90,7 +90,7 @@ def transfer_figure(
             rows = of_model[of_model["task"] == task]
             if rows.empty:
                 of_task = own[(own["model"] == model) & (own["task"] == task)]
-                layout.say(axes, _why_empty(of_task, min_step=min_step))
+                layout.say(axes, style.nothing_to_show(of_task, min_step=min_step, log=False))
             else:
                 found = cells(rows, rows=steps[0], columns=steps[1])
                 draw_cells(axes, found, colours=colours)
@@ -206,10 +206,6 @@ def _finish(
     marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
     layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
-
-
-def _why_empty(rows: pd.DataFrame, *, min_step: int) -> str:
-    return "not analysed" if rows.empty else f"only steps before {min_step}"
 
 
 _ROW_IN = 1.6

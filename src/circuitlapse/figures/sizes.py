@@ -26,9 +26,9 @@ from circuitlapse.figures.layout import (
     with_rows,
 )
 from circuitlapse.figures.style import count_label, label_log
+from circuitlapse.tables.size_correlation import COUNTS
 from circuitlapse.types import Status
 
-_COUNTS = {"n_edges": "edges", "n_nodes": "nodes"}
 _ROW_IN = 0.95
 _DOTTED: dict[str, Any] = {"color": "#444444", "linestyle": ":", "marker": "."}
 
@@ -62,14 +62,14 @@ def circuit_sizes_figure(
         figure, columns = task_columns(tasks, x=style.TOKENS, heights=(1.7, 1.7))
         for task, panels in columns.items():
             of_task = rows[rows["task"] == task]
-            for axes, count in zip(panels, _COUNTS, strict=True):
+            for axes, count in zip(panels, COUNTS.values(), strict=True):
                 if of_task[count].isna().all():
                     words = no_circuits(analysed[analysed["task"] == task], min_step=min_step)
                     layout.say(axes, words)
                 else:
                     _draw_sizes(axes, of_task, count=count, looks=looks)
-        for axes, (count, name) in zip(columns[tasks[0]], _COUNTS.items(), strict=True):
-            axes.set_ylabel(f"Circuit size\n({name})")
+        for axes, (level, count) in zip(columns[tasks[0]], COUNTS.items(), strict=True):
+            axes.set_ylabel(f"Circuit size\n({level}s)")
             _range_of_sizes(axes, rows[count])
         make_room_for_names(figure)
         models = layout.model_handles(looks.values())
@@ -172,7 +172,6 @@ def _draw_metric(axes: Axes, line: pd.DataFrame, of_task: pd.Series[float]) -> N
     right.spines["right"].set_visible(True)
 
 
-_LEVELS = {"edge": ("n_edges", "edges"), "node": ("n_nodes", "nodes")}
 _QUARTILES = "middle half of the steps"
 
 
@@ -207,7 +206,7 @@ def size_correlation_figure(
         size: dict[str, Any] = {"heights": (1.5, 1.5), "sharey": False}
         figure, columns = task_columns(tasks, x="Model size (parameters)", **size)
         for task, panels in columns.items():
-            for axes, (level, (count, _)) in zip(panels, _LEVELS.items(), strict=True):
+            for axes, (level, count) in zip(panels, COUNTS.items(), strict=True):
                 found = correlation[(correlation["task"] == task) & (correlation["level"] == level)]
                 rows = summary[(summary["task"] == task) & summary["model"].isin(labels)]
                 if rows.empty or found.empty:
@@ -219,8 +218,8 @@ def size_correlation_figure(
                     continue
                 _draw(axes, late.assign(size=late[count]), parameters=parameters, looks=looks)
                 layout.note(axes, layout.inside(_words(found.iloc[0]), axes))
-        for axes, (_, name) in zip(columns[tasks[0]], _LEVELS.values(), strict=True):
-            axes.set_ylabel(f"Mean circuit size\n({name})")
+        for axes, level in zip(columns[tasks[0]], COUNTS, strict=True):
+            axes.set_ylabel(f"Mean circuit size\n({level}s)")
         make_room_for_names(figure)
         marks: list[Artist] = [Line2D([], [], color=style.GREY, linewidth=0.8, label=_QUARTILES)]
         drawn = any(axes.lines for axes in figure.axes)

@@ -336,11 +336,11 @@ def by_model(rows: pd.DataFrame, looks: Mapping[str, Look]) -> Iterator[tuple[Lo
         yield look, rows[rows["model"] == model].sort_values("tokens")
 
 
-def nothing_to_show(rows: pd.DataFrame, *, min_step: int) -> str:
-    """Say why no row of a task is `drawable`."""
+def nothing_to_show(rows: pd.DataFrame, *, min_step: int, log: bool = True) -> str:
+    """Say why no row of a task is drawn; `log` says whether the axis of steps is logarithmic."""
     if rows.empty:
         return "not analysed"
-    if rows["step"].max() == 0:
+    if log and rows["step"].max() == 0:
         return "only step 0, which a logarithmic axis cannot show"
     return f"only steps before {min_step}"
 

@@ -13,7 +13,8 @@ from circuitlapse.schemas import SIZE_CORRELATION
 from circuitlapse.statistics import pearson
 from circuitlapse.types import Level
 
-_COUNTS = {Level.EDGE: "n_edges", Level.NODE: "n_nodes"}
+COUNTS = {Level.EDGE: "n_edges", Level.NODE: "n_nodes"}
+"""The columns of `circuit_summary` with the size of a circuit."""
 _SCALES: dict[str, Callable[[ndarray], ndarray]]
 _SCALES = {"log_params": np.log, "params": np.asarray}
 
@@ -52,7 +53,7 @@ def size_correlation_table(
     for task in tasks:
         counted = (circuit_summary["task"] == task) & (circuit_summary["step"] >= min_step)
         by_model = circuit_summary[counted].groupby("model")
-        for level, column in _COUNTS.items():
+        for level, column in COUNTS.items():
             sizes = by_model[column].mean().astype("float64").reindex(list(originals)).dropna()
             for x, scale in _SCALES.items():
                 r, p = pearson(scale(parameters[sizes.index].to_numpy()), sizes.to_numpy())

@@ -7,7 +7,7 @@ from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
-from circuitlapse.settings.analysis import Compute
+from circuitlapse.settings.analysis import Compute, Heads
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
@@ -22,7 +22,7 @@ with job_logging(snakemake.log[0]) as log:
     if text := snakemake.input.get("text"):
         documents = read_documents(text, read_tokenizer_of(snakemake.input.model))
         inputs["text"] = file_hash(text)
-    scores = checkpoint.heads(task, runs, documents, params.heads)
+    scores = checkpoint.heads(task, runs, documents, Heads(**params.heads), seed=params.seed)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
     origin = provenance(inputs, dict(params.items()), stage="heads", script=__file__)

@@ -31,7 +31,7 @@ from circuitlapse.models.load import DTYPES, load_model, n_parameters, n_tokens
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
-from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute
+from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.tasks.encode import Task
 from circuitlapse.types import METRIC_FACTS, HeadSet, ScoreStatus
 
@@ -124,7 +124,9 @@ class Checkpoint:
         task: Task | None,
         runs: PairActivations | None,
         documents: Sequence[Int64[ndarray, " _"]],
-        options: Mapping[str, Any],
+        settings: Heads,
+        *,
+        seed: int,
     ) -> pd.DataFrame:
         """Return the table `heads`: every score of every head.
 
@@ -132,7 +134,8 @@ class Checkpoint:
             task: an IOI task; with None the scores that need names are NaN.
             runs: from `run` for this task.
             documents: token ids of running text; with none of them `cspa` is NaN.
-            options: the seed, and options of the detectors, as in the configuration.
+            settings: options of the detectors.
+            seed: of all random draws.
         """
         text = [torch.from_numpy(document) for document in documents]
         missing = {
@@ -145,8 +148,9 @@ class Checkpoint:
             pairs=None if task is None else self._pairs(task),
             text=text,
             clean=None if runs is None else runs.clean,
+            seed=seed,
             limits=self._limits,
-            **options,
+            **settings.model_dump(exclude={"text", "dataset"}),
         )
         nothing = [
             undefined_scores(self.model, scores=names, status=status)

@@ -15,7 +15,7 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
-from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute
+from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute, Heads
 from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
@@ -71,12 +71,12 @@ def with_roles(task):
     return replace(task, frame=frame)
 
 
-OPTIONS = {"seed": 3, "length": 4, "n_mean": 4, "n_documents": 2, "n_positions": 6}
+SETTINGS = Heads(length=4, n_mean=4, n_documents=2, n_positions=6)
 
 
 def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
     documents = [np.arange(3, 11) + shift for shift in range(5)]
-    table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, OPTIONS)
+    table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, SETTINGS, seed=3)
     HEADS.check(table, where="heads")
     assert set(table["score"]) == set(SCORES)
     assert len(table) == 4 * len(SCORES)
@@ -87,7 +87,8 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
         scores=["copy", "cspa"],
         pairs=PromptPairs.from_task(ioi),
         text=[torch.from_numpy(document) for document in documents],
-        **OPTIONS,
+        seed=3,
+        **SETTINGS.model_dump(exclude={"text", "dataset"}),
     )
     for score, rows in alone.groupby("score"):
         found = table.loc[table["score"] == score, "value"]
@@ -95,7 +96,7 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
 
 
 def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(checkpoint):
-    table = checkpoint.heads(None, None, [], OPTIONS)
+    table = checkpoint.heads(None, None, [], SETTINGS, seed=3)
     assert set(table["score"]) == set(SCORES)
     status = table.groupby("score")["status"].agg(set)
     assert all(status[name] == {"no_prompts"} for name in needing("prompts"))

@@ -130,8 +130,8 @@ rule score_heads:
         gpu=PLAN.gpus,
     params:
         where=where,
-        heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"})
-        | {"seed": CONFIG.seed},
+        heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"}),
+        seed=CONFIG.seed,
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:

@@ -12,7 +12,11 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.settings.analysis import Heads
 from circuitlapse.types import NAME_ROLES, ScoreStatus
+
+DEFAULTS = Heads()
+"""Options of detectors where a caller gives none: the defaults of the configuration."""
 
 
 @dataclass(frozen=True, eq=False)

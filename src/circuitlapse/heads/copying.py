@@ -12,7 +12,14 @@ from torch.nn.functional import layer_norm
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
-from circuitlapse.heads.base import HeadScore, Subject, at_positions, positions_of_names, with_names
+from circuitlapse.heads.base import (
+    DEFAULTS,
+    HeadScore,
+    Subject,
+    at_positions,
+    positions_of_names,
+    with_names,
+)
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers, start_of_stream
@@ -38,7 +45,7 @@ class CopyLn(StrEnum):
 def copying(
     subject: Subject,
     *,
-    copy_ln: str = "full",
+    copy_ln: str = DEFAULTS.copy_ln,
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return `copy` and `copy_neg`: how often a head's output ranks the name it reads on top.

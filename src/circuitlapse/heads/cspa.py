@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.heads.base import HeadScore, Subject
+from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.heads.cspa_effect import (
     Changes,
     Sources,
@@ -162,9 +162,9 @@ def _documents_per_run(
 def cspa(
     subject: Subject,
     *,
-    n_mean: int = 100,
-    n_documents: int = 17,
-    n_positions: int = 61,
+    n_mean: int = DEFAULTS.n_mean,
+    n_documents: int = DEFAULTS.n_documents,
+    n_positions: int = DEFAULTS.n_positions,
     held_out: bool = False,
     function_words: Iterable[str] | None = None,
     function_tokens: Collection[int] | None = None,

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitlapse.heads.base import HeadScore, Subject
+from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.heads.single_tokens import plain_tokens
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers
@@ -18,8 +18,8 @@ SCORES = ("induction", "prev_token", "duplicate")
 def repeated_tokens(
     subject: Subject,
     *,
-    n_sequences: int = 10,
-    length: int = 100,
+    n_sequences: int = DEFAULTS.n_sequences,
+    length: int = DEFAULTS.length,
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return how much each head attends from repeated random tokens to three related positions.

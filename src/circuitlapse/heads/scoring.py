@@ -20,6 +20,7 @@ from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
+from circuitlapse.settings.analysis import Heads
 from circuitlapse.types import ScoreStatus
 
 Detector = Callable[..., dict[str, HeadScore]]
@@ -48,7 +49,8 @@ def score_heads(
         seed: of all random draws.
         clean: activations of the clean prompts of `pairs`, if they are already computed.
         limits: how many prompts, sequences or documents go through the model at once.
-        options: of the detectors, such as `copy_ln="folded"`; each gets the ones that it takes.
+        options: keys of the section `heads`, such as `copy_ln="folded"`; each detector gets
+            those that it takes.
 
     Returns:
         The table `HEAD_SCORES`, one row per score (in the order of `scores`), layer and head:
@@ -56,7 +58,7 @@ def score_heads(
         the value is undefined).
 
     Raises:
-        UnknownNameError: if a score is unknown, or no detector takes an option.
+        UnknownNameError: if a score or an option is unknown.
         ValueError: if a score needs prompts or text that are not given, or `clean` is not of
             the same prompts.
     """
@@ -123,12 +125,12 @@ def options_of(detector: Detector) -> frozenset[str]:
 
 
 def _refuse_unknown_options(options: Mapping[str, Any]) -> None:
-    """Check that every option belongs to some detector, even one that is not asked for.
+    """Check that every option is a key of the section `heads`, also of scores not asked for.
 
     Raises:
         UnknownNameError: with the first unknown option.
     """
-    known = frozenset().union(*(options_of(detector_of(name)) for name in SCORES)) - {"limits"}
+    known = Heads.model_fields.keys() - {"text", "dataset"}
     for name in options:
         if name not in known:
             raise UnknownNameError(unknown_name("option of heads' scores", name, known))

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.heads.base import HeadScore, Subject
+from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.models.decoder import embed_tokens, layer_norm
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import ORDERED_LISTS
@@ -45,7 +45,7 @@ class SuccessionList:
 def succession(
     subject: Subject,
     *,
-    succession_ln: str = "ln2",
+    succession_ln: str = DEFAULTS.succession_ln,
     tokenizer: Tokenizer | None = None,
 ) -> dict[str, HeadScore]:
     """Return the succession score of every head: a share of pairs, in [0, 1].

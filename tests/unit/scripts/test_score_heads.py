@@ -7,7 +7,7 @@ from circuitlapse.schemas import HEADS
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "memory_mb": None, "threads": 1}
-OPTIONS = {"seed": 3, "length": 4, "n_mean": 3, "n_documents": 2, "n_positions": 6}
+OPTIONS = {"length": 4, "n_mean": 3, "n_documents": 2, "n_positions": 6}
 
 
 @pytest.fixture
@@ -22,7 +22,13 @@ def test_without_an_ioi_task_the_other_scores_are_there(run_script, pocket, text
         "score_heads",
         inputs={"model": pocket / "step0", "text": text},
         output=[tmp_path / "heads.parquet"],
-        params={"where": WHERE, "compute": COMPUTE, "heads": OPTIONS, "stored_dtype": "float32"},
+        params={
+            "where": WHERE,
+            "heads": OPTIONS,
+            "seed": 3,
+            "compute": COMPUTE,
+            "stored_dtype": "float32",
+        },
     )
     table = read_table(tmp_path / "heads.parquet", HEADS)
     status = table.groupby("score")["status"].agg(set)

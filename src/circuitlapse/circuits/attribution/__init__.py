@@ -12,9 +12,12 @@ from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.settings.analysis import Circuits
 from circuitlapse.types import IgRule, Method
 
 __all__ = ["attribute_edges"]
+
+_DEFAULTS = Circuits()
 
 
 def attribute_edges(
@@ -23,8 +26,8 @@ def attribute_edges(
     *,
     metric: str,
     method: str,
-    ig_steps: int = 30,
-    ig_rule: str = "left",
+    ig_steps: int = _DEFAULTS.ig_steps,
+    ig_rule: str = _DEFAULTS.ig_rule,
     ablation: str = "corrupted",
     limits: Limits = AUTOMATIC,
     activations: PairActivations | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.errors import REMAKE, ArtifactError, CircuitlapseError
 from circuitlapse.io.hdf5 import Dataset, read_attributes, read_hdf5, write_hdf5
 
 EDGE = ("source", "target")
@@ -73,8 +74,8 @@ def read_circuit(path: str | Path) -> CircuitRecord:
     """Read a record that `write_circuit` wrote.
 
     Raises:
-        ArtifactError: if the file is missing or broken, or a dataset is missing or has other
-            axes.
+        ArtifactError: if the file is missing, broken or of another version, or a dataset is missing
+            or has other axes.
     """
     attributes = read_attributes(path)
     without_circuit = f"{PREFIX}n_requested" not in attributes
@@ -87,7 +88,10 @@ def read_circuit(path: str | Path) -> CircuitRecord:
         for key, value in attributes.items()
         if key.startswith(PREFIX)
     }
-    return CircuitRecord(**values)
+    try:
+        return CircuitRecord(**values)
+    except (TypeError, CircuitlapseError) as error:
+        raise ArtifactError(f"{path}: not a circuit of this version ({error}); {REMAKE}") from error
 
 
 def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:

@@ -1,9 +1,12 @@
 import dataclasses
+import re
 
+import h5py
 import numpy as np
 import pytest
 
 from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.circuit_files import is_current, read_circuit, write_circuit
 from circuitlapse.models.graph import Graph
 from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
@@ -77,6 +80,17 @@ def test_a_record_comes_back_as_it_was(tmp_path, changes):
     back = read_circuit(tmp_path / "c.h5")
     for field in dataclasses.fields(CircuitRecord):
         np.testing.assert_equal(getattr(back, field.name), getattr(record, field.name))
+
+
+@pytest.mark.parametrize("edit", [{"record_former": 1}, {"record_status": "great"}])
+def test_a_circuit_of_another_version_is_refused_with_its_path(tmp_path, edit):
+    path = tmp_path / "c.h5"
+    write_circuit(path, record_of(), {"key": "k"})
+    with h5py.File(path, "a") as file:
+        file.attrs.update(edit)
+    found = f"{re.escape(str(path))}: not a circuit of this version .*{REMAKE}"
+    with pytest.raises(ArtifactError, match=found):
+        read_circuit(path)
 
 
 def test_only_the_same_provenance_is_current(tmp_path):

@@ -1,10 +1,14 @@
 """Where a model does not do a task, and what tables hold there.
 
-This is decided once, by `with_late_rule`, and stands in the column `status` of `circuit_summary`.
-`masked` joins it to every other table. A model does not do a task at a step if
+`with_late_rule` decides it for all tables, in the column `status` of `circuit_summary`. `masked`
+joins it to every other table. A model does not do a task at a step if
 
 - the search for a circuit says so: see `circuits.faithfulness.does_the_task`; or
 - the metric is below 5 % of its late-training mean: see `lacks_late_behaviour`.
+
+The jobs behind `transfer` and `algorithm_consistency` do not read `circuit_summary`. They call
+`does_the_task` with a threshold of 1, which is never stricter than the configured one. `masked`
+adds the rows where only the search or the late-training mean says no.
 """
 
 from __future__ import annotations

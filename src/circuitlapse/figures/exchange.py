@@ -72,7 +72,7 @@ def transfer_figure(
     Raises:
         ArtifactError: the table has more than one attribution method.
     """
-    table = style.of_one_method(transfer)
+    table = style.of_one_method(transfer, "transfer")
     labels = with_rows(labels, table)
     own = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
     shown = own[(own["step"] >= min_step) & (own["circuit_step"] >= min_step)]
@@ -118,7 +118,7 @@ def transfer_tasks_figure(
     Raises:
         ArtifactError: the table has more than one attribution method.
     """
-    table = style.of_one_method(transfer)
+    table = style.of_one_method(transfer, "transfer")
     labels = with_rows(labels, table)
     table = table[table["task"].isin(tasks) & table["circuit_task"].isin(tasks)]
     last = table.groupby("model")["step"].transform("max")

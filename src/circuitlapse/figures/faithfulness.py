@@ -62,9 +62,9 @@ def faithfulness_figure(
     Raises:
         ArtifactError: a table has more than one attribution method.
     """
-    chosen = _at_last_step(style.of_one_method(circuit_summary))
-    curve = _of(chosen, style.of_one_method(faithfulness_curve))
-    chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve)))
+    chosen = _at_last_step(style.of_one_method(circuit_summary, "circuit_summary"))
+    curve = _of(chosen, style.of_one_method(faithfulness_curve, "faithfulness_curve"))
+    chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve, "ranking_curve")))
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = style.panel_grid(tasks)
@@ -182,7 +182,10 @@ def faithfulness_over_training_figure(
     Raises:
         ArtifactError: a table has more than one attribution method.
     """
-    curve, summary = style.of_one_method(faithfulness_curve), style.of_one_method(circuit_summary)
+    curve, summary = (
+        style.of_one_method(faithfulness_curve, "faithfulness_curve"),
+        style.of_one_method(circuit_summary, "circuit_summary"),
+    )
     labels = with_rows(labels, summary)
     summary = summary[summary["model"].isin(labels)]
     rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)

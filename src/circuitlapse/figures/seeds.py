@@ -68,7 +68,7 @@ def seeds_figure(
     groups = {model: list(variants.get(model, [])) for model in labels}
     groups = {model: names for model, names in groups.items() if len(names) > 1}
     runs = [name for group in groups.values() for name in group]
-    tables = [behaviour, style.of_one_method(circuit_summary)]
+    tables = [behaviour, style.of_one_method(circuit_summary, "circuit_summary")]
     tables = [table[table["model"].isin(runs)] for table in tables]
     looks = {model: look for model, look in style.looks(labels).items() if model in groups}
     with style.in_style():

@@ -198,7 +198,7 @@ def size_correlation_figure(
     Raises:
         ArtifactError: `circuit_summary` has more than one attribution method.
     """
-    summary = style.of_one_method(circuit_summary)
+    summary = style.of_one_method(circuit_summary, "circuit_summary")
     parameters = behaviour.groupby("model")["n_parameters"].first()
     correlation = size_correlation[size_correlation["x"] == "log_params"]
     looks = style.looks(labels)

@@ -180,7 +180,10 @@ def stability_figure(
     Raises:
         ArtifactError: a table has more than one attribution method.
     """
-    tables = style.of_one_method(stability), style.of_one_method(circuit_summary)
+    tables = (
+        style.of_one_method(stability, "stability"),
+        style.of_one_method(circuit_summary, "circuit_summary"),
+    )
     table, summary = (one[one["model"].isin(labels)] for one in tables)
     looks = style.looks(labels)
     with style.in_style():

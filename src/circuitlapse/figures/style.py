@@ -303,18 +303,20 @@ def drawable(rows: pd.DataFrame, *, min_step: int) -> pd.DataFrame:
     return rows[(rows["step"] >= min_step) & (rows["tokens"] > 0)]
 
 
-def of_one_method(table: pd.DataFrame) -> pd.DataFrame:
+def of_one_method(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return `table` if all of its circuits were found by one method with one setting.
 
     Raises:
-        ArtifactError: there are several, and their lines would be mixed up.
+        ArtifactError: names the table and the methods that its lines would mix up.
     """
     ways = table[["method", "ig_steps"]].drop_duplicates()
     if len(ways) > 1:
         found = ", ".join(
             f"{method} (ig_steps {steps})" for method, steps in ways.itertuples(False)
         )
-        raise ArtifactError(f"circuits were found in several ways: {found}; draw one at a time")
+        raise ArtifactError(
+            f"{name}: expected circuits of one method with one ig_steps, found {found}"
+        )
     return table
 
 
@@ -326,7 +328,7 @@ def of_models(
     Raises:
         ArtifactError: see `of_one_method`.
     """
-    rows = of_one_method(summary)
+    rows = of_one_method(summary, "circuit_summary")
     return rows[rows["model"].isin(list(labels)) & rows["task"].isin(list(tasks))]
 
 

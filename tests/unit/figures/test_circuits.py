@@ -131,7 +131,7 @@ def test_an_empty_table_says_so_in_every_panel(summary, labels, tasks):
 
 def test_two_methods_are_refused(summary, labels, tasks):
     summary.loc[0, "ig_steps"] = 30
-    with pytest.raises(ArtifactError, match="several ways"):
+    with pytest.raises(ArtifactError, match=r"^circuit_summary: expected circuits of one method"):
         circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
 
 

@@ -181,7 +181,7 @@ def test_an_empty_panel_says_why(draw, table):
 def test_two_methods_are_refused(draw, table):
     table.loc[0, "ig_steps"] = 30
     for of in (transfer_figure, transfer_tasks_figure):
-        with pytest.raises(ArtifactError, match="several ways"):
+        with pytest.raises(ArtifactError, match=r"^transfer: expected circuits of one method"):
             draw(of, transfer=table)
 
 

@@ -234,7 +234,9 @@ def test_an_empty_panel_says_why(draw_steps, curve, labels):
 
 def test_two_methods_are_refused(draw_steps, curve):
     curve.loc[0, "ig_steps"] = 30
-    with pytest.raises(ArtifactError, match="several ways"):
+    with pytest.raises(
+        ArtifactError, match=r"^faithfulness_curve: expected circuits of one method"
+    ):
         draw_steps(faithfulness_curve=curve)
 
 

@@ -177,7 +177,9 @@ def test_without_circuits_the_metric_is_there_all_the_same(draw, summary):
 def test_two_methods_are_refused(draw, summary):
     summary.loc[0, "ig_steps"] = 30
     for of in (circuit_sizes_figure, size_and_performance_figure):
-        with pytest.raises(ArtifactError, match="several ways"):
+        with pytest.raises(
+            ArtifactError, match=r"^circuit_summary: expected circuits of one method"
+        ):
             draw(of, circuit_summary=summary)
 
 

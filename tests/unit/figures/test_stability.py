@@ -196,7 +196,7 @@ def test_without_a_circuit_at_the_reference_step_the_panel_says_so(draw, summary
 
 def test_two_methods_are_refused(draw, table):
     table.loc[0, "ig_steps"] = 30
-    with pytest.raises(ArtifactError, match="several ways"):
+    with pytest.raises(ArtifactError, match=r"^stability: expected circuits of one method"):
         draw(stability=table)
 
 

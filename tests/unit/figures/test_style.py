@@ -49,8 +49,10 @@ def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
 
 def test_several_methods_in_one_table_are_refused():
     table = pd.DataFrame({"method": ["eap", "eap_ig_inputs"], "ig_steps": [1, 5]})
-    with pytest.raises(ArtifactError, match=r"eap \(ig_steps 1\), eap_ig_inputs \(ig_steps 5\)"):
-        style.of_one_method(table)
+    with pytest.raises(
+        ArtifactError, match=r"^swaps: .* found eap \(ig_steps 1\), eap_ig_inputs \(ig_steps 5\)$"
+    ):
+        style.of_one_method(table, "swaps")
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,15 @@ class Job:
 
         Args:
             given: the contents of files, the tables and the settings, by name.
+
+        Returns:
+            Table by name, in the order of `tables`.
         """
         made = self.function()(**given)
         if len(self.tables) == 1:
-            made = (made,)
-        return dict(zip(self.tables, made, strict=True))
+            return dict.fromkeys(self.tables, made)
+        by_name = made._asdict()
+        return {name: by_name[name] for name in self.tables}
 
 
 JOBS: Mapping[str, Job] = {

@@ -4,12 +4,13 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import namedtuple
 
 import pytest
 
 from circuitlapse.paths import Paths
 from circuitlapse.schemas import SCHEMAS
-from circuitlapse.tables.registry import JOBS, TABLES
+from circuitlapse.tables.registry import JOBS, TABLES, Job
 
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
@@ -24,6 +25,13 @@ def test_tables_that_are_made_together_come_under_their_names(job):
     function = job.function()
     made = getattr(sys.modules[function.__module__], function.__annotations__["return"])
     assert made._fields == tuple(job.tables)
+
+
+def test_tables_are_told_apart_by_name_and_not_by_position(monkeypatch):
+    made = namedtuple("Made", ["second", "first"])("2", "1")
+    job = Job("", "module:function", {"first": "", "second": ""})
+    monkeypatch.setattr(Job, "function", lambda _: lambda **given: made)
+    assert list(job.run().items()) == [("first", "1"), ("second", "2")]
 
 
 def test_every_table_has_a_schema_and_is_made_by_one_job():

@@ -29,6 +29,16 @@ REASONS: Mapping[str, str] = {
     AlgorithmStatus.NO_EFFECT: "no head has an effect",
 }
 
+CHECKS = {
+    "attn_yy": ("Heads that look at the start year", "Share of prompts"),
+    "lens_yy": ("Heads that write the start year", "Share of prompts"),
+    "mlp_gap": ("MLPs that raise later years", "Logits, later minus earlier"),
+}
+CHANCE = {"lens_yy": 0.02}
+"""Two of 100 years. That of `attn_yy` depends on the prompt length, which is in no table."""
+MOST = 6
+"""Nodes drawn per panel."""
+
 
 def algorithm_figure(
     algorithm_consistency: pd.DataFrame,
@@ -107,17 +117,6 @@ def why_undefined(statuses: pd.Series[str]) -> str:
     able = statuses[statuses != AlgorithmStatus.NO_BEHAVIOUR]
     status = str((able if len(able) else statuses).mode().iloc[0])
     return REASONS.get(status, status.replace("_", " "))
-
-
-CHECKS = {
-    "attn_yy": ("Heads that look at the start year", "Share of prompts"),
-    "lens_yy": ("Heads that write the start year", "Share of prompts"),
-    "mlp_gap": ("MLPs that raise later years", "Logits, later minus earlier"),
-}
-CHANCE = {"lens_yy": 0.02}
-"""Two of 100 years. That of `attn_yy` depends on the prompt length, which is in no table."""
-MOST = 6
-"""Nodes drawn per panel."""
 
 
 def greater_than_figure(

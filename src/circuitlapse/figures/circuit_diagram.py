@@ -31,6 +31,41 @@ ROW_IN = 0.7
 MANY = 14
 """With at least this many nodes in a row, names are smaller."""
 
+Point = tuple[float, float]
+"""A place on paper, in inches from the lower left."""
+
+_STEP = 0.09
+"""Difference between two bends, as a share of the distance between the nodes."""
+_MOST, _FURTHEST_IN = 12, 0.9
+"""Number of bends tried on either side; largest distance of a curve from the straight line."""
+_ALONG = np.linspace(0.03, 0.97, 48)[:, None]
+ROLE_COLOURS = {
+    Role.NAME_MOVER: "#009E73",
+    Role.NEGATIVE_NAME_MOVER: "#D55E00",
+    Role.COPY_SUPPRESSION: "#E69F00",
+    Role.NEGATIVE_COPY_SUPPRESSION: "#F0E442",
+    Role.S_INHIBITION: "#56B4E9",
+    Role.INDUCTION: "#CC79A7",
+    Role.DUPLICATE_TOKEN: "#C7B7E8",
+}
+NO_ROLE, OTHER = "#FFFFFF", "#E3E3E3"
+PORT_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", "": "#7B3294"}
+PORT_TITLES = {"q": "into queries", "k": "into keys", "v": "into values", "": "into MLP or logits"}
+_BORDER: dict[str, Any] = {"edgecolor": "#444444", "linewidth": 0.5}
+_ARROW: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 5, "zorder": 1}
+# points between the end of an arrow and the middle of its node
+_ARROW |= dict.fromkeys(("shrinkA", "shrinkB"), math.sqrt(300) / 2)
+_SIGNS: tuple[tuple[bool, Any, str], ...] = (
+    (False, "solid", "of any colour: supports the answer"),
+    (True, "dashed", "of any colour: works against it"),
+)
+_PAD = 0.25
+"""Distance between the name of a node and its box, as a share of the type size."""
+_SIDE_IN = 0.2
+"""Width of the margins beside the panel."""
+_FREE_IN = 0.04
+"""Distance of an edge from the boxes of nodes that it does not touch."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -96,16 +131,6 @@ def _spread(row: list[str]) -> dict[str, float]:
     return {node: (index + 0.5) / len(row) for index, node in enumerate(row)}
 
 
-Point = tuple[float, float]
-"""A place on paper, in inches from the lower left."""
-
-_STEP = 0.09
-"""Difference between two bends, as a share of the distance between the nodes."""
-_MOST, _FURTHEST_IN = 12, 0.9
-"""Number of bends tried on either side; largest distance of a curve from the straight line."""
-_ALONG = np.linspace(0.03, 0.97, 48)[:, None]
-
-
 def bends(
     edges: Sequence[tuple[str, str]],
     at: Mapping[str, Point],
@@ -165,34 +190,6 @@ def _touched(
     inside = (distance < boxes[None, :, 2:]).all(axis=2).any(axis=0)
     outside = (points < 0).any() or (points > np.array(frame)).any()
     return int(inside.sum()) + int(outside)
-
-
-ROLE_COLOURS = {
-    Role.NAME_MOVER: "#009E73",
-    Role.NEGATIVE_NAME_MOVER: "#D55E00",
-    Role.COPY_SUPPRESSION: "#E69F00",
-    Role.NEGATIVE_COPY_SUPPRESSION: "#F0E442",
-    Role.S_INHIBITION: "#56B4E9",
-    Role.INDUCTION: "#CC79A7",
-    Role.DUPLICATE_TOKEN: "#C7B7E8",
-}
-NO_ROLE, OTHER = "#FFFFFF", "#E3E3E3"
-PORT_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", "": "#7B3294"}
-PORT_TITLES = {"q": "into queries", "k": "into keys", "v": "into values", "": "into MLP or logits"}
-_BORDER: dict[str, Any] = {"edgecolor": "#444444", "linewidth": 0.5}
-_ARROW: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 5, "zorder": 1}
-# points between the end of an arrow and the middle of its node
-_ARROW |= dict.fromkeys(("shrinkA", "shrinkB"), math.sqrt(300) / 2)
-_SIGNS: tuple[tuple[bool, Any, str], ...] = (
-    (False, "solid", "of any colour: supports the answer"),
-    (True, "dashed", "of any colour: works against it"),
-)
-_PAD = 0.25
-"""Distance between the name of a node and its box, as a share of the type size."""
-_SIDE_IN = 0.2
-"""Width of the margins beside the panel."""
-_FREE_IN = 0.04
-"""Distance of an edge from the boxes of nodes that it does not touch."""
 
 
 def circuit_diagram(

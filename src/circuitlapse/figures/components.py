@@ -48,6 +48,14 @@ SHARE = 0.33
 THRESHOLDS = {"succession": 0.4, "induction": 0.4, "cspa": 0.1, "copy": 0.1}
 """A head counts above this, for scores as drawn: `copy` is divided by 100."""
 
+MOST_HEADS = 5
+SHARES = {"succession": 0.4, "induction": 0.25, "cspa": 0.25, "copy": 0.25}
+"""Share of the highest score of a model that a head has to reach to be drawn."""
+TERTIARY = ("induction", "duplicate", "prev_token")
+"""Scores of the heads that S-inhibition heads read, and of the heads that those read."""
+Chooser = Callable[[str, pd.DataFrame], Sequence[Head]]
+"""From a score and the rows of one model to the heads to draw."""
+
 
 class Column(NamedTuple):
     """The panels of one score."""
@@ -169,16 +177,6 @@ def _key_title(rows: pd.DataFrame) -> str:
     """Say which task the circuits with these heads belong to."""
     (task, *_) = rows["task"]
     return shorten(f"in {style.task_short(task)} circuits:", 90.0, size=SIZE)
-
-
-MOST_HEADS = 5
-SHARES = {"succession": 0.4, "induction": 0.25, "cspa": 0.25, "copy": 0.25}
-"""Share of the highest score of a model that a head has to reach to be drawn."""
-TERTIARY = ("induction", "duplicate", "prev_token")
-"""Scores of the heads that S-inhibition heads read, and of the heads that those read."""
-
-Chooser = Callable[[str, pd.DataFrame], Sequence[Head]]
-"""From a score and the rows of one model to the heads to draw."""
 
 
 def components_per_model_figure(

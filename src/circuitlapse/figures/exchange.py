@@ -47,6 +47,10 @@ _RUN = "Run in model of step"
 _NAME_PT = 42.0
 """Width of the name of a task beside its row, in points."""
 
+_ROW_IN = 1.6
+_SHARE_OF_PANEL = 0.7
+"""Share of the width of a column without the labels of the y axis."""
+
 
 def transfer_figure(
     transfer: pd.DataFrame,
@@ -206,11 +210,6 @@ def _finish(
     marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
     layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
-
-
-_ROW_IN = 1.6
-_SHARE_OF_PANEL = 0.7
-"""Share of the width of a column without the labels of the y axis."""
 
 
 def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]) -> Figure:

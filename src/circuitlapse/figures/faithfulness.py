@@ -36,6 +36,11 @@ _RANDOM: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
 
 _NO_CIRCUITS = "no circuits at the last step:\nno behaviour"
 
+_ROW_IN = 0.95
+_RANGE = (-1.2, 1.6)
+"""Largest range of a y axis: the ratio is very large where the metric of the model is small."""
+_SIZES = "Circuit size (edges)"
+
 
 def faithfulness_figure(
     faithfulness_curve: pd.DataFrame,
@@ -149,12 +154,6 @@ def _mark_handles(figure: Figure) -> list[Artist]:
         ),
     ]
     return [handle for drawn, handle in marks if drawn]
-
-
-_ROW_IN = 0.95
-_RANGE = (-1.2, 1.6)
-"""Largest range of a y axis: the ratio is very large where the metric of the model is small."""
-_SIZES = "Circuit size (edges)"
 
 
 def faithfulness_over_training_figure(

@@ -30,6 +30,19 @@ from circuitlapse.figures.style import (
 )
 from circuitlapse.types import Status
 
+NO_TASK = "no such task in this run"
+"""Text of a panel about a task that the run does not have."""
+
+ABSENT: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
+"""The mark of a step without circuit."""
+_RING: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 6,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+}
+_HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
+
 
 def model_handles(models: Iterable[Look]) -> list[Artist]:
     """Return one legend entry per model."""
@@ -100,10 +113,6 @@ def in_columns(*groups: Sequence[Artist], n_rows: int) -> list[Artist]:
     blank = Line2D([], [], linestyle="none", label=" ")
     padded = [[*group, *[blank] * (-len(group) % n_rows)] for group in groups]
     return list(chain.from_iterable(padded))
-
-
-NO_TASK = "no such task in this run"
-"""Text of a panel about a task that the run does not have."""
 
 
 def inside(text: str, axes: Axes) -> str:
@@ -275,17 +284,6 @@ def thin(n_points: int) -> dict[str, Any]:
     return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
         "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
     }
-
-
-ABSENT: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
-"""The mark of a step without circuit."""
-_RING: dict[str, Any] = {
-    "marker": "o",
-    "markersize": 6,
-    "markerfacecolor": "none",
-    "markeredgecolor": "black",
-}
-_HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
 
 
 def draw_with_status(

@@ -38,6 +38,23 @@ REASONS = {
 NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"
 UNDEFINED = "not defined"
 
+PANEL_IN = 1.15
+"""Height of a panel."""
+_EMPTY_IN = 0.8
+"""Height of a panel in a row without lines; the name of the model has to fit beside it."""
+_KEY_LINE_IN = 0.135
+_BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
+"""Distance from a panel to its key, without and with a label of the x axis between them."""
+_MARKERS = 12
+"""Approximate limit on the markers of a line."""
+_CHANCE = "_chance"
+"""Label of the line of chance; the underscore keeps it off legends."""
+NEAR_CHANCE = "*"
+"""Follows the name of a head that stays near chance, in a key."""
+_ABOVE = 2.0
+_NOTHING = 0.05
+"""A y axis reaches at least this high; smaller scores do not matter."""
+
 
 def title_of(score: str) -> str:
     """Return the title of a score's panel, with an abbreviation on a line of its own."""
@@ -78,24 +95,6 @@ def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
     """
     known = set(rows.loc[rows["value"].notna(), "n"])
     return SCORES[score].chance.level(length, known.pop() if len(known) == 1 else 0)
-
-
-PANEL_IN = 1.15
-"""Height of a panel."""
-_EMPTY_IN = 0.8
-"""Height of a panel in a row without lines; the name of the model has to fit beside it."""
-_KEY_LINE_IN = 0.135
-_BELOW_TICKS_PT, _BELOW_TITLE_PT = 16.0, 28.0
-"""Distance from a panel to its key, without and with a label of the x axis between them."""
-_MARKERS = 12
-"""Approximate limit on the markers of a line."""
-_CHANCE = "_chance"
-"""Label of the line of chance; the underscore keeps it off legends."""
-NEAR_CHANCE = "*"
-"""Follows the name of a head that stays near chance, in a key."""
-_ABOVE = 2.0
-_NOTHING = 0.05
-"""A y axis reaches at least this high; smaller scores do not matter."""
 
 
 class Rows:

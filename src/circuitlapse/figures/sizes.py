@@ -32,6 +32,8 @@ from circuitlapse.types import Status
 _ROW_IN = 0.95
 _DOTTED: dict[str, Any] = {"color": "#444444", "linestyle": ":", "marker": "."}
 
+_QUARTILES = "middle half of the steps"
+
 
 def circuit_sizes_figure(
     circuit_summary: pd.DataFrame,
@@ -170,9 +172,6 @@ def _draw_metric(axes: Axes, line: pd.DataFrame, of_task: pd.Series[float]) -> N
     right.set_ylim(low - 0.05 * (high - low), high + 0.2 * (high - low))
     right.yaxis.set_major_locator(MaxNLocator(3))
     right.spines["right"].set_visible(True)
-
-
-_QUARTILES = "middle half of the steps"
 
 
 def size_correlation_figure(

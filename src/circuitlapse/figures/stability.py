@@ -27,6 +27,11 @@ _UNKNOWN: dict[str, Any] = {"marker": "o", "markersize": 2.8, "linestyle": "none
 _UNKNOWN |= {"markerfacecolor": "white", "markeredgewidth": 0.6, "label": "_unknown"}
 _TICK: dict[str, Any] = {"marker": "|", "markersize": 4.5, "linestyle": "none"}
 
+_STRIP_IN = 0.14
+"""Height of a model's row in the strip of changes beyond the noise floor."""
+_NAME_PT = 60.0
+"""Width of the names of models beside it; the legend has the full names."""
+
 
 class View(NamedTuple):
     """Which rows of the table `stability` are drawn."""
@@ -46,6 +51,11 @@ class View(NamedTuple):
         measure = "Jaccard" if self.weighting == "none" else "weighted Jaccard"
         smoothed = ",\nsmoothed" if self.value == "ewma" else ""
         return f"{self.level.capitalize()} overlap\n({measure}{smoothed})"
+
+
+NODES = (View("consecutive", "node", "none"),)
+EDGES = (View("consecutive", "edge", "none"), View("consecutive", "edge", "abs"))
+REFERENCE = (View("reference", "node", "none"),)
 
 
 class Panel(NamedTuple):
@@ -141,17 +151,6 @@ def overlap_handles(figure: Figure, view: View, *, alpha: float) -> list[Artist]
 def _is_drawn(line: Line2D) -> bool:
     points = np.asarray(line.get_xydata(), dtype=float)
     return bool(np.isfinite(points).all(axis=1).any())
-
-
-_STRIP_IN = 0.14
-"""Height of a model's row in the strip of changes beyond the noise floor."""
-_NAME_PT = 60.0
-"""Width of the names of models beside it; the legend has the full names."""
-
-
-NODES = (View("consecutive", "node", "none"),)
-EDGES = (View("consecutive", "edge", "none"), View("consecutive", "edge", "abs"))
-REFERENCE = (View("reference", "node", "none"),)
 
 
 def stability_figure(

@@ -30,6 +30,48 @@ from circuitlapse.types import METRIC_FACTS, Metric
 FONT = "DejaVu Sans"
 """The type of all figures. It comes with matplotlib, so it is the same on every machine."""
 
+SIZE = 7.0
+"""Type size of tick labels, in points."""
+_GAP = 4.0
+"""Smallest distance between two labels, in points."""
+_OVERHANG = 7.0
+"""How far, in points, a label may reach beyond a horizontal axis, towards the next panel."""
+WIDTH_IN = 7.0
+"""Width of a figure that spans two columns of a paper."""
+TITLE_SIZE = 8.0
+LABEL_SIZE = 7.5
+# Okabe and Ito 2008, without yellow, which is too faint on white. Seven colours and eight
+# markers have no common divisor, so 56 models look different.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+GREY = "#666666"
+THIN: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
+"""A horizontal line at a level such as zero or chance."""
+TOKENS = "Training data (tokens)"
+INTERVAL_BAR = "_interval"
+"""Label of the bars of isolated points; the underscore keeps it off legends."""
+_RC: dict[Any, Any] = {
+    "font.family": FONT,
+    "font.size": SIZE,
+    "axes.titlesize": TITLE_SIZE,
+    "axes.labelsize": LABEL_SIZE,
+    "xtick.labelsize": SIZE,
+    "ytick.labelsize": SIZE,
+    "legend.fontsize": LABEL_SIZE,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.2,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+}
+
 
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float) -> float:
@@ -68,14 +110,6 @@ def _pieces(word: str, width: float, *, size: float) -> list[str]:
         else:
             pieces.append(letter)
     return pieces
-
-
-SIZE = 7.0
-"""Type size of tick labels, in points."""
-_GAP = 4.0
-"""Smallest distance between two labels, in points."""
-_OVERHANG = 7.0
-"""How far, in points, a label may reach beyond a horizontal axis, towards the next panel."""
 
 
 def label_log(axis: Axis) -> None:
@@ -176,46 +210,6 @@ def _choices(low: float, high: float) -> Sequence[tuple[Float[ndarray, " value"]
     if decades < 0.5:
         return [*even, fine]
     return [fine, powers, *even] if decades <= 1.3 else [powers, fine, *even]
-
-
-WIDTH_IN = 7.0
-"""Width of a figure that spans two columns of a paper."""
-TITLE_SIZE = 8.0
-LABEL_SIZE = 7.5
-
-# Okabe and Ito 2008, without yellow, which is too faint on white. Seven colours and eight
-# markers have no common divisor, so 56 models look different.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-GREY = "#666666"
-THIN: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
-"""A horizontal line at a level such as zero or chance."""
-
-TOKENS = "Training data (tokens)"
-INTERVAL_BAR = "_interval"
-"""Label of the bars of isolated points; the underscore keeps it off legends."""
-
-_RC: dict[Any, Any] = {
-    "font.family": FONT,
-    "font.size": SIZE,
-    "axes.titlesize": TITLE_SIZE,
-    "axes.labelsize": LABEL_SIZE,
-    "xtick.labelsize": SIZE,
-    "ytick.labelsize": SIZE,
-    "legend.fontsize": LABEL_SIZE,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.2,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "savefig.dpi": 200,
-}
 
 
 class Look(NamedTuple):

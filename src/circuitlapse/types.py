@@ -236,6 +236,32 @@ S2I_FLIP = "same_opposite"
 """The flip of names that identifies S-inhibition heads: same token, opposite position."""
 
 
+class MethodFacts(NamedTuple):
+    """What is known of the cost of a method; `circuits.attribution` computes its scores."""
+
+    passes: str
+    """Number of passes, in words."""
+    points: int | None = None
+    """Points at which gradients are taken; None for `ig_steps`, 0 for a method without any."""
+    per_group: bool = False
+    """Whether they are taken anew for the embedding, each layer's heads and each MLP."""
+
+    def n_gradients(self, *, ig_steps: int, n_layers: int) -> int:
+        """Return the number of gradients, each of which costs a forward and a backward pass."""
+        points = ig_steps if self.points is None else self.points
+        return points * (1 + 2 * n_layers if self.per_group else 1)
+
+
+METHOD_FACTS = {
+    Method.EAP: MethodFacts("one", points=1),
+    Method.EAP_IG_INPUTS: MethodFacts("`ig_steps`"),
+    Method.EAP_IG_ACTIVATIONS: MethodFacts("`ig_steps` per layer's sources", per_group=True),
+    Method.EAP_IG_ACTIVATIONS_POOLED: MethodFacts("the same", per_group=True),
+    Method.CLEAN_CORRUPTED: MethodFacts("two", points=2),
+    Method.EXACT: MethodFacts("one per edge", points=0),
+}
+
+
 class MetricFacts(NamedTuple):
     """What is known of a metric; `models.metrics` computes it."""
 

@@ -13,6 +13,7 @@ from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings.analysis import Circuits, Heads
 from circuitlapse.settings.suite import Model, Task
 from circuitlapse.tasks.registry import BUILDERS
+from circuitlapse.types import METHOD_FACTS
 
 POCKET_VOCABULARY = 500
 """Approximate number of tokens of the pocket suite."""
@@ -157,14 +158,15 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
 
     It is the sum of
 
-    - a forward and a backward pass per integration step;
+    - a forward and a backward pass per gradient that the method takes;
     - the circuits that the search evaluates, and those of the split halves together;
     - circuits of fixed sizes, ranked by score, by |score| and at random.
     """
-    points = circuits.ig_steps if circuits.method.startswith("eap_ig") else 1
+    facts = METHOD_FACTS[circuits.method]
+    gradients = facts.n_gradients(ig_steps=circuits.ig_steps, n_layers=shape.layers)
     searches = 2 if circuits.noise_floor else 1
     fixed = FIXED_SIZES * (2 + circuits.random_circuits)
-    runs = 2.0 * points + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
+    runs = 2.0 * gradients + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
 
 

@@ -269,7 +269,7 @@ class MetricFacts(NamedTuple):
     """Its name in figures."""
     unit: str
     chance: float | None
-    """A mean that untrained models reach too; None if the metric is none of a task."""
+    """A mean that untrained models reach too; None for a metric that no task uses."""
 
 
 METRIC_FACTS = {

@@ -172,8 +172,8 @@ def provenance(
 def published_as(folder: str | Path) -> dict[str, str]:
     """Return where a model came from: repo, revision and commit on a hub, or a folder.
 
-    A model that was trained here came from nowhere, nor does one that does not say. This goes
-    beside a result's key, not into it: the same weights are the same model, wherever they were.
+    A model trained here, or without a record, has no origin. The origin goes beside a result's
+    key, not into it: the same weights from another place are the same model.
     """
     path = Path(folder) / PROVENANCE
     said = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}

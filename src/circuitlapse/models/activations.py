@@ -219,7 +219,7 @@ def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits
 def layer_norm_scale(x: Float[Tensor, "*batch d_model"], norm: Any) -> Float[Tensor, "*batch"]:
     """Return the standard deviation that a LayerNorm divides its input by."""
     eps: float = norm.original_component.eps
-    # LayerNorm divides by the population variance, so there is no correction by n - 1.
+    # LayerNorm takes the population variance, so there is no correction by n - 1.
     return (x.var(-1, correction=0) + eps).sqrt()  # [...]
 
 

@@ -1,4 +1,4 @@
-"""Load a model at one training step and read its weights per head."""
+"""Load a model at one training step, and refuse models that the engine does not cover."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _refuse_unsupported(model: TransformerBridge) -> None:
     }
     found = [name for name, there in features.items() if there]
     if found or cfg.architecture not in SUPPORTED:
-        why = f"it has {', '.join(found)}" if found else "it has not been tried"
+        why = f"it has {', '.join(found)}" if found else "it is not tested"
         raise ModelError(
             f"{cfg.model_name}: {cfg.architecture} is not supported, because {why}; "
             f"circuits can be found in {' and '.join(SUPPORTED)} models"

@@ -19,8 +19,7 @@ SUFFIXES = (".safetensors", ".bin")
 def weight_files(folder: str | Path) -> list[str]:
     """Return the names of the files with weights: one, or an index and the shards that it names.
 
-    A folder without any gets the name of the one that it lacks. Nothing says that the shards
-    are there.
+    Without weights, returns the name of the missing file. Shards are not checked.
 
     Raises:
         ModelError: if the index cannot be read; see `shards_of`.

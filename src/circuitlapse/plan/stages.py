@@ -64,7 +64,6 @@ class _Jobs(NamedTuple):
         number: number of jobs.
         work: of one job.
         held: tasks whose activations are on the GPU, one at a time.
-        models: number of models on the GPU at once.
     """
 
     rule: str

@@ -8,7 +8,7 @@ from typing import Any
 
 from circuitlapse.config.problems import as_line, found_problems
 from circuitlapse.config.schema import Config
-from circuitlapse.config.sources import COMMAND_LINE, place, read_sources, with_types
+from circuitlapse.config.sources import command_line, merged_values, place, read_sources
 from circuitlapse.errors import ConfigError
 
 
@@ -24,14 +24,13 @@ def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:
         ConfigError: Something is wrong. The message has one line per problem, in the order of
             the files: who set the key, the key, the value found, the values allowed.
     """
-    sources = read_sources(files)
-    written = with_types(merged, sources)
-    config, problems = found_problems(written)
-    names = [*(source.name for source in sources), COMMAND_LINE]
-    places = [place(problem.where, merged=written, sources=sources) for problem in problems]
+    files_read = read_sources(files)
+    sources = [*files_read, command_line(merged, files_read)]
+    config, problems = found_problems(merged_values(sources))
+    places = [place(problem.where, sources) for problem in problems]
     in_order = sorted(zip(places, problems, strict=True), key=lambda pair: pair[0])
     lines = [source.mistake for source in sources if source.mistake]
-    lines += [f"{names[found.rank]}: {as_line(problem)}" for found, problem in in_order]
+    lines += [f"{sources[rank].name}: {as_line(problem)}" for (rank, _), problem in in_order]
     if lines or config is None:
         raise ConfigError("\n".join(lines))
     return config.filled_in()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
@@ -74,10 +74,12 @@ def merged_values(sources: Iterable[Source]) -> dict[str, Any]:
     return together
 
 
-def with_types(merged: Mapping[str, Any], sources: Iterable[Source]) -> dict[str, Any]:
-    """Read values from `--config` as YAML: Snakemake leaves nested values as text."""
-    in_files = merged_values(sources)
-    return {name: _typed(value, in_files.get(name)) for name, value in merged.items()}
+def command_line(merged: Mapping[str, Any], sources: Iterable[Source]) -> Source:
+    """Return what `--config` set: whatever the files do not say.
+
+    Nested values are read as YAML, because Snakemake leaves them as text.
+    """
+    return Source(COMMAND_LINE, _difference(merged, merged_values(sources)))
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -86,74 +88,58 @@ def _merged(below: Any, above: Any) -> Any:
     return above
 
 
-def _typed(value: Any, in_files: Any) -> Any:
+def _difference(merged: Mapping[Any, Any], in_files: Mapping[Any, Any]) -> dict[Any, Any]:
+    found = {}
+    for key, value in merged.items():
+        below = in_files.get(key, _ABSENT)
+        if isinstance(value, dict) and isinstance(below, dict):
+            if inner := _difference(value, below):
+                found[key] = inner
+        elif value != below and repr(value) != repr(below):  # nan is not equal to itself
+            found[key] = _typed(value)
+    return found
+
+
+def _typed(value: Any) -> Any:
     if isinstance(value, dict):
-        known = in_files if isinstance(in_files, dict) else {}
-        return {key: _typed(item, known.get(key)) for key, item in value.items()}
-    if value == in_files or not isinstance(value, str | list):
-        return value
+        return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_typed(item, None) for item in value]
+        return [_typed(item) for item in value]
     with suppress(yaml.YAMLError):
-        return yaml.safe_load(value)
+        return yaml.safe_load(value) if isinstance(value, str) else value
     return value
 
 
-@dataclass(frozen=True, order=True)
-class Place:
-    """The source that set a key (one past the last for `--config`), and the position in it."""
-
-    rank: int
-    position: tuple[int, ...]
-
-
-def place(where: KeyPath, *, merged: dict[str, Any], sources: Sequence[Source]) -> Place:
-    """Return the source that set a key, and the position in it."""
-    rank = _rank(where, merged, sources)
-    tree = sources[rank].values if rank < len(sources) else merged
-    return Place(rank, tuple(_position(where, tree)))
-
-
-def _rank(where: KeyPath, merged: dict[str, Any], sources: Sequence[Source]) -> int:
-    """Return the last source that set a key.
+def place(where: KeyPath, sources: Sequence[Source]) -> tuple[int, tuple[int, ...]]:
+    """Return which source set a key, as its position in `sources`, and the position in it.
 
     Lists are replaced as a whole, so the source of a list is the source of its entries. The
-    source of a missing key is that of the mapping that should contain it.
+    source of a missing key is that of the mapping that should contain it; `--config` is never
+    the source of a missing section.
     """
     lists = [index for index, step in enumerate(where) if isinstance(step, int)]
     owner = where[: lists[0]] if lists else where
-    while _at(owner, merged) is _ABSENT:
+    while not (ranks := [rank for rank, one in enumerate(sources) if _has(one.values, owner)]):
         owner = owner[:-1]
-    value = _at(owner, merged)
-    for rank in reversed(range(len(sources))):
-        here = _at(owner, sources[rank].values)
-        if here is not _ABSENT:
-            both_mappings = isinstance(here, dict) and isinstance(value, dict)
-            return rank if both_mappings or _same(here, value) else len(sources)
-    return len(sources)
+    rank = ranks[-1] if owner else max(ranks[-1] - 1, 0)
+    return rank, tuple(_positions(where, sources[rank].values))
 
 
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) or repr(one) == repr(other)  # nan is not equal to itself
-
-
-def _at(where: KeyPath, tree: Any) -> Any:
+def _has(tree: Any, where: KeyPath) -> bool:
     for step in where:
         if not isinstance(tree, dict) or step not in tree:
-            return _ABSENT
+            return False
         tree = tree[step]
-    return tree
+    return True
 
 
-def _position(where: KeyPath, tree: Any) -> list[int]:
-    """Return the index of a key at each level; a missing key comes after the last one."""
-    position: list[int] = []
+def _positions(where: KeyPath, tree: Any) -> Iterator[int]:
+    """Yield the index of a key at each level; a missing key comes after the last one."""
     for step in where:
-        if isinstance(tree, dict) and step in tree:
-            position.append(list(tree).index(step))
-        elif isinstance(tree, list) and isinstance(step, int) and step < len(tree):
-            position.append(step)
-        else:
-            return [*position, len(tree) if isinstance(tree, dict | list) else 0]
+        n_entries = len(tree) if isinstance(tree, list) else 0
+        known = list(tree if isinstance(tree, dict) else range(n_entries))
+        if step not in known:
+            yield len(known)
+            return
+        yield known.index(step)
         tree = tree[step]
-    return position

@@ -35,9 +35,8 @@ class Activations(Section):
         "nothing, and no file is deleted",
     )
     """Keep them. If false, they are deleted as soon as no job needs them."""
-    dtype: Literal["float16", "float32"] = key(
-        "float32", reruns="activations"
-    )  # HDF5 has no bfloat16
+    # HDF5 has no bfloat16
+    dtype: Literal["float16", "float32"] = key("float32", reruns="activations")
     """Number format on disk."""
 
 

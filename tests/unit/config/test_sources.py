@@ -24,6 +24,12 @@ def test_a_missing_key_is_blamed_on_the_last_file_with_its_section(errors):
     ]
 
 
+def test_a_missing_section_is_blamed_on_the_last_file_not_on_the_command_line(errors):
+    base = "steps: [0]\ntraining: {save_steps: [0]}\ntasks: [{name: ioi}]"
+    (line,) = errors("", "seed=7", base=base)
+    assert line.startswith("user.yaml: models is missing")
+
+
 def test_a_value_from_the_command_line_is_blamed_on_it(errors):
     assert errors("", "seed=-7", "circuits={threshold: 1.5, treshold: 2}") == [
         "--config: seed = -7 must be a whole number, at least 0 and at most 4294967295.",

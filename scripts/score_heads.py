@@ -22,7 +22,8 @@ with job_logging(snakemake.log[0]) as log:
     if text := snakemake.input.get("text"):
         documents = read_documents(text, read_tokenizer_of(snakemake.input.model))
         inputs["text"] = file_hash(text)
-    scores = checkpoint.heads(task, runs, documents, Heads(**params.heads), seed=params.seed)
+    how = {"seed": params.seed, "scores": params.scores}
+    scores = checkpoint.heads(task, runs, documents, Heads(**params.heads), **how)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
     origin = provenance(inputs, dict(params.items()), stage="heads", script=__file__)

@@ -127,8 +127,9 @@ class Checkpoint:
         settings: Heads,
         *,
         seed: int,
+        scores: Sequence[str] = tuple(SCORES),
     ) -> pd.DataFrame:
-        """Return the table `heads`: every score of every head.
+        """Return the table `heads`: scores of every head.
 
         Args:
             task: an IOI task; with None the scores that need names are NaN.
@@ -136,6 +137,7 @@ class Checkpoint:
             documents: token ids of running text; with none of them `cspa` is NaN.
             settings: options of the detectors.
             seed: of all random draws.
+            scores: names of scores; by default all.
         """
         text = [torch.from_numpy(document) for document in documents]
         missing = {
@@ -144,7 +146,7 @@ class Checkpoint:
         }
         frame = score_heads(
             self.model,
-            scores=[name for name in SCORES if name not in chain(*missing.values())],
+            scores=[name for name in scores if name not in chain(*missing.values())],
             pairs=None if task is None else self._pairs(task),
             text=text,
             clean=None if runs is None else runs.clean,
@@ -153,7 +155,9 @@ class Checkpoint:
             **settings.model_dump(exclude={"text", "dataset"}),
         )
         nothing = [
-            undefined_scores(self.model, scores=names, status=status)
+            undefined_scores(
+                self.model, scores=[name for name in names if name in scores], status=status
+            )
             for status, names in missing.items()
         ]
         return HEADS.cast(pd.concat([frame, *nothing]).assign(**self.where))

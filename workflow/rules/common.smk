@@ -9,6 +9,7 @@ from snakemake.exceptions import WorkflowError
 from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
+from circuitlapse.heads.registry import SCORES
 from circuitlapse.plan.workflow import (
     REQUESTS,
     Plan,

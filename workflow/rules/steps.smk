@@ -132,6 +132,8 @@ rule score_heads:
         where=where,
         heads=CONFIG.heads.model_dump(mode="json", exclude={"text", "dataset"}),
         seed=CONFIG.seed,
+        # a new score runs the rule again
+        scores=[*SCORES],
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:

@@ -26,12 +26,14 @@ def test_without_an_ioi_task_the_other_scores_are_there(run_script, pocket, text
             "where": WHERE,
             "heads": OPTIONS,
             "seed": 3,
+            "scores": ["induction", "copy"],
             "compute": COMPUTE,
             "stored_dtype": "float32",
         },
     )
     table = read_table(tmp_path / "heads.parquet", HEADS)
     status = table.groupby("score")["status"].agg(set)
+    assert set(status.index) == {"induction", "copy"}
     assert status["copy"] == {"no_prompts"}
     assert status["induction"] == {"ok"}
     assert "induction: at most 0." in log

@@ -1,4 +1,4 @@
-"""Whether the heads with a known role carry the IOI algorithm, over training."""
+"""Whether circuits implement the known algorithms for IOI and Greater-Than, over training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the heads that do the work appear: one head per model, the best head, how many."""
+"""Scores of attention heads over training: of all models, of each model, of tertiary heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large circuits are over training, in edges and nodes, and beside the task metric."""
+"""Circuit size over training, beside the task metric, and against model size."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
     size: Axes
     faithfulness: Axes
-    absence: Axes
+    no_behaviour: Axes
 
 
 def circuits_figure(
@@ -69,7 +69,7 @@ def circuits_figure(
         for task, column in columns.items():
             of_task = rows[rows["task"] == task]
             _draw_faithfulness(column.faithfulness, of_task, looks=looks, threshold=threshold)
-            _draw_absence(column.absence, of_task, looks=looks)
+            _draw_no_behaviour(column.no_behaviour, of_task, looks=looks)
             if of_task["f_raw"].notna().any():
                 _draw_size(column.size, of_task, looks=looks)
             else:
@@ -80,7 +80,7 @@ def circuits_figure(
         models = layout.model_handles(looks.values())
         marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
         marks += layout.interval_handles(figure)
-        return layout.finish(figure, columns[tasks[0]].absence, models, marks, n_rows=3)
+        return layout.finish(figure, columns[tasks[0]].no_behaviour, models, marks, n_rows=3)
 
 
 def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, Column]]:
@@ -89,7 +89,7 @@ def _panels(tasks: Sequence[str], *, n_models: int) -> tuple[Figure, dict[str, C
     columns = {task: Column(*panels) for task, panels in grid.items()}
     for column in columns.values():
         column.size.set_yscale("log")
-        column.absence.tick_params(axis="y", length=0)
+        column.no_behaviour.tick_params(axis="y", length=0)
     return figure, columns
 
 
@@ -114,7 +114,7 @@ def _draw_faithfulness(
     layout.say_n(axes, rows)
 
 
-def _draw_absence(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
+def _draw_no_behaviour(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:
     absent = rows[rows["status"] == Status.NO_BEHAVIOUR]
     for row, (model, look) in enumerate(looks.items()):
         tokens = absent.loc[absent["model"] == model, "tokens"]
@@ -134,5 +134,5 @@ def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
     first.faithfulness.set_ylim(min(0.0, 1.1 * points.min()) if len(points) else 0.0, None)
     first.faithfulness.set_ylim(None, max(1.3, 1.2 * points.max()) if len(points) else 1.3)
     names = [shorten(look.label, _STRIP_LABEL_PT, size=SIZE) for look in looks.values()]
-    first.absence.set_yticks(range(len(looks)), names)
-    first.absence.set_ylim(len(looks) - 0.4, -0.6)
+    first.no_behaviour.set_yticks(range(len(looks)), names)
+    first.no_behaviour.set_ylim(len(looks) - 0.4, -0.6)

@@ -205,7 +205,7 @@ def components_per_model_figure(
     def choose(score: str, rows: pd.DataFrame) -> list[Head]:
         return most_often_in_circuit(rows, share=SHARES[score], limit=MOST_HEADS)
 
-    return _figure(
+    return _rows_of_models(
         components, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
     )
 
@@ -230,12 +230,12 @@ def tertiary_heads_figure(
     def choose(_: str, rows: pd.DataFrame) -> list[Head]:
         return ever_best(rows)
 
-    return _figure(
+    return _rows_of_models(
         components, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
     )
 
 
-def _figure(
+def _rows_of_models(
     components: pd.DataFrame,
     scores: Sequence[str],
     choose: Chooser,
@@ -245,6 +245,7 @@ def _figure(
     length: int,
     min_step: int,
 ) -> Figure:
+    """Draw the heads that `choose` picks: a row per model, a column per score."""
     with style.in_style():
         titles = [title_of(score) for score in scores]
         panels = Rows([titles, *[[""] * len(scores)] * (len(labels) - 1)])

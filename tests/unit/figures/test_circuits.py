@@ -12,7 +12,7 @@ NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", "f_raw", "f_raw_low",
 
 @pytest.fixture
 def grid(summary, labels, tasks):
-    """Axes in rows: size, faithfulness, absence; a column per task."""
+    """Axes in rows: size, faithfulness, steps without behaviour; a column per task."""
     figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
     return np.array(figure.axes).reshape(3, len(tasks))
 

@@ -91,7 +91,7 @@ def _draw_panel(
         return layout.say(axes, why_undefined(rows["status"]))
     for place, (model, look) in enumerate(looks.items()):
         line = rows[rows["model"] == model].sort_values("tokens")
-        style.draw_band(axes, line, ("pct_low", "pct_high"), look=look)
+        layout.draw_band(axes, line, ("pct_low", "pct_high"), look=look)
         above: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
         axes.plot(line["tokens"], line["pct"], **above, **_size(place, len(looks)))
     return layout.note(axes, f"{layout.n_prompts(rows)}; {_n_heads(rows)}")

@@ -38,7 +38,7 @@ def behaviour_figure(
     rows = behaviour[behaviour["model"].isin(labels)]
     looks = style.looks(labels)
     with style.in_style():
-        figure, panels = style.panel_grid(tasks)
+        figure, panels = layout.panel_grid(tasks)
         for task, axes in panels.items():
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
         models = layout.model_handles(looks.values())
@@ -62,7 +62,7 @@ def _draw_task(
         return layout.say(axes, style.nothing_to_show(analysed, min_step=min_step))
     axes.axhline(0, **style.THIN)
     for look, line in style.by_model(rows, looks):
-        style.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
+        layout.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
         axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
         axes.plot(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label

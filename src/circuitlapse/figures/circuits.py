@@ -98,7 +98,7 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
         line = line.assign(
             **{end: 100 * line[f"n_edges_{end}"] / line["n_edges_total"] for end in ("low", "high")}
         )
-        style.draw_band(axes, line, ("low", "high"), look=look)
+        layout.draw_band(axes, line, ("low", "high"), look=look)
         draw_with_status(axes, line, 100 * line["edge_fraction"], look=look)
 
 
@@ -109,7 +109,7 @@ def _draw_faithfulness(
     if rows["f_raw"].isna().all():
         return
     for look, line in style.by_model(rows, looks):
-        style.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
+        layout.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         draw_with_status(axes, line, line["f_raw"], look=look)
     layout.say_n(axes, rows)
 

@@ -276,7 +276,7 @@ def _draw_control(axes: Axes, rows: pd.DataFrame, *, look: style.Look) -> None:
     rows = rows.dropna(subset="swapped")
     axes.plot(rows["place"], rows["swapped"], ":", color=look.colour)
     at = rows.assign(tokens=rows["place"])
-    style.draw_band(axes, at, ("lowest_draw", "highest_draw"), look=look)
+    layout.draw_band(axes, at, ("lowest_draw", "highest_draw"), look=look)
 
 
 def _line_handles(rows: pd.DataFrame) -> list[Artist]:

@@ -72,7 +72,7 @@ def faithfulness_figure(
     chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve, "ranking_curve")))
     looks = style.looks(labels)
     with style.in_style():
-        figure, panels = style.panel_grid(tasks)
+        figure, panels = layout.panel_grid(tasks)
         for task, axes in panels.items():
             draw_threshold(axes, threshold)
             lines = curve[(curve["task"] == task) & curve["model"].isin(labels)]

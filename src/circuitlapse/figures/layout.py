@@ -1,7 +1,8 @@
-"""Grids of panels, legends, notes in panels, and marks by the status of a circuit."""
+"""Grids of panels, legends, notes in panels, intervals, and marks by the status of a circuit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain, count, product
 from typing import Any, Literal
@@ -19,7 +20,6 @@ from matplotlib.ticker import FixedLocator, ScalarFormatter
 from circuitlapse.figures import style
 from circuitlapse.figures.style import (
     GREY,
-    INTERVAL_BAR,
     LABEL_SIZE,
     SIZE,
     WIDTH_IN,
@@ -42,6 +42,8 @@ _RING: dict[str, Any] = {
     "markeredgecolor": "black",
 }
 _HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
+_INTERVAL_BAR = "_interval"
+"""Label of the bars of isolated points; the underscore keeps it off legends."""
 
 
 def model_handles(models: Iterable[Look]) -> list[Artist]:
@@ -59,7 +61,7 @@ def interval_handles(figure: Figure) -> list[Artist]:
     label = "bootstrap interval"
     if any(axes.collections for axes in figure.axes):
         return [Patch(color=GREY, alpha=0.25, linewidth=0, label=label)]
-    if has_line(figure, INTERVAL_BAR):
+    if has_line(figure, _INTERVAL_BAR):
         bar: dict[str, Any] = {"marker": "|", "markersize": 8, "linestyle": "none"}
         return [Line2D([], [], color=GREY, label=label, **bar)]
     return []
@@ -176,6 +178,29 @@ def _has_names(axis: Axis) -> bool:
     return fixed and not isinstance(axis.get_major_formatter(), ScalarFormatter)
 
 
+def side_by_side(n_panels: int) -> int:
+    """Return the number of columns for `n_panels`: at most three; four panels are two by two."""
+    return 2 if n_panels == 4 else min(n_panels, 3)
+
+
+def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with one titled panel per task, at most three side by side.
+
+    They share their x axis, which is logarithmic.
+    """
+    n_columns = side_by_side(len(tasks))
+    n_rows = math.ceil(len(tasks) / n_columns)
+    figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
+    grid = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).flat)
+    for task, axes in zip(tasks, grid, strict=False):
+        axes.set_title(style.column_title(task, n_columns))
+        axes.tick_params(labelbottom=True)
+        axes.set_xscale("log")
+    for unused in grid[len(tasks) :]:
+        unused.set_visible(False)
+    return figure, dict(zip(tasks, grid, strict=False))
+
+
 def task_columns(
     tasks: Sequence[str],
     *,
@@ -284,6 +309,23 @@ def thin(n_points: int) -> dict[str, Any]:
     return {"markersize": min(3.2, max(1.0, 90 / max(n_points, 1)))} | {
         "linewidth": min(1.1, max(0.5, 45 / max(n_points, 1)))
     }
+
+
+def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: Look) -> None:
+    """Shade the interval between two columns of one model's line.
+
+    An isolated point, where there is nothing to shade, gets a bar.
+    """
+    low, high = (line[name].to_numpy(dtype=float) for name in limits)
+    tokens, known = line["tokens"].to_numpy(), np.isfinite(low) & np.isfinite(high)
+    lone = style.without_neighbours(known)
+    if (known & ~lone).any():
+        axes.fill_between(tokens, low, high, color=look.colour, alpha=0.2, linewidth=0)
+    if lone.any():
+        gaps = np.full(lone.sum(), np.nan)
+        ends = np.stack([low[lone], high[lone], gaps], axis=1).ravel()
+        bar: dict[str, Any] = {"linewidth": 0.8, "label": _INTERVAL_BAR}
+        axes.plot(np.repeat(tokens[lone], 3), ends, color=look.colour, **bar)
 
 
 def draw_with_status(

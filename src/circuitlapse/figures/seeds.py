@@ -111,7 +111,7 @@ def _draw(
             alone: dict[str, Any] = {"color": look.colour, "linewidth": _THIN, **run}
             axes.plot(own["tokens"], own[column].astype("float64"), label=name, **alone)
         whole = _over_all(of_group, column=column, n_runs=len(groups[model]))
-        style.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
+        layout.draw_band(axes, whole.reset_index(), ("low", "high"), look=look)
         marks = thin(len(whole))
         marks["linewidth"] *= _BOLD
         mean: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}

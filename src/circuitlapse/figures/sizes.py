@@ -143,7 +143,7 @@ def _draw_sizes(
 ) -> None:
     for look, line in style.by_model(rows, looks):
         if count == "n_edges":
-            style.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
+            layout.draw_band(axes, line, ("n_edges_low", "n_edges_high"), look=look)
         draw_with_status(axes, line, _float(line[count]), look=look)
     layout.say_n(axes, rows)
 

@@ -224,7 +224,7 @@ def _panels(
     views: Sequence[View], tasks: Sequence[str], *, names: Sequence[str]
 ) -> tuple[Figure, dict[tuple[View, str], Panel]]:
     """Return a row of tasks per view; a single view may take several rows."""
-    n_columns = style.side_by_side(len(tasks)) if len(views) == 1 else len(tasks)
+    n_columns = layout.side_by_side(len(tasks)) if len(views) == 1 else len(tasks)
     n_rows = math.ceil(len(views) * len(tasks) / n_columns)
     heights = [1.6, _STRIP_IN * (len(names) + 0.2)] * n_rows
     figure = Figure(

@@ -15,7 +15,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -48,8 +47,6 @@ GREY = "#666666"
 THIN: dict[str, Any] = {"color": GREY, "linewidth": 0.6, "zorder": 1}
 """A horizontal line at a level such as zero or chance."""
 TOKENS = "Training data (tokens)"
-INTERVAL_BAR = "_interval"
-"""Label of the bars of isolated points; the underscore keeps it off legends."""
 _RC: dict[Any, Any] = {
     "font.family": FONT,
     "font.size": SIZE,
@@ -269,29 +266,6 @@ def metric_title(rows: pd.DataFrame) -> str:
     return f"{METRIC_FACTS[Metric(metric)].title}\n({unit})"
 
 
-def side_by_side(n_panels: int) -> int:
-    """Return the number of columns for `n_panels`: at most three; four panels are two by two."""
-    return 2 if n_panels == 4 else min(n_panels, 3)
-
-
-def panel_grid(tasks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with one titled panel per task, at most three side by side.
-
-    They share their x axis, which is logarithmic.
-    """
-    n_columns = side_by_side(len(tasks))
-    n_rows = math.ceil(len(tasks) / n_columns)
-    figure = Figure(figsize=(WIDTH_IN, 2.1 * n_rows + 0.4), layout="constrained")
-    grid = list(figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).flat)
-    for task, axes in zip(tasks, grid, strict=False):
-        axes.set_title(column_title(task, n_columns))
-        axes.tick_params(labelbottom=True)
-        axes.set_xscale("log")
-    for unused in grid[len(tasks) :]:
-        unused.set_visible(False)
-    return figure, dict(zip(tasks, grid, strict=False))
-
-
 def drawable(rows: pd.DataFrame, *, min_step: int) -> pd.DataFrame:
     """Keep the steps from `min_step` on that a logarithmic axis can show, so not step 0."""
     return rows[(rows["step"] >= min_step) & (rows["tokens"] > 0)]
@@ -339,23 +313,6 @@ def nothing_to_show(rows: pd.DataFrame, *, min_step: int, log: bool = True) -> s
     if log and rows["step"].max() == 0:
         return "only step 0, which a logarithmic axis cannot show"
     return f"only steps before {min_step}"
-
-
-def draw_band(axes: Axes, line: pd.DataFrame, limits: tuple[str, str], *, look: Look) -> None:
-    """Shade the interval between two columns of one model's line.
-
-    An isolated point, where there is nothing to shade, gets a bar.
-    """
-    low, high = (line[name].to_numpy(dtype=float) for name in limits)
-    tokens, known = line["tokens"].to_numpy(), np.isfinite(low) & np.isfinite(high)
-    lone = without_neighbours(known)
-    if (known & ~lone).any():
-        axes.fill_between(tokens, low, high, color=look.colour, alpha=0.2, linewidth=0)
-    if lone.any():
-        gaps = np.full(lone.sum(), np.nan)
-        ends = np.stack([low[lone], high[lone], gaps], axis=1).ravel()
-        bar: dict[str, Any] = {"linewidth": 0.8, "label": INTERVAL_BAR}
-        axes.plot(np.repeat(tokens[lone], 3), ends, color=look.colour, **bar)
 
 
 def without_neighbours(known: Bool[ndarray, " step"]) -> Bool[ndarray, " step"]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from circuitlapse.figures import layout, style
@@ -73,3 +75,31 @@ def test_rows_of_models_name_models_at_the_left_and_tasks_above():
     assert [panels["a", "mine"].get_title(), panels["b", "mine"].get_title()] == ["mine", ""]
     assert [panels[model, "mine"].get_xlabel() for model in "ab"] == ["", "x"]
     assert figure.get_figheight() == 2 * 1.5 + 1.1
+
+
+@pytest.mark.parametrize(("n_tasks", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3))])
+def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
+    figure, panels = layout.panel_grid([f"task_{i}" for i in range(n_tasks)])
+    spec = next(iter(panels.values())).get_gridspec()
+    assert (spec.nrows, spec.ncols) == shape
+    assert sum(axes.get_visible() for axes in figure.axes) == n_tasks
+
+
+@pytest.mark.parametrize(
+    ("known", "n_bars", "n_bands"),
+    [([1], 1, 0), ([1, 0, 1], 2, 0), ([1, 1, 0, 1], 1, 1), ([0, 1, 1], 0, 1), ([0, 0], 0, 0)],
+)
+def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_bands):
+    known = np.array(known, dtype=bool)
+    tokens = np.arange(1, len(known) + 1)
+    line = pd.DataFrame({"tokens": tokens, "low": np.where(known, tokens * 0.5, np.nan)})
+    line["high"] = line["low"] + 1
+    figure = Figure()
+    axes = figure.subplots()
+    layout.draw_band(axes, line, ("low", "high"), look=style.looks({"a": "A"})["a"])
+    points = [point for bar in axes.lines for point in bar.get_xydata()]
+    ends = {tuple(point) for point in points if np.isfinite(point).all()}
+    assert len(ends) == 2 * n_bars
+    assert len(axes.collections) == n_bands
+    assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
+    assert len(layout.interval_handles(figure)) == (n_bars + n_bands > 0)

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.figures import layout, style
+from circuitlapse.figures import style
 from circuitlapse.figures.style import (
     WIDTH_IN,
     count_label,
@@ -39,40 +39,12 @@ def test_an_unknown_task_is_named_by_its_identifier():
     assert style.task_title("IOI_with_BOS") == "IOI with BOS"
 
 
-@pytest.mark.parametrize(("n_tasks", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3))])
-def test_the_grid_of_panels_adapts_to_the_number_of_tasks(n_tasks, shape):
-    figure, panels = style.panel_grid([f"task_{i}" for i in range(n_tasks)])
-    spec = next(iter(panels.values())).get_gridspec()
-    assert (spec.nrows, spec.ncols) == shape
-    assert sum(axes.get_visible() for axes in figure.axes) == n_tasks
-
-
 def test_several_methods_in_one_table_are_refused():
     table = pd.DataFrame({"method": ["eap", "eap_ig_inputs"], "ig_steps": [1, 5]})
     with pytest.raises(
         ArtifactError, match=r"^swaps: .* found eap \(ig_steps 1\), eap_ig_inputs \(ig_steps 5\)$"
     ):
         style.of_one_method(table, "swaps")
-
-
-@pytest.mark.parametrize(
-    ("known", "n_bars", "n_bands"),
-    [([1], 1, 0), ([1, 0, 1], 2, 0), ([1, 1, 0, 1], 1, 1), ([0, 1, 1], 0, 1), ([0, 0], 0, 0)],
-)
-def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_bands):
-    known = np.array(known, dtype=bool)
-    tokens = np.arange(1, len(known) + 1)
-    line = pd.DataFrame({"tokens": tokens, "low": np.where(known, tokens * 0.5, np.nan)})
-    line["high"] = line["low"] + 1
-    figure = Figure()
-    axes = figure.subplots()
-    style.draw_band(axes, line, ("low", "high"), look=style.looks({"a": "A"})["a"])
-    points = [point for bar in axes.lines for point in bar.get_xydata()]
-    ends = {tuple(point) for point in points if np.isfinite(point).all()}
-    assert len(ends) == 2 * n_bars
-    assert len(axes.collections) == n_bands
-    assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
-    assert len(layout.interval_handles(figure)) == (n_bars + n_bands > 0)
 
 
 def test_saving_twice_gives_the_same_bytes_without_a_date(tmp_path):

@@ -6,7 +6,7 @@ its logit. The score is the share of its direct effect on the output that this e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,11 +25,14 @@ from circuitlapse.heads.cspa_effect import (
     long_enough,
     predicted,
 )
-from circuitlapse.heads.single_tokens import FUNCTION_WORDS, single_tokens
+from circuitlapse.heads.single_tokens import single_tokens
 from circuitlapse.models.activations import layer_norm_scale
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import LayerTrace, embed_tokens, run_layers
 from circuitlapse.types import ScoreStatus
+
+MIN_KL = 1e-6
+"""With less KL(original || ablated), in nats, a head has no effect and no score."""
 
 
 class Setting(NamedTuple):
@@ -165,11 +168,8 @@ def cspa(
     n_mean: int = DEFAULTS.n_mean,
     n_documents: int = DEFAULTS.n_documents,
     n_positions: int = DEFAULTS.n_positions,
-    held_out: bool = False,
-    function_words: Iterable[str] | None = None,
     function_tokens: Collection[int] | None = None,
     skip_layers: int | None = None,
-    min_kl: float = 1e-6,
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return the copy-suppression score `cspa` of every head, from -inf to 1.
@@ -192,12 +192,9 @@ def cspa(
         n_mean: documents for the mean outputs, one mean per position.
         n_documents: documents for the score, the first ones.
         n_positions: tokens of each document; shorter documents are skipped.
-        held_out: take the documents of the mean after those of the score, not from the first.
-        function_words: never counted as predicted, in any spelling of `single_tokens`; None takes
-            `FUNCTION_WORDS`.
-        function_tokens: their ids instead, where the model has no tokenizer.
+        function_tokens: tokens that never count as predicted; None takes those of
+            `FUNCTION_WORDS`, in any spelling of `single_tokens`.
         skip_layers: first layers that are NaN; None for 2, or half of fewer than 4 layers.
-        min_kl: with less KL(original || ablated), in nats, a head has no effect and is NaN.
         limits: documents that go through at once.
 
     Raises:
@@ -206,26 +203,23 @@ def cspa(
     model = subject.model
     texts = long_enough(
         subject.text or (),
-        n_mean + n_documents if held_out else max(n_mean, n_documents),
+        max(n_mean, n_documents),
         n_positions=n_positions,
     ).to(model.cfg.device)
     if function_tokens is None:
-        words = FUNCTION_WORDS if function_words is None else function_words
-        function_tokens = single_tokens(model.tokenizer, words)
+        function_tokens = single_tokens(model.tokenizer)
     skip = min(2, model.cfg.n_layers // 2) if skip_layers is None else skip_layers
     if skip >= model.cfg.n_layers:
         return {"cspa": HeadScore.undefined(model, ScoreStatus.SKIPPED)}
-    means = mean_z(model, texts[n_documents:] if held_out else texts[:n_mean], limits)
+    means = mean_z(model, texts[:n_mean], limits)
     setting = Setting(means, range(skip, model.cfg.n_layers), frozenset(function_tokens), limits)
     kl = _mean_kl(model, texts[:n_documents], setting)
-    return {"cspa": _score(kl, skip=skip, min_kl=min_kl, n=n_documents * n_positions)}
+    return {"cspa": _score(kl, skip=skip, n=n_documents * n_positions)}
 
 
-def _score(
-    kl: Float[Tensor, "change layer head"], *, skip: int, min_kl: float, n: int
-) -> HeadScore:
+def _score(kl: Float[Tensor, "change layer head"], *, skip: int, n: int) -> HeadScore:
     ablated, reduced = kl
-    works = ablated >= min_kl
+    works = ablated >= MIN_KL
     values = (1 - reduced / ablated).masked_fill(~works, torch.nan)
     skipped = values.new_full((skip, values.shape[1]), torch.nan)
     status = [[ScoreStatus.SKIPPED] * values.shape[1]] * skip

@@ -65,9 +65,8 @@ class PromptPairs:
         *,
         correct: Sequence[Sequence[int]],
         wrong: Sequence[Sequence[int]],
-        pad: int = 0,
     ) -> PromptPairs:
-        """Pad token lists on the right; the last token of each clean list is its end.
+        """Pad token lists on the right with token 0; the last token of each clean list is its end.
 
         Raises:
             ValueError: if the two prompts of a pair differ in length.
@@ -80,7 +79,7 @@ class PromptPairs:
                 )
         width = max(len(tokens) for tokens in clean)
         rows = [
-            [[*tokens, *[pad] * (width - len(tokens))] for tokens in side]
+            [[*tokens, *[0] * (width - len(tokens))] for tokens in side]
             for side in (clean, corrupted)
         ]
         end = torch.tensor([len(tokens) - 1 for tokens in clean])

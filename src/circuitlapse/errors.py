@@ -1,4 +1,7 @@
-"""One exception class per kind of user mistake, and the wording that messages share."""
+"""One exception class per kind of user mistake, shared wording, and checks of files.
+
+`require_file` and `reading` stand here so that every reader of files raises the same messages.
+"""
 
 from __future__ import annotations
 

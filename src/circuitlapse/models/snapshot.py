@@ -1,4 +1,4 @@
-"""The layout of a hub snapshot: which files of a folder are the model."""
+"""Model folders laid out like a hub snapshot: which files are the model, and quiet loading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 SUFFIXES = (".safetensors", ".bin")
-"""Of files with weights."""
+"""Endings of files with weights."""
 
 
 def weight_files(folder: str | Path) -> list[str]:

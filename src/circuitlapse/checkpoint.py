@@ -189,10 +189,15 @@ class Checkpoint:
             seed=task.seed,
             limits=self._limits,
         )
-        frames = (found.effects, found.s2i, found.roles, found.consistency)
+        frames = {
+            "effects": found.effects,
+            "s2i": found.s2i,
+            "roles": found.roles,
+            "algorithm_consistency": found.consistency,
+        }
         return {
-            table: schema.cast(frame.assign(**self.where, task=task.name))
-            for (table, schema), frame in zip(IOI_SCHEMAS.items(), frames, strict=True)
+            table: schema.cast(frames[table].assign(**self.where, task=task.name))
+            for table, schema in IOI_SCHEMAS.items()
         }
 
     def greater_than_algorithm(

@@ -158,7 +158,7 @@ rule trace_algorithm:
         model=PATHS.model,
         heads=PATHS.heads,
     output:
-        expand(PATHS.algorithm, table=ALGORITHM_TABLES, allow_missing=True),
+        **{table: PATHS.algorithm.replace("{table}", table) for table in ALGORITHM_TABLES},
     log:
         log_of("trace_algorithm/{model}/step{step}"),
     benchmark:

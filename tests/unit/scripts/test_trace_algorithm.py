@@ -104,7 +104,7 @@ def trace(run_script, folder, tmp_path):
         log = run_script(
             "trace_algorithm",
             inputs={name: folder / path for name, path in given.items()},
-            output=[tmp_path / f"{name}.parquet" for name in FILES],
+            output={name: tmp_path / f"{name}.parquet" for name in FILES},
             params=PARAMS,
         )
         tables = {

@@ -27,14 +27,13 @@ from circuitlapse.settings.base import (
     INVALID,
     LENIENT,
     SCHEDULES,
-    SEED,
-    STEPS,
     KeyPath,
     Lenient,
     PathText,
     Problem,
     Schedule,
     Section,
+    Seed,
     Steps,
     key,
     lenient,
@@ -62,10 +61,10 @@ class Config(Section):
     a relative path starts in the working directory."""
     suite: str = key("pocket", reruns="everything", **FILE_NAME)
     """Name of the family of models, which share one corpus and one tokenizer."""
-    seed: int = key(DEFAULT_SEED, reruns="prompts", **SEED)
+    seed: Seed = key(DEFAULT_SEED, reruns="prompts")
     """Seed of the prompts, the bootstrap, the random tokens for head scores, and the random heads
     for swaps."""
-    steps: Steps = key(reruns="new steps; tables, figures", examples=[[0, 500, 1000]], **STEPS)
+    steps: Steps = key(reruns="new steps; tables, figures", examples=[[0, 500, 1000]])
     """Training steps to analyse in every model: in ascending order, each saved or published."""
     schedule: Schedule | None = key(None, reruns="new steps; tables, figures")
     """Name of a list of steps to analyse, instead of `steps`; config/README.md lists them."""

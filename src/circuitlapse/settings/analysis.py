@@ -9,11 +9,12 @@ from pydantic import Field
 
 from circuitlapse.settings.base import (
     DEFAULT_SEED,
-    SEED,
     Lenient,
     PathText,
     Problem,
     Section,
+    Seed,
+    Step,
     Steps,
     key,
     reruns,
@@ -126,7 +127,7 @@ class Bootstrap(Section, json_schema_extra=reruns("activations")):
     """Number of resamples."""
     level: float = key(0.95, gt=0, lt=1)
     """Confidence level."""
-    seed: int = key(lambda: DEFAULT_SEED, otherwise="`seed` of the top level", **SEED)
+    seed: Seed = key(lambda: DEFAULT_SEED, otherwise="`seed` of the top level")
     """Seed of the resampling."""
 
 
@@ -170,7 +171,7 @@ class Figures(Section, json_schema_extra=reruns("figures")):
 
 
 Pair = Annotated[
-    Steps,
+    tuple[Step, ...],
     Field(
         strict=False,
         min_length=2,
@@ -184,7 +185,7 @@ Pair = Annotated[
 class Transfer(Section, json_schema_extra=reruns("transfer")):
     """Circuits tested in the models of other steps, and on other tasks."""
 
-    steps: Steps | None = key(None, allowed="a list of steps, or null", strict=False, min_length=1)
+    steps: Steps | None = key(None, allowed="a list of steps, or null")
     """Training steps that exchange circuits, in ascending order; every model must have circuits at
     these steps. null takes all analysed steps. Downloaded checkpoints of these steps stay on disk
     until the transfer is done, so list only a few steps of large models."""

@@ -83,12 +83,12 @@ FILE_NAME: dict[str, Any] = {
     "allowed": f"at most {MAX_NAME} lower-case letters, digits, '.' and '-', starting with a "
     "letter or digit",
 }
-SEED: dict[str, Any] = {"ge": 0, "le": 2**32 - 1}
 DEFAULT_SEED = 1234
-STEPS: dict[str, Any] = {"strict": False, "min_length": 1}  # YAML has lists, not tuples
 
 Lenient = WrapValidator(lenient)
-Steps = tuple[Annotated[int, Field(ge=0), Lenient], ...]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Step = Annotated[int, Field(ge=0), Lenient]
+Steps = Annotated[tuple[Step, ...], Field(strict=False, min_length=1)]  # YAML has lists, not tuples
 
 
 def _expanded(path: str) -> str:

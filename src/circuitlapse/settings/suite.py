@@ -12,13 +12,12 @@ from circuitlapse.settings.base import (
     FILE_NAME,
     MAX_NAME,
     PUBLISHED_BY,
-    SEED,
-    STEPS,
     TOKENS_PER_STEP,
     PathText,
     Problem,
     Schedule,
     Section,
+    Seed,
     Steps,
     key,
     nearest,
@@ -82,7 +81,7 @@ class Task(Section, json_schema_extra=reruns("prompts")):
         le=100_000,
         otherwise="100; null with a file",
     )
-    seed: int = key(lambda: DEFAULT_SEED, otherwise="`seed` of the top level", **SEED)
+    seed: Seed = key(lambda: DEFAULT_SEED, otherwise="`seed` of the top level")
     """Seed of the prompts of this task."""
     prepend_bos: bool = False
     """Start every prompt with a begin-of-text token. Pythia was trained without one."""
@@ -147,9 +146,9 @@ class Train(Section, json_schema_extra=reruns("training")):
     dimensions of a head in pairs."""
     d_model: int = key(ge=8, le=4096, multiple_of=8, examples=[128])
     """Width of the residual stream."""
-    seed: int = key(1, **SEED)
+    seed: Seed = 1
     """Seed of the initial weights."""
-    data_seed: int | None = key(None, **SEED)
+    data_seed: Seed | None = None
     """Seed of the order of the training sequences; null keeps the order of the text."""
 
     def problems(self) -> Iterator[Problem]:
@@ -244,7 +243,6 @@ class Model(Section):
         lambda: (),
         reruns="new steps; tables, figures",
         otherwise="`schedule`, or that of the top level",
-        **STEPS,
     )
     """Training steps to analyse in this model only, instead of a schedule: in ascending order, each
     saved or published."""
@@ -269,7 +267,7 @@ class Model(Section):
 class Training(Section, json_schema_extra=reruns("training")):
     """How the suite is trained: every model on the same data in the same order (AdamW)."""
 
-    save_steps: Steps = key(examples=[[0, 500, 1000]], **STEPS)
+    save_steps: Steps = key(examples=[[0, 500, 1000]])
     """Training steps whose weights are saved, in ascending order. Training stops at the last."""
     batch_size: int = key(32, ge=1, le=4096)
     """Sequences per training step."""
@@ -285,7 +283,7 @@ class Training(Section, json_schema_extra=reruns("training")):
     """CPU threads per training job."""
     corpus_sentences: int = key(200_000, reruns="corpus", ge=1000, le=100_000_000)
     """Sentences in the generated text."""
-    corpus_seed: int = key(1, reruns="corpus", **SEED)
+    corpus_seed: Seed = key(1, reruns="corpus")
     """Seed of the generated text."""
 
     def problems(self) -> Iterator[Problem]:

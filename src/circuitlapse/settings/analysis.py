@@ -140,7 +140,7 @@ class Stability(Section, json_schema_extra=reruns("tables")):
     """Training step whose circuit is compared with those of all other steps; every model must have
     circuits at this step. null takes the last step of each model."""
     min_step: int = key(1, ge=0, le=1_000_000)
-    """First training step that is compared, and that counts for mean circuit sizes."""
+    """First training step that is compared and included in mean circuit sizes."""
 
 
 class Compute(Section, json_schema_extra=reruns("activations")):

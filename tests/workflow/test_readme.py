@@ -14,7 +14,6 @@ import yaml
 from circuitlapse.config import load_config
 from circuitlapse.plan.workflow import REQUESTS
 from circuitlapse.pocket.corpus import make_pocket_tokenizer
-from circuitlapse.tables.registry import JOBS
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
 
@@ -101,7 +100,6 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.pocket.corpus import make_pocket_tokenizer
 from circuitlapse.schemas import SCHEMAS
 from circuitlapse.tables.registry import JOBS
-from circuitlapse.tables.registry import JOBS
 from circuitlapse.tasks.builtin import build_task
 
 def table(name):
@@ -183,14 +181,6 @@ def test_every_rule_and_target_is_documented(workflow):
     made = {name for name in rules if "_" in name}
     assert {cells[0].strip("`") for cells in rows_of(WORKFLOW)} == made
     assert [name for name in rules - made if f"`{name}`" not in WORKFLOW] == []
-
-
-def test_the_rules_of_tables_are_documented_with_their_tables():
-    made = {f"aggregate_{name}": set(job.tables) for name, job in JOBS.items()}
-    documented = {name: set() for name in made}
-    for rule, _, tables in (cells for cells in rows_of(WORKFLOW) if "aggregate_" in cells[0]):
-        documented[rule.strip("`")] |= set(re.findall(r"`(\w+)`", tables))
-    assert documented == made
 
 
 @pytest.mark.parametrize("page", ["docs/cluster.md", "workflow/profiles/slurm/config.yaml"])

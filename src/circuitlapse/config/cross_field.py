@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitlapse.errors import TaskError
-from circuitlapse.settings.base import INVALID, PUBLISHED, PUBLISHED_BY, KeyPath, Problem
+from circuitlapse.settings.base import INVALID, PUBLISHED, PYTHIA_PREFIX, KeyPath, Problem
 from circuitlapse.settings.suite import Model, Train
 from circuitlapse.tasks.prompt_file import check_file
 
@@ -151,7 +151,7 @@ def _steps_exist(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterato
     for where, model in models:
         known, kind = saved, "saved"
         if model.hub:
-            elsewhere = model.hub.folder or not model.hub.repo.startswith(PUBLISHED_BY)
+            elsewhere = model.hub.folder or not model.hub.repo.startswith(PYTHIA_PREFIX)
             known, kind = (INVALID,) if elsewhere else PUBLISHED, "published"
         place, steps = config.analysed(where, model)
         if INVALID not in known and (place, kind) not in seen:

@@ -18,7 +18,7 @@ from circuitlapse.models.snapshot import CONFIG, weight_files
 
 PROVENANCE = "provenance.json"
 """In the folder of a model."""
-PUBLISHED_BY = ("repo", "revision", "commit", "folder")
+ORIGIN_KEYS = ("repo", "revision", "commit", "folder")
 LIBRARIES = (
     "torch",
     "transformers",
@@ -177,7 +177,7 @@ def published_as(folder: str | Path) -> dict[str, str]:
     """
     path = Path(folder) / PROVENANCE
     said = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
-    return {f"model_{name}": said[name] for name in PUBLISHED_BY if name in said}
+    return {f"model_{name}": said[name] for name in ORIGIN_KEYS if name in said}
 
 
 def write_provenance(path: str | Path, record: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.settings.analysis import Circuits, Heads
+from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model, Task
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import METHOD_FACTS
@@ -57,7 +58,7 @@ class Shape:
         return 2.0 * self.d_model * self.vocabulary
 
 
-PYTHIA: Mapping[str, Shape] = {
+PYTHIA_SHAPES: Mapping[str, Shape] = {
     "70m": Shape(6, 8, 512, 50304, 2),
     "160m": Shape(12, 12, 768, 50304, 2),
     "410m": Shape(24, 16, 1024, 50304, 2),
@@ -81,10 +82,10 @@ def shape_of(model: Model) -> Shape:
         return Shape(train.layers, train.heads, train.d_model, POCKET_VOCABULARY, 4)
     repo = model.hub.repo if model.hub else ""
     size = repo.rpartition("pythia-")[2].partition("-")[0]
-    if "pythia-" not in repo or size not in PYTHIA:
-        known = [f"EleutherAI/pythia-{name}" for name in PYTHIA]
+    if "pythia-" not in repo or size not in PYTHIA_SHAPES:
+        known = [f"{PYTHIA_PREFIX}{name}" for name in PYTHIA_SHAPES]
         raise UnknownNameError(unknown_name("published model", repo, known))
-    return PYTHIA[size]
+    return PYTHIA_SHAPES[size]
 
 
 FILE_PROMPT_TOKENS = 16

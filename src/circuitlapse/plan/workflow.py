@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.paths import Paths
+from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model
 from circuitlapse.tables.registry import Files, Job
 from circuitlapse.tasks.registry import BUILDERS
@@ -29,7 +30,6 @@ CUDA_MB, FORWARD_MB = 3000, 500
 """Host memory for a forward pass: with CUDA, whose libraries take it; on a CPU by default."""
 LOADING = 3
 """Memory for loading a model, in multiples of its files, which have half precision on a hub."""
-PYTHIA = "EleutherAI/pythia-"
 
 
 class Request(NamedTuple):
@@ -279,9 +279,9 @@ class Plan:
         """Return the name of the model of each standard Pythia size, such as `160m`."""
         repos = {model.hub.repo: model.name for model in self.config.models if model.hub}
         return {
-            repo.removeprefix(PYTHIA): name
+            repo.removeprefix(PYTHIA_PREFIX): name
             for repo, name in repos.items()
-            if re.fullmatch(rf"{PYTHIA}[\d.]+[mb]", repo)
+            if re.fullmatch(rf"{PYTHIA_PREFIX}[\d.]+[mb]", repo)
         }
 
     @cached_property

@@ -149,7 +149,7 @@ SCHEDULES: Mapping[Schedule, tuple[int, ...]] = {
 
 PUBLISHED = SCHEDULES["all"]
 """The steps at which every Pythia model was published."""
-PUBLISHED_BY = "EleutherAI/pythia"
+PYTHIA_PREFIX = "EleutherAI/pythia-"
 """The start of the name of every Pythia repository."""
 
 

@@ -11,7 +11,7 @@ from circuitlapse.settings.base import (
     DEFAULT_SEED,
     FILE_NAME,
     MAX_NAME,
-    PUBLISHED_BY,
+    PYTHIA_PREFIX,
     TOKENS_PER_STEP,
     PathText,
     Problem,
@@ -179,7 +179,7 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
     """Folder with the files of a step, with {step} in place of its number. It replaces the
     repository."""
     tokens_per_step: int = key(
-        lambda hub: TOKENS_PER_STEP if hub["repo"].startswith(PUBLISHED_BY) else None,
+        lambda hub: TOKENS_PER_STEP if hub["repo"].startswith(PYTHIA_PREFIX) else None,
         reruns="activations",
         ge=1,
         le=10**9,

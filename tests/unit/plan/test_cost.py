@@ -2,19 +2,19 @@ import pytest
 
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.plan import cost
-from circuitlapse.plan.cost import PYTHIA, Prompts, Work, forward, prompts_of, shape_of
+from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Work, forward, prompts_of, shape_of
 from circuitlapse.tasks.registry import BUILDERS
 from tests.unit.plan.conftest import PUBLISHED, config_of
 
 
-@pytest.mark.parametrize("size", PYTHIA)
+@pytest.mark.parametrize("size", PYTHIA_SHAPES)
 def test_every_size_has_its_published_number_of_parameters(size):
-    assert PYTHIA[size].parameters == PUBLISHED[size]
+    assert PYTHIA_SHAPES[size].parameters == PUBLISHED[size]
 
 
 def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():
     """Two per weight of a layer and token; queries to outputs 4 d^2, the MLP 8 d^2."""
-    shape = PYTHIA["160m"]
+    shape = PYTHIA_SHAPES["160m"]
     weights = 12 * (4 + 8) * 768**2
     work = forward(shape, Prompts(count=3, tokens=5))
     assert work.operations == 3 * (5 * 2 * weights + 2 * 768 * 50304)
@@ -25,7 +25,7 @@ def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():
     ("builder", "sets"), [("ioi", 5), ("greater_than", 2), ("sva", 1), (None, 1)]
 )
 def test_a_swap_is_a_pass_for_every_set_and_every_draw_of_the_control(root, builder, sets):
-    shape, (task, *_) = PYTHIA["160m"], config_of(root, "pythia").tasks
+    shape, (task, *_) = PYTHIA_SHAPES["160m"], config_of(root, "pythia").tasks
     task = task.model_copy(update={"builder": builder})
     work = cost.swapping(shape, [task], 3)
     assert work.passes == 1 + 4 * sets
@@ -33,7 +33,7 @@ def test_a_swap_is_a_pass_for_every_set_and_every_draw_of_the_control(root, buil
 
 def test_integration_steps_cost_two_passes_each_and_a_noise_floor_a_second_search(root):
     config = config_of(root, "pythia")
-    shape, tasks = PYTHIA["160m"], config.tasks[:1]
+    shape, tasks = PYTHIA_SHAPES["160m"], config.tasks[:1]
 
     def passes(**changes):
         return cost.discovery(shape, tasks, config.circuits.model_copy(update=changes)).passes

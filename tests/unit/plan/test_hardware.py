@@ -1,12 +1,12 @@
 import pytest
 
 from circuitlapse.errors import UnknownNameError
-from circuitlapse.plan.cost import PYTHIA, Work
+from circuitlapse.plan.cost import PYTHIA_SHAPES, Work
 from circuitlapse.plan.hardware import GPUS, Machine, find_gpu
 
 
 def test_a_job_takes_its_start_its_reading_and_the_slower_of_arithmetic_and_kernels():
-    shape, machine = PYTHIA["70m"], Machine(per_second=1e12, memory_gb=80.0)
+    shape, machine = PYTHIA_SHAPES["70m"], Machine(per_second=1e12, memory_gb=80.0)
     assert machine.seconds(Work(5e12, 1.0, 3.0), shape) == pytest.approx(10 + 3 + 5)
     assert machine.seconds(Work(0.0, 1000.0), shape) == pytest.approx(10 + 1000 * 6 * 60 * 8e-6)
 

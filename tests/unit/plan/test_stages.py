@@ -5,7 +5,7 @@ import pytest
 
 from circuitlapse.models.activations import DIMS, cache_activations
 from circuitlapse.plan import cost
-from circuitlapse.plan.cost import PYTHIA, Prompts, Shape
+from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Shape
 from circuitlapse.plan.hardware import Machine, find_gpu
 from circuitlapse.plan.stages import (
     activations_gb,
@@ -83,7 +83,7 @@ def test_jobs_take_longer_where_activations_are_larger(root):
     more = {
         rule: seconds["float32"][rule] - seconds["float16"][rule] for rule in seconds["float32"]
     }
-    shape, tasks = PYTHIA["160m"], config.tasks
+    shape, tasks = PYTHIA_SHAPES["160m"], config.tasks
     half = cached_gb(shape, tasks, "float32") - cached_gb(shape, tasks, "float16")
     assert more["cache_activations"] == pytest.approx(half)
     assert more["discover_circuit"] == pytest.approx(half)

@@ -17,10 +17,14 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_model
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import (
+    ALGORITHM_CONSISTENCY,
+    CIRCUIT_SUMMARY,
     GT_ALGORITHM,
     HEADS,
     IOI_SCHEMAS,
+    SCHEMAS,
 )
+from circuitlapse.tables.registry import JOBS
 from circuitlapse.tasks.encode import Task, to_frame
 from circuitlapse.types import Metric
 from tests.planted_ioi import N_HEADS, N_LAYERS, planted_ioi_pairs, save_planted_ioi
@@ -39,6 +43,7 @@ PARAMS = {
 IOI_EDGES = ("input->a0.h1<v>", "a0.h1->a1.h2<v>", "a1.h2->a2.h0<q>", "a2.h0->logits")
 GT_EDGES = ("input->a0.h1<v>", "a0.h1->m1", "m1->logits")
 GRAPH = Graph(N_LAYERS, N_HEADS, parallel=False)
+KINDS = ("parquet", "csv")
 FILES = {**IOI_SCHEMAS, "gt_algorithm": GT_ALGORITHM}
 
 
@@ -149,3 +154,27 @@ def test_where_no_circuit_was_found_the_tables_say_so(trace):
     status = tables["algorithm_consistency"].set_index(["panel", "denominator"])["status"]
     assert status["direct", "circuit"] == status["s2i", "all"] == "no_circuit"
     assert tables["gt_algorithm"].empty
+
+
+def test_tables_of_all_jobs_are_put_together_also_where_some_are_empty(trace, run_script, tmp_path):
+    jobs = [trace(**IOI, **GT)[1], trace()[1]]
+    names = list(JOBS["algorithm"].tables)
+    inputs = {name: [tmp_path / f"{n}-{name}.parquet" for n in range(2)] for name in names}
+    for name, paths in inputs.items():
+        for tables, path in zip(jobs, paths, strict=True):
+            write_table(path, tables[name], provenance={})
+    inputs["circuit_summary"] = tmp_path / "summary.parquet"
+    write_table(inputs["circuit_summary"], CIRCUIT_SUMMARY.empty(), provenance={})
+    output = {kind: [tmp_path / f"all-{name}.{kind}" for name in names] for kind in KINDS}
+    run_script(
+        "aggregate",
+        rule="aggregate_algorithm",
+        inputs=inputs,
+        output=output,
+        params={"models": ["tiny"], "tasks": ["gt", "ioi"]},
+    )
+    for name, parquet, csv in zip(names, output["parquet"], output["csv"], strict=True):
+        table = read_table(parquet, SCHEMAS[name])
+        assert len(table) == len(jobs[0][name]) == len(pd.read_csv(csv)) > 0
+    consistency = read_table(tmp_path / "all-algorithm_consistency.parquet", ALGORITHM_CONSISTENCY)
+    assert list(consistency["panel"]) == sorted(consistency["panel"])

@@ -158,7 +158,10 @@ rule trace_algorithm:
         model=PATHS.model,
         heads=PATHS.heads,
     output:
-        **{table: PATHS.algorithm.replace("{table}", table) for table in ALGORITHM_TABLES},
+        **{
+            table: PATHS.algorithm.replace("{table}", table)
+            for table in ALGORITHM_TABLES
+        },
     log:
         log_of("trace_algorithm/{model}/step{step}"),
     benchmark:

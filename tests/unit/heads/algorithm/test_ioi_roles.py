@@ -13,6 +13,7 @@ from circuitlapse.heads.algorithm.ioi_roles import Case
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
+from circuitlapse.types import Role
 from tests.planted_ioi import planted_ioi_pairs
 
 SHAPE = (3, 8)
@@ -172,7 +173,7 @@ def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found
     of_head = np.zeros(24, dtype=bool)
     of_head[8 + 2] = True
     case = Case(planted, planted_ioi_pairs(), {}, None, Algorithm(), 0, {})
-    second = Panel("s2i", "e_nm_q", None, {"S2I": of_head})
+    second = Panel("s2i", "e_nm_q", None, {Role.S_INHIBITION: of_head})
     assert share(found, "tertiary", "all")["status"] == "ok"
     assert module._tertiary(case, second, of_head).status == "no_s2i_heads"
 

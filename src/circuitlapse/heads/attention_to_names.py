@@ -12,7 +12,7 @@ from circuitlapse.models.decoder import embed_tokens, run_layers
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES
 
-SCORES = tuple(f"attn_{role}" for role in NAME_ROLES)
+NAME_SCORES = tuple(f"attn_{role}" for role in NAME_ROLES)
 
 
 @torch.no_grad()
@@ -41,7 +41,9 @@ def attention_to_names(subject: Subject, *, limits: Limits = AUTOMATIC) -> dict[
         to_names = _run(subject, pairs, positions, limits=limits)
     # One mean over all prompts: a mean of batches would weigh a smaller last batch too much.
     means = to_names.double().mean(0).float().cpu()  # [role, layer, head]
-    return {name: HeadScore(mean, len(pairs)) for name, mean in zip(SCORES, means, strict=True)}
+    return {
+        name: HeadScore(mean, len(pairs)) for name, mean in zip(NAME_SCORES, means, strict=True)
+    }
 
 
 def attention_from_end(

@@ -26,7 +26,7 @@ from circuitlapse.models.decoder import embed_tokens, run_layers, start_of_strea
 from circuitlapse.models.load import n_tokens
 from circuitlapse.models.prompts import PromptPairs
 
-SCORES = ("copy", "copy_neg")
+COPY_SCORES = ("copy", "copy_neg")
 TOP = 5
 CHUNK = 1024
 """Number of tokens whose logits are computed at once."""
@@ -88,7 +88,9 @@ def copying(
     _refuse_unknown_tokens(model, names)
     hits = _hits(model, _wide(resid.flatten(0, 1)), names, copy_ln=copy_ln, limits=limits)
     shares = (100 * hits.double() / len(names)).float().cpu()
-    return {name: HeadScore(share, len(names)) for name, share in zip(SCORES, shares, strict=True)}
+    return {
+        name: HeadScore(share, len(names)) for name, share in zip(COPY_SCORES, shares, strict=True)
+    }
 
 
 def _refuse_unknown_tokens(model: TransformerBridge, names: Int[Tensor, " name"]) -> None:

@@ -17,7 +17,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.heads.cspa_effect import (
-    Changes,
+    HeadChanges,
     Sources,
     Unembedding,
     divergences,
@@ -79,7 +79,7 @@ def mean_z(
 
 def find_changes(
     model: TransformerBridge, documents: Int[Tensor, "doc pos"], setting: Setting
-) -> Changes:
+) -> HeadChanges:
     """Return how the outputs of heads change when ablated, and when reduced to suppression."""
     unembedding = Unembedding(model, _precise(model))
     sources = find_sources(documents, setting.function_tokens, dtype=_precise(model))
@@ -101,7 +101,7 @@ def find_changes(
     size = _documents_per_run(model, documents, setting.limits)
     parts = in_batches(len(documents), size=size, work=run, what="running the model")
     resid, ablated, suppressed = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Changes(resid, ablated, suppressed, sources.tokens)
+    return HeadChanges(resid, ablated, suppressed, sources.tokens)
 
 
 def bytes_of_changes(model: TransformerBridge, *, n_pos: int) -> int:
@@ -114,7 +114,7 @@ def bytes_of_changes(model: TransformerBridge, *, n_pos: int) -> int:
 def _change(
     model: TransformerBridge, trace: LayerTrace, setting: Setting, layer: int, text: _Text
 ) -> tuple[Float[Tensor, "doc head pos d_head"], Float[Tensor, "doc head pos source"]]:
-    """Return the two parts of `Changes` for one layer."""
+    """Return the two parts of `HeadChanges` for one layer."""
     mean = setting.means[layer]  # [head, pos, d_head]
     scale = text.scale[:, None, :, None]  # [doc, 1, pos, 1]
     ablated = (mean - trace.z.transpose(1, 2).to(mean.dtype)) / scale

@@ -99,7 +99,7 @@ BLOCK_MB = {"cpu": 6, "cuda": 500}
 
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class HeadChanges:
     """Two ways to change what each head writes to the final residual stream.
 
     Both changes are divided by the scale of the final LayerNorm, which is kept fixed.
@@ -117,10 +117,10 @@ class Changes:
     suppressed: Float[Tensor, "doc layer head pos source"]
     tokens: Int[Tensor, "doc source"]
 
-    def double(self) -> Changes:
+    def double(self) -> HeadChanges:
         """Return the same changes in float64."""
         parts = (getattr(self, f.name) for f in fields(self))
-        return Changes(*(p.double() if p.is_floating_point() else p for p in parts))
+        return HeadChanges(*(p.double() if p.is_floating_point() else p for p in parts))
 
 
 class Unembedding:
@@ -168,7 +168,7 @@ class Unembedding:
 
 
 def divergences(
-    model: TransformerBridge, changes: Changes, *, layers: range
+    model: TransformerBridge, changes: HeadChanges, *, layers: range
 ) -> Float[Tensor, "change doc layer head pos"]:
     """Return KL(original || changed) in nats, for both changes of every head.
 
@@ -184,7 +184,7 @@ def divergences(
 
 
 def _moments(
-    model: TransformerBridge, changes: Changes, layers: range
+    model: TransformerBridge, changes: HeadChanges, layers: range
 ) -> Float[Tensor, "2 change doc layer head pos"]:
     """Return E_p[exp(d) - 1] and E_p[d]."""
     dtype = changes.resid.dtype
@@ -216,7 +216,7 @@ def _log_normaliser(
 
 
 def _growth(
-    changes: Changes,
+    changes: HeadChanges,
     p: Float[Tensor, "doc pos token"],
     writes: Float[Tensor, "layer head d_head token"],
     units: Float[Tensor, "doc source token"],
@@ -253,7 +253,7 @@ def _weighted(
 
 
 def _mean_change(
-    changes: Changes,
+    changes: HeadChanges,
     vector: Float[Tensor, "doc pos d_model"],
     writes: Float[Tensor, "layer head d_head d_model"],
     units: Float[Tensor, "doc source d_model"],

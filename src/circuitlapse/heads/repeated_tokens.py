@@ -11,7 +11,7 @@ from circuitlapse.heads.single_tokens import plain_tokens
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import embed_tokens, run_layers
 
-SCORES = ("induction", "prev_token", "duplicate")
+REPEAT_SCORES = ("induction", "prev_token", "duplicate")
 
 
 @torch.no_grad()
@@ -66,7 +66,9 @@ def repeated_tokens(
 
     parts = in_batches(n_sequences, size=size, work=score, what="scoring repeated tokens")
     means = (torch.stack(parts).sum(0) / n_sequences).float().cpu()
-    return {name: HeadScore(mean, n_sequences) for name, mean in zip(SCORES, means, strict=True)}
+    return {
+        name: HeadScore(mean, n_sequences) for name, mean in zip(REPEAT_SCORES, means, strict=True)
+    }
 
 
 def draw_repeated(

@@ -7,7 +7,7 @@ from circuitlapse import load_model
 from circuitlapse.heads import cspa_effect
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.cspa import Setting, cspa, find_changes, mean_z
-from circuitlapse.heads.cspa_effect import Changes, divergences
+from circuitlapse.heads.cspa_effect import HeadChanges, divergences
 from circuitlapse.models.batching import Limits
 from circuitlapse.types import ScoreStatus
 from tests.conftest import save_random_model
@@ -167,7 +167,7 @@ def test_changes_too_large_for_single_precision_are_not_lost(float32_model, text
     ablated = 800 * changes.ablated
     found = divergences(
         model,
-        Changes(changes.resid, ablated, changes.suppressed, changes.tokens),
+        HeadChanges(changes.resid, ablated, changes.suppressed, changes.tokens),
         layers=range(1),
     )[0, :, 0, 0]
     norm, unembed = model.ln_final.original_component, model.unembed.original_component

@@ -11,7 +11,12 @@ from jaxtyping import Float
 from numpy import ndarray
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.circuits.evaluation.sparse import Plan, bytes_per_prompt, make_plan, run_plan
+from circuitlapse.circuits.evaluation.sparse import (
+    SparsePlan,
+    bytes_per_prompt,
+    make_plan,
+    run_plan,
+)
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations, clean_logits
@@ -127,7 +132,7 @@ class _Evaluation:
         half = len(circuits) // 2
         return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
 
-    def _in_batches(self, plan: Plan, size: int) -> Float[ndarray, "circuit pair"]:
+    def _in_batches(self, plan: SparsePlan, size: int) -> Float[ndarray, "circuit pair"]:
         parts = in_batches(
             len(self._pairs),
             size=size,
@@ -136,7 +141,7 @@ class _Evaluation:
         )
         return np.concatenate(parts, axis=1)  # [circuit, pair]
 
-    def _run(self, plan: Plan, batch: slice) -> Float[ndarray, "circuit pair"]:
+    def _run(self, plan: SparsePlan, batch: slice) -> Float[ndarray, "circuit pair"]:
         model, pairs = self._model, self._pairs.batch(batch.start, batch.stop)
         # [pair, pos, d_model]; the clean run is only needed for its embedding
         embed = self._clean.embed[batch] if self._clean else embed_tokens(model, pairs.clean)

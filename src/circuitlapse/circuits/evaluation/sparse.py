@@ -2,8 +2,8 @@
 
 An edge outside a circuit carries its ablated output. So the input of a receiver is the ablated
 residual stream plus, for every edge of the circuit into it, current minus ablated output of the
-source. A `Plan` lists the distinct inputs and nodes over all circuits; `run_plan` computes each of
-them once.
+source. A `SparsePlan` lists the distinct inputs and nodes over all circuits; `run_plan` computes
+each of them once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NOT, AT_END, EVERYWHERE = 0, 1, 2
 """Where the output of a node is needed."""
 
 Versions = tuple[int, ...]
-"""Computed outputs (see `Plan`) whose difference from the ablated ones an input adds up."""
+"""Computed outputs (see `SparsePlan`) whose difference from the ablated ones an input adds up."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Job:
+class NodeRun:
     """One node to compute: the head (0 for an MLP), its input rows, and where it is needed.
 
     `rows` are those of query, key and value, or the one of an MLP. With `end_only` the query
@@ -65,18 +65,18 @@ class Job:
 
 @dataclass
 class Stage:
-    """All heads, or all MLPs, of one layer in all circuits; `jobs` maps a job to its version."""
+    """All heads, or all MLPs, of a layer in all circuits; `nodes` maps a node to its version."""
 
     inputs: Inputs = field(default_factory=Inputs)
-    jobs: dict[Job, int] = field(default_factory=dict)
+    nodes: dict[NodeRun, int] = field(default_factory=dict)
 
-    def of(self, *, end_only: bool) -> dict[Job, int]:
-        """Return the jobs that are needed at the end only, or those needed everywhere."""
-        return {job: at for job, at in self.jobs.items() if job.end_only == end_only}
+    def of(self, *, end_only: bool) -> dict[NodeRun, int]:
+        """Return the nodes that are needed at the end only, or those needed everywhere."""
+        return {node: at for node, at in self.nodes.items() if node.end_only == end_only}
 
 
 @dataclass
-class Plan:
+class SparsePlan:
     """Stages in the order of the model, heads before the MLP of their layer.
 
     Attributes:
@@ -96,10 +96,10 @@ class Plan:
     @property
     def largest_stage(self) -> int:
         """Most inputs and nodes of one stage at all positions."""
-        return max(len(s.inputs.everywhere) + len(s.jobs) for s in (*self.heads, *self.mlps))
+        return max(len(s.inputs.everywhere) + len(s.nodes) for s in (*self.heads, *self.mlps))
 
 
-def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bool) -> Plan:
+def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bool) -> SparsePlan:
     """Plan the evaluation of circuits of one graph.
 
     Args:
@@ -108,7 +108,7 @@ def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bo
         ablated_is_a_run: see `circuitlapse.models.ablation.Ablated`.
     """
     layers = range(graph.n_layers)
-    plan = Plan([Stage() for _ in layers], [Stage() for _ in layers])
+    plan = SparsePlan([Stage() for _ in layers], [Stage() for _ in layers])
     for circuit in circuits:
         _Planner(plan, circuit, skip_ablated=ablated_is_a_run).add()
     return plan
@@ -133,7 +133,7 @@ def where_needed(circuit: Circuit) -> Int[ndarray, " source"]:
 class _Planner:
     """Adds one circuit to a plan."""
 
-    def __init__(self, plan: Plan, circuit: Circuit, *, skip_ablated: bool) -> None:
+    def __init__(self, plan: SparsePlan, circuit: Circuit, *, skip_ablated: bool) -> None:
         self._plan = plan
         self._graph = circuit.graph
         self._skip_ablated = skip_ablated
@@ -169,19 +169,19 @@ class _Planner:
             stage.inputs.row(versions, end_only=end_only and index == 0)
             for index, versions in enumerate(received)
         )
-        self._version[source] = self._number(stage, Job(head, rows, end_only))
+        self._version[source] = self._number(stage, NodeRun(head, rows, end_only))
 
-    def _number(self, stage: Stage, job: Job) -> int:
+    def _number(self, stage: Stage, node: NodeRun) -> int:
         plan = self._plan
         # The same node with the same inputs may be in several circuits: it is computed once.
-        if job not in stage.jobs:
-            stage.jobs[job] = len(plan.slots)
-            plan.slots.append(-1 if job.end_only else plan.n_everywhere)
-            plan.n_everywhere += not job.end_only
-        return stage.jobs[job]
+        if node not in stage.nodes:
+            stage.nodes[node] = len(plan.slots)
+            plan.slots.append(-1 if node.end_only else plan.n_everywhere)
+            plan.n_everywhere += not node.end_only
+        return stage.nodes[node]
 
 
-def bytes_per_prompt(model: TransformerBridge, plan: Plan, *, n_pos: int) -> int:
+def bytes_per_prompt(model: TransformerBridge, plan: SparsePlan, *, n_pos: int) -> int:
     """Return an estimate of what `run_plan` holds at its peak, for one prompt of `n_pos` tokens.
 
     All computed outputs, the inputs of the largest stage before and after LayerNorm, its
@@ -195,7 +195,7 @@ def bytes_per_prompt(model: TransformerBridge, plan: Plan, *, n_pos: int) -> int
     return int(bytes_per_number(model) * numbers) + bytes_of_logits(model)
 
 
-class Changes:
+class KnownChanges:
     """One change per version of a plan, known at all positions or at the end position only.
 
     Args:
@@ -205,7 +205,7 @@ class Changes:
     """
 
     def __init__(
-        self, plan: Plan, like: Float[Tensor, "pair pos d_model"], end: Int[Tensor, " pair"]
+        self, plan: SparsePlan, like: Float[Tensor, "pair pos d_model"], end: Int[Tensor, " pair"]
     ) -> None:
         self._slots, self._end = plan.slots, end
         self._everywhere = like.new_empty(
@@ -252,7 +252,7 @@ class Changes:
 
 def run_plan(
     model: TransformerBridge,
-    plan: Plan,
+    plan: SparsePlan,
     pairs: PromptPairs,
     *,
     embed: Float[Tensor, "pair pos d_model"],
@@ -280,7 +280,7 @@ class _Run:
     def __init__(
         self,
         model: TransformerBridge,
-        plan: Plan,
+        plan: SparsePlan,
         pairs: PromptPairs,
         embed: Float[Tensor, "pair pos d_model"],
         ablated: Ablated,
@@ -288,7 +288,7 @@ class _Run:
         self._model, self._plan, self._end = model, plan, pairs.end
         self._ablated = ablated.outputs
         self._base = start_of_stream(model, self._ablated.embed)
-        self._changes = Changes(plan, embed, pairs.end)
+        self._changes = KnownChanges(plan, embed, pairs.end)
         # Version 0: every circuit may hold edges from the clean embedding.
         torch.sub(embed, self._ablated.embed, out=self._changes.place(0))
 
@@ -309,41 +309,42 @@ class _Run:
         stage, block = self._plan.heads[layer], self._model.blocks[layer]
         everywhere, ends = self._inputs(stage.inputs, block.ln1)
         for end_only, queries in ((False, everywhere), (True, ends)):
-            jobs = stage.of(end_only=end_only)
-            if not jobs:
+            nodes = stage.of(end_only=end_only)
+            if not nodes:
                 continue
-            # Lists of views [pair, pos, d_model]: jobs with equal inputs share them uncopied.
+            # Lists of views [pair, pos, d_model]: nodes with equal inputs share them uncopied.
             inputs = HeadInputs(
-                heads=[job.head for job in jobs],
-                query=[queries[job.rows[0]] for job in jobs],
-                key=[everywhere[job.rows[1]] for job in jobs],
-                value=[everywhere[job.rows[2]] for job in jobs],
+                heads=[node.head for node in nodes],
+                query=[queries[node.rows[0]] for node in nodes],
+                key=[everywhere[node.rows[1]] for node in nodes],
+                value=[everywhere[node.rows[2]] for node in nodes],
             )
             z = attend(self._model, layer, inputs, end=self._end if end_only else None)
-            self._keep_heads(layer, jobs, z, end_only=end_only)
+            self._keep_heads(layer, nodes, z, end_only=end_only)
 
     def _keep_heads(
         self,
         layer: int,
-        jobs: dict[Job, int],
-        z: Float[Tensor, "job pair query d_head"],
+        nodes: dict[NodeRun, int],
+        z: Float[Tensor, "node pair query d_head"],
         *,
         end_only: bool,
     ) -> None:
         w_out = self._model.blocks[layer].attn.W_O
         known = self._known(self._ablated.z[:, :, layer], end_only=end_only)
-        moved = z - known.movedim(2, 0)[[job.head for job in jobs]]  # [job, pair, query, d_head]
-        for (job, version), change in zip(jobs.items(), moved, strict=True):
+        heads = [node.head for node in nodes]
+        moved = z - known.movedim(2, 0)[heads]  # [node, pair, query, d_head]
+        for (node, version), change in zip(nodes.items(), moved, strict=True):
             out = self._changes.place(version).flatten(0, 1)
-            torch.mm(change.flatten(0, 1), w_out[job.head], out=out)  # [pair * query, d_model]
+            torch.mm(change.flatten(0, 1), w_out[node.head], out=out)  # [pair * query, d_model]
 
     def _run_mlps(self, layer: int) -> None:
         stage, block = self._plan.mlps[layer], self._model.blocks[layer]
         inputs = self._inputs(stage.inputs, block.ln2)
         for end_only, rows in zip((False, True), inputs, strict=True):
             known = self._known(self._ablated.mlp_out[:, :, layer], end_only=end_only)
-            for job, version in stage.of(end_only=end_only).items():
-                torch.sub(block.mlp(rows[job.rows[0]]), known, out=self._changes.place(version))
+            for node, version in stage.of(end_only=end_only).items():
+                torch.sub(block.mlp(rows[node.rows[0]]), known, out=self._changes.place(version))
 
     def _known(self, output: Float[Tensor, "pair pos ..."], *, end_only: bool) -> Tensor:
         return at_end(output, self._end)[:, None] if end_only else output

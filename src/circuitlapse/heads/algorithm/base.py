@@ -24,7 +24,7 @@ from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import interval_of_means
 from circuitlapse.types import AlgorithmStatus, Role
 
-OWN = {
+STEP_SCHEMAS = {
     "effects": HEAD_SCORES,
     **{
         name: schema.without(*CHECKPOINT_TASK)
@@ -100,7 +100,7 @@ class IoiAlgorithm:
     def __post_init__(self) -> None:
         """Check that the frames follow their schemas."""
         for field in fields(self):
-            OWN[field.name].check(getattr(self, field.name), where=field.name)
+            STEP_SCHEMAS[field.name].check(getattr(self, field.name), where=field.name)
 
 
 DENOMINATORS = ("circuit", "all", "harmful")
@@ -203,7 +203,7 @@ def tables_of(
 
 
 def _table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    return OWN[name].cast(frame).reset_index(drop=True)
+    return STEP_SCHEMAS[name].cast(frame).reset_index(drop=True)
 
 
 def _places(shape: tuple[int, int]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.heads.algorithm.base import OWN
+from circuitlapse.heads.algorithm.base import STEP_SCHEMAS
 from circuitlapse.models.activations import PairActivations, RunActivations
 from circuitlapse.models.decoder import at_end
 from circuitlapse.models.metrics import at_least_float32
@@ -73,7 +73,7 @@ def trace_greater_than(
         heads, mlps = _nodes(circuit)
         rows += _head_rows(model, pairs, activations.clean, years, heads)
         rows += _mlp_rows(model, pairs, activations.clean, years, mlps)
-    schema = OWN["gt_algorithm"]
+    schema = STEP_SCHEMAS["gt_algorithm"]
     frame = pd.DataFrame(rows, columns=["node", "check", "value", "unit"])
     return schema.cast(frame.assign(n=len(pairs)))
 

@@ -29,7 +29,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import AlgorithmStatus, Metric, Role
 
-SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
+ROLE_SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
 """The scores that roles depend on."""
 
 
@@ -38,7 +38,7 @@ class Case:
     """A model, its prompts and the scores of its heads, in the order of layers.
 
     Attributes:
-        scores: one of `SCORES` -> its values.
+        scores: one of `ROLE_SCORES` -> its values.
         seed: of the names that S-inhibition heads are misled with.
         options: of `patch_paths` and `s_inhibition`.
     """
@@ -169,7 +169,7 @@ def trace_ioi(
     case = Case(
         model=model,
         pairs=pairs,
-        scores={name: values_of(scores, name, shape=shape) for name in SCORES},
+        scores={name: values_of(scores, name, shape=shape) for name in ROLE_SCORES},
         circuit=circuit,
         settings=settings,
         seed=seed,

@@ -39,7 +39,7 @@ Receivers = Sequence[HeadPort] | Literal["logits"]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class PatchPlan:
     """What to patch.
 
     Attributes:
@@ -92,7 +92,7 @@ def make_plan(
     freeze_mlps: bool,
     attention: bool,
     metric: str,
-) -> Plan:
+) -> PatchPlan:
     """Check what is asked for, see `patch_paths`.
 
     Raises:
@@ -104,7 +104,7 @@ def make_plan(
     sets = [heads_of(sender) for sender in senders]
     refuse_other_heads(model, [head for heads in sets for head in heads])
     ports = _checked_ports(model, receivers)
-    return Plan(
+    return PatchPlan(
         receivers=ports,
         # The empty sender last; the same heads asked for twice are patched once.
         senders=tuple(sorted(set(sets), key=lambda heads: (not heads, heads))),

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.heads.path_patching.patch_plan import HeadPort, Plan, SenderHeads
+from circuitlapse.heads.path_patching.patch_plan import HeadPort, PatchPlan, SenderHeads
 from circuitlapse.models.decoder import (
     LayerTrace,
     at_end,
@@ -48,7 +48,7 @@ class Runs:
     """
 
     model: TransformerBridge
-    plan: Plan
+    plan: PatchPlan
     pairs: PromptPairs
     clean: list[LayerTrace]
     corrupted: list[LayerTrace]
@@ -88,7 +88,7 @@ class Runs:
 def first_runs(
     model: TransformerBridge,
     pairs: PromptPairs,
-    plan: Plan,
+    plan: PatchPlan,
     logits: Float[Tensor, "pair vocab"] | None,
 ) -> Runs:
     """Do run 1; `logits` are those of the clean run where the metric needs them."""
@@ -99,7 +99,7 @@ def first_runs(
     return Runs(model, plan, pairs, clean, corrupted, at, logits)
 
 
-def window_width(pairs: PromptPairs, plan: Plan) -> int:
+def window_width(pairs: PromptPairs, plan: PatchPlan) -> int:
     """Return how many positions up to the end are computed: those of the pair that needs most."""
     if plan.end_only:
         return 1

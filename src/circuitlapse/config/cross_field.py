@@ -242,11 +242,12 @@ def _folders(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Pr
             what = "is a file" if path == Path(results) else f"lies below {path}, which is a file"
             yield Problem(("results",), f"= '{results}' {what}; choose another folder.")
     for where, model in models:
-        pattern = model.hub.folder if model.hub else None
         steps = config.analysed(where, model)[1]
-        if pattern is None or steps is INVALID or not steps or INVALID in steps:
+        if not (model.hub and model.hub.folder and steps) or steps is INVALID or INVALID in steps:
             continue
-        folders = [pattern.replace("{step}", str(step)) for step in steps]
+        folders = [model.hub.source(step)["folder"] for step in steps]
         if not any(Path(folder).is_dir() for folder in folders):
-            sentence = f"= '{pattern}' exists for none of the steps; for example, there is no "
+            sentence = (
+                f"= '{model.hub.folder}' exists for none of the steps; for example, there is no "
+            )
             yield Problem((*where, "hub", "folder"), f"{sentence}folder {folders[0]}.")

@@ -13,7 +13,6 @@ import yaml
 
 from circuitlapse.settings.base import KeyPath
 
-COMMAND_LINE = "--config"
 _ABSENT = object()
 
 
@@ -79,7 +78,7 @@ def command_line(merged: Mapping[str, Any], sources: Iterable[Source]) -> Source
 
     Nested values are read as YAML, because Snakemake leaves them as text.
     """
-    return Source(COMMAND_LINE, _difference(merged, merged_values(sources)))
+    return Source("--config", _difference(merged, merged_values(sources)))
 
 
 def _merged(below: Any, above: Any) -> Any:

@@ -274,7 +274,7 @@ class Training(Section, json_schema_extra=reruns("training")):
     sequence_length: int = key(48, ge=32, le=256)
     """Tokens per sequence."""
     learning_rate: float = key(1e-3, gt=0, le=1)
-    """Peak learning rate for d_model 128. It is inversely proportional to d_model."""
+    """Peak learning rate for d_model 128; for other widths, inversely proportional to d_model."""
     warmup_steps: int = key(100, ge=0, le=1_000_000)
     """Steps over which the learning rate rises to its peak."""
     weight_decay: float = key(0.01, ge=0, le=1)

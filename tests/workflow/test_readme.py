@@ -110,7 +110,8 @@ ports = JOBS["ports"].run(circuit_edges=table("circuit_edges"), **order)["ports"
 assert ports["n_edges"].sum() == len(table("circuit_edges")) > 0
 
 draw = FIGURES["accuracy"].function()
-drawn = draw(behaviour=table("behaviour"), labels={"pocket-tiny": "tiny"}, tasks=["ioi", "sva"])
+shown = {"labels": {"pocket-tiny": "tiny"}, "tasks": ["ioi", "sva"], "min_step": 1}
+drawn = draw(behaviour=table("behaviour"), **shown)
 assert [len(axes.lines) for axes in drawn.axes] == [1, 1]
 
 task = build_task("name_copy", make_pocket_tokenizer(), builder="name_copy", n_prompts=20, seed=0)

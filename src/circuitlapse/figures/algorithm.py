@@ -45,7 +45,7 @@ def algorithm_figure(
     *,
     labels: Mapping[str, str],
     ioi_task: str | None,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw the share of each effect that comes from heads with a known role.
 
@@ -125,7 +125,7 @@ def greater_than_figure(
     circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     greater_than_task: str | None,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw each check against training tokens: a row per model, a column per check.
 

@@ -23,7 +23,7 @@ _CORRUPTED: dict[str, Any] = {
 
 
 def behaviour_figure(
-    behaviour: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int = 1
+    behaviour: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str], min_step: int
 ) -> Figure:
     """Draw the task metric against training tokens, one panel per task, one line per model.
 

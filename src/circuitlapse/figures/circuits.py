@@ -43,7 +43,7 @@ def circuits_figure(
     labels: Mapping[str, str],
     tasks: Sequence[str],
     threshold: float,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw size and faithfulness of the circuits against training tokens, a column per task.
 

@@ -78,7 +78,7 @@ def components_figure(
     labels: Mapping[str, str],
     tasks: Collection[str],
     length: int,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw four scores of heads against training tokens by three rules, one line per model.
 
@@ -185,7 +185,7 @@ def components_per_model_figure(
     labels: Mapping[str, str],
     tasks: Collection[str],
     length: int,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw four scores of up to five heads per model, a row per model.
 
@@ -211,7 +211,7 @@ def components_per_model_figure(
 
 
 def tertiary_heads_figure(
-    components: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int = 1
+    components: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int
 ) -> Figure:
     """Draw every induction, duplicate-token and previous-token head that is best at some step.
 

@@ -58,7 +58,7 @@ def transfer_figure(
     labels: Mapping[str, str],
     tasks: Sequence[str],
     threshold: float,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw faithfulness of the circuits of all steps in the models of all steps, as heat maps.
 

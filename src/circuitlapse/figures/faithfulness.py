@@ -163,7 +163,7 @@ def faithfulness_over_training_figure(
     labels: Mapping[str, str],
     tasks: Sequence[str],
     threshold: float,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw faithfulness against circuit size, a line per step, in a panel per model and task.
 

@@ -50,7 +50,7 @@ def ioi_components_figure(
     s2i: pd.DataFrame,
     labels: Mapping[str, str],
     ioi_task: str | None,
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw what heads of the IOI circuit do against training tokens, two rows per model.
 

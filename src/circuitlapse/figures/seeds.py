@@ -44,7 +44,7 @@ def seeds_figure(
     variants: Mapping[str, Sequence[str]],
     names: Mapping[str, str],
     tasks: Sequence[str],
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw task metric (top) and circuit size (bottom) of several runs, a column per task.
 

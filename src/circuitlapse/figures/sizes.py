@@ -40,7 +40,7 @@ def circuit_sizes_figure(
     *,
     labels: Mapping[str, str],
     tasks: Sequence[str],
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw the number of edges (top) and nodes (bottom) of circuits against training tokens.
 
@@ -84,7 +84,7 @@ def size_and_performance_figure(
     *,
     labels: Mapping[str, str],
     tasks: Sequence[str],
-    min_step: int = 1,
+    min_step: int,
 ) -> Figure:
     """Draw the number of edges (left axis) and the task metric (right axis, dotted) over training.
 

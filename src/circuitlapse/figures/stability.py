@@ -159,7 +159,7 @@ def stability_figure(
     circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     tasks: Sequence[str],
-    min_step: int = 1,
+    min_step: int,
     views: Sequence[View] = NODES,
 ) -> Figure:
     """Draw the smoothed overlap of circuits at neighbouring steps, one panel per task.

@@ -38,7 +38,7 @@ def texts(axes):
 
 def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line, pick):
     table = make_consistency()
-    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
     for axes, panel in zip(figure.axes, ("direct", "s2i", "tertiary"), strict=True):
         for model, label in LABELS.items():
             wanted = {"model": model, "panel": panel, "denominator": "circuit"}
@@ -51,28 +51,29 @@ def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line
 )
 def test_a_panel_without_a_share_says_why(status, words):
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status=status)
-    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
     assert all(texts(axes) == [words] for axes in figure.axes)
 
 
 def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later():
     table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status="no_behaviour")
     table.loc[table["step"] == 4, "status"] = "no_s2i_heads"
-    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
     assert all(texts(axes) == ["no S-inhibition heads"] for axes in figure.axes)
-    figure = algorithm_figure(table.query("step < 4"), labels=LABELS, ioi_task="ioi")
+    figure = algorithm_figure(table.query("step < 4"), labels=LABELS, ioi_task="ioi", min_step=1)
     assert texts(figure.axes[0]) == ["the model does not do the\ntask"]
 
 
 def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ticks():
     table = make_consistency().iloc[:0]
     for figure in (
-        algorithm_figure(table, labels=LABELS, ioi_task=None),
+        algorithm_figure(table, labels=LABELS, ioi_task=None, min_step=1),
         greater_than_figure(
             make_checks({"a0.h0": [1, 1, 1, 1]}),
             circuit_summary=SUMMARY,
             labels=LABELS,
             greater_than_task=None,
+            min_step=1,
         ),
     ):
         assert all(texts(axes) == ["no such task in this run"] for axes in figure.axes)
@@ -83,7 +84,7 @@ def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ti
 
 def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
     table = make_consistency(pct=100.0, pct_low=100.0, pct_high=100.0)
-    axes = algorithm_figure(table, labels=LABELS, ioi_task="ioi").axes[0]
+    axes = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1).axes[0]
     assert texts(axes) == ["n = 70; 2 to 5 heads"]
     axes.figure.draw_without_rendering()
     line = axes.transData.transform((1000, 100.0))[1]
@@ -92,13 +93,15 @@ def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
 
 def test_lines_that_coincide_are_all_seen():
     table = make_consistency(pct=50.0)
-    first, second = algorithm_figure(table, labels=LABELS, ioi_task="ioi").axes[0].lines
+    first, second = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1).axes[0].lines
     assert first.get_linewidth() > second.get_linewidth() + 1
     assert first.get_markersize() > second.get_markersize() + 1
 
 
 def test_an_empty_table_says_so_in_every_panel():
-    figure = algorithm_figure(make_consistency().iloc[:0], labels=LABELS, ioi_task="ioi")
+    figure = algorithm_figure(
+        make_consistency().iloc[:0], labels=LABELS, ioi_task="ioi", min_step=1
+    )
     assert all(texts(axes) == ["not analysed"] for axes in figure.axes)
 
 
@@ -124,7 +127,7 @@ def draw_checks():
 
     def draw(checks):
         return greater_than_figure(
-            checks, circuit_summary=SUMMARY, labels=LABELS, greater_than_task="gt"
+            checks, circuit_summary=SUMMARY, labels=LABELS, greater_than_task="gt", min_step=1
         ).axes[:3]
 
     return draw

@@ -9,7 +9,7 @@ from tests.unit.figures.conftest import make_behaviour
 
 @pytest.fixture
 def figure(behaviour, labels, tasks):
-    return behaviour_figure(behaviour, labels=labels, tasks=tasks)
+    return behaviour_figure(behaviour, labels=labels, tasks=tasks, min_step=1)
 
 
 def panels(figure) -> dict[str, object]:
@@ -84,21 +84,23 @@ def test_the_legend_names_every_model_and_the_band(figure, labels):
 
 
 def test_a_panel_without_data_says_so(behaviour, labels):
-    figure = behaviour_figure(behaviour, labels=labels, tasks=["ioi", "my_own_task"])
+    figure = behaviour_figure(behaviour, labels=labels, tasks=["ioi", "my_own_task"], min_step=1)
     axes = panels(figure)["my own task"]
     assert [text.get_text() for text in axes.texts] == ["not analysed"]
     assert not axes.lines
 
 
 def test_an_empty_table_says_so_in_every_panel(behaviour, labels, tasks):
-    figure = behaviour_figure(behaviour[:0], labels=labels, tasks=tasks)
+    figure = behaviour_figure(behaviour[:0], labels=labels, tasks=tasks, min_step=1)
     figure.draw_without_rendering()
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert words == [["not analysed"]] * 4
 
 
 def test_a_single_step_shows_its_interval(behaviour, labels, tasks):
-    figure = behaviour_figure(behaviour.query("step == 512"), labels=labels, tasks=tasks)
+    figure = behaviour_figure(
+        behaviour.query("step == 512"), labels=labels, tasks=tasks, min_step=1
+    )
     for axes in figure.axes:
         bars = [line for line in axes.lines if len(line.get_xdata()) == 3]
         assert len(bars) == len(labels)
@@ -125,4 +127,4 @@ def test_a_step_that_is_not_drawn_is_not_called_missing(behaviour, labels, min_s
 def test_it_can_be_printed(labels, own_tasks, n_tasks, steps, check_print):
     shown = own_tasks[:n_tasks]
     behaviour = make_behaviour(tasks=own_tasks[1:], steps=steps)
-    check_print(behaviour_figure(behaviour, labels=labels, tasks=shown))
+    check_print(behaviour_figure(behaviour, labels=labels, tasks=shown, min_step=1))

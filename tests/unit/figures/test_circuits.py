@@ -13,7 +13,7 @@ NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", "f_raw", "f_raw_low",
 @pytest.fixture
 def grid(summary, labels, tasks):
     """Axes in rows: size, faithfulness, steps without behaviour; a column per task."""
-    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     return np.array(figure.axes).reshape(3, len(tasks))
 
 
@@ -43,7 +43,7 @@ def test_a_line_breaks_where_there_is_no_circuit(summary, labels, tasks):
     gap = (summary["task"] == "sva") & (summary["step"] == 16000)
     summary.loc[gap, ["f_raw", "edge_fraction"]] = np.nan
     summary.loc[gap, "status"] = "no_behaviour"
-    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     line = next(line for line in figure.axes[3].lines if line.get_label() == labels["large"])
     at_gap = line.get_xdata() == summary.loc[gap, "tokens"].iloc[0]
     assert np.isnan(line.get_ydata()[at_gap]).all()
@@ -90,7 +90,7 @@ def test_a_dashed_line_is_at_the_threshold(grid):
 
 def test_a_wide_interval_does_not_squash_the_points(summary, labels, tasks):
     summary.loc[summary["f_raw"].notna(), "f_raw_high"] = 1000.0
-    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     _, top = figure.axes[len(tasks)].get_ylim()
     assert summary["f_raw"].max() < top < 3
 
@@ -98,7 +98,7 @@ def test_a_wide_interval_does_not_squash_the_points(summary, labels, tasks):
 def test_sizes_within_one_decade_still_have_labels(summary, labels):
     defined = summary["edge_fraction"].notna()
     summary.loc[defined, "edge_fraction"] = np.linspace(0.02, 0.08, defined.sum())
-    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8)
+    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
     figure.draw_without_rendering()
     low, high = figure.axes[0].get_ylim()
     inside = [
@@ -112,18 +112,20 @@ def test_a_task_that_no_model_does_says_so(summary, labels):
     none = summary["task"] == "ioi"
     summary.loc[none, "status"] = "no_behaviour"
     summary.loc[none, ["edge_fraction", "f_raw", "f_raw_low", "f_raw_high"]] = np.nan
-    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8)
+    figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
     for axes in figure.axes[:2]:
         assert [text.get_text() for text in axes.texts] == ["no circuits:\nno behaviour"]
 
 
 def test_a_task_without_data_says_so(summary, labels):
-    figure = circuits_figure(summary, labels=labels, tasks=["ioi", "mine"], threshold=0.8)
+    figure = circuits_figure(
+        summary, labels=labels, tasks=["ioi", "mine"], threshold=0.8, min_step=1
+    )
     assert [text.get_text() for text in figure.axes[1].texts] == ["not analysed"]
 
 
 def test_an_empty_table_says_so_in_every_panel(summary, labels, tasks):
-    figure = circuits_figure(summary[:0], labels=labels, tasks=tasks, threshold=0.8)
+    figure = circuits_figure(summary[:0], labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     figure.draw_without_rendering()
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes[:8]]
     assert words == [["not analysed"]] * 8
@@ -132,14 +134,16 @@ def test_an_empty_table_says_so_in_every_panel(summary, labels, tasks):
 def test_two_methods_are_refused(summary, labels, tasks):
     summary.loc[0, "ig_steps"] = 30
     with pytest.raises(ArtifactError, match=r"^circuit_summary: expected circuits of one method"):
-        circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8)
+        circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
 
 
 def test_a_circuit_between_steps_without_one_shows_its_interval(summary, labels):
     alone = summary["step"] == 8000
     summary.loc[~alone, "status"] = "no_behaviour"
     summary.loc[~alone, NUMBERS] = np.nan
-    figure = circuits_figure(summary, labels=labels, tasks=["gendered_pronoun"], threshold=0.8)
+    figure = circuits_figure(
+        summary, labels=labels, tasks=["gendered_pronoun"], threshold=0.8, min_step=1
+    )
     rows = summary[alone & (summary["task"] == "gendered_pronoun")]
     for axes, ends, scale in (
         (figure.axes[0], ("n_edges_low", "n_edges_high"), 100 / rows["n_edges_total"]),
@@ -164,7 +168,7 @@ def test_the_legend_lists_only_what_is_drawn(summary, labels, status):
     }
     only = summary[(summary["status"] == status) & (summary["task"] == "ioi")]
     assert len(only)
-    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8)
+    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
     interval = [] if status == "no_behaviour" else ["bootstrap interval"]
     expected = [*labels.values(), names[status], "threshold (0.8)", *interval]
     assert legend_of(figure) == expected
@@ -172,13 +176,13 @@ def test_the_legend_lists_only_what_is_drawn(summary, labels, status):
 
 def test_step_zero_alone_is_not_called_missing(labels):
     only = make_summary(tasks=("ioi",), steps=(0,))
-    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8)
+    figure = circuits_figure(only, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
     words = [text.get_text().replace("\n", " ") for axes in figure.axes[:2] for text in axes.texts]
     assert words == ["only step 0, which a logarithmic axis cannot show"] * 2
 
 
 def test_names_beside_the_strip_are_cut_and_those_in_the_legend_are_not(summary, long_labels):
-    figure = circuits_figure(summary, labels=long_labels, tasks=["ioi"], threshold=0.8)
+    figure = circuits_figure(summary, labels=long_labels, tasks=["ioi"], threshold=0.8, min_step=1)
     names = [label.get_text() for label in figure.axes[2].get_yticklabels()]
     for name, label in zip(names, long_labels.values(), strict=True):
         assert name.endswith("…")
@@ -194,8 +198,10 @@ def test_it_can_be_printed(labels, own_tasks, n_tasks, steps, check_print):
     summary.loc[absent, "status"] = "no_behaviour"
     summary.loc[absent, NUMBERS] = np.nan
     shown = own_tasks[-n_tasks:]
-    check_print(circuits_figure(summary, labels=labels, tasks=shown, threshold=0.8))
+    check_print(circuits_figure(summary, labels=labels, tasks=shown, threshold=0.8, min_step=1))
 
 
 def test_long_names_of_models_stay_inside(summary, tasks, long_labels, check_print):
-    check_print(circuits_figure(summary, labels=long_labels, tasks=tasks, threshold=0.8))
+    check_print(
+        circuits_figure(summary, labels=long_labels, tasks=tasks, threshold=0.8, min_step=1)
+    )

@@ -21,8 +21,9 @@ def table() -> pd.DataFrame:
 @pytest.fixture
 def draw(table, labels, tasks):
     def figure(of=transfer_figure, **changes: object):
-        tables = {"transfer": table, "labels": labels, "tasks": tasks, "threshold": 0.8} | changes
-        return of(**tables)
+        tables = {"transfer": table, "labels": labels, "tasks": tasks, "threshold": 0.8}
+        steps = {"min_step": 1} if of is transfer_figure else {}
+        return of(**tables | steps | changes)
 
     return figure
 

@@ -157,7 +157,7 @@ def draw_steps(curve, labels, tasks):
             "circuit_summary": make_summary(steps=STEPS),
             "labels": labels,
         }
-        tables |= {"tasks": tasks} | changes
+        tables |= {"tasks": tasks, "min_step": 1} | changes
         return faithfulness_over_training_figure(
             tables.pop("faithfulness_curve"), threshold=0.8, **tables
         )

@@ -23,7 +23,7 @@ def s2i(table):
 
 
 def panels(table, s2i) -> list:
-    return ioi_components_figure(table, s2i=s2i, labels=ONE, ioi_task="ioi").axes
+    return ioi_components_figure(table, s2i=s2i, labels=ONE, ioi_task="ioi", min_step=1).axes
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +115,15 @@ def test_empty_panels_say_why(table, s2i):
 
 
 def test_without_an_ioi_task_every_panel_says_so(table, s2i):
-    figure = ioi_components_figure(table, s2i=s2i, labels=ONE, ioi_task=None)
+    figure = ioi_components_figure(table, s2i=s2i, labels=ONE, ioi_task=None, min_step=1)
     assert {words(axes) for axes in figure.axes} == {"no such task in this run"}
 
 
 def test_a_row_of_empty_panels_is_lower(table, s2i):
     def height(changes):
-        return ioi_components_figure(table, s2i=changes, labels=ONE, ioi_task="ioi").get_figheight()
+        return ioi_components_figure(
+            table, s2i=changes, labels=ONE, ioi_task="ioi", min_step=1
+        ).get_figheight()
 
     n_heads = len(panels(table, s2i)[4].get_legend().get_texts())
     keys = 0.1 + 0.135 * -(-n_heads // 2)  # below the lower row, two in a line
@@ -130,9 +132,9 @@ def test_a_row_of_empty_panels_is_lower(table, s2i):
 
 def test_two_rows_per_model_can_be_printed(table, s2i, check_print):
     labels = {"medium": "Medium (0.4 M), deduplicated text", "absent": "Absent"}
-    check_print(ioi_components_figure(table, s2i=s2i, labels=labels, ioi_task="ioi"))
+    check_print(ioi_components_figure(table, s2i=s2i, labels=labels, ioi_task="ioi", min_step=1))
 
 
 def test_a_single_step_can_be_printed(table, s2i, check_print):
     rows = table[table["step"] == 4000]
-    check_print(ioi_components_figure(rows, s2i=s2i, labels=ONE, ioi_task="ioi"))
+    check_print(ioi_components_figure(rows, s2i=s2i, labels=ONE, ioi_task="ioi", min_step=1))

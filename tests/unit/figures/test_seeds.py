@@ -26,6 +26,7 @@ def draw(labels, tasks):
             "circuit_summary": summary,
             "labels": labels,
             "tasks": tasks,
+            "min_step": 1,
         }
         tables |= {"variants": variants, "names": NAMES} | changes
         return seeds_figure(**tables)

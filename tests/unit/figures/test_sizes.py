@@ -25,8 +25,8 @@ def summary() -> pd.DataFrame:
 @pytest.fixture
 def draw(summary, labels, tasks):
     def figure(of=circuit_sizes_figure, **changes: object):
-        tables = {"circuit_summary": summary, "labels": labels, "tasks": tasks} | changes
-        return of(**tables)
+        tables = {"circuit_summary": summary, "labels": labels, "tasks": tasks}
+        return of(**tables | {"min_step": 1} | changes)
 
     return figure
 

@@ -27,6 +27,7 @@ def draw(table, summary, labels, tasks):
             "circuit_summary": summary,
             "labels": labels,
             "tasks": tasks,
+            "min_step": 1,
         } | changes
         return of(**tables)
 

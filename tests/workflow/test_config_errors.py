@@ -22,9 +22,12 @@ def test_every_problem_is_reported_before_any_job_and_without_a_traceback(workfl
 @pytest.mark.parametrize(
     ("circuit", "words"),
     [
-        ("pocket-tiny/sva/step7", "step 7 to draw; the analysed steps of pocket-tiny are {steps}"),
-        ("pocket-nano/sva/step0", "model pocket-nano to draw; the analysed models are {models}"),
-        ("pocket-tiny/svo/step0", "task svo to draw; the analysed tasks are {tasks}"),
+        ("pocket-tiny/sva/step7", "unknown step '7' (known: {steps})"),
+        (
+            "pocket-nano/sva/step0",
+            "unknown model 'pocket-nano'; did you mean 'pocket-tiny'? (known: {models})",
+        ),
+        ("pocket-tiny/svo/step0", "unknown task 'svo'; did you mean 'sva'? (known: {tasks})"),
     ],
 )
 def test_a_diagram_of_what_is_not_analysed_is_refused_before_any_job(workflow, circuit, words):
@@ -33,7 +36,7 @@ def test_a_diagram_of_what_is_not_analysed_is_refused_before_any_job(workflow, c
     steps = written["models"][0].get("steps", written["steps"])
     words = words.format(steps=", ".join(map(str, steps)), **named)
     message = message_of(workflow, f"results-smoke/figures/circuit_diagram/{circuit}.pdf")
-    assert f"there is no circuit of {words}" in message
+    assert f"circuit_diagram/{circuit}: {words}" in message
 
 
 def test_a_value_from_the_command_line_is_named_as_such(workflow):

@@ -12,6 +12,7 @@ FILE is read on top of config/config.yaml.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +21,10 @@ from circuitlapse.config import load_config
 from circuitlapse.config.document import PAGES, SCHEMA, schema_text, write_all
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
-from circuitlapse.errors import ConfigError, unknown_name
+from circuitlapse.errors import ConfigError, UnknownNameError, unknown_name
 from circuitlapse.figures.registry import FIGURES
 from circuitlapse.paths import Paths
+from circuitlapse.plan.workflow import Plan
 
 DEFAULT = Path("config/config.yaml")
 
@@ -63,16 +65,15 @@ def checked(files: Sequence[Path]) -> Config:
 
 def figure_path(name: str, config: Config) -> str:
     """Return the path of a figure without its suffix, or exit with the known names."""
-    diagrams = [
-        f"circuit_diagram/{model.name}/{task.name}/step{step}"
-        for model in config.models
-        if model.circuits
-        for task in config.tasks
-        for step in model.steps
-    ]
-    if name not in diagrams and name not in FIGURES:
-        known = unknown_name("figure", name, FIGURES)
-        sys.exit(f"{known}; diagrams are named like {diagrams[-1]}")
+    plan = Plan(config)
+    if diagram := re.fullmatch(r"circuit_diagram/([^/]+)/([^/]+)/step([^/]+)", name):
+        try:
+            plan.check_diagram(*diagram.groups())
+        except UnknownNameError as error:
+            sys.exit(str(error))
+    elif name not in FIGURES:
+        example = plan.diagrams("circuit_diagram/{model}/{task}/step{step}")[-1]
+        sys.exit(f"{unknown_name('figure', name, FIGURES)}; diagrams are named like {example}")
     return Paths(config.results).figure_pdf.format(figure=name).removesuffix(".pdf")
 
 

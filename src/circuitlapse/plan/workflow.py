@@ -17,7 +17,7 @@ from string import Formatter
 from typing import Any, NamedTuple
 
 from circuitlapse.config.schema import Config
-from circuitlapse.errors import UnknownNameError
+from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.paths import Paths
 from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model
@@ -165,11 +165,8 @@ class Plan:
         choices["step"] = (step, steps.get(model, []))
         for kind, (asked, names) in choices.items():
             if asked not in names:
-                whose = f" of {model}" if kind == "step" else ""
-                raise UnknownNameError(
-                    f"there is no circuit of {kind} {asked} to draw; "
-                    f"the analysed {kind}s{whose} are {', '.join(names)}"
-                )
+                wrong = unknown_name(kind, asked, names)
+                raise UnknownNameError(f"circuit_diagram/{model}/{task}/step{step}: {wrong}")
 
     def results_of(self, model: str, step: int) -> list[str]:
         """Return everything that is made from one checkpoint by itself."""

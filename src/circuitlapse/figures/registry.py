@@ -178,7 +178,7 @@ FIGURES = {
         shows="how much runs of one size differ with other weights or other data",
         draw="seeds:seeds_figure",
         tables=("behaviour", "circuit_summary"),
-        settings=("labels", "variants", "names", "tasks", "min_step"),
+        settings=("labels", "variants", "run_labels", "tasks", "min_step"),
     ),
 }
 """The figures that are drawn once per run, in the order of the README."""

@@ -42,7 +42,7 @@ def seeds_figure(
     circuit_summary: pd.DataFrame,
     labels: Mapping[str, str],
     variants: Mapping[str, Sequence[str]],
-    names: Mapping[str, str],
+    run_labels: Mapping[str, str],
     tasks: Sequence[str],
     min_step: int,
 ) -> Figure:
@@ -58,7 +58,7 @@ def seeds_figure(
         circuit_summary: the table `circuit_summary`, of one attribution method.
         labels: models and their names, in the order of the legend.
         variants: model -> all models that differ from it only in a seed, itself included.
-        names: name of each of these in the legend.
+        run_labels: name of each of these in the legend.
         tasks: tasks to draw; each has a column.
         min_step: first step to draw; the logarithmic axis never shows step 0.
 
@@ -90,7 +90,10 @@ def seeds_figure(
         columns[tasks[0]][0].set_ylabel("Task metric")
         columns[tasks[0]][1].set_ylabel("Circuit size\n(edges)")
         make_room_for_names(figure)
-        shown = [*_group_handles(looks, groups), *_run_handles(looks, groups, names=names)]
+        shown = [
+            *_group_handles(looks, groups),
+            *_run_handles(looks, groups, run_labels=run_labels),
+        ]
         marks = _mark_handles() if groups else []
         return layout.finish(figure, columns[tasks[0]][0], shown, marks)
 
@@ -141,10 +144,10 @@ def _run_handles(
     looks: Mapping[str, style.Look],
     groups: Mapping[str, Sequence[str]],
     *,
-    names: Mapping[str, str],
+    run_labels: Mapping[str, str],
 ) -> list[Artist]:
     return [
-        Line2D([], [], color=look.colour, linewidth=_THIN, label=names[name], **run)
+        Line2D([], [], color=look.colour, linewidth=_THIN, label=run_labels[name], **run)
         for model, look in looks.items()
         for name, run in zip(groups[model], cycle(_RUNS), strict=False)
     ]

@@ -56,7 +56,7 @@ def stages(config: Config, machine: Machine) -> list[Stage]:
     return [stage for model in config.models for stage in _of_model(model, config, machine)]
 
 
-class _Jobs(NamedTuple):
+class _RuleJobs(NamedTuple):
     """The jobs of a rule for a model.
 
     Attributes:
@@ -91,11 +91,11 @@ def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]
         )
 
 
-def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_Jobs]:
+def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_RuleJobs]:
     """Yield the jobs of every rule that runs this model."""
     n, tasks, read = len(model.steps), config.tasks, Work(disk_gb=shape.stored_gb)
     if not model.circuits:
-        yield _Jobs("measure_behaviour", n, read + cost.caching(shape, tasks))
+        yield _RuleJobs("measure_behaviour", n, read + cost.caching(shape, tasks))
         return
 
     def read_with(held: Sequence[Task]) -> Work:
@@ -104,18 +104,20 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_Jobs]:
     ioi, greater_than = (
         [task for task in tasks if task.builder == name] for name in ("ioi", "greater_than")
     )
-    yield _Jobs("cache_activations", n, read_with(tasks) + cost.caching(shape, tasks), tasks)
+    yield _RuleJobs("cache_activations", n, read_with(tasks) + cost.caching(shape, tasks), tasks)
     work = read_with(tasks) + cost.discovery(shape, tasks, config.circuits)
-    yield _Jobs("discover_circuit", n, work, tasks)
-    yield _Jobs("score_heads", n, read_with(ioi) + cost.scoring(shape, tasks, config.heads), ioi)
+    yield _RuleJobs("discover_circuit", n, work, tasks)
+    yield _RuleJobs(
+        "score_heads", n, read_with(ioi) + cost.scoring(shape, tasks, config.heads), ioi
+    )
     work = read_with(greater_than) + cost.tracing(shape, tasks)
-    yield _Jobs("trace_algorithm", n, work, greater_than)
+    yield _RuleJobs("trace_algorithm", n, work, greater_than)
     steps = len(config.transfer_steps(model.name))
     work = (read + cost.transfer(shape, tasks, steps)) * float(steps)
-    yield _Jobs("transfer_circuits", 1, work, tasks)
+    yield _RuleJobs("transfer_circuits", 1, work, tasks)
     if pairs := config.swap_pairs(model.name):
         work = cost.swapping(shape, tasks, config.swaps.random_sets) * float(len(pairs))
-        yield _Jobs("swap_components", 1, work + read * float(_loads(pairs)))
+        yield _RuleJobs("swap_components", 1, work + read * float(_loads(pairs)))
 
 
 def _loads(pairs: Sequence[tuple[int, int]]) -> int:

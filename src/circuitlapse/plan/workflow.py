@@ -289,8 +289,8 @@ class Plan:
             "models": self.models,
             "originals": [model.name for model in self.originals],
             "tasks": self.tasks,
-            "built": {builder: config.built_by(builder) for builder in BUILDERS},
-            "named": self.pythia_sizes(),
+            "task_of_builder": {builder: config.built_by(builder) for builder in BUILDERS},
+            "pythia_sizes": self.pythia_sizes(),
             "stability": config.stability.model_dump(mode="json"),
             "min_step": config.stability.min_step,
             "length": config.heads.length,
@@ -311,7 +311,7 @@ class Plan:
                 name: [name, *(each for each, original in variants.items() if original == name)]
                 for name in originals
             },
-            "names": labels,
+            "run_labels": labels,
             "tasks": self.tasks,
             "ioi_task": config.built_by("ioi"),
             "greater_than_task": config.built_by("greater_than"),

@@ -28,7 +28,7 @@ def components_table(
     circuit_summary: pd.DataFrame,
     circuit_edges: pd.DataFrame,
     models: Sequence[str],
-    built: Mapping[str, str | None],
+    task_of_builder: Mapping[str, str | None],
 ) -> pd.DataFrame:
     """Make the table `components`: the scores of all heads, and which heads are in a circuit.
 
@@ -41,15 +41,16 @@ def components_table(
         circuit_summary: the table of that name.
         circuit_edges: the table of that name.
         models: the order of rows, as in the configuration.
-        built: builder -> the name of the task that it made, or None. A score whose builder made no
-            task has the builder's name in the column `task`, and there is no circuit.
+        task_of_builder: builder -> the name of the task that it made, or None. A score whose
+            builder made no task has the builder's name in the column `task`, and there is no
+            circuit.
 
     Raises:
         ArtifactError: if a frame breaks the schema, a head has a score twice, or a model is not in
             the configuration.
     """
     rows = concatenated(chain(heads, effects), HEADS)
-    tasks = {name: built.get(builder) or builder for name, builder in TASKS.items()}
+    tasks = {name: task_of_builder.get(builder) or builder for name, builder in TASKS.items()}
     rows["task"] = rows["score"].map(tasks)
     rows["unit"] = rows["score"].map(UNITS)
     rows["in_circuit"] = _in_circuit(rows, circuit_summary, circuit_edges)

@@ -106,7 +106,7 @@ JOBS: Mapping[str, Job] = {
         {"components": "the scores of every attention head"},
         files={"heads": Files("heads", "heads"), "effects": Files("algorithm", "heads", "effects")},
         inputs=("circuit_summary", "circuit_edges"),
-        settings=("models", "built"),
+        settings=("models", "task_of_builder"),
     ),
     "algorithm": Job(
         "Collect the traces of the known algorithms",
@@ -159,7 +159,7 @@ JOBS: Mapping[str, Job] = {
             *("behaviour", "circuit_summary", "components"),
             *("roles", "stability", "size_correlation"),
         ),
-        settings=("named", "built", "length", "corruption", "copy_ln"),
+        settings=("pythia_sizes", "task_of_builder", "length", "corruption", "copy_ln"),
     ),
 }
 

@@ -28,7 +28,7 @@ def draw(labels, tasks):
             "tasks": tasks,
             "min_step": 1,
         }
-        tables |= {"variants": variants, "names": NAMES} | changes
+        tables |= {"variants": variants, "run_labels": NAMES} | changes
         return seeds_figure(**tables)
 
     figure.behaviour, figure.summary = behaviour, summary

@@ -183,9 +183,9 @@ def test_every_setting_of_the_registries_has_a_value(plan, name):
 
 def test_figures_label_originals_and_group_their_variants(plan):
     settings = plan("config").figure_settings
-    assert set(settings["labels"]) == set(settings["variants"]) < set(settings["names"])
+    assert set(settings["labels"]) == set(settings["variants"]) < set(settings["run_labels"])
     grouped = [name for names in settings["variants"].values() for name in names]
-    assert sorted(grouped) == sorted(settings["names"])
+    assert sorted(grouped) == sorted(settings["run_labels"])
 
 
 def test_a_retry_gets_more_memory_for_all_but_snakemake(plan):

@@ -33,7 +33,12 @@ def edges_of(*edges):
 
 
 def table_of(frames, *, summary, edges, models=("a",)):
-    how = {"circuit_summary": summary, "circuit_edges": edges, "models": models, "built": BUILT}
+    how = {
+        "circuit_summary": summary,
+        "circuit_edges": edges,
+        "models": models,
+        "task_of_builder": BUILT,
+    }
     return components_table(frames, (), **how)
 
 
@@ -55,7 +60,7 @@ def test_effects_are_not_defined_where_the_model_does_not_do_the_task_and_other_
         circuit_summary=summary_of("no_behaviour", "ok"),
         circuit_edges=edges_of(),
         models=["a"],
-        built=BUILT,
+        task_of_builder=BUILT,
     )
     COMPONENTS.check(table, where="here")
     rows = table.set_index(["step", "score"])

@@ -42,7 +42,7 @@ class Run:
 
     Attributes:
         tables: name -> table; a table that the run did not make is absent.
-        named: size of a published model, such as 160m -> its name in the run.
+        pythia_sizes: size of a published model, such as 160m -> its name in the run.
         tasks: builder -> the name of its task in the run, or None.
         length: number of random tokens in the sequence that heads saw twice.
         corruption: of the task that `ioi` built; None if there is no such task.
@@ -50,7 +50,7 @@ class Run:
     """
 
     tables: Mapping[str, pd.DataFrame]
-    named: Mapping[str, str]
+    pythia_sizes: Mapping[str, str]
     tasks: Mapping[str, str | None]
     length: int
     corruption: str | None
@@ -59,7 +59,7 @@ class Run:
     def of(self, table: str, size: str, builder: str | None = None) -> pd.DataFrame:
         """Return a model's rows of a table, sorted by step; empty if there are none."""
         rows = self.tables.get(table, pd.DataFrame(columns=["model", "task", "step"]))
-        rows = rows[rows["model"] == self.named.get(size, "")]
+        rows = rows[rows["model"] == self.pythia_sizes.get(size, "")]
         if builder is not None:
             rows = rows[rows["task"] == self.tasks.get(builder, "")]
         return rows.sort_values("step", kind="stable")

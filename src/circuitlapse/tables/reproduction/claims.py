@@ -167,7 +167,7 @@ def larger_models_have_larger_circuits(builder: str) -> Callable[[Run], Found]:
     def test(run: Run) -> Found:
         rows = run.tables.get("size_correlation", pd.DataFrame(columns=["task"]))
         rows = rows[rows["task"] == run.tasks.get(builder, "")]
-        if rows.empty or len(run.named) < 3:
+        if rows.empty or len(run.pythia_sizes) < 3:
             return NOTHING
         rows = rows[(rows["level"] == "node") & (rows["x"] == "log_params")]
         r, p, n = rows[["r", "p", "n"]].iloc[0]

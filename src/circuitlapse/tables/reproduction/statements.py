@@ -186,8 +186,8 @@ _log = logging.getLogger(__name__)
 
 def reproduction_table(
     *,
-    named: Mapping[str, str],
-    built: Mapping[str, str | None],
+    pythia_sizes: Mapping[str, str],
+    task_of_builder: Mapping[str, str | None],
     length: int,
     corruption: str | None,
     copy_ln: str,
@@ -196,14 +196,16 @@ def reproduction_table(
     """Make the table `reproduction`: every statement, and what this run measured.
 
     Args:
-        named: see `Run`.
-        built: `tasks` of a `Run`.
+        pythia_sizes: see `Run`.
+        task_of_builder: `tasks` of a `Run`.
         length: see `Run`.
         corruption: see `Run`.
         copy_ln: see `Run`.
         tables: the tables of the run by name.
     """
-    run = Run(tables, named, built, length=length, corruption=corruption, copy_ln=copy_ln)
+    run = Run(
+        tables, pythia_sizes, task_of_builder, length=length, corruption=corruption, copy_ln=copy_ln
+    )
     table = judged(run, STATEMENTS)
     for verdict, count in table["verdict"].value_counts().items():
         _log.info("%s: %d statements", verdict, count)

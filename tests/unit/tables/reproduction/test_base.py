@@ -15,7 +15,7 @@ from circuitlapse.tables.reproduction.base import (
 
 RUN = Run(
     {"behaviour": pd.DataFrame({"model": ["a", "a", "b"], "task": "ioi", "step": [5, 0, 0]})},
-    named={"70m": "a"},
+    pythia_sizes={"70m": "a"},
     tasks={"ioi": "ioi", "sva": None},
     length=9,
     corruption=None,

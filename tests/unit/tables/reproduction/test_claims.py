@@ -7,7 +7,7 @@ from circuitlapse.tables.reproduction import STATEMENTS, Found, Run, judged
 STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
 TASKS = {name: name for name in ("ioi", "greater_than", "gendered_pronoun", "sva")}
-SETTINGS = {"named": NAMED, "tasks": TASKS, "length": 100}
+SETTINGS = {"pythia_sizes": NAMED, "tasks": TASKS, "length": 100}
 SETTINGS |= {"corruption": "s2_to_io", "copy_ln": "folded"}
 
 

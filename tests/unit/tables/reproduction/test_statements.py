@@ -13,7 +13,7 @@ def test_every_statement_has_its_own_name():
 
 
 def test_a_run_without_tables_confirms_and_contradicts_nothing():
-    table = reproduction_table(named={}, built={}, **SETTINGS)
+    table = reproduction_table(pythia_sizes={}, task_of_builder={}, **SETTINGS)
     REPRODUCTION.check(table, where="here")
     assert table["statement"].tolist() == [one.name for one in STATEMENTS]
     assert set(table["verdict"]) == {"not_applicable"}
@@ -23,7 +23,10 @@ def test_tables_and_settings_are_what_the_statements_are_tested_against():
     rows = [{"model": "small", "task": "names", "step": 143_000, "value": 3.0}]
     behaviour = pd.DataFrame(rows).assign(value_corrupted=-3.3, accuracy=1.0)
     table = reproduction_table(
-        named={"160m": "small"}, built={"ioi": "names"}, behaviour=behaviour, **SETTINGS
+        pythia_sizes={"160m": "small"},
+        task_of_builder={"ioi": "names"},
+        behaviour=behaviour,
+        **SETTINGS,
     )
     row = table.set_index("statement").loc["opposite_160m"]
     assert (row["verdict"], row["measured"]) == ("pass", "ratio -1.10")

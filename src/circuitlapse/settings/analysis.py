@@ -49,9 +49,9 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     ig_steps: int = key(30, ge=1, le=1000)
     """For eap_ig methods: number of points on the integration path from corrupted to clean."""
     ig_rule: IgRule = key(IgRule.LEFT, strict=False)
-    """For eap_ig methods: position of a point in its interval. left is the end that the paper's
-    implementation uses: the corrupted one for eap_ig_inputs, the clean one for the others. midpoint
-    has a smaller error."""
+    """For eap_ig methods: where in each interval the gradient is taken. left is the end that the
+    paper's implementation uses (corrupted for eap_ig_inputs, clean for the others); midpoint is
+    more accurate."""
     selection: Selection = key(Selection.GREEDY, strict=False)
     """Grow the circuit backwards from the logits (greedy, as in the paper), or take the edges with
     the largest scores (top_n)."""

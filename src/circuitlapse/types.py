@@ -255,7 +255,7 @@ class MethodFacts(NamedTuple):
 METHOD_FACTS = {
     Method.EAP: MethodFacts("one", points=1),
     Method.EAP_IG_INPUTS: MethodFacts("`ig_steps`"),
-    Method.EAP_IG_ACTIVATIONS: MethodFacts("`ig_steps` per layer's sources", per_group=True),
+    Method.EAP_IG_ACTIVATIONS: MethodFacts("`ig_steps` per group", per_group=True),
     Method.EAP_IG_ACTIVATIONS_POOLED: MethodFacts("the same", per_group=True),
     Method.CLEAN_CORRUPTED: MethodFacts("two", points=2),
     Method.EXACT: MethodFacts("one per edge", points=0),

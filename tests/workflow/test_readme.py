@@ -73,12 +73,12 @@ def test_the_examples_of_extending_run(finished, tmp_path):
             new = old.replace(start, start + code)
             new = new.replace("tasks import ", "tasks import name_copy, ")
             (home / path).write_text(new)
-        elif where == "# in schemas.py":
+        elif where == "# in schemas.py, above SCHEMAS":
             schemas = (home / "schemas.py").read_text()
             (home / "schemas.py").write_text(schemas.replace("SCHEMAS: ", f"{code}\nSCHEMAS: "))
         else:
             (home / where.removeprefix("# ")).write_text(code)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     done = subprocess.run(
         [sys.executable, "-c", EXTENDED],
         cwd=finished.folder,

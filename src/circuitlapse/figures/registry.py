@@ -168,7 +168,7 @@ FIGURES = {
     ),
     "size_and_performance": Figure(
         "circuit size and performance",
-        shows="circuit size beside task performance",
+        shows="circuit size and task performance together",
         draw="sizes:size_and_performance_figure",
         tables=("circuit_summary",),
         settings=("labels", "tasks", "min_step"),

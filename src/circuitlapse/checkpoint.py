@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float, Int64
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.circuits.record import CircuitRecord
@@ -26,8 +25,9 @@ from circuitlapse.heads.registry import SCORES, needing
 from circuitlapse.heads.scoring import score_heads, undefined_scores
 from circuitlapse.models.activations import PairActivations, cache_activations, end_logits_of
 from circuitlapse.models.batching import Limits
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Head
-from circuitlapse.models.load import DTYPES, load_model, n_parameters, n_tokens
+from circuitlapse.models.load import DTYPES, load_decoder, n_parameters, n_tokens
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
@@ -41,12 +41,12 @@ class Checkpoint:
     """A loaded model and the columns that say which one it is.
 
     Attributes:
-        model: in eval mode.
+        model: its weights.
         where: model, variant, step and tokens, as in every table.
         compute: where and how it runs.
     """
 
-    model: TransformerBridge
+    model: Decoder
     where: Mapping[str, Any]
     compute: Compute
 
@@ -55,10 +55,10 @@ class Checkpoint:
         """Load a folder laid out like a hub snapshot, and set PyTorch's number of CPU threads.
 
         Raises:
-            ModelError: see `load_model`.
+            ModelError: see `load_decoder`.
         """
         torch.set_num_threads(compute.threads)
-        return cls(load_model(folder, compute.device, compute.dtype), where, compute)
+        return cls(load_decoder(folder, compute.device, compute.dtype), where, compute)
 
     @property
     def tensors(self) -> dict[str, Any]:

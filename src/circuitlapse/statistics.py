@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
 
 from circuitlapse.settings.analysis import Bootstrap
 
@@ -29,20 +27,15 @@ def bootstrap_interval(
         statistic: takes as many arrays [..., prompt] and `axis`, and returns [...].
         bootstrap: number of resamples, confidence level and seed.
     """
-    if len(data[0]) < 2:
+    n = len(data[0])
+    if n < 2:
         return float("nan"), float("nan")
-    with warnings.catch_warnings():  # the interval is NaN, which says the same
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        interval = stats.bootstrap(
-            data,
-            statistic,
-            paired=True,
-            method="percentile",
-            n_resamples=bootstrap.samples,
-            confidence_level=bootstrap.level,
-            rng=np.random.default_rng(bootstrap.seed),
-        ).confidence_interval
-    return float(interval.low), float(interval.high)
+    # The same draws as scipy.stats.bootstrap, which takes a second of CPU time to import.
+    rows = np.random.default_rng(bootstrap.seed).integers(0, n, (bootstrap.samples, n))
+    drawn = statistic(*(values[rows] for values in data), axis=-1)  # [sample]
+    tail = (1 - bootstrap.level) / 2
+    low, high = np.percentile(drawn, (100 * tail, 100 * (1 - tail)))
+    return float(low), float(high)
 
 
 def mean_interval(values: Float[ndarray, " prompt"], bootstrap: Bootstrap) -> Interval:
@@ -90,5 +83,7 @@ def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[f
     """
     if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return float("nan"), float("nan")
+    from scipy import stats  # takes a second to import, which most jobs do not need
+
     result = stats.pearsonr(x, y)
     return float(result.statistic), float(result.pvalue)

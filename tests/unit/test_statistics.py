@@ -17,6 +17,26 @@ def test_the_interval_of_a_normal_mean_is_close_to_the_textbook_one():
     assert high == pytest.approx(values.mean() + half, abs=0.03)
 
 
+def test_the_interval_is_that_of_scipy():
+    from scipy import stats
+
+    values = np.random.default_rng(5).exponential(size=(2, 40))
+
+    def ratio(over, under, axis=-1):
+        return over.mean(axis) / under.mean(axis)
+
+    theirs = stats.bootstrap(
+        tuple(values),
+        ratio,
+        paired=True,
+        method="percentile",
+        n_resamples=BOOTSTRAP.samples,
+        confidence_level=BOOTSTRAP.level,
+        rng=np.random.default_rng(BOOTSTRAP.seed),
+    ).confidence_interval
+    assert ratio_interval(*values, BOOTSTRAP) == pytest.approx(tuple(theirs), rel=1e-12)
+
+
 def test_prompts_are_resampled_together_in_a_ratio():
     """The ratio of a thing to its own double is one half in every resample."""
     values = np.random.default_rng(2).uniform(1, 9, size=30)

@@ -1,14 +1,13 @@
 """Swap heads between checkpoints of one model.
 
-A loaded model holds the weights of queries, keys and values twice: together, as the checkpoint
-stores them, and split into three. Both copies are swapped, so that every way to run the model sees
-the same weights.
+Nothing is overwritten: the model with other heads is a new decoder, which shares all weights but
+those of the layers with swapped heads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,13 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
+from torch import Tensor, unflatten
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
 from circuitlapse.models.activations import clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Attention, Block, Decoder
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
@@ -30,10 +30,17 @@ from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import mean_interval
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
 
-PARTS = ("layer_norms", "mlps", "rest")
-"""What can be taken beside heads; the rest is embeddings, unembedding and output biases."""
-
-_SHAPE = ("architecture", "n_layers", "n_heads", "d_model", "d_mlp", "d_vocab", "n_ctx", "dtype")
+_SHAPE = (
+    "architecture",
+    "n_layers",
+    "n_heads",
+    "n_kv_heads",
+    "d_model",
+    "d_mlp",
+    "d_vocab",
+    "n_ctx",
+    "dtype",
+)
 _NOT_DRAWN = {"n_draws": pd.NA, "lowest_draw": np.nan, "highest_draw": np.nan}
 _NO_HEADS: dict[str, Any] = {
     "status": str(SwapStatus.NO_HEADS),
@@ -41,21 +48,18 @@ _NO_HEADS: dict[str, Any] = {
 }
 
 
-@contextmanager
 def swapped(
-    target: TransformerBridge,
-    source: TransformerBridge,
-    heads: Collection[Head],
-    *,
-    also: Collection[str] = (),
-) -> Iterator[TransformerBridge]:
-    """Yield `target` with heads of `source` in the place of its own; put its own back afterwards.
+    target: Model, source: Model, heads: Collection[Head], *, also: Collection[str] = ()
+) -> Decoder:
+    """Return `target` with heads of `source` in the place of its own.
 
     A head is its rows of the query, key and value weights and biases, and its columns of the
-    output weight. The output bias belongs to all heads of a layer together and stays.
+    output weight. The output bias belongs to all heads of a layer together and stays. Heads that
+    share keys and values (grouped-query attention) get copies of their own first, so that one of
+    them can be swapped without the others.
 
     Args:
-        target: from `load_model`; its weights are overwritten for as long as the block lasts.
+        target: from `load_decoder` or `load_model`.
         source: another training step of the same model.
         heads: layer and head of each head to take.
         also: what else to take of all layers, of `PARTS`.
@@ -64,20 +68,87 @@ def swapped(
         ModelError: if the models have different shapes, or a head is not there.
         UnknownNameError: if `also` names something else.
     """
+    target, source = as_decoder(target), as_decoder(source)
     _refuse(target, source, heads, also)
-    # Views: what is copied into `mine` is in the target at once.
-    mine, theirs = (list(_weights(model, heads, also)) for model in (target, source))
-    kept = [weight.clone() for weight in mine]
-    try:
-        _copy(theirs, mine)
-        yield target
-    finally:
-        _copy(kept, mine)
+    blocks = list(target.blocks)
+    for layer in {layer for layer, _ in heads}:
+        here = [head for at, head in heads if at == layer]
+        attn = _with_heads(target.blocks[layer].attn, source.blocks[layer].attn, here)
+        blocks[layer] = replace(target.blocks[layer], attn=attn)
+    model = replace(target, blocks=tuple(blocks))
+    for part in also:
+        model = PARTS[part](model, source)
+    return model
+
+
+def _with_heads(mine: Attention, theirs: Attention, heads: list[int]) -> Attention:
+    """Return attention in which some heads are the other's."""
+    mine, theirs = mine.ungrouped(), theirs.ungrouped()
+    n_heads, index = mine.n_heads, torch.tensor(heads, device=mine.qkv.device)
+
+    def rows(old: Tensor, new: Tensor) -> Tensor:
+        # Queries of all heads, then keys, then values: [port, head, d_head, ...].
+        both: Tensor = unflatten(old, 0, (3, n_heads, -1)).clone()
+        both[:, index] = unflatten(new, 0, (3, n_heads, -1))[:, index]
+        return both.flatten(0, 2)
+
+    bias = mine.qkv_bias
+    if bias is not None and theirs.qkv_bias is not None:
+        bias = rows(bias, theirs.qkv_bias)
+
+    out = unflatten(mine.out, 1, (n_heads, -1)).clone()  # [d_model, head, d_head]
+    out[:, index] = unflatten(theirs.out, 1, (n_heads, -1))[:, index]
+    return replace(
+        mine,
+        qkv=rows(mine.qkv, theirs.qkv),
+        qkv_bias=bias,
+        out=out.flatten(1),
+    )
+
+
+def _with_norms(mine: Decoder, theirs: Decoder) -> Decoder:
+    names = ("q_norm", "k_norm", "norm_after")
+
+    def of(block: Block, other: Block) -> Block:
+        attn = replace(block.attn, **{name: getattr(other.attn, name) for name in names})
+        mlp = replace(block.mlp, norm_after=other.mlp.norm_after)
+        return Block(other.ln1, attn, other.ln2, mlp)
+
+    return replace(_with_blocks(mine, theirs, of), ln_final=theirs.ln_final)
+
+
+def _with_mlps(mine: Decoder, theirs: Decoder) -> Decoder:
+    def of(block: Block, other: Block) -> Block:
+        return replace(block, mlp=replace(other.mlp, norm_after=block.mlp.norm_after))
+
+    return _with_blocks(mine, theirs, of)
+
+
+def _with_rest(mine: Decoder, theirs: Decoder) -> Decoder:
+    def of(block: Block, other: Block) -> Block:
+        return replace(block, attn=replace(block.attn, out_bias=other.attn.out_bias))
+
+    names = ("embed", "positions", "unembed", "unembed_bias")
+    taken = {name: getattr(theirs, name) for name in names}
+    return replace(_with_blocks(mine, theirs, of), **taken)
+
+
+def _with_blocks(mine: Decoder, theirs: Decoder, of: Callable[[Block, Block], Block]) -> Decoder:
+    pairs = zip(mine.blocks, theirs.blocks, strict=True)
+    return replace(mine, blocks=tuple(of(block, other) for block, other in pairs))
+
+
+PARTS: Mapping[str, Callable[[Decoder, Decoder], Decoder]] = {
+    "layer_norms": _with_norms,
+    "mlps": _with_mlps,
+    "rest": _with_rest,
+}
+"""What can be taken beside heads; the rest is embeddings, unembedding and output biases."""
 
 
 def swap_metric(
-    target: TransformerBridge,
-    source: TransformerBridge,
+    target: Model,
+    source: Model,
     heads: Collection[Head],
     pairs: PromptPairs,
     *,
@@ -96,14 +167,14 @@ def swap_metric(
         also: see `swapped`.
         limits: how many prompts go through the model at once.
     """
-    with swapped(target, source, heads, also=also) as model:
-        logits = clean_logits(model, pairs, limits=limits).float()  # [pair, vocab]
+    model = swapped(target, source, heads, also=also)
+    logits = clean_logits(model, pairs, limits=limits).float()  # [pair, vocab]
     return per_prompt_metric(logits, pairs, metric=metric).cpu().double().numpy()
 
 
 def swap_sets(
-    target: TransformerBridge,
-    source: TransformerBridge,
+    target: Model,
+    source: Model,
     sets: Mapping[HeadSet, Collection[Head]],
     pairs: PromptPairs,
     *,
@@ -126,6 +197,7 @@ def swap_sets(
             swap together; the draws of a control are kept.
         how: metric and limits; see `swap_metric`.
     """
+    target, source = as_decoder(target), as_decoder(source)
 
     def measure(heads: Collection[Head]) -> Float[ndarray, " pair"]:
         return swap_metric(target, source, heads, pairs, **how)
@@ -164,7 +236,7 @@ def _spread(values: Float[ndarray, "draw pair"]) -> dict[str, Any]:
     return {"n_draws": len(means), "lowest_draw": means.min(), "highest_draw": means.max()}
 
 
-def random_heads(model: TransformerBridge, n: int, *, n_draws: int, seed: int) -> list[list[Head]]:
+def random_heads(model: Decoder, n: int, *, n_draws: int, seed: int) -> list[list[Head]]:
     """Return several sets of `n` heads, each drawn at random.
 
     With the same seed, the sets for a smaller `n` are parts of those for a larger one.
@@ -178,8 +250,8 @@ def random_heads(model: TransformerBridge, n: int, *, n_draws: int, seed: int) -
 
 
 def _refuse(
-    target: TransformerBridge,
-    source: TransformerBridge,
+    target: Decoder,
+    source: Decoder,
     heads: Collection[Head],
     also: Collection[str],
 ) -> None:
@@ -200,52 +272,3 @@ def _refuse(
     for part in also:
         if part not in PARTS:
             raise UnknownNameError(unknown_name("part of a model", part, PARTS))
-
-
-@torch.no_grad()
-def _copy(from_: list[Tensor], to: list[Tensor]) -> None:
-    for old, new in zip(to, from_, strict=True):  # in place, through the views
-        old.copy_(new)
-
-
-def _weights(
-    model: TransformerBridge, heads: Collection[Head], also: Collection[str]
-) -> Iterator[Tensor]:
-    """Yield views of all weights that are taken; of models of one shape, in one order."""
-    for layer, head in heads:
-        yield from _head_weights(model, layer, head)
-    if "layer_norms" in also:
-        norms = [norm for block in model.blocks for norm in (block.ln1, block.ln2)]
-        for norm in (*norms, model.ln_final):
-            yield from norm.parameters()
-    if "mlps" in also:
-        for block in model.blocks:
-            yield from block.mlp.parameters()
-    if "rest" in also:
-        yield from model.embed.parameters()
-        yield from model.unembed.parameters()
-        for block in model.blocks:
-            yield from _weight_and_bias(block.attn.o)[1:]  # the bias belongs to no single head
-        if model.cfg.positional_embedding_type == "standard":
-            yield from model.pos_embed.parameters()
-
-
-def _head_weights(model: TransformerBridge, layer: int, head: int) -> Iterator[Tensor]:
-    """Yield views of everything that one head reads with or writes with."""
-    attn, (n_heads, d_head) = model.blocks[layer].attn, (model.cfg.n_heads, model.cfg.d_head)
-    for port in (attn.q, attn.k, attn.v):
-        for part in _weight_and_bias(port):
-            # weight [head * d_head, d_model], bias [head * d_head]
-            yield torch.unflatten(part, 0, (n_heads, d_head))[head]
-    if model.cfg.architecture == "GPT2LMHeadModel":  # weights are [in, out]
-        for part in _weight_and_bias(attn.qkv):  # queries of all heads, then keys, then values
-            yield torch.unflatten(part, -1, (3, n_heads, d_head))[..., head, :]
-        yield attn.o.weight.unflatten(0, (n_heads, d_head))[head]  # [d_head, d_model]
-    else:  # weights are [out, in]
-        for part in _weight_and_bias(attn.qkv):  # query, key and value of one head, then the next
-            yield torch.unflatten(part, 0, (n_heads, 3, d_head))[head]
-        yield attn.o.weight.unflatten(1, (n_heads, d_head))[:, head]  # [d_model, d_head]
-
-
-def _weight_and_bias(linear: Any) -> list[Tensor]:
-    return [part for part in (linear.weight, linear.bias) if part is not None]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.circuits.faithfulness import does_the_task, faithfulness
@@ -18,6 +17,8 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import ArtifactError
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
@@ -68,7 +69,7 @@ def refuse_other_models(found: Iterable[FoundCircuit], *, model: str, variant: s
 
 
 def transfer(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     found: Sequence[FoundCircuit],
     *,
@@ -94,6 +95,7 @@ def transfer(
     Raises:
         ValueError: if a circuit belongs to another graph, or `activations` to other prompts.
     """
+    model = as_decoder(model)
     how = {"metric": metric, "activations": activations, "limits": limits}
     m_circuits = _run(model, pairs, found, **how)
     m_model, m_corrupted = activations.metrics(pairs, metric=metric)
@@ -119,7 +121,7 @@ def transfer(
 
 
 def _run(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     found: Sequence[FoundCircuit],
     **how: Any,

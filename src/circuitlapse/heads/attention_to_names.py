@@ -8,7 +8,7 @@ from torch import Tensor
 
 from circuitlapse.heads.base import HeadScore, Subject, positions_of_names, with_names
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
-from circuitlapse.models.decoder import embed_tokens, run_layers
+from circuitlapse.models.forward import embed_tokens, run_layers
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import NAME_ROLES
 

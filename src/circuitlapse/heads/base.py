@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.models.activations import RunActivations
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Heads
 from circuitlapse.types import NAME_ROLES, ScoreStatus
@@ -31,11 +33,16 @@ class Subject:
         text: token ids of documents of any length, for scores on running text; None without them.
     """
 
-    model: TransformerBridge
+    model: Decoder
     seed: int
     pairs: PromptPairs | None = None
     clean: RunActivations | None = None
     text: Sequence[Int[Tensor, " _"]] | None = None
+
+    @classmethod
+    def of(cls, model: Model, seed: int, **given: Any) -> Subject:
+        """Return the subject of any model; see `as_decoder`."""
+        return cls(as_decoder(model), seed, **given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +65,7 @@ class HeadScore:
         return self.status if isinstance(self.status, ScoreStatus) else self.status[layer][head]
 
     @classmethod
-    def undefined(cls, model: TransformerBridge, status: ScoreStatus) -> HeadScore:
+    def undefined(cls, model: Decoder, status: ScoreStatus) -> HeadScore:
         """Return NaN for every head."""
         shape = (model.cfg.n_layers, model.cfg.n_heads)
         return cls(torch.full(shape, torch.nan), 0, status)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import layer_norm
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
 from circuitlapse.heads.base import (
@@ -22,7 +19,8 @@ from circuitlapse.heads.base import (
 )
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
-from circuitlapse.models.decoder import embed_tokens, run_layers, start_of_stream
+from circuitlapse.models.decoder import Block, Decoder
+from circuitlapse.models.forward import embed_tokens, run_layers, start_of_stream
 from circuitlapse.models.load import n_tokens
 from circuitlapse.models.prompts import PromptPairs
 
@@ -93,7 +91,7 @@ def copying(
     }
 
 
-def _refuse_unknown_tokens(model: TransformerBridge, names: Int[Tensor, " name"]) -> None:
+def _refuse_unknown_tokens(model: Decoder, names: Int[Tensor, " name"]) -> None:
     if (highest := int(names.max())) >= n_tokens(model):
         raise ModelError(
             f"{model.cfg.model_name}: token {highest} of the prompts is beyond the tokenizer, "
@@ -102,19 +100,18 @@ def _refuse_unknown_tokens(model: TransformerBridge, names: Int[Tensor, " name"]
 
 
 def _from_activations(
-    model: TransformerBridge, clean: RunActivations, positions: Int[Tensor, "pair role"]
+    model: Decoder, clean: RunActivations, positions: Int[Tensor, "pair role"]
 ) -> Float[Tensor, "pair role d_model"]:
     """Return the residual stream after the first layer: the sum of everything written to it."""
     start = start_of_stream(model, clean.embed.to(model.cfg.device))
     parts = (start, clean.z[:, :, 0], clean.mlp_out[:, :, 0])
     first, z, mlp_out = (at_positions(part, positions).to(model.cfg.device) for part in parts)
-    # z is [pair, role, head, d_head]; the output projection reads the heads side by side.
-    resid: Tensor = first + model.blocks[0].attn.o(z.flatten(2)) + mlp_out
+    resid: Tensor = first + model.blocks[0].attn.write(z) + mlp_out
     return resid
 
 
 def _from_run(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     positions: Int[Tensor, "pair role"],
     *,
@@ -132,7 +129,7 @@ def _from_run(
 
 
 def _hits(
-    model: TransformerBridge,
+    model: Decoder,
     resid: Float[Tensor, "name d_model"],
     names: Int[Tensor, " name"],
     *,
@@ -140,9 +137,9 @@ def _hits(
     limits: Limits,
 ) -> Int[Tensor, "score layer head"]:
     """Count the names on top, for the outputs and for their negatives."""
-    unembed = _wide(model.unembed.original_component.weight[: n_tokens(model)])
-    final = model.ln_final.original_component
-    offset = unembed @ _wide(final.bias) * (copy_ln == CopyLn.FOLDED)  # [vocab]; else 0
+    unembed = _wide(model.unembed[: n_tokens(model)])
+    final = model.ln_final.to(unembed.dtype)
+    offset = unembed @ final.offset(unembed) * (copy_ln == CopyLn.FOLDED)  # [vocab]; else 0
     per_head = unembed.element_size() * (2 * model.cfg.d_model + 4 * CHUNK)
     size = limits.prompts(model.cfg.n_heads * per_head, device=resid.device)
 
@@ -151,7 +148,8 @@ def _hits(
         for block in model.blocks:
             value = _values(block, resid[batch], copy_ln=copy_ln)  # [head, name, d_head]
             # Ranks do not depend on the scale of the last LayerNorm, so it is left out.
-            output = _centre(value @ _wide(block.attn.W_O)) * _wide(final.weight)
+            written = value @ _wide(block.attn.W_O)
+            output = final.centre(written) * final.gain(written)
             layers.append(count_on_top(output, names[batch], unembed, offset=offset))
         return torch.stack(layers, 1)
 
@@ -195,18 +193,12 @@ def count_on_top(
 
 
 def _values(
-    block: Any, resid: Float[Tensor, "name d_model"], *, copy_ln: str
+    block: Block, resid: Float[Tensor, "name d_model"], *, copy_ln: str
 ) -> Float[Tensor, "head name d_head"]:
-    norm, attn = block.ln1.original_component, block.attn
-    gain, weight = _wide(norm.weight), _wide(attn.W_V)
+    norm, attn = block.ln1.to(resid.dtype), block.attn
     if copy_ln == CopyLn.FOLDED:
-        return _centre(resid) * gain @ weight
-    normed = layer_norm(resid, gain.shape, gain, _wide(norm.bias), norm.eps)
-    return normed @ weight + _wide(attn.b_V)[:, None]
-
-
-def _centre(x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-    return x - x.mean(-1, keepdim=True)
+        return norm.centre(resid) * norm.gain(resid) @ _wide(attn.W_V)
+    return attn.clipped(norm(resid) @ _wide(attn.W_V) + _wide(attn.b_V)[:, None])
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.heads.cspa_effect import (
@@ -26,9 +25,10 @@ from circuitlapse.heads.cspa_effect import (
     predicted,
 )
 from circuitlapse.heads.single_tokens import single_tokens
-from circuitlapse.models.activations import layer_norm_scale
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
-from circuitlapse.models.decoder import LayerTrace, embed_tokens, run_layers
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import LayerTrace, embed_tokens, run_layers
+from circuitlapse.models.load import tokenizer_of
 from circuitlapse.types import ScoreStatus
 
 MIN_KL = 1e-6
@@ -62,7 +62,7 @@ class _Text:
 
 
 def mean_z(
-    model: TransformerBridge, documents: Int[Tensor, "doc pos"], limits: Limits
+    model: Decoder, documents: Int[Tensor, "doc pos"], limits: Limits
 ) -> Float[Tensor, "layer head pos d_head"]:
     """Return the mean z of each head at each position."""
 
@@ -78,7 +78,7 @@ def mean_z(
 
 
 def find_changes(
-    model: TransformerBridge, documents: Int[Tensor, "doc pos"], setting: Setting
+    model: Decoder, documents: Int[Tensor, "doc pos"], setting: Setting
 ) -> HeadChanges:
     """Return how the outputs of heads change when ablated, and when reduced to suppression."""
     unembedding = Unembedding(model, _precise(model))
@@ -92,7 +92,7 @@ def find_changes(
             Sources(tokens, sources.at[batch]),
             unembedding.vectors(tokens),
             unembedding.units(tokens),
-            layer_norm_scale(resid, model.ln_final),
+            model.ln_final.scale(resid),
         )
         changes = [_change(model, trace[layer], setting, layer, text) for layer in setting.layers]
         ablated, suppressed = (torch.stack(part, 1) for part in zip(*changes, strict=True))
@@ -104,7 +104,7 @@ def find_changes(
     return HeadChanges(resid, ablated, suppressed, sources.tokens)
 
 
-def bytes_of_changes(model: TransformerBridge, *, n_pos: int) -> int:
+def bytes_of_changes(model: Decoder, *, n_pos: int) -> int:
     """Return what the changes of all heads take for one document."""
     cfg = model.cfg
     per_position: int = cfg.n_layers * cfg.n_heads * (cfg.d_head + n_pos + 16)
@@ -112,7 +112,7 @@ def bytes_of_changes(model: TransformerBridge, *, n_pos: int) -> int:
 
 
 def _change(
-    model: TransformerBridge, trace: LayerTrace, setting: Setting, layer: int, text: _Text
+    model: Decoder, trace: LayerTrace, setting: Setting, layer: int, text: _Text
 ) -> tuple[Float[Tensor, "doc head pos d_head"], Float[Tensor, "doc head pos source"]]:
     """Return the two parts of `HeadChanges` for one layer."""
     mean = setting.means[layer]  # [head, pos, d_head]
@@ -129,7 +129,7 @@ def _change(
 
 
 def _along_sources(
-    model: TransformerBridge,
+    model: Decoder,
     trace: LayerTrace,
     mean: Float[Tensor, "head pos d_head"],
     layer: int,
@@ -140,23 +140,25 @@ def _along_sources(
     Here o_k is the output for the value at k, bias of the value included, and r_q the output of
     the head at q. The output bias is in neither; a constant would cancel, as attention sums to 1.
     """
-    write = model.blocks[layer].attn.W_O.to(mean.dtype)
-    value = trace.ports[2].view(trace.z.shape).transpose(1, 2).to(mean.dtype)
+    attn = model.blocks[layer].attn
+    write, value = attn.W_O.to(mean.dtype), attn.clipped(trace.ports[2])
+    value = value.transpose(1, 2).to(mean.dtype)  # [doc, head, key, d_head]
     directions = text.sources.at @ text.units  # w_k [doc, key, d_model]; 0 at a function word
     # Projecting w_k back through W_O avoids the output of every key: d_head numbers, not d_model.
     reads = torch.einsum("hcm,dkm->dhkc", write, directions)  # [doc, head, key, d_head]
-    written = (value * reads).sum(-1)[:, :, None] - mean @ reads.mT  # [doc, head, query, key]
+    written = (value * reads).sum(-1)[:, :, None]  # [doc, head, 1, key]
+    if trace.z_scale is not None:  # z has been divided by it, and so have the means
+        written = written / trace.z_scale[:, None, :, None].to(mean.dtype)
+    written = written - mean @ reads.mT  # [doc, head, query, key]
     return trace.pattern.to(mean.dtype) * written
 
 
-def _precise(model: TransformerBridge) -> torch.dtype:
+def _precise(model: Decoder) -> torch.dtype:
     """Return the model's dtype, but at least float32."""
     return torch.promote_types(model.cfg.dtype, torch.float32)
 
 
-def _documents_per_run(
-    model: TransformerBridge, documents: Int[Tensor, "doc pos"], limits: Limits
-) -> int:
+def _documents_per_run(model: Decoder, documents: Int[Tensor, "doc pos"], limits: Limits) -> int:
     n_bytes = bytes_per_run(model, n_pos=documents.shape[1])
     return limits.prompts(n_bytes, device=documents.device)
 
@@ -207,7 +209,7 @@ def cspa(
         n_positions=n_positions,
     ).to(model.cfg.device)
     if function_tokens is None:
-        function_tokens = single_tokens(model.tokenizer)
+        function_tokens = single_tokens(tokenizer_of(model))
     skip = min(2, model.cfg.n_layers // 2) if skip_layers is None else skip_layers
     if skip >= model.cfg.n_layers:
         return {"cspa": HeadScore.undefined(model, ScoreStatus.SKIPPED)}
@@ -230,7 +232,7 @@ def _score(kl: Float[Tensor, "change layer head"], *, skip: int, n: int) -> Head
 
 
 def _mean_kl(
-    model: TransformerBridge, documents: Int[Tensor, "doc pos"], setting: Setting
+    model: Decoder, documents: Int[Tensor, "doc pos"], setting: Setting
 ) -> Float[Tensor, "change layer head"]:
     """Return the mean KL of both changes, over documents and positions."""
 

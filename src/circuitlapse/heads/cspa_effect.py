@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import linear, normalize
-from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.models.decoder import layer_norm
+from circuitlapse.models.decoder import Decoder
 
 ONE_IN = 20
 """One in this many of the tokens up to a position, rounded up, counts as predicted there."""
@@ -124,24 +123,25 @@ class HeadChanges:
 
 
 class Unembedding:
-    """The unembedding, centred and multiplied by the weight of the final LayerNorm.
+    """The unembedding, centred and multiplied by the weight of the final norm.
 
     The vector of a token is W_U[:, token] minus its mean over the vocabulary, times the weight of
-    the LayerNorm, minus the mean of that over d_model. A change d of the final residual stream
-    changes the logit by (d / scale) . vector, up to a constant that all tokens share.
+    the norm, minus the mean of that over d_model where the norm is a LayerNorm. A change d of the
+    final residual stream changes the logit by (d / scale) . vector, up to a constant that all
+    tokens share.
     """
 
-    def __init__(self, model: TransformerBridge, dtype: torch.dtype) -> None:
-        part = model.unembed.original_component
-        self._norm, self._weight, self._bias = model.ln_final, part.weight, part.bias
-        self._gain = self._norm.original_component.weight.to(dtype)
-        self._mean = part.weight.mean(0, dtype=torch.promote_types(dtype, torch.float32)).to(dtype)
-        self.n_rows = len(part.weight)
+    def __init__(self, model: Decoder, dtype: torch.dtype) -> None:
+        self._norm, self._weight, self._bias = model.ln_final, model.unembed, model.unembed_bias
+        self._gain = self._norm.gain(self._weight).to(dtype)
+        wide = torch.promote_types(dtype, torch.float32)
+        self._mean = self._weight.mean(0, dtype=wide).to(dtype)
+        self.n_rows = len(self._weight)
 
     def vectors(self, tokens: slice | Int[Tensor, "doc source"]) -> Float[Tensor, "... d_model"]:
         """Return the vectors of some tokens."""
         vectors: Tensor = (self._weight[tokens].to(self._gain.dtype) - self._mean) * self._gain
-        return vectors - vectors.mean(-1, keepdim=True)
+        return self._norm.centre(vectors)
 
     def units(self, tokens: Int[Tensor, "doc source"]) -> Float[Tensor, "doc source d_model"]:
         """Return the vectors of some tokens, scaled to length 1."""
@@ -149,7 +149,7 @@ class Unembedding:
 
     def normed(self, resid: Float[Tensor, "doc pos d_model"]) -> Float[Tensor, "doc pos d_model"]:
         """Return the residual stream after the final LayerNorm."""
-        return layer_norm(resid.to(self._weight.dtype), self._norm)
+        return self._norm(resid.to(self._weight.dtype))
 
     def logits(
         self, normed: Float[Tensor, "doc pos d_model"], part: slice
@@ -168,7 +168,7 @@ class Unembedding:
 
 
 def divergences(
-    model: TransformerBridge, changes: HeadChanges, *, layers: range
+    model: Decoder, changes: HeadChanges, *, layers: range
 ) -> Float[Tensor, "change doc layer head pos"]:
     """Return KL(original || changed) in nats, for both changes of every head.
 
@@ -184,7 +184,7 @@ def divergences(
 
 
 def _moments(
-    model: TransformerBridge, changes: HeadChanges, layers: range
+    model: Decoder, changes: HeadChanges, layers: range
 ) -> Float[Tensor, "2 change doc layer head pos"]:
     """Return E_p[exp(d) - 1] and E_p[d]."""
     dtype = changes.resid.dtype

@@ -9,7 +9,7 @@ from torch import Tensor
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
 from circuitlapse.heads.single_tokens import plain_tokens
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
-from circuitlapse.models.decoder import embed_tokens, run_layers
+from circuitlapse.models.forward import embed_tokens, run_layers
 
 REPEAT_SCORES = ("induction", "prev_token", "duplicate")
 

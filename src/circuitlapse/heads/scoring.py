@@ -11,13 +11,14 @@ from typing import Any
 import pandas as pd
 from jaxtyping import Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.heads.base import HeadScore, Subject
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
 from circuitlapse.settings.analysis import Heads
@@ -28,7 +29,7 @@ Detector = Callable[..., dict[str, HeadScore]]
 
 
 def score_heads(
-    model: TransformerBridge,
+    model: Model,
     *,
     scores: Sequence[str],
     pairs: PromptPairs | None = None,
@@ -63,6 +64,7 @@ def score_heads(
         ValueError: if a score needs prompts or text that are not given, or `clean` is not of
             the same prompts.
     """
+    model = as_decoder(model)
     detectors = {name: detector_of(name) for name in scores}
     _refuse_unknown_options(options)
     options["limits"] = limits
@@ -79,9 +81,7 @@ def score_heads(
     return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
 
 
-def undefined_scores(
-    model: TransformerBridge, *, scores: Sequence[str], status: ScoreStatus
-) -> pd.DataFrame:
+def undefined_scores(model: Decoder, *, scores: Sequence[str], status: ScoreStatus) -> pd.DataFrame:
     """Return the same table with NaN for every head, and `status` as the reason.
 
     Raises:

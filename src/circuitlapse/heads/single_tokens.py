@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from jaxtyping import Int
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import ModelError
-from circuitlapse.models.load import n_tokens
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.load import n_tokens, tokenizer_of
+from circuitlapse.tasks.vocabulary import Vocabulary
 
 ARTICLES = "a an the"
 PRONOUNS = """
@@ -45,15 +46,16 @@ FUNCTION_WORDS: tuple[str, ...] = (*" ".join(_GRAMMAR + _MARKS).split(), *CONTRO
 _log = logging.getLogger(__name__)
 
 
-def single_tokens(tokenizer: Any, words: Iterable[str] = FUNCTION_WORDS) -> set[int]:
+def single_tokens(tokenizer: Tokenizer, words: Iterable[str] = FUNCTION_WORDS) -> set[int]:
     """Return the ids of all spellings of `words` that are one token of the tokenizer.
 
     The spellings of a word are lower case and capitalised, each with and without a leading space.
     Those that the tokenizer splits or does not know are left out, and counted in the log.
     """
+    vocabulary = Vocabulary(tokenizer)
     cased = {case for word in words for case in (word, word.capitalize())}
     spelled = sorted({space + case for case in cased for space in ("", " ")})
-    found = [_single_token(tokenizer, text) for text in spelled]
+    found = [_single_token(vocabulary, text) for text in spelled]
     tokens = {token for token in found if token is not None}
     _log.info(
         "function words: %d spellings are %d single tokens; %d others are left out",
@@ -62,24 +64,21 @@ def single_tokens(tokenizer: Any, words: Iterable[str] = FUNCTION_WORDS) -> set[
     return tokens
 
 
-def _single_token(tokenizer: Any, text: str) -> int | None:
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1:
-        return None
-    unknown = ids[0] == tokenizer.unk_token_id and text.strip() != tokenizer.unk_token
-    return None if unknown else ids[0]
+def _single_token(vocabulary: Vocabulary, text: str) -> int | None:
+    # Other than an answer, a function word may be a special token.
+    ids = vocabulary.ids(text)
+    return ids[0] if len(ids) == 1 and ids[0] != vocabulary.unknown_id else None
 
 
-def plain_tokens(model: TransformerBridge) -> Int[Tensor, " token"]:
+def plain_tokens(model: Decoder) -> Int[Tensor, " token"]:
     """Return the ids that are neither special tokens nor padding of the vocabulary, on the CPU.
 
     Raises:
         ModelError: if there are none, for example without a tokenizer in the model's folder.
     """
-    n_rows = len(model.embed.original_component.weight)
-    # The embedding may have more rows than the tokenizer has tokens, or fewer.
-    known = torch.arange(min(n_tokens(model), n_rows))
-    plain = known[~torch.isin(known, torch.tensor(model.tokenizer.all_special_ids))]
+    known = torch.arange(n_tokens(model))  # the embedding may have more rows
+    special = torch.tensor(sorted(Vocabulary(tokenizer_of(model)).no_answers), dtype=torch.long)
+    plain = known[~torch.isin(known, special)]
     if not len(plain):
         raise ModelError(
             f"{model.cfg.model_name}: the tokenizer has no tokens but special ones; expected "

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
-from circuitlapse.models.decoder import embed_tokens, layer_norm
+from circuitlapse.models.decoder import Attention, Decoder
+from circuitlapse.models.forward import embed_tokens
+from circuitlapse.models.load import tokenizer_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import ORDERED_LISTS
 from circuitlapse.types import ScoreStatus
@@ -70,7 +70,7 @@ def succession(
     if succession_ln not in SUCCESSION_LN:
         raise UnknownNameError(unknown_name("succession_ln", succession_ln, SUCCESSION_LN))
     model = subject.model
-    lists = _known_lists(tokenizer or model.tokenizer.backend_tokenizer)
+    lists = _known_lists(tokenizer or tokenizer_of(model))
     n_pairs = sum(len(part.first) for part in lists)
     if not n_pairs:
         return {"succession": HeadScore.undefined(model, ScoreStatus.NO_TOKENS)}
@@ -108,28 +108,27 @@ def _known_lists(tokenizer: Tokenizer) -> list[SuccessionList]:
 
 
 def _successes(
-    model: TransformerBridge, part: SuccessionList, succession_ln: str
+    model: Decoder, part: SuccessionList, succession_ln: str
 ) -> Float[Tensor, "layer head"]:
     """Count the pairs whose successor alone has the highest score, per head."""
     items = part.items.to(model.cfg.device)
     effective = _precise(_effective_embedding(model, items[part.first], succession_ln))
-    unembed = _precise(model.unembed.original_component.weight[items])  # [item, d_model]
+    unembed = _precise(model.unembed[items])  # [item, d_model]
     second = part.second.to(items.device)
     layers = [_hits(_ov_scores(block.attn, effective, unembed), second) for block in model.blocks]
     return torch.stack(layers)  # [layer, head]
 
 
 def _effective_embedding(
-    model: TransformerBridge, tokens: Int[Tensor, " item"], succession_ln: str
+    model: Decoder, tokens: Int[Tensor, " item"], succession_ln: str
 ) -> Float[Tensor, "item d_model"]:
     block = model.blocks[0]
     embed = embed_tokens(model, tokens[None])
-    out: Tensor = block.mlp(layer_norm(embed, block.ln2) if succession_ln == "ln2" else embed)
-    return out[0]
+    return block.mlp(block.ln2(embed) if succession_ln == "ln2" else embed)[0]
 
 
 def _ov_scores(
-    attn: Any, x: Float[Tensor, "pair d_model"], unembed: Float[Tensor, "item d_model"]
+    attn: Attention, x: Float[Tensor, "pair d_model"], unembed: Float[Tensor, "item d_model"]
 ) -> Float[Tensor, "head pair item"]:
     value = x @ _precise(attn.W_V)  # [head, pair, d_head]
     # W_O times the unembedding of the list first: a list has fewer items than d_model.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import Outputs, PairActivations, run_outputs
 from circuitlapse.models.batching import Limits
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import Ablation
 
@@ -35,7 +35,7 @@ class Ablated:
 
 
 def ablated_outputs(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     *,
     ablation: str,
@@ -64,7 +64,7 @@ def ablated_outputs(
     return Ablated(run.map(lambda part: _mean(part, pairs.attention_mask)), is_a_run=False)
 
 
-def _zero(model: TransformerBridge, pairs: PromptPairs) -> Outputs:
+def _zero(model: Decoder, pairs: PromptPairs) -> Outputs:
     cfg, shape = model.cfg, pairs.clean.shape  # [prompt, pos]
     bias = torch.stack([block.attn.b_O for block in model.blocks])  # [layer, d_model]
     zero = bias.new_zeros(())  # expanded views of one number take no memory

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
-from circuitlapse.models.decoder import LayerTrace, at_end, embed_tokens, end_logits, run_layers
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
 
@@ -69,7 +70,7 @@ class RunActivations:
         z: what each head mixed from its values; times W_O it is the head's output.
         mlp_out: output of each MLP.
         pattern: attention probabilities.
-        ln1_scale, ln2_scale, final_scale: standard deviation that each LayerNorm divides by.
+        ln1_scale, ln2_scale, final_scale: what each norm divides by; see `Norm.scale`.
         resid_end: residual stream before the final LayerNorm at the end position.
         logits_end: logits at the end position.
     """
@@ -84,11 +85,10 @@ class RunActivations:
     resid_end: Float[Tensor, "prompt d_model"]
     logits_end: Float[Tensor, "prompt vocab"]
 
-    def outputs(self, model: TransformerBridge) -> Outputs:
+    def outputs(self, model: Decoder) -> Outputs:
         """Return what the sources of the graph write."""
         layers = enumerate(model.blocks)
-        # The output projection reads all heads of a layer side by side, and adds the bias.
-        attn_out = [block.attn.o(self.z[:, :, layer].flatten(2)) for layer, block in layers]
+        attn_out = [block.attn.write(self.z[:, :, layer]) for layer, block in layers]
         attn = torch.stack(attn_out, 2)  # [prompt, pos, layer, d_model]
         return Outputs(self.embed, self.z, self.mlp_out, attn)
 
@@ -144,7 +144,7 @@ class PairActivations:
 
 @torch.no_grad()
 def cache_activations(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     limits: Limits = AUTOMATIC,
@@ -156,13 +156,12 @@ def cache_activations(
         pairs: the prompts.
         limits: how many prompts go through the model at once.
     """
+    model = as_decoder(model)
     return PairActivations(*(_run(model, pairs, side, limits) for side in SIDES))
 
 
 @torch.no_grad()
-def run_outputs(
-    model: TransformerBridge, pairs: PromptPairs, *, side: str, limits: Limits
-) -> Outputs:
+def run_outputs(model: Decoder, pairs: PromptPairs, *, side: str, limits: Limits) -> Outputs:
     """Run one side, `clean` or `corrupted`, and keep only what the sources write."""
 
     def run(part: PromptPairs) -> Outputs:
@@ -175,7 +174,7 @@ def run_outputs(
 
 
 def clean_logits(
-    model: TransformerBridge, pairs: PromptPairs, *, limits: Limits
+    model: Decoder, pairs: PromptPairs, *, limits: Limits
 ) -> Float[Tensor, "pair vocab"]:
     """Return the logits of the whole model at the end of each clean prompt."""
     return end_logits_of(model, pairs, side="clean", limits=limits)
@@ -183,7 +182,7 @@ def clean_logits(
 
 @torch.no_grad()
 def end_logits_of(
-    model: TransformerBridge, pairs: PromptPairs, *, side: str, limits: Limits
+    model: Decoder, pairs: PromptPairs, *, side: str, limits: Limits
 ) -> Float[Tensor, "pair vocab"]:
     """Return the logits at the end of each prompt of one side, `clean` or `corrupted`."""
 
@@ -195,7 +194,7 @@ def end_logits_of(
     return torch.cat(_batched(run, model, pairs, limits))
 
 
-def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits) -> RunActivations:
+def _run(model: Decoder, pairs: PromptPairs, side: str, limits: Limits) -> RunActivations:
     def run(part: PromptPairs) -> RunActivations:
         embed = embed_tokens(model, getattr(part, side))
         layers = run_layers(model, embed)
@@ -205,10 +204,10 @@ def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits
             z=_stack(layers, "z", 2),  # [prompt, pos, layer, head, d_head]
             mlp_out=_stack(layers, "mlp_out", 2),  # [prompt, pos, layer, d_model]
             pattern=_stack(layers, "pattern", 1),  # [prompt, layer, head, query, key]
-            # The epsilon of the first layer holds for all: it comes from the configuration.
-            ln1_scale=layer_norm_scale(_stack(layers, "resid", 2), model.blocks[0].ln1),
-            ln2_scale=layer_norm_scale(_stack(layers, "mlp_resid", 2), model.blocks[0].ln2),
-            final_scale=layer_norm_scale(layers[-1].after, model.ln_final),
+            # The norms of all layers divide alike: their epsilon comes from the configuration.
+            ln1_scale=model.blocks[0].ln1.scale(_stack(layers, "resid", 2)),
+            ln2_scale=model.blocks[0].ln2.scale(_stack(layers, "mlp_resid", 2)),
+            final_scale=model.ln_final.scale(layers[-1].after),
             resid_end=resid_end,
             logits_end=end_logits(model, resid_end),
         )
@@ -216,15 +215,8 @@ def _run(model: TransformerBridge, pairs: PromptPairs, side: str, limits: Limits
     return RunActivations(*_joined(run, model, pairs, limits))
 
 
-def layer_norm_scale(x: Float[Tensor, "*batch d_model"], norm: Any) -> Float[Tensor, "*batch"]:
-    """Return the standard deviation that a LayerNorm divides its input by."""
-    eps: float = norm.original_component.eps
-    # LayerNorm takes the population variance, so there is no correction by n - 1.
-    return (x.var(-1, correction=0) + eps).sqrt()  # [...]
-
-
 def _joined(
-    run: Callable[[PromptPairs], Any], model: TransformerBridge, pairs: PromptPairs, limits: Limits
+    run: Callable[[PromptPairs], Any], model: Decoder, pairs: PromptPairs, limits: Limits
 ) -> Iterator[Tensor]:
     """Yield every field of the record that `run` returns, batches put together."""
     parts = _batched(run, model, pairs, limits)
@@ -235,7 +227,7 @@ def _joined(
 
 def _batched(
     run: Callable[[PromptPairs], Result],
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     limits: Limits,
 ) -> list[Result]:

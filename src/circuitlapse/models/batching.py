@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
+
+from circuitlapse.models.decoder import Decoder
 
 Result = TypeVar("Result")
 
@@ -103,18 +104,18 @@ ROWS_OF_LOGITS = 6
 """Copies of the logits that a metric holds at once, such as probabilities and indicators."""
 
 
-def bytes_per_number(model: TransformerBridge, *, at_least: torch.dtype | None = None) -> int:
+def bytes_per_number(model: Decoder, *, at_least: torch.dtype | None = None) -> int:
     """Return the size of a number of the model, or of a wider format that it is turned into."""
     return max(int(model.cfg.dtype.itemsize), at_least.itemsize if at_least else 0)
 
 
-def bytes_of_logits(model: TransformerBridge) -> int:
+def bytes_of_logits(model: Decoder) -> int:
     """Return an estimate of what reading a metric off one prompt takes, in float32 or better."""
     per_number = bytes_per_number(model, at_least=torch.float32)
     return ROWS_OF_LOGITS * int(model.cfg.d_vocab) * per_number
 
 
-def bytes_per_run(model: TransformerBridge, *, n_pos: int) -> int:
+def bytes_per_run(model: Decoder, *, n_pos: int) -> int:
     """Return an estimate of one forward and backward pass of one prompt of `n_pos` tokens."""
     cfg = model.cfg
     # Residual streams, norms and ports of a layer, its hidden MLP layer, and attention by key.
@@ -122,7 +123,7 @@ def bytes_per_run(model: TransformerBridge, *, n_pos: int) -> int:
     return int(bytes_per_number(model) * n_pos * per_position) + bytes_of_logits(model)
 
 
-def bytes_kept(model: TransformerBridge, *, n_pos: int, n_runs: int) -> int:
+def bytes_kept(model: Decoder, *, n_pos: int, n_runs: int) -> int:
     """Return an estimate of what is kept of one prompt over `n_runs` runs, and at the end.
 
     In the model's number format: the outputs of both runs. In float32: the gradients at the heads

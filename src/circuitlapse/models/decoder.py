@@ -1,240 +1,411 @@
-"""A forward pass of a decoder that keeps, edits or differentiates its parts without hooks.
+"""The weights of a decoder-only transformer, in one layout for every family.
 
-The pass calls the modules of the model, so its numbers are the model's. Only the residual stream
-at the end position is unembedded: the logits of other positions are never needed.
+A block holds one attention and one MLP. Heads come with weights of their own: where several
+share keys and values (grouped-query attention), each has a copy of them. What a head writes to
+the residual stream is always `z @ W_O`; see `Attention.scale_of` for norms after the sublayer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn.functional import linear
-from transformer_lens.model_bridge import TransformerBridge
-from transformers.models.gpt_neox.modeling_gpt_neox import rotate_half
+from jaxtyping import Float
+from tokenizers import Tokenizer
+from torch import Tensor, split, unflatten
+from torch.nn import functional
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    **dict.fromkeys(
+        ("gelu_new", "gelu_fast", "gelu_pytorch_tanh"),
+        partial(functional.gelu, approximate="tanh"),
+    ),
+    **dict.fromkeys(("silu", "swish"), functional.silu),
+    "relu": functional.relu,
+}
+"""Activation functions of an MLP, by their names in `config.json`."""
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The shape of a decoder.
+
+    Attributes:
+        architecture: class in transformers, such as GPTNeoXForCausalLM.
+        model_name: folder or name that messages use.
+        n_layers, n_heads, d_model, d_head, d_mlp: sizes.
+        n_kv_heads: heads with keys and values of their own.
+        d_vocab: rows of the embedding, padding included.
+        n_ctx: positions that the model was made for.
+        window: positions that a head sees at most; None for all.
+        parallel_attn_mlp: whether attention and MLP of a layer read the same stream.
+        dtype, device: of all weights.
+    """
+
+    architecture: str
+    model_name: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    n_ctx: int
+    window: int | None
+    parallel_attn_mlp: bool
+    dtype: torch.dtype
+    device: torch.device
 
 
 @dataclass(frozen=True, eq=False)
-class HeadInputs:
-    """Normalised inputs of some heads of one layer, one entry per head in each list.
+class Norm:
+    """LayerNorm (`layer`), RMSNorm (`rms`), or nothing at all (`none`).
 
     Attributes:
-        heads: index of each head; a head may come more than once.
-        query: inputs [pair, pos, d_model], or [pair, 1, d_model] at the end position.
-        key, value: inputs [pair, pos, d_model].
+        kind: which of them.
+        weight: gain; None for ones.
+        bias: None for zeros.
+        eps: added to the variance, or to the mean square.
     """
 
-    heads: list[int]
-    query: list[Float[Tensor, "pair query d_model"]]
-    key: list[Float[Tensor, "pair pos d_model"]]
-    value: list[Float[Tensor, "pair pos d_model"]]
+    kind: str
+    weight: Float[Tensor, " d"] | None = None
+    bias: Float[Tensor, " d"] | None = None
+    eps: float = 0.0
 
+    def __call__(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Return the normalised input, with gain and bias."""
+        if self.kind == "layer":
+            return functional.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        if self.kind == "rms":
+            return functional.rms_norm(x, x.shape[-1:], self.weight, self.eps)
+        return x
 
-def attend(
-    model: TransformerBridge, layer: int, inputs: HeadInputs, *, end: Int[Tensor, " pair"] | None
-) -> Float[Tensor, "job pair query d_head"]:
-    """Return what each head mixes from its values (z).
+    def scale(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """Return what the input is divided by: standard deviation, root mean square, or 1."""
+        if self.kind == "layer":
+            # LayerNorm takes the population variance, so there is no correction by n - 1.
+            return (x.var(-1, correction=0) + self.eps).sqrt()
+        if self.kind == "rms":
+            return (x.square().mean(-1) + self.eps).sqrt()
+        return torch.ones_like(x[..., 0])
 
-    Args:
-        model: from `load_model`.
-        layer: of all heads.
-        inputs: of the heads.
-        end: the position of the queries when there is one per prompt; None for all positions.
-    """
-    attn = model.blocks[layer].attn
-    query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)  # [job, pair, query, d_head]
-    key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)  # [job, pair, pos, d_head]
-    value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)  # [job, pair, pos, d_head]
-    return mix(model, query, key, value, at=None if end is None else end[:, None])[0]
+    def normalised(
+        self, x: Float[Tensor, "*batch d"]
+    ) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch 1"]]:
+        """Return the direction in which the scale grows, and the scale, both in float32.
 
+        The direction is the input after division, without gain and bias, or 0 where nothing is
+        divided.
+        """
+        x = x.float()
+        scale = self.scale(x)[..., None]
+        if self.kind == "none":
+            return torch.zeros_like(x), scale
+        return self.centre(x) / scale, scale
 
-def mix(
-    model: TransformerBridge,
-    query: Float[Tensor, "job pair query d_head"],
-    key: Float[Tensor, "job pair pos d_head"],
-    value: Float[Tensor, "job pair pos d_head"],
-    *,
-    at: Int[Tensor, "pair query"] | None = None,
-) -> tuple[Float[Tensor, "job pair query d_head"], Float[Tensor, "job pair query pos"]]:
-    """Return z and the attention pattern of each head, from its vectors before rotation.
+    def centre(self, x: Tensor, *, dim: int = -1) -> Tensor:
+        """Take the mean off, as LayerNorm does; the others do not."""
+        return x - x.mean(dim, keepdim=True) if self.kind == "layer" else x
 
-    Queries stand at the positions `at`, or else at all positions.
-    """
-    positions = torch.arange(key.shape[2], device=key.device)
-    if at is None:
-        at = positions.expand(key.shape[1], -1)  # [pair, query], every position asks
-    if model.cfg.positional_embedding_type == "rotary":
-        cos, sin = rotary_angles(model, positions)
-        # Queries may stand at other positions in every prompt: cos[at] is [pair, query, rotary].
-        query, key = _rotate(query, cos[at], sin[at]), _rotate(key, cos, sin)
-    scores = query @ key.mT * model.cfg.d_head**-0.5  # [job, pair, query, pos]
-    # The causal mask also hides padding, which stands to the right of every real query.
-    scores = scores.masked_fill(positions > at[..., None], -torch.inf)
-    # In float32 for every format of the weights, as GPT-NeoX does in transformers.
-    pattern = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-    return pattern @ value, pattern
+    def gain(self, like: Float[Tensor, "*batch d"]) -> Float[Tensor, " d"]:
+        """Return the gain in the dtype of a tensor whose last axis is normalised."""
+        return like.new_ones(like.shape[-1]) if self.weight is None else self.weight.to(like.dtype)
 
+    def to(self, dtype: torch.dtype) -> Norm:
+        """Return the same norm with weights in another dtype."""
+        weight, bias = (None if x is None else x.to(dtype) for x in (self.weight, self.bias))
+        return replace(self, weight=weight, bias=bias)
 
-def rotary_angles(
-    model: TransformerBridge, positions: Int[Tensor, " pos"]
-) -> tuple[Float[Tensor, "pos rotary"], Float[Tensor, "pos rotary"]]:
-    """Return cosine and sine of every position, as the model's own rotary embedding has them."""
-    rotary: Any = model.original_model.gpt_neox.rotary_emb.original_component
-    like = torch.zeros((), dtype=model.cfg.dtype, device=positions.device)
-    cos, sin = rotary(like, positions[None])
-    return cos[0], sin[0]  # drop the batch axis of one: [pos, rotary]
-
-
-def _rotate(
-    x: Float[Tensor, "job pair pos d_head"],
-    cos: Float[Tensor, "*pair pos rotary"],
-    sin: Float[Tensor, "*pair pos rotary"],
-) -> Float[Tensor, "job pair pos d_head"]:
-    # Only the first `rotary` channels carry positions (a quarter of them in Pythia).
-    turned, passed = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-    return torch.cat([turned * cos + rotate_half(turned) * sin, passed], dim=-1)
-
-
-def _project(
-    inputs: list[Float[Tensor, "pair pos d_model"]],
-    weight: Float[Tensor, "head d_model d_head"],
-    bias: Float[Tensor, "head d_head"],
-    heads: list[int],
-) -> Float[Tensor, "job pair pos d_head"]:
-    """Multiply each input with the weight of its head.
-
-    One product per head, on views: gathering the weights first would copy as much as it reads.
-    """
-    out = inputs[0].new_empty(len(heads), *inputs[0].shape[:-1], weight.shape[-1])
-    for row, head, x in zip(out, heads, inputs, strict=True):  # row, x: [pair, pos, ...]
-        torch.addmm(bias[head], x.flatten(0, 1), weight[head], out=row.flatten(0, 1))
-    return out
-
-
-Edit = Callable[[int, str, Tensor], Tensor]
-"""(layer, `z` or `mlp_out`, what was computed) -> what is used instead."""
+    def offset(self, like: Float[Tensor, "*batch d"]) -> Float[Tensor, " d"]:
+        """Return the bias in the dtype of a tensor whose last axis is normalised."""
+        return like.new_zeros(like.shape[-1]) if self.bias is None else self.bias.to(like.dtype)
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTrace:
-    """What one layer computed.
+class Rotary:
+    """Rotary position embedding of the first channels of queries and keys (arXiv 2104.09864).
 
     Attributes:
-        resid: residual stream that attention reads.
-        ports: query, key and value vectors before rotary embedding, heads side by side.
-        pattern: attention probabilities.
-        z: what each head mixed from its values.
-        attn_out: sum of all heads' outputs and the output bias.
-        mlp_resid: residual stream that the MLP reads.
-        mlp_in: the same after LayerNorm.
-        mlp_out: output of the MLP.
+        frequencies: of each pair of channels, in float32.
     """
 
-    resid: Float[Tensor, "pair pos d_model"]
-    ports: tuple[Float[Tensor, "pair pos d_model"], ...]
-    pattern: Float[Tensor, "pair head query key"]
-    z: Float[Tensor, "pair pos head d_head"]
-    attn_out: Float[Tensor, "pair pos d_model"]
-    mlp_resid: Float[Tensor, "pair pos d_model"]
-    mlp_in: Float[Tensor, "pair pos d_model"]
-    mlp_out: Float[Tensor, "pair pos d_model"]
+    frequencies: Float[Tensor, " pair"]
+    _tables: dict[Any, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, channels: int, *, base: float, stretch: float = 1.0, device: Any) -> Rotary:
+        """Return the embedding that rotates so many channels.
+
+        Args:
+            channels: even number, at most d_head.
+            base: of the frequencies.
+            stretch: linear scaling of positions; 2 halves all frequencies.
+            device: of the frequencies.
+        """
+        exponents = torch.arange(0, channels, 2, dtype=torch.float32) / channels
+        return cls((1.0 / base**exponents / stretch).to(device))
+
+    def angles(
+        self, n_pos: int, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "pos channel"], Float[Tensor, "pos channel"]]:
+        """Return cosine and sine of the first positions; they are kept for the next call."""
+        key = (n_pos, dtype)
+        if key not in self._tables:
+            positions = torch.arange(n_pos, device=self.frequencies.device).float()
+            # Channel i is paired with channel i + channels / 2, so that each angle comes twice.
+            angle = (positions[:, None] * self.frequencies).repeat(1, 2)
+            self._tables[key] = (angle.cos().to(dtype), angle.sin().to(dtype))
+        return self._tables[key]
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """The heads of one layer.
+
+    Attributes:
+        qkv: rows of all queries, then of the distinct keys, then of the distinct values.
+        qkv_bias: None for zeros.
+        out: output weight, before the gain of `norm_after`.
+        out_bias: None for zeros.
+        n_heads, n_kv_heads: see `DecoderConfig`.
+        rotary: None for models with learned positions.
+        clip: largest absolute value of queries, keys and values; None for no limit.
+        q_norm, k_norm: of queries and keys, before rotation; None for none.
+        norm_all_heads: whether these normalise all heads together.
+        norm_after: of the sum of what all heads write.
+    """
+
+    qkv: Float[Tensor, "rows d_model"]
+    qkv_bias: Float[Tensor, " rows"] | None
+    out: Float[Tensor, "d_model columns"]
+    out_bias: Float[Tensor, " d_model"] | None
+    n_heads: int
+    n_kv_heads: int
+    rotary: Rotary | None = None
+    clip: float | None = None
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
+    norm_all_heads: bool = False
+    norm_after: Norm | None = None
 
     @property
-    def after(self) -> Float[Tensor, "pair pos d_model"]:
-        """Residual stream after this layer."""
-        return self.resid + self.attn_out + self.mlp_out
+    def d_head(self) -> int:
+        """Width of a head."""
+        return self.out.shape[1] // self.n_heads
+
+    @property
+    def heads_are_joint(self) -> bool:
+        """Whether a head's query or output depends on the other heads of its layer."""
+        return self.norm_all_heads or self.norm_after is not None
+
+    def ports(
+        self, x: Float[Tensor, "*batch d_model"]
+    ) -> tuple[Float[Tensor, "*batch head d_head"], ...]:
+        """Return query, key and value of every head, before clipping, norms and rotation."""
+        rows = functional.linear(x, self.qkv, self.qkv_bias)
+        per_head = split(unflatten(rows, -1, (-1, self.d_head)), self._split, -2)
+        return per_head[0], *(self._per_query(part, -2) for part in per_head[1:])
+
+    def ungrouped(self) -> Attention:
+        """Return the same attention with keys and values of its own for every head."""
+        if self.n_kv_heads == self.n_heads:
+            return self
+
+        def copied(rows: Tensor) -> Tensor:
+            parts = split(unflatten(rows, 0, (-1, self.d_head)), self._split)
+            each = [parts[0], *(self._per_query(part, 0) for part in parts[1:])]
+            return torch.cat(each).flatten(0, 1)
+
+        bias = None if self.qkv_bias is None else copied(self.qkv_bias)
+        k_norm = self.k_norm
+        if k_norm is not None and k_norm.weight is not None and self.norm_all_heads:
+            gain = unflatten(k_norm.weight, 0, (-1, self.d_head))
+            k_norm = replace(k_norm, weight=self._per_query(gain, 0).flatten())
+        return replace(
+            self, qkv=copied(self.qkv), qkv_bias=bias, n_kv_heads=self.n_heads, k_norm=k_norm
+        )
+
+    @property
+    def _split(self) -> list[int]:
+        return [self.n_heads, self.n_kv_heads, self.n_kv_heads]
+
+    def _per_query(self, x: Tensor, dim: int) -> Tensor:
+        shared = self.n_heads // self.n_kv_heads
+        return x if shared == 1 else x.repeat_interleave(shared, dim)
+
+    @cached_property
+    def _weights(self) -> tuple[Float[Tensor, "head d_model d_head"], ...]:
+        parts = split(unflatten(self.qkv, 0, (-1, self.d_head)).mT, self._split)
+        return parts[0], *(self._per_query(part, 0) for part in parts[1:])
+
+    @cached_property
+    def _biases(self) -> tuple[Float[Tensor, "head d_head"], ...]:
+        bias = self.qkv.new_zeros(len(self.qkv)) if self.qkv_bias is None else self.qkv_bias
+        parts = split(unflatten(bias, 0, (-1, self.d_head)), self._split)
+        return parts[0], *(self._per_query(part, 0) for part in parts[1:])
+
+    @property
+    def W_Q(self) -> Float[Tensor, "head d_model d_head"]:  # noqa: N802 - TransformerLens' name
+        """Query weights of every head."""
+        return self._weights[0]
+
+    @property
+    def W_K(self) -> Float[Tensor, "head d_model d_head"]:  # noqa: N802
+        """Key weights of every head."""
+        return self._weights[1]
+
+    @property
+    def W_V(self) -> Float[Tensor, "head d_model d_head"]:  # noqa: N802
+        """Value weights of every head."""
+        return self._weights[2]
+
+    @property
+    def b_Q(self) -> Float[Tensor, "head d_head"]:  # noqa: N802
+        """Query biases of every head."""
+        return self._biases[0]
+
+    @property
+    def b_K(self) -> Float[Tensor, "head d_head"]:  # noqa: N802
+        """Key biases of every head."""
+        return self._biases[1]
+
+    @property
+    def b_V(self) -> Float[Tensor, "head d_head"]:  # noqa: N802
+        """Value biases of every head."""
+        return self._biases[2]
+
+    @cached_property
+    def _writes(self) -> Float[Tensor, "d_model columns"]:
+        norm = self.norm_after
+        return self.out if norm is None or norm.weight is None else self.out * norm.weight[:, None]
+
+    @property
+    def W_O(self) -> Float[Tensor, "head d_head d_model"]:  # noqa: N802
+        """What each head multiplies its z with to write to the residual stream."""
+        return unflatten(self._writes.T, 0, (self.n_heads, -1))
+
+    @cached_property
+    def b_O(self) -> Float[Tensor, " d_model"]:  # noqa: N802
+        """Output bias, which belongs to no head."""
+        return self.out.new_zeros(len(self.out)) if self.out_bias is None else self.out_bias
+
+    def clipped(self, x: Tensor) -> Tensor:
+        """Return queries, keys or values within the limits of `clip`."""
+        return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+    def scale_of(
+        self, mixed: Float[Tensor, "*batch head d_head"]
+    ) -> Float[Tensor, "*batch"] | None:
+        """Return what `norm_after` divides by: the scale of the sum over all heads; or None.
+
+        z is what a head mixed from its values, divided by it. So the norm belongs to what the
+        heads write, and their sum is still what attention adds to the residual stream.
+        """
+        if self.norm_after is None:
+            return None
+        return self.norm_after.scale(functional.linear(mixed.flatten(-2), self.out))
+
+    def write(self, z: Float[Tensor, "*batch head d_head"]) -> Float[Tensor, "*batch d_model"]:
+        """Return what attention adds to the residual stream: all heads, and the output bias."""
+        return functional.linear(z.flatten(-2), self._writes, self.out_bias)
 
 
-def embed_tokens(
-    model: TransformerBridge, tokens: Int[Tensor, "pair pos"]
-) -> Float[Tensor, "pair pos d_model"]:
-    """Return the output of the token embedding."""
-    embed: Tensor = model.embed(tokens)
-    return embed
+@dataclass(frozen=True, eq=False)
+class Mlp:
+    """The MLP of one layer; with `w_gate`, a gated one (arXiv 2002.05202).
 
-
-def start_of_stream(
-    model: TransformerBridge, embed: Float[Tensor, "pair pos d_model"]
-) -> Float[Tensor, "pair pos d_model"]:
-    """Return the residual stream that the first layer reads.
-
-    Learned position embeddings are added here. They belong to no source: like a bias, they are
-    the same in every run.
+    Attributes:
+        w_in, b_in, w_gate, b_gate, w_out, b_out: weights [out, in]; None for biases of zero.
+        activation: a name in `ACTIVATIONS`.
+        norm_after: of the output; it belongs to what the MLP writes.
     """
-    if model.cfg.positional_embedding_type != "standard":
-        return embed
-    weight: Tensor = model.pos_embed.original_component.weight
-    return embed + weight[: embed.shape[1]]  # [pos, d_model] is added to every pair
+
+    w_in: Float[Tensor, "d_mlp d_model"]
+    b_in: Float[Tensor, " d_mlp"] | None
+    w_out: Float[Tensor, "d_model d_mlp"]
+    b_out: Float[Tensor, " d_model"] | None
+    activation: str
+    w_gate: Float[Tensor, "d_mlp d_model"] | None = None
+    b_gate: Float[Tensor, " d_mlp"] | None = None
+    norm_after: Norm | None = None
+
+    def __call__(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """Return what the MLP makes of its normalised input."""
+        hidden = functional.linear(x, self.w_in, self.b_in)
+        act = ACTIVATIONS[self.activation]
+        if self.w_gate is None:
+            hidden = act(hidden)
+        else:
+            hidden = act(functional.linear(x, self.w_gate, self.b_gate)) * hidden
+        out = functional.linear(hidden, self.w_out, self.b_out)
+        return out if self.norm_after is None else self.norm_after(out)
 
 
-def run_layers(
-    model: TransformerBridge, embed: Float[Tensor, "pair pos d_model"], *, edit: Edit | None = None
-) -> list[LayerTrace]:
-    """Run all layers on the output of the embedding; the causal mask hides padding on the right."""
-    resid, layers = start_of_stream(model, embed), []
-    for layer in range(model.cfg.n_layers):
-        layers.append(_run_layer(model, layer, resid, edit))
-        resid = layers[-1].after
-    return layers
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One layer: attention reads through `ln1`, the MLP through `ln2`."""
+
+    ln1: Norm
+    attn: Attention
+    ln2: Norm
+    mlp: Mlp
 
 
-def end_logits(
-    model: TransformerBridge,
-    resid_end: Float[Tensor, "pair d_model"],
-    *,
-    tokens: Int[Tensor, " token"] | None = None,
-) -> Float[Tensor, "pair vocab"]:
-    """Return the logits of final residual streams: last LayerNorm and unembedding.
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """A model: what every function of the library computes with.
 
-    Args:
-        model: from `load_model`.
-        resid_end: final residual stream, at the end position.
-        tokens: those whose logits are needed; None for the whole vocabulary.
+    Attributes:
+        cfg: its shape.
+        tokenizer: of its folder; None if it has none.
+        embed: token embedding.
+        positions: learned position embedding; None with rotary ones.
+        blocks: the layers.
+        ln_final: before the unembedding.
+        unembed: the same tensor as `embed` in a model with tied embeddings.
+        unembed_bias: None for zeros.
     """
-    normed = layer_norm(resid_end, model.ln_final)  # [pair, d_model]
-    unembed = model.unembed.original_component
-    if tokens is None:
-        logits: Tensor = unembed(normed)
-        return logits
-    bias = None if unembed.bias is None else unembed.bias[tokens]
-    return linear(normed, unembed.weight[tokens], bias)  # [pair, token]
+
+    cfg: DecoderConfig
+    tokenizer: Tokenizer | None
+    embed: Float[Tensor, "vocab d_model"]
+    positions: Float[Tensor, "pos d_model"] | None
+    blocks: tuple[Block, ...]
+    ln_final: Norm
+    unembed: Float[Tensor, "vocab d_model"]
+    unembed_bias: Float[Tensor, " vocab"] | None = None
+
+    def __repr__(self) -> str:
+        """Return for instance `Decoder(pythia-70m, 6 layers of 8 heads)`."""
+        cfg = self.cfg
+        return f"Decoder({cfg.model_name}, {cfg.n_layers} layers of {cfg.n_heads} heads)"
+
+    def weights(self) -> Iterator[Tensor]:
+        """Yield every weight once."""
+        seen: set[int] = set()
+        for weight in _tensors(self):
+            if weight.data_ptr() not in seen:
+                seen.add(weight.data_ptr())
+                yield weight
+
+    @property
+    def heads_are_joint(self) -> bool:
+        """See `Attention.heads_are_joint`."""
+        return any(block.attn.heads_are_joint for block in self.blocks)
 
 
-def layer_norm(x: Float[Tensor, "... d_model"], norm: Any) -> Float[Tensor, "... d_model"]:
-    """Return what a LayerNorm of the model makes of `x`, without the hooks around it."""
-    normed: Tensor = norm.original_component(x)
-    return normed
-
-
-def at_end(x: Float[Tensor, "pair pos ..."], end: Int[Tensor, " pair"]) -> Tensor:
-    """Return the end position of every prompt [pair, ...]."""
-    index = end.view(-1, *[1] * (x.ndim - 1))  # [pair, 1, ...], broadcast over the other axes
-    rows: Tensor = x.take_along_dim(index, 1)[:, 0]
-    return rows
-
-
-def _run_layer(
-    model: TransformerBridge,
-    layer: int,
-    resid: Float[Tensor, "pair pos d_model"],
-    edit: Edit | None,
-) -> LayerTrace:
-    block = model.blocks[layer]
-    normed = layer_norm(resid, block.ln1)
-    ports = tuple(port(normed) for port in (block.attn.q, block.attn.k, block.attn.v))
-    # Heads lie side by side in d_model; `mix` wants them in front: [head, pair, pos, d_head].
-    per_head = [port.unflatten(-1, (model.cfg.n_heads, -1)).movedim(2, 0) for port in ports]
-    z, pattern = mix(model, *per_head)
-    z = z.movedim(0, 2)  # [pair, pos, head, d_head]
-    z = edit(layer, "z", z) if edit else z
-    attn_out = block.attn.o(z.flatten(2))  # [pair, pos, d_model]
-    # With a parallel residual (Pythia) the MLP does not see the attention of its own layer.
-    mlp_resid = resid if model.cfg.parallel_attn_mlp else resid + attn_out
-    mlp_in = layer_norm(mlp_resid, block.ln2)
-    mlp_out = block.mlp(mlp_in)
-    mlp_out = edit(layer, "mlp_out", mlp_out) if edit else mlp_out
-    return LayerTrace(resid, ports, pattern.movedim(0, 1), z, attn_out, mlp_resid, mlp_in, mlp_out)
+def _tensors(part: Any) -> Iterator[Tensor]:
+    if isinstance(part, Tensor):
+        yield part
+    elif isinstance(part, tuple):
+        for each in part:
+            yield from _tensors(each)
+    elif is_dataclass(part) and not isinstance(part, Rotary):
+        for each in fields(part):
+            yield from _tensors(getattr(part, each.name))

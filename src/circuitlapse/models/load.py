@@ -1,24 +1,40 @@
-"""Load a model at one training step, and refuse models that the engine does not cover."""
+"""Read a decoder from a model folder, and refuse whatever would be read wrongly."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformer_lens.model_bridge import TransformerBridge
+from safetensors import SafetensorError, safe_open
+from tokenizers import Tokenizer
+from torch import Tensor
 
 from circuitlapse.errors import REMAKE, ModelError, unknown_name
+from circuitlapse.models.decoder import Decoder, DecoderConfig
+from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights
+from circuitlapse.models.families.registry import FAMILIES
 from circuitlapse.models.graph import Graph, Head
-from circuitlapse.models.snapshot import CONFIG, no_progress_bars, weight_files
+from circuitlapse.models.snapshot import CONFIG, INDEX_SUFFIX, weight_files
 
 REMEDY = f"if the workflow made this folder, {REMAKE}"
-SUPPORTED = ("GPTNeoXForCausalLM", "GPT2LMHeadModel")
+TOKENIZER = "tokenizer.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+STORED = ("F64", "F32", "F16", "BF16")
+"""Number formats of weights in safetensors files that can be read."""
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""The start of the text that Git leaves in place of a large file that was not downloaded."""
+NAMED = 3
+"""Weights that a message names; it counts the others."""
 
 
-def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") -> TransformerBridge:
-    """Load a folder laid out like a hub snapshot, with raw weights, in eval mode.
+def load_decoder(path: str | Path, device: str = "cpu", dtype: str = "float32") -> Decoder:
+    """Load a folder laid out like a hub snapshot, with raw weights.
 
     Nothing is folded or centred, so the logits are those of the Hugging Face model, and no
     weight asks for a gradient. Nothing is downloaded and no code from the folder is run.
@@ -31,34 +47,119 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
 
     Raises:
         ModelError: if the folder is not there, lacks a file or holds a broken one, the device is
-            not there, or the architecture is not one that the circuit engine understands; the
+            not there, the architecture is not in `FAMILIES`, the configuration asks for what the
+            decoder does not do, or a weight is missing, unexpected or of another shape; the
             message says which.
     """
-    if not Path(path).is_dir():
+    refuse_device_or_dtype(device, dtype)
+    with open_folder(path) as found:
+        target = torch.device(device)
+
+        def placed(name: str) -> Tensor:
+            return found.read(name).to(device=target, dtype=DTYPES[dtype])
+
+        built = found.family.build(found.config, Weights(found.shapes, target, placed))
+    return decoder_of(built, found, dtype=DTYPES[dtype], device=target)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model whose configuration and names of weights have been checked.
+
+    Attributes:
+        name: of the model in messages.
+        family: of the model.
+        config: its configuration.
+        shapes: shape of every weight.
+        read: returns a weight.
+        tokenizer: of the model, if it has one.
+    """
+
+    name: str
+    family: Family
+    config: ConfigFile
+    shapes: Mapping[str, tuple[int, ...]]
+    read: Callable[[str], Tensor]
+    tokenizer: Tokenizer | None
+
+
+@contextmanager
+def open_folder(path: str | Path) -> Iterator[Opened]:
+    """Open a model folder and check everything but the values of the weights.
+
+    Raises:
+        ModelError: see `load_decoder`.
+    """
+    folder = Path(path)
+    _refuse_incomplete(folder)
+    config = ConfigFile(_read_json(folder / CONFIG), str(folder / CONFIG))
+    family, tokenizer = family_of(config), _read_tokenizer(folder / TOKENIZER)
+    with _open_weights(folder) as (shapes, read):
+        empty = Weights(shapes, torch.device("meta"))
+        sizes = family.build(config, empty).sizes
+        _refuse_mismatch(empty, family, str(folder / weight_files(folder)[0]))
+        _refuse_unknown_tokens(tokenizer, sizes["d_vocab"], folder)
+        yield Opened(str(path), family, config, shapes, read, tokenizer)
+
+
+def family_of(config: ConfigFile) -> Family:
+    """Return the family of a configuration that asks for nothing that it does not do.
+
+    Raises:
+        ModelError: if there is none, or the configuration asks for more.
+    """
+    found = next((name for name in config.names("architectures") if name in FAMILIES), None)
+    if found is None:
+        config.wrong("architectures", f"one of {', '.join(FAMILIES)}")
+    config.refuse()
+    return FAMILIES[found]
+
+
+def decoder_of(built: Built, found: Opened, *, dtype: torch.dtype, device: torch.device) -> Decoder:
+    """Return the decoder of what a family has built."""
+    sizes = {"window": None} | built.sizes
+    cfg = DecoderConfig(found.family.architecture, found.name, **sizes, dtype=dtype, device=device)
+    return Decoder(cfg, found.tokenizer, **built.parts)
+
+
+def _refuse_mismatch(found: Weights, family: Family, files: str) -> None:
+    """Raise a ModelError if weights are missing, wrongly shaped, or left over."""
+    extra = [
+        f"{name} {list(found.shapes[name])}"
+        for name in found.shapes
+        if name not in found.taken and not re.search(family.ignored, name)
+    ]
+    for kind, names in (
+        ("has no weight", found.missing),
+        ("has a weight of another shape:", found.misshapen),
+        (f"has a weight that {family.architecture} does not have:", extra),
+    ):
+        if names:
+            more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise ModelError(
+                f"{files} {kind} {', '.join(names[:NAMED])}{more}; expected the weights that "
+                f"{CONFIG} beside it describes"
+            )
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    if not folder.is_dir():
         raise ModelError(
-            f"{path}: there is no such folder; expected one laid out like a hub snapshot "
+            f"{folder}: there is no such folder; expected one laid out like a hub snapshot "
             f"(a relative path starts in {Path.cwd()}); names on a hub are not fetched"
         )
-    for name in (CONFIG, *weight_files(path)):
-        if not (Path(path) / name).is_file():
+    for name in (CONFIG, *weight_files(folder)):
+        if not (folder / name).is_file():
             raise ModelError(
-                f"{path}: no {name}; expected a local folder laid out like a hub snapshot; {REMEDY}"
+                f"{folder}: no {name}; expected a local folder laid out like a hub snapshot; "
+                f"{REMEDY}"
             )
+
+
+def refuse_device_or_dtype(device: str, dtype: str) -> None:
+    """Raise a ModelError if the device is not on this machine, or the dtype is unknown."""
     if dtype not in DTYPES:
         raise ModelError(unknown_name("dtype", dtype, DTYPES))
-    _refuse_absent(device)
-    try:
-        with no_progress_bars():
-            model = TransformerBridge.boot_transformers(
-                str(path), device=device, dtype=DTYPES[dtype]
-            )
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}); {REMEDY}") from error
-    _refuse_unsupported(model)
-    return model.eval().requires_grad_(False)
-
-
-def _refuse_absent(device: str) -> None:
     wanted = torch.device(device)
     if wanted.type != "cuda":
         return
@@ -74,58 +175,105 @@ def _refuse_absent(device: str) -> None:
         )
 
 
-def _refuse_unsupported(model: TransformerBridge) -> None:
-    """Refuse features that the algebra of the engine does not cover, and untested families."""
-    cfg = model.cfg
-    features = {
-        "RMSNorm": cfg.uses_rms_norm or cfg.normalization_type != "LN",
-        "a gated MLP": cfg.gated_mlp,
-        "grouped-query attention": cfg.n_key_value_heads not in (None, cfg.n_heads),
-        "normalisation after attention or MLP": cfg.use_normalization_before_and_after,
-        "normalised queries and keys": cfg.use_qk_norm,
-        "a soft cap on attention scores or logits": max(
-            cfg.attn_scores_soft_cap, cfg.output_logits_soft_cap
-        )
-        > 0,
-        "local attention": cfg.use_local_attn,
-        "attention scores scaled by layer": cfg.scale_attn_by_inverse_layer_idx,
-        "unscaled attention scores": not getattr(
-            model.original_model.config, "scale_attn_weights", True
-        ),
-        "a mixture of experts": cfg.num_experts is not None,
-        f"{cfg.positional_embedding_type} position embeddings": cfg.positional_embedding_type
-        not in ("rotary", "standard"),
-    }
-    found = [name for name, there in features.items() if there]
-    if found or cfg.architecture not in SUPPORTED:
-        why = f"it has {', '.join(found)}" if found else "it is not tested"
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        _refuse_pointer(path)
+        raise ModelError(f"{path}: not JSON ({error}), expected a mapping; {REMEDY}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: holds a {type(values).__name__}, expected a mapping; {REMEDY}")
+    return values
+
+
+def _read_tokenizer(path: Path) -> Tokenizer | None:
+    if not path.is_file():
+        return None
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more specific
+        _refuse_pointer(path)
+        raise ModelError(f"{path}: not a tokenizer ({error}); {REMEDY}") from error
+    return tokenizer
+
+
+def _refuse_pointer(path: Path) -> None:
+    with path.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ModelError(
+                f"{path}: a Git LFS pointer, expected the file that it stands for; "
+                f"run `git lfs pull` in {path.parent}"
+            )
+
+
+@contextmanager
+def _open_weights(
+    folder: Path,
+) -> Iterator[tuple[Mapping[str, tuple[int, ...]], Callable[[str], Tensor]]]:
+    """Open all files with weights; give the shape of each weight, and what reads one."""
+    names = [name for name in weight_files(folder) if not name.endswith(INDEX_SUFFIX)]
+    with ExitStack() as stack:
+        homes: dict[str, Any] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in names:
+            file = stack.enter_context(_safetensors(folder / name))
+            for weight in file.keys():  # noqa: SIM118 - it is no mapping
+                part = file.get_slice(weight)
+                if (stored := part.get_dtype()) not in STORED:
+                    raise ModelError(
+                        f"{folder / name}: {weight} is stored as {stored}, expected one of "
+                        f"{', '.join(STORED)}; quantised weights are not supported"
+                    )
+                homes[weight], shapes[weight] = file, tuple(part.get_shape())
+        yield shapes, lambda weight: homes[weight].get_tensor(weight)
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        _refuse_pointer(path)
+        raise ModelError(f"{path}: cannot be read ({error}); {REMEDY}") from error
+
+
+def _refuse_unknown_tokens(tokenizer: Tokenizer | None, d_vocab: int, folder: Path) -> None:
+    known = tokenizer.get_vocab_size() if tokenizer else 0
+    if known > d_vocab:
         raise ModelError(
-            f"{cfg.model_name}: {cfg.architecture} is not supported, because {why}; "
-            f"circuits can be found in {' and '.join(SUPPORTED)} models"
+            f"{folder / TOKENIZER} has {known} tokens, but vocab_size in {CONFIG} is {d_vocab}; "
+            "expected the tokenizer of this model"
         )
 
 
-def model_graph(model: TransformerBridge) -> Graph:
-    """Return the edge graph of `model`."""
+def model_graph(model: Decoder) -> Graph:
+    """Return the edge graph of a model."""
     cfg = model.cfg
     return Graph(cfg.n_layers, cfg.n_heads, parallel=bool(cfg.parallel_attn_mlp))
 
 
-def all_heads(model: TransformerBridge) -> list[Head]:
+def all_heads(model: Decoder) -> list[Head]:
     """Return every head, in order."""
     return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
 
 
-def n_tokens(model: TransformerBridge) -> int:
+def n_tokens(model: Decoder) -> int:
     """Return how many rows of the unembedding are tokens; the others are padding."""
-    return len(model.tokenizer)
+    return int(model.tokenizer.get_vocab_size()) if model.tokenizer else model.cfg.d_vocab
 
 
-def n_parameters(model: TransformerBridge) -> int:
-    """Return the number of weights, embeddings included.
+def tokenizer_of(model: Decoder) -> Tokenizer:
+    """Return the tokenizer of a model.
 
-    They are counted on an empty model of the same shape, because a bridge holds some weights twice.
+    Raises:
+        ModelError: if its folder has none.
     """
-    with torch.device("meta"):
-        empty = type(model.original_model)(model.original_model.config)
-    return int(empty.num_parameters())
+    if model.tokenizer is None:
+        raise ModelError(
+            f"{model.cfg.model_name}: no {TOKENIZER}, expected one in the folder of the model"
+        )
+    return model.tokenizer
+
+
+def n_parameters(model: Decoder) -> int:
+    """Return the number of weights, embeddings included; a tied one counts once."""
+    return sum(weight.numel() for weight in model.weights())

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
-from circuitlapse.models.decoder import end_logits
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import end_logits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import mean_interval
@@ -151,7 +151,7 @@ class ResidualMetric:
 
     def __init__(
         self,
-        model: TransformerBridge,
+        model: Decoder,
         pairs: PromptPairs,
         *,
         metric: str,

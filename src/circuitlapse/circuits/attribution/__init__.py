@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution.registry import METHODS, Setup
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations, cache_activations
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
@@ -21,7 +21,7 @@ _DEFAULTS = Circuits()
 
 
 def attribute_edges(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     metric: str,
@@ -57,6 +57,7 @@ def attribute_edges(
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), Syed et al. 2023 (arXiv 2310.10348).
     """
+    model = as_decoder(model)
     _check(method, ig_rule, ig_steps)
     if activations is None:
         activations = cache_activations(model, pairs, limits=limits)

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution.gradients import Objective
 from circuitlapse.circuits.attribution.interpolation import Line
@@ -17,6 +16,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import loss_sign
 from circuitlapse.models.prompts import PromptPairs
@@ -57,7 +57,7 @@ def _without(graph: Graph, edge: Int[ndarray, "2"]) -> Circuit:
 
 
 def interpolated_line(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     activations: PairActivations,
     *,
@@ -74,7 +74,7 @@ def interpolated_line(
 
 
 def mean_scores(
-    model: TransformerBridge,
+    model: Decoder,
     line: Line,
     *,
     scores: Callable[..., Float[Tensor, "source target"]],

@@ -8,6 +8,9 @@ by row with LayerNorm's gain, and g the gradient at the vector, that is
 
     (W g - mean(W g) - xhat (xhat . W g) / d_model) / s
 
+With RMSNorm, s is the root mean square and there is no mean term; without any norm, s is 1 and
+xhat 0.
+
 Of this only g / s, xhat and one number, c = xhat . W g / (d_model s), have to be kept per run:
 summed over runs, the first two terms are one product with the centred W, and the last is a
 product of xhat and c over the runs. The residual stream is never copied per receiver.
@@ -16,15 +19,14 @@ product of xhat and c over the runs. The residual stream is never copied per rec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
-from circuitlapse.models.activations import Outputs, layer_norm_scale
-from circuitlapse.models.decoder import Edit, LayerTrace, at_end, run_layers
+from circuitlapse.models.activations import Outputs
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import Edit, LayerTrace, at_end, run_layers
 from circuitlapse.models.graph import PORTS, Graph
 from circuitlapse.models.metrics import ResidualMetric, loss_sign, needs_clean_logits
 from circuitlapse.models.prompts import PromptPairs
@@ -44,7 +46,7 @@ class Objective:
         return Objective(pairs, self.metric, self.clean_logits[start:stop])
 
     def loss(
-        self, model: TransformerBridge, resid_end: Float[Tensor, "run d_model"], n_runs: int
+        self, model: Decoder, resid_end: Float[Tensor, "run d_model"], n_runs: int
     ) -> Float[Tensor, ""]:
         """Return the loss of `n_runs` runs of all prompts, one after the other."""
         # Runs come one after the other: [run * pair, vocab].
@@ -72,7 +74,7 @@ class GradientSum:
         objective: the clean prompts' answers are scored.
     """
 
-    def __init__(self, model: TransformerBridge, objective: Objective) -> None:
+    def __init__(self, model: Decoder, objective: Objective) -> None:
         self._model, self._objective = model, objective
         self._heads = [_HeadSum() for _ in range(model.cfg.n_layers)]
         self._mlps: list[Tensor | int] = [0] * model.cfg.n_layers
@@ -109,14 +111,16 @@ class GradientSum:
     @torch.no_grad()
     def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
         block, heads = self._model.blocks[layer], self._heads[layer]
-        normalised, scale = _normalise(trace.resid, block.ln1)  # xhat and s, s [run * pair, pos, 1]
+        # xhat and s, s [run * pair, pos, 1]
+        normalised, scale = block.ln1.normalised(trace.resid)
+        # What the vectors would be without the residual stream: biases alone.
+        fixed = block.attn.ports(block.ln1.offset(trace.resid))  # each [head, d_head]
         scaled, along = [], []
-        for port, grad, value in zip(_ports(block), grads, trace.ports, strict=True):
-            shape = (*grad.shape[:2], self._model.cfg.n_heads, -1)
-            per_head: Tensor = grad.float().reshape(shape) / scale[..., None]  # g / s
+        for grad, value, bias in zip(grads, trace.ports, fixed, strict=True):
+            per_head = grad.float() / scale[..., None]  # g / s [run * pair, pos, head, d_head]
             # W^T xhat costs no projection: the forward pass has computed the vector as
             # port(gain * xhat + bias), and port(bias) is the part of it that is not W^T xhat.
-            moved = (value.float() - port(block.ln1.bias).float()).view_as(per_head)
+            moved = value.float() - bias.float()
             scaled.append(per_head)
             along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)  # c [.., pos, head]
         # Targets of a layer: all queries, then all keys, then all values.
@@ -127,20 +131,20 @@ class GradientSum:
     @torch.no_grad()
     def _add_mlp(self, layer: int, trace: LayerTrace, grad: Tensor, n_runs: int) -> None:
         norm = self._model.blocks[layer].ln2
-        normalised, scale = _normalise(trace.mlp_resid, norm)
+        normalised, scale = norm.normalised(trace.mlp_resid)
         # One MLP per layer: its gradient is taken through LayerNorm at once, run by run.
-        grad = norm.weight.float() * grad.float()  # at xhat [run * pair, pos, d_model]
+        grad = norm.gain(normalised) * grad.float()  # at xhat [run * pair, pos, d_model]
         along = (normalised * grad).mean(-1, keepdim=True)  # xhat . grad / d_model
-        grad = (grad - grad.mean(-1, keepdim=True) - normalised * along) / scale
+        grad = (norm.centre(grad) - normalised * along) / scale
         self._mlps[layer] = self._mlps[layer] + _by_run(grad, n_runs).sum(0)
 
     def at_heads(self, layer: int) -> Float[Tensor, "pair target pos d_model"]:
         """Return the sum at the queries, keys and values of all heads of a layer, in this order."""
         block, heads = self._model.blocks[layer], self._heads[layer]
-        gain = block.ln1.weight.float()[:, None]
-        weight = torch.cat([block.attn.W_Q, block.attn.W_K, block.attn.W_V]).float() * gain
-        # [target, d_model, d_head]; centred over d_model, the product has the mean term taken off.
-        weight = weight - weight.mean(1, keepdim=True)
+        weight = torch.cat([block.attn.W_Q, block.attn.W_K, block.attn.W_V]).float()
+        weight = weight * block.ln1.gain(weight.mT)[:, None]  # [target, d_model, d_head]
+        # Centred over d_model, the product has the mean term taken off.
+        weight = block.ln1.centre(weight, dim=1)
         straight = torch.einsum(
             "btre,rde->brtd", heads.scaled, weight
         )  # [pair, target, pos, d_model]
@@ -159,25 +163,12 @@ class GradientSum:
         return torch.as_tensor(self._logits)
 
 
-def _ports(block: Any) -> tuple[Any, ...]:
-    return block.attn.q, block.attn.k, block.attn.v
-
-
 def _by_run(x: Float[Tensor, "run_and_pair ..."], n_runs: int) -> Float[Tensor, "run pair ..."]:
     return x.reshape(n_runs, -1, *x.shape[1:])
 
 
-def _normalise(
-    x: Float[Tensor, "*batch d_model"], norm: torch.nn.Module
-) -> tuple[Float[Tensor, "*batch d_model"], Float[Tensor, "*batch 1"]]:
-    """Return x centred and divided by its scale, and the scale, in float32."""
-    x = x.float()
-    scale = layer_norm_scale(x, norm)[..., None]
-    return (x - x.mean(-1, keepdim=True)) / scale, scale
-
-
 def source_changes(
-    model: TransformerBridge, clean: Outputs, ablated: Outputs
+    model: Decoder, clean: Outputs, ablated: Outputs
 ) -> Float[Tensor, "pair source pos d_model"]:
     """Return ablated minus clean output of every source, in float32.
 

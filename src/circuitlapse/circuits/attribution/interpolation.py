@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution.gradients import (
     GradientSum,
@@ -23,6 +22,7 @@ from circuitlapse.circuits.attribution.gradients import (
     source_changes,
 )
 from circuitlapse.models.activations import Outputs
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 
@@ -47,7 +47,7 @@ class Line:
 
 
 def input_scores(
-    model: TransformerBridge, line: Line, *, fractions: Sequence[float], runs_at_once: int
+    model: Decoder, line: Line, *, fractions: Sequence[float], runs_at_once: int
 ) -> Float[Tensor, "source target"]:
     """Return scores summed over prompts, gradients averaged along the line of embeddings."""
     gradients = GradientSum(model, line.objective)
@@ -59,7 +59,7 @@ def input_scores(
 
 
 def activation_scores(
-    model: TransformerBridge,
+    model: Decoder,
     line: Line,
     *,
     fractions: Sequence[float],

@@ -9,7 +9,6 @@ from functools import partial
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution.edge_scores import (
     exact_scores,
@@ -20,6 +19,7 @@ from circuitlapse.circuits.attribution.interpolation import activation_scores, i
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import IgRule, Method
@@ -29,7 +29,7 @@ from circuitlapse.types import IgRule, Method
 class Setup:
     """What a method gets: the arguments of `attribute_edges`, with the activations computed."""
 
-    model: TransformerBridge
+    model: Decoder
     pairs: PromptPairs
     activations: PairActivations
     metric: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.search import Search, Smallest
@@ -14,6 +13,7 @@ from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
@@ -23,7 +23,7 @@ __all__ = ["Discovery", "SplitHalf", "discover_circuit", "record_of"]
 
 
 def discover_circuit(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     activations: PairActivations,
@@ -51,6 +51,7 @@ def discover_circuit(
     Raises:
         UnknownNameError: if `metric` is unknown, or `kl_divergence`, which no task has.
     """
+    model = as_decoder(model)
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
     search = Search(model, pairs, activations, metric, settings, bootstrap, limits)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.attribution import attribute_edges
 from circuitlapse.circuits.evaluation import evaluate_circuits
@@ -17,6 +16,7 @@ from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_smalle
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
@@ -47,7 +47,7 @@ class Search:
         limits: how many prompts go through the model at once.
     """
 
-    model: TransformerBridge
+    model: Decoder
     pairs: PromptPairs
     activations: PairActivations
     metric: str

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from transformer_lens.model_bridge import TransformerBridge
+from torch import Tensor
 
+from circuitlapse.circuits.evaluation.joint import bytes_per_prompt_jointly, run_jointly
 from circuitlapse.circuits.evaluation.sparse import (
-    SparsePlan,
     bytes_per_prompt,
     make_plan,
     run_plan,
@@ -21,12 +22,17 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations, clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits, in_batches, is_out_of_memory
-from circuitlapse.models.decoder import embed_tokens
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import embed_tokens
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.metrics import ResidualMetric, needs_clean_logits
 from circuitlapse.models.prompts import PromptPairs
 
 __all__ = ["evaluate_circuits"]
+
+Run = Callable[..., Iterator[Tensor]]
+"""Returns the final residual streams [pair, d_model] of circuits; see `run_plan`."""
 
 FEW = 4
 """If memory holds fewer prompts than this, the circuits are evaluated in two parts."""
@@ -36,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def evaluate_circuits(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     circuits: Sequence[Circuit] | Circuit,
     *,
@@ -69,6 +75,7 @@ def evaluate_circuits(
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
     """
+    model = as_decoder(model)
     graph = model_graph(model)
     circuits = [circuits] if isinstance(circuits, Circuit) else circuits
     for circuit in circuits:
@@ -87,7 +94,7 @@ class _Evaluation:
 
     def __init__(
         self,
-        model: TransformerBridge,
+        model: Decoder,
         pairs: PromptPairs,
         activations: PairActivations | None,
         *,
@@ -109,16 +116,23 @@ class _Evaluation:
 
     def values(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit pair"]:
         """Return the metric of every circuit; as many at once as leave room for prompts."""
-        graph, tokens = circuits[0].graph, self._pairs.clean
-        plan = make_plan(graph, circuits, ablated_is_a_run=self._ablated.is_a_run)
-        needed = bytes_per_prompt(self._model, plan, n_pos=tokens.shape[1])
+        model, tokens = self._model, self._pairs.clean
+        run: Run
+        if model.heads_are_joint:
+            run = partial(run_jointly, model, circuits)
+            needed = bytes_per_prompt_jointly(model, n_pos=tokens.shape[1])
+        else:
+            graph, is_a_run = circuits[0].graph, self._ablated.is_a_run
+            plan = make_plan(graph, circuits, ablated_is_a_run=is_a_run)
+            run = partial(run_plan, model, plan)
+            needed = bytes_per_prompt(model, plan, n_pos=tokens.shape[1])
         size = self._limits.prompts(needed, device=tokens.device)
         # Fewer circuits in a pass leave room for more prompts; tiny batches are slow.
-        divisible = len(circuits) > 1
+        divisible = len(circuits) > 1 and not model.heads_are_joint
         if divisible and not self._limits.batch_size and size < min(FEW, len(tokens)):
             return self._in_two_parts(circuits)
         try:
-            return self._in_batches(plan, size)
+            return self._in_batches(run, size)
         except RuntimeError as error:
             if not (divisible and is_out_of_memory(error)):
                 raise
@@ -132,16 +146,16 @@ class _Evaluation:
         half = len(circuits) // 2
         return np.concatenate([self.values(circuits[:half]), self.values(circuits[half:])])
 
-    def _in_batches(self, plan: SparsePlan, size: int) -> Float[ndarray, "circuit pair"]:
+    def _in_batches(self, run: Run, size: int) -> Float[ndarray, "circuit pair"]:
         parts = in_batches(
             len(self._pairs),
             size=size,
-            work=lambda batch: self._run(plan, batch),
+            work=lambda batch: self._run(run, batch),
             what="evaluating circuits",
         )
         return np.concatenate(parts, axis=1)  # [circuit, pair]
 
-    def _run(self, plan: SparsePlan, batch: slice) -> Float[ndarray, "circuit pair"]:
+    def _run(self, run: Run, batch: slice) -> Float[ndarray, "circuit pair"]:
         model, pairs = self._model, self._pairs.batch(batch.start, batch.stop)
         # [pair, pos, d_model]; the clean run is only needed for its embedding
         embed = self._clean.embed[batch] if self._clean else embed_tokens(model, pairs.clean)
@@ -149,5 +163,5 @@ class _Evaluation:
         metric_of = ResidualMetric(model, pairs, metric=self._metric, clean_logits=reference)
         ablated = self._ablated.batch(batch.start, batch.stop)
         # One [pair, d_model] per circuit, made as it is asked for, so that only one is held.
-        resid_ends = run_plan(model, plan, pairs, embed=embed, ablated=ablated)
+        resid_ends = run(pairs, embed=embed, ablated=ablated)
         return torch.stack([metric_of(resid) for resid in resid_ends]).cpu().double().numpy()

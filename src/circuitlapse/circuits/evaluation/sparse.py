@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import Ablated
 from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
-from circuitlapse.models.decoder import HeadInputs, at_end, attend, layer_norm, start_of_stream
+from circuitlapse.models.decoder import Decoder, Norm
+from circuitlapse.models.forward import HeadInputs, at_end, attend, start_of_stream
 from circuitlapse.models.graph import PORTS, Graph
 from circuitlapse.models.prompts import PromptPairs
 
@@ -181,7 +181,7 @@ class _Planner:
         return stage.nodes[node]
 
 
-def bytes_per_prompt(model: TransformerBridge, plan: SparsePlan, *, n_pos: int) -> int:
+def bytes_per_prompt(model: Decoder, plan: SparsePlan, *, n_pos: int) -> int:
     """Return an estimate of what `run_plan` holds at its peak, for one prompt of `n_pos` tokens.
 
     All computed outputs, the inputs of the largest stage before and after LayerNorm, its
@@ -251,7 +251,7 @@ class KnownChanges:
 
 
 def run_plan(
-    model: TransformerBridge,
+    model: Decoder,
     plan: SparsePlan,
     pairs: PromptPairs,
     *,
@@ -279,7 +279,7 @@ class _Run:
 
     def __init__(
         self,
-        model: TransformerBridge,
+        model: Decoder,
         plan: SparsePlan,
         pairs: PromptPairs,
         embed: Float[Tensor, "pair pos d_model"],
@@ -319,7 +319,7 @@ class _Run:
                 key=[everywhere[node.rows[1]] for node in nodes],
                 value=[everywhere[node.rows[2]] for node in nodes],
             )
-            z = attend(self._model, layer, inputs, end=self._end if end_only else None)
+            z = attend(block.attn, inputs, end=self._end if end_only else None)
             self._keep_heads(layer, nodes, z, end_only=end_only)
 
     def _keep_heads(
@@ -349,10 +349,10 @@ class _Run:
     def _known(self, output: Float[Tensor, "pair pos ..."], *, end_only: bool) -> Tensor:
         return at_end(output, self._end)[:, None] if end_only else output
 
-    def _inputs(self, inputs: Inputs, norm: torch.nn.Module) -> list[Tensor]:
+    def _inputs(self, inputs: Inputs, norm: Norm) -> list[Tensor]:
         """Return the normalised inputs [row, pair, pos or 1, d_model], everywhere and at end."""
         return [
-            layer_norm(self._sum(list(rows), end_only=end_only), norm) if rows else self._base[:0]
+            norm(self._sum(list(rows), end_only=end_only)) if rows else self._base[:0]
             for rows, end_only in ((inputs.everywhere, False), (inputs.at_end, True))
         ]
 

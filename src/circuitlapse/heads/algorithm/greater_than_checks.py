@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm.base import STEP_SCHEMAS
 from circuitlapse.models.activations import PairActivations, RunActivations
-from circuitlapse.models.decoder import at_end
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.forward import at_end
 from circuitlapse.models.metrics import at_least_float32
 from circuitlapse.models.prompts import PromptPairs
 
@@ -25,7 +26,7 @@ YY = "yy"
 
 @torch.no_grad()
 def trace_greater_than(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     circuit: Circuit | None,
@@ -66,6 +67,7 @@ def trace_greater_than(
     Raises:
         ValueError: if the prompts are not Greater-Than's, or the activations of other prompts.
     """
+    model = as_decoder(model)
     activations.check(pairs)
     years = _years(pairs)
     rows: list[dict[str, Any]] = []
@@ -129,7 +131,7 @@ def _nodes(circuit: Circuit) -> tuple[list[tuple[int, int]], list[int]]:
 
 
 def _head_rows(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     clean: RunActivations,
     years: _Years,
@@ -149,7 +151,7 @@ def _head_rows(
 
 
 def _mlp_rows(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     clean: RunActivations,
     years: _Years,
@@ -165,18 +167,18 @@ def _mlp_rows(
 
 
 def _lens(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     clean: RunActivations,
     years: _Years,
     written: Float[Tensor, "pair d_model"],
 ) -> Float[Tensor, "pair answer"]:
     """Return what a node's output adds to the logits of the answers, without later biases."""
-    gain: Tensor = model.ln_final.original_component.weight
-    # With the scale of the whole residual stream, LayerNorm is linear in what a node writes.
+    norm = model.ln_final
+    # With the scale of the whole residual stream, the norm is linear in what a node writes.
     scale = at_end(clean.final_scale[..., None], pairs.end)  # [pair, 1]
-    normed = (written - written.mean(1, keepdim=True)) / scale * gain
-    unembed: Tensor = model.unembed.original_component.weight[years.tokens]  # [answer, d_model]
+    normed = norm.centre(written) / scale * norm.gain(written)
+    unembed = model.unembed[years.tokens]  # [answer, d_model]
     return at_least_float32(normed) @ at_least_float32(unembed).T
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.circuits.faithfulness import does_the_task
 from circuitlapse.circuits.selection import Circuit
@@ -25,6 +24,8 @@ from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
 from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import AlgorithmStatus, Metric, Role
@@ -43,7 +44,7 @@ class Case:
         options: of `patch_paths` and `s_inhibition`.
     """
 
-    model: TransformerBridge
+    model: Decoder
     pairs: PromptPairs
     scores: Mapping[str, Float[ndarray, " head"]]
     circuit: Circuit | None
@@ -69,7 +70,7 @@ class Case:
         return [HeadPort(layer, head, port) for layer, head in self.heads(mask)]
 
 
-def shape_of(model: TransformerBridge) -> tuple[int, int]:
+def shape_of(model: Decoder) -> tuple[int, int]:
     """Return the number of layers, and of heads of each."""
     return (model.cfg.n_layers, model.cfg.n_heads)
 
@@ -121,7 +122,7 @@ TERTIARY = _Step("tertiary", "e_s2i_v")
 
 
 def trace_ioi(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     scores: pd.DataFrame,
@@ -164,6 +165,7 @@ def trace_ioi(
         ValueError: if a score of a head is missing, the circuit is of another graph, or the
             prompts lack a role or have fewer than four names in all.
     """
+    model = as_decoder(model)
     settings, shape = settings or Algorithm(), shape_of(model)
     refuse_other_graph(circuit, shape)
     case = Case(

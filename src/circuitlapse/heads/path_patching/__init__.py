@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.heads.path_patching.batches import patch_in_batches
 from circuitlapse.heads.path_patching.patch_plan import (
@@ -31,6 +30,7 @@ from circuitlapse.heads.path_patching.patch_plan import (
     make_plan,
 )
 from circuitlapse.models.batching import AUTOMATIC, Limits
+from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.prompts import PromptPairs
@@ -41,7 +41,7 @@ __all__ = ["Head", "HeadPort", "PatchedPaths", "Receivers", "Sender", "patch_pat
 
 @torch.no_grad()
 def patch_paths(
-    model: TransformerBridge,
+    model: Model,
     pairs: PromptPairs,
     *,
     receivers: Receivers,
@@ -77,6 +77,7 @@ def patch_paths(
         UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
         ValueError: if a sender or a receiver is not in the model.
     """
+    model = as_decoder(model)
     asked = [as_sender(given) for given in (all_heads(model) if senders is None else senders)]
     plan = make_plan(
         model,

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.heads.path_patching.patch_plan import PatchPlan
 from circuitlapse.heads.path_patching.runs import Runs, first_runs, receive, send, window_width
@@ -19,6 +18,7 @@ from circuitlapse.models.batching import (
     bytes_per_run,
     in_batches,
 )
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.metrics import needs_clean_logits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import Metric
@@ -34,9 +34,7 @@ class Part(NamedTuple):
     clean_attention: Float[Tensor, "pair receiver key"]
 
 
-def patch_in_batches(
-    model: TransformerBridge, pairs: PromptPairs, plan: PatchPlan, limits: Limits
-) -> Part:
+def patch_in_batches(model: Decoder, pairs: PromptPairs, plan: PatchPlan, limits: Limits) -> Part:
     """Do all three runs for all prompts and senders."""
     logits = clean_logits(model, pairs, limits=limits) if needs_clean_logits(plan.metric) else None
     device, n_pos = pairs.clean.device, pairs.clean.shape[1]
@@ -75,7 +73,7 @@ def _patch(runs: Runs, n_at_once: int) -> Part:
     return Part(patched, attended, clean, runs.metric_of(runs.corrupted), attention)
 
 
-def _bytes_per_row(model: TransformerBridge, plan: PatchPlan, *, n_pos: int, width: int) -> int:
+def _bytes_per_row(model: Decoder, plan: PatchPlan, *, n_pos: int, width: int) -> int:
     """Return an estimate of what one sender needs for one prompt."""
     cfg = model.cfg
     at_window = (9 + plan.side_by_side) * cfg.d_model + 3 * cfg.d_mlp + 3 * cfg.n_heads * n_pos

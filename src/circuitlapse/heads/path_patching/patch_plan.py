@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import PORTS, Head
 
 LOGITS = "logits"
@@ -84,7 +84,7 @@ class PatchPlan:
 
 
 def make_plan(
-    model: TransformerBridge,
+    model: Decoder,
     *,
     receivers: Receivers,
     senders: Sequence[Sender],
@@ -130,7 +130,7 @@ def heads_of(sender: Sender) -> SenderHeads:
     return tuple(sorted(sender)) if isinstance(sender, frozenset) else (sender,)
 
 
-def refuse_other_heads(model: TransformerBridge, heads: Sequence[Head]) -> None:
+def refuse_other_heads(model: Decoder, heads: Sequence[Head]) -> None:
     """Check that the model has these heads.
 
     Raises:
@@ -144,7 +144,7 @@ def refuse_other_heads(model: TransformerBridge, heads: Sequence[Head]) -> None:
             )
 
 
-def _checked_ports(model: TransformerBridge, receivers: Receivers) -> tuple[HeadPort, ...] | None:
+def _checked_ports(model: Decoder, receivers: Receivers) -> tuple[HeadPort, ...] | None:
     if isinstance(receivers, str):
         if receivers != LOGITS:
             raise UnknownNameError(unknown_name("receivers", receivers, (LOGITS,)))

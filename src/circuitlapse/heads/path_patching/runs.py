@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from circuitlapse.heads.path_patching.patch_plan import HeadPort, PatchPlan, SenderHeads
-from circuitlapse.models.decoder import (
+from circuitlapse.models.decoder import Block, Decoder
+from circuitlapse.models.forward import (
     LayerTrace,
     at_end,
     embed_tokens,
-    layer_norm,
     mix,
     run_layers,
 )
@@ -25,17 +23,9 @@ from circuitlapse.models.metrics import ResidualMetric
 from circuitlapse.models.prompts import PromptPairs
 
 
-def per_head(
-    model: TransformerBridge, x: Float[Tensor, "*rows d_model"]
-) -> Float[Tensor, "*rows head d_head"]:
-    """Return vectors of all heads, which lie side by side, one per head."""
-    return x.reshape(*x.shape[:-1], model.cfg.n_heads, -1)
-
-
-def mlp(block: Any, x: Float[Tensor, "row pair pos d_model"]) -> Tensor:
+def mlp(block: Block, x: Float[Tensor, "row pair pos d_model"]) -> Tensor:
     """Return what the MLP of a block makes of the residual streams that it reads."""
-    out: Tensor = block.mlp(layer_norm(x.flatten(0, 1), block.ln2))  # [row * pair, pos, d_model]
-    return out.view_as(x)
+    return block.mlp(block.ln2(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +37,7 @@ class Runs:
         clean_logits: see `ResidualMetric`.
     """
 
-    model: TransformerBridge
+    model: Decoder
     plan: PatchPlan
     pairs: PromptPairs
     clean: list[LayerTrace]
@@ -86,7 +76,7 @@ class Runs:
 
 
 def first_runs(
-    model: TransformerBridge,
+    model: Decoder,
     pairs: PromptPairs,
     plan: PatchPlan,
     logits: Float[Tensor, "pair vocab"] | None,
@@ -157,12 +147,12 @@ def _ports_of(
     """Return what the receivers of a layer get; for senders of later layers, the clean vectors."""
     attn, found = runs.model.blocks[layer].attn, {}
     wanted = runs.plan.received_in(layer)
-    normed = layer_norm(resid, runs.model.blocks[layer].ln1) if wanted else resid
+    normed = runs.model.blocks[layer].ln1(resid) if wanted else resid
     for receiver in wanted:
         port, head = receiver.port.upper(), receiver.head
-        clean = runs.clean[layer].ports[PORTS.index(receiver.port)]  # [pair, pos, d_model]
+        clean = runs.clean[layer].ports[PORTS.index(receiver.port)]  # [pair, pos, head, d_head]
         # [sender, pair, window, d_head]: the clean vectors, until a sender has joined
-        value = runs.window(per_head(runs.model, clean)[:, :, head]).repeat(n_senders, 1, 1, 1)
+        value = runs.window(clean[:, :, head]).repeat(n_senders, 1, 1, 1)
         weight, bias = (getattr(attn, f"{kind}_{port}")[head] for kind in "Wb")
         value[: len(resid)] = normed @ weight + bias
         found[receiver] = value
@@ -241,12 +231,10 @@ def _vectors(
     There is one row for all senders in the first layer, where their residual streams agree.
     """
     block = runs.model.blocks[layer]
-    normed = layer_norm(resid, block.ln1)
     vectors = []
-    for port in PORTS:
-        x = getattr(block.attn, port)(normed.flatten(0, 1)).view_as(resid)
+    for port, x in zip(PORTS, block.attn.ports(block.ln1(resid)), strict=True):
         # From one row, or one per sender, to one per sender.
-        x = per_head(runs.model, x).repeat(n_senders // len(resid), 1, 1, 1, 1)
+        x = x.repeat(n_senders // len(resid), 1, 1, 1, 1)
         for (head, name), value in received.items():
             if name == port:
                 x[:, :, :, head] = value  # from run 2
@@ -269,9 +257,10 @@ def _attend(
     ports += [_with_window(runs, x, new) for x, new in zip(clean, others, strict=True)]
     # `mix` takes senders and pairs as one axis, heads in front: [head, sender * pair, pos, d_head].
     at = runs.at[:, -n_queries:].repeat(n_senders, 1)  # [sender * pair, query]
-    z, pattern = mix(runs.model, *(port.flatten(0, 1).movedim(2, 0) for port in ports), at=at)
-    resid = resid[:, :, -n_queries:]
-    attn_out = block.attn.o(z.movedim(0, 2).flatten(2))  # [sender * pair, query, d_model]
+    mixed, pattern = mix(block.attn, *(port.flatten(0, 1).movedim(2, 0) for port in ports), at=at)
+    resid, z = resid[:, :, -n_queries:], mixed.movedim(0, 2)  # [sender * pair, query, head, d_head]
+    scale = block.attn.scale_of(z)
+    attn_out = block.attn.write(z if scale is None else z / scale[..., None, None])
     middle = resid + attn_out.view(n_senders, n_pairs, n_queries, -1)
     after = middle + mlp(block, resid if runs.model.cfg.parallel_attn_mlp else middle)
     # The last query stands at the end.
@@ -280,10 +269,10 @@ def _attend(
 
 def _with_window(
     runs: Runs,
-    clean: Float[Tensor, "pair pos d_model"],
+    clean: Float[Tensor, "pair pos head d_head"],
     new: Float[Tensor, "sender pair window head d_head"],
 ) -> Float[Tensor, "sender pair pos head d_head"]:
     """Return vectors of the clean run, with the new ones at the positions of the window."""
     # Where the window has a position twice, both places hold the same vector.
     at = runs.at[None, :, :, None, None].expand_as(new)
-    return per_head(runs.model, clean).repeat(len(new), 1, 1, 1, 1).scatter(2, at, new)
+    return clean.repeat(len(new), 1, 1, 1, 1).scatter(2, at, new)

@@ -1,0 +1,258 @@
+"""A forward pass of a decoder that keeps, edits or differentiates its parts without hooks.
+
+Only the residual stream at the end position is unembedded: the logits of other positions are
+never needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, unflatten
+from torch.nn.functional import embedding, linear
+
+from circuitlapse.errors import ModelError
+from circuitlapse.models.decoder import Attention, Block, Decoder, Norm
+
+
+@dataclass(frozen=True, eq=False)
+class HeadInputs:
+    """Normalised inputs of some heads of one layer, one entry per head in each list.
+
+    Attributes:
+        heads: index of each head; a head may come more than once.
+        query: inputs [pair, pos, d_model], or [pair, 1, d_model] at the end position.
+        key, value: inputs [pair, pos, d_model].
+    """
+
+    heads: list[int]
+    query: list[Float[Tensor, "pair query d_model"]]
+    key: list[Float[Tensor, "pair pos d_model"]]
+    value: list[Float[Tensor, "pair pos d_model"]]
+
+
+def attend(
+    attn: Attention, inputs: HeadInputs, *, end: Int[Tensor, " pair"] | None
+) -> Float[Tensor, "job pair query d_head"]:
+    """Return what each head mixes from its values; for attention without joint heads.
+
+    Args:
+        attn: of all these heads.
+        inputs: of the heads.
+        end: the position of the queries when there is one per prompt; None for all positions.
+    """
+    query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)  # [job, pair, query, d_head]
+    key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)  # [job, pair, pos, d_head]
+    value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)  # [job, pair, pos, d_head]
+    return mix(attn, query, key, value, at=None if end is None else end[:, None])[0]
+
+
+def mix(
+    attn: Attention,
+    query: Float[Tensor, "job pair query d_head"],
+    key: Float[Tensor, "job pair pos d_head"],
+    value: Float[Tensor, "job pair pos d_head"],
+    *,
+    at: Int[Tensor, "pair query"] | None = None,
+) -> tuple[Float[Tensor, "job pair query d_head"], Float[Tensor, "job pair query pos"]]:
+    """Return what heads mix from their values, and their attention, from the vectors of `ports`.
+
+    Queries stand at the positions `at`, or else at all positions. Where the heads of a layer are
+    normalised together, the jobs must be all heads of the layer, in order.
+    """
+    query, key, value = (attn.clipped(x) for x in (query, key, value))
+    query = _normalised(query, attn.q_norm, attn, distinct=attn.n_heads)
+    key = _normalised(key, attn.k_norm, attn, distinct=attn.n_kv_heads)
+    positions = torch.arange(key.shape[2], device=key.device)
+    if at is None:
+        at = positions.expand(key.shape[1], -1)  # [pair, query], every position asks
+    if attn.rotary is not None:
+        cos, sin = attn.rotary.angles(len(positions), key.dtype)
+        # Queries may stand at other positions in every prompt: cos[at] is [pair, query, rotary].
+        query, key = _rotate(query, cos[at], sin[at]), _rotate(key, cos, sin)
+    scores = query @ key.mT * attn.d_head**-0.5  # [job, pair, query, pos]
+    # The causal mask also hides padding, which stands to the right of every real query.
+    scores = scores.masked_fill(positions > at[..., None], -torch.inf)
+    # In float32 for every format of the weights, as transformers does.
+    pattern = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    return pattern @ value, pattern
+
+
+def _normalised(
+    x: Float[Tensor, "job pair pos d_head"], norm: Norm | None, attn: Attention, *, distinct: int
+) -> Float[Tensor, "job pair pos d_head"]:
+    """Apply the norm of queries or keys, of which so many heads have their own."""
+    if norm is None or not attn.norm_all_heads:
+        return x if norm is None else norm(x)
+    # Heads that share a key count once in its norm: each distinct one is taken, then copied back.
+    shared = attn.n_heads // distinct
+    joined = norm(x[::shared].movedim(0, 2).flatten(2))  # [pair, pos, distinct * d_head]
+    apart: Tensor = unflatten(joined, 2, (distinct, -1)).movedim(2, 0)
+    return apart if shared == 1 else apart.repeat_interleave(shared, 0)
+
+
+def _rotate(
+    x: Float[Tensor, "job pair pos d_head"],
+    cos: Float[Tensor, "*pair pos rotary"],
+    sin: Float[Tensor, "*pair pos rotary"],
+) -> Float[Tensor, "job pair pos d_head"]:
+    # Only the first `rotary` channels carry positions (a quarter of them in Pythia).
+    turned, passed = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    first, second = turned.chunk(2, -1)
+    return torch.cat([turned * cos + torch.cat([-second, first], -1) * sin, passed], dim=-1)
+
+
+def _project(
+    inputs: list[Float[Tensor, "pair pos d_model"]],
+    weight: Float[Tensor, "head d_model d_head"],
+    bias: Float[Tensor, "head d_head"],
+    heads: list[int],
+) -> Float[Tensor, "job pair pos d_head"]:
+    """Multiply each input with the weight of its head.
+
+    One product per head, on views: gathering the weights first would copy as much as it reads.
+    """
+    out = inputs[0].new_empty(len(heads), *inputs[0].shape[:-1], weight.shape[-1])
+    for row, head, x in zip(out, heads, inputs, strict=True):  # row, x: [pair, pos, ...]
+        torch.addmm(bias[head], x.flatten(0, 1), weight[head], out=row.flatten(0, 1))
+    return out
+
+
+Edit = Callable[[int, str, Tensor], Tensor]
+"""(layer, `z` or `mlp_out`, what was computed) -> what is used instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTrace:
+    """What one layer computed.
+
+    Attributes:
+        resid: residual stream that attention reads.
+        ports: query, key and value vectors, before clipping, norms and rotary embedding.
+        pattern: attention probabilities.
+        z_scale: what z has been divided by; see `Attention.scale_of`.
+        z: what each head mixed from its values.
+        attn_out: sum of all heads' outputs and the output bias.
+        mlp_resid: residual stream that the MLP reads.
+        mlp_in: the same after LayerNorm.
+        mlp_out: output of the MLP.
+    """
+
+    resid: Float[Tensor, "pair pos d_model"]
+    ports: tuple[Float[Tensor, "pair pos head d_head"], ...]
+    pattern: Float[Tensor, "pair head query key"]
+    z_scale: Float[Tensor, "pair pos"] | None
+    z: Float[Tensor, "pair pos head d_head"]
+    attn_out: Float[Tensor, "pair pos d_model"]
+    mlp_resid: Float[Tensor, "pair pos d_model"]
+    mlp_in: Float[Tensor, "pair pos d_model"]
+    mlp_out: Float[Tensor, "pair pos d_model"]
+
+    @property
+    def after(self) -> Float[Tensor, "pair pos d_model"]:
+        """Residual stream after this layer."""
+        return self.resid + self.attn_out + self.mlp_out
+
+
+def embed_tokens(
+    model: Decoder, tokens: Int[Tensor, "pair pos"]
+) -> Float[Tensor, "pair pos d_model"]:
+    """Return the output of the token embedding.
+
+    Raises:
+        ModelError: if a prompt is longer than the model can read, or has a token that the model
+            does not know.
+    """
+    cfg, n_pos = model.cfg, tokens.shape[1]
+    limits = {"max_position_embeddings": cfg.n_ctx, "sliding_window": cfg.window or n_pos}
+    for key, limit in limits.items():
+        if n_pos > limit:
+            raise ModelError(
+                f"{cfg.model_name}: a prompt has {n_pos} tokens, but {key} in config.json is "
+                f"{limit}; expected prompts of at most {limit} tokens"
+            )
+    if tokens.numel() and int(tokens.max()) >= cfg.d_vocab:
+        raise ModelError(
+            f"{cfg.model_name}: a prompt has the token {int(tokens.max())}, but the embedding has "
+            f"{cfg.d_vocab} rows, counted from 0; expected prompts made with the tokenizer of this "
+            "model"
+        )
+    return embedding(tokens, model.embed)
+
+
+def start_of_stream(
+    model: Decoder, embed: Float[Tensor, "pair pos d_model"]
+) -> Float[Tensor, "pair pos d_model"]:
+    """Return the residual stream that the first layer reads.
+
+    Learned position embeddings are added here. They belong to no source: like a bias, they are
+    the same in every run.
+    """
+    if model.positions is None:
+        return embed
+    return embed + model.positions[: embed.shape[1]]  # [pos, d_model] is added to every pair
+
+
+def run_layers(
+    model: Decoder, embed: Float[Tensor, "pair pos d_model"], *, edit: Edit | None = None
+) -> list[LayerTrace]:
+    """Run all layers on the output of the embedding; the causal mask hides padding on the right."""
+    resid, layers = start_of_stream(model, embed), []
+    parallel = model.cfg.parallel_attn_mlp
+    for layer, block in enumerate(model.blocks):
+        layers.append(_run_layer(block, layer, resid, edit, parallel=parallel))
+        resid = layers[-1].after
+    return layers
+
+
+def end_logits(
+    model: Decoder,
+    resid_end: Float[Tensor, "pair d_model"],
+    *,
+    tokens: Int[Tensor, " token"] | None = None,
+) -> Float[Tensor, "pair vocab"]:
+    """Return the logits of final residual streams: last LayerNorm and unembedding.
+
+    Args:
+        model: the decoder.
+        resid_end: final residual stream, at the end position.
+        tokens: those whose logits are needed; None for the whole vocabulary.
+    """
+    weight, bias = model.unembed, model.unembed_bias
+    if tokens is not None:
+        weight, bias = weight[tokens], None if bias is None else bias[tokens]
+    return linear(model.ln_final(resid_end), weight, bias)
+
+
+def at_end(x: Float[Tensor, "pair pos ..."], end: Int[Tensor, " pair"]) -> Tensor:
+    """Return the end position of every prompt [pair, ...]."""
+    index = end.view(-1, *[1] * (x.ndim - 1))  # [pair, 1, ...], broadcast over the other axes
+    rows: Tensor = x.take_along_dim(index, 1)[:, 0]
+    return rows
+
+
+def _run_layer(
+    block: Block,
+    layer: int,
+    resid: Float[Tensor, "pair pos d_model"],
+    edit: Edit | None,
+    *,
+    parallel: bool,
+) -> LayerTrace:
+    ports = block.attn.ports(block.ln1(resid))
+    # `mix` wants heads in front: [head, pair, pos, d_head].
+    mixed, pattern = mix(block.attn, *(port.movedim(2, 0) for port in ports))
+    z, scale = mixed.movedim(0, 2), block.attn.scale_of(mixed.movedim(0, 2))
+    z = z if scale is None else z / scale[..., None, None]  # [pair, pos, head, d_head]
+    z = edit(layer, "z", z) if edit else z
+    attn_out = block.attn.write(z)
+    # With a parallel residual (Pythia) the MLP does not see the attention of its own layer.
+    mlp_resid = resid if parallel else resid + attn_out
+    mlp_in = block.ln2(mlp_resid)
+    mlp_out = block.mlp(mlp_in)
+    mlp_out = edit(layer, "mlp_out", mlp_out) if edit else mlp_out
+    pattern = pattern.movedim(0, 1)
+    return LayerTrace(resid, ports, pattern, scale, z, attn_out, mlp_resid, mlp_in, mlp_out)

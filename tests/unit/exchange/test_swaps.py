@@ -10,7 +10,7 @@ from circuitlapse import load_model
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
 from circuitlapse.models.batching import Limits
-from circuitlapse.models.decoder import embed_tokens, run_layers
+from circuitlapse.models.forward import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import HeadSet

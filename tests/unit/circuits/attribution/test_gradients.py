@@ -3,7 +3,7 @@ import torch
 
 from circuitlapse import load_model
 from circuitlapse.circuits.attribution.gradients import GradientSum, Objective
-from circuitlapse.models.decoder import at_end
+from circuitlapse.models.forward import at_end
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from tests import dense

@@ -9,7 +9,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm import trace_greater_than
 from circuitlapse.heads.algorithm.greater_than_checks import strict_argmax
 from circuitlapse.models.activations import cache_activations
-from circuitlapse.models.decoder import end_logits
+from circuitlapse.models.forward import end_logits
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import GT_ALGORITHM
 from tests.dense import run

@@ -7,7 +7,7 @@ from circuitlapse import PromptPairs
 from circuitlapse.heads.path_patching.patch_plan import HeadPort, make_plan
 from circuitlapse.heads.path_patching.runs import first_runs, receive, send, window_width
 from circuitlapse.models.activations import cache_activations
-from circuitlapse.models.decoder import at_end
+from circuitlapse.models.forward import at_end
 from circuitlapse.models.metrics import per_prompt_metric
 
 

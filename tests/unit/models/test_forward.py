@@ -3,7 +3,7 @@ import torch
 from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
 
 from circuitlapse import load_model
-from circuitlapse.models.decoder import (
+from circuitlapse.models.forward import (
     HeadInputs,
     at_end,
     attend,

@@ -21,8 +21,9 @@ from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
 from circuitlapse.models.activations import clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
-from circuitlapse.models.decoder import Attention, Block, Decoder
+from circuitlapse.models.decoder import Block, Decoder
 from circuitlapse.models.graph import Head
+from circuitlapse.models.layers import Attention
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs

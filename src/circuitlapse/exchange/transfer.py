@@ -84,7 +84,7 @@ def transfer(
     of two numbers at chance level says nothing.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts.
         found: circuits of this model's graph, of any step and task.
         metric: `logit_diff` or `prob_diff`.

@@ -26,7 +26,7 @@ class Subject:
     """A model, and the prompts and text to run it on.
 
     Attributes:
-        model: from `load_model`.
+        model: the decoder.
         seed: of all random draws.
         pairs: IOI prompts, whose `roles` give the positions io, s1 and s2; None without them.
         clean: activations of the clean prompts of `pairs`, if they are already computed.

@@ -42,7 +42,7 @@ def score_heads(
     """Measure what every attention head does.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         scores: names of `registry.SCORES`, which gives their ranges, chance levels and what they
             need; the functions that it names as detectors define them.
         pairs: IOI prompts with the positions of io, s1 and s2 in their `roles`.

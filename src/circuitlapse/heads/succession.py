@@ -13,8 +13,9 @@ from torch import Tensor
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
-from circuitlapse.models.decoder import Attention, Decoder
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import embed_tokens
+from circuitlapse.models.layers import Attention
 from circuitlapse.models.load import tokenizer_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import ORDERED_LISTS

@@ -1,4 +1,4 @@
-"""Make the folder of one model at one step, laid out as `load_model` reads it."""
+"""Make the folder of one model at one step, laid out as `load_decoder` reads it."""
 
 from __future__ import annotations
 

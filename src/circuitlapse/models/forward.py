@@ -15,7 +15,8 @@ from torch import Tensor, unflatten
 from torch.nn.functional import embedding, linear
 
 from circuitlapse.errors import ModelError
-from circuitlapse.models.decoder import Attention, Block, Decoder, Norm
+from circuitlapse.models.decoder import Block, Decoder
+from circuitlapse.models.layers import Attention, Norm
 
 
 @dataclass(frozen=True, eq=False)

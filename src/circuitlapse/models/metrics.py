@@ -143,7 +143,7 @@ class ResidualMetric:
     Only the logits that the metric depends on are computed.
 
     Args:
-        model: from `load_model`.
+        model: the decoder.
         pairs: the answers.
         metric: see `per_prompt_metric`.
         clean_logits: of the whole model on the clean prompts, for `kl_divergence` [pair, vocab].

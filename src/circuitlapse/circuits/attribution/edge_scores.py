@@ -87,7 +87,7 @@ def mean_scores(
     that was too much, smaller batches take fewer runs at once, too.
 
     Args:
-        model: from `load_model`.
+        model: the decoder.
         line: what is interpolated.
         scores: `input_scores` or `activation_scores`.
         fractions: points of the line.

@@ -71,7 +71,7 @@ def activation_scores(
     A group is the embedding, all heads of a layer, or an MLP; all else of a run is clean.
 
     Args:
-        model: from `load_model`.
+        model: the decoder.
         line: the two ends.
         fractions: points of each group's line.
         runs_at_once: points in one pass.

@@ -38,7 +38,7 @@ class Search:
     """A model, prompts, and the settings of a search.
 
     Attributes:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts.
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.

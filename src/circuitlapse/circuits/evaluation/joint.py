@@ -17,9 +17,10 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import Ablated
 from circuitlapse.models.activations import Outputs
 from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
-from circuitlapse.models.decoder import Attention, Block, Decoder
+from circuitlapse.models.decoder import Block, Decoder
 from circuitlapse.models.forward import at_end, mix, start_of_stream
 from circuitlapse.models.graph import PORTS
+from circuitlapse.models.layers import Attention
 from circuitlapse.models.prompts import PromptPairs
 
 

@@ -20,9 +20,10 @@ from torch import Tensor
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import Ablated
 from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
-from circuitlapse.models.decoder import Decoder, Norm
+from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import HeadInputs, at_end, attend, start_of_stream
 from circuitlapse.models.graph import PORTS, Graph
+from circuitlapse.models.layers import Norm
 from circuitlapse.models.prompts import PromptPairs
 
 NOT, AT_END, EVERYWHERE = 0, 1, 2
@@ -261,7 +262,7 @@ def run_plan(
     """Yield the final residual stream at the end position, circuit by circuit.
 
     Args:
-        model: from `load_model`.
+        model: the decoder.
         plan: of circuits of this model's graph.
         pairs: the prompts of this batch.
         embed: output of the embedding on the clean prompts.

@@ -54,7 +54,7 @@ def trace_greater_than(
     row, which is right for prompts of one length only; here every prompt has its own.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: Greater-Than prompts with the role yy; the answers of a pair, wrong and then
             right, are all suffixes in rising order.
         circuit: of these prompts; None where none was found.

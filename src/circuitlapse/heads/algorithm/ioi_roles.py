@@ -151,7 +151,7 @@ def trace_ioi(
     S2I head the reference stops; here numbers are NaN, with a status.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: IOI prompts with the roles io, s1 and s2.
         scores: from `score_heads`, with copy, copy_neg, cspa, induction and duplicate. A score
             that is NaN gives a head no role.
@@ -165,9 +165,8 @@ def trace_ioi(
         ValueError: if a score of a head is missing, the circuit is of another graph, or the
             prompts lack a role or have fewer than four names in all.
     """
-    model = as_decoder(model)
-    settings, shape = settings or Algorithm(), shape_of(model)
-    refuse_other_graph(circuit, shape)
+    model, settings = as_decoder(model), settings or Algorithm()
+    refuse_other_graph(circuit, shape := shape_of(model))
     case = Case(
         model=model,
         pairs=pairs,

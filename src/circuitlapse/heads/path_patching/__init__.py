@@ -55,8 +55,8 @@ def patch_paths(
     """Patch the path from each sender to all receivers together, sender by sender.
 
     Source: Wang et al. 2022 (arXiv 2211.00593), appendix B; Goldowsky-Dill et al. 2023
-    (arXiv 2304.05969). A head reaches receivers of later layers only; if a sender has no head
-    with a receiver behind it, or no head at all, `patched` is `clean`.
+    (arXiv 2304.05969). A head reaches later layers only; `patched` is `clean` if a sender has no
+    head with a receiver behind it.
 
     Args:
         model: from `load_model`.
@@ -68,8 +68,8 @@ def patch_paths(
         sender_positions: where the sender's z is corrupted, `all` or the `end` position alone.
         freeze_mlps: hold MLPs in run 2 at what they wrote on the clean prompt. The reference
             recomputes them.
-        attention: also return the attention of the receivers, from the end position. Costs
-            8 bytes per sender, prompt, receiver and position at most.
+        attention: also return the receivers' attention from the end: at most 8 bytes for each
+            sender, prompt, receiver and position.
         metric: see `per_prompt_metric`; with the logits of the clean run for `kl_divergence`.
         limits: prompts per pass; its memory also bounds how many senders go side by side.
 

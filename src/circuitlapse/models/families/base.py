@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from circuitlapse.errors import ModelError
-from circuitlapse.models.decoder import ACTIVATIONS, Rotary
+from circuitlapse.models.layers import ACTIVATIONS, Norm, Rotary
 
 REFUSED: Mapping[str, str] = {
     "quantization_config": "quantised weights",
@@ -207,6 +207,18 @@ class Weights:
             self.misshapen.append(f"{name} is {found}, but config.json makes it {list(shape)}")
         return torch.empty(shape, device="meta")
 
+    def linear(
+        self, name: str, d_out: int, d_in: int, *, bias: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return weight [out, in] and bias of a linear map; None for the bias it does not have."""
+        weight = self.take(f"{name}.weight", d_out, d_in)
+        return weight, self.take(f"{name}.bias", d_out) if bias else None
+
+    def layer_norm(self, name: str, width: int, eps: float) -> Norm:
+        """Return a LayerNorm."""
+        gain, bias = (self.take(f"{name}.{part}", width) for part in ("weight", "bias"))
+        return Norm("layer", gain, bias, eps)
+
     def unembedding(self, config: ConfigFile, embed: Tensor, name: str, *, tied: bool) -> Tensor:
         """Return the unembedding: a weight of its own, or the embedding again.
 
@@ -224,10 +236,6 @@ class Weights:
         if name in self.shapes and not torch.equal(self.take(name, *embed.shape), embed):
             config.wrong("tie_word_embeddings", f"false, as {name} is not the embedding")
         return embed
-
-    def bias(self, name: str, *shape: int, there: bool = True) -> Tensor | None:
-        """Return a bias, or None in a model without."""
-        return self.take(name, *shape) if there else None
 
 
 class Built(NamedTuple):

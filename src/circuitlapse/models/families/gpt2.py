@@ -4,50 +4,53 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from circuitlapse.models.decoder import Attention, Block, Mlp, Norm
+from circuitlapse.models.decoder import Block
 from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights, heads_of
+from circuitlapse.models.layers import Attention, Mlp
+
+
+def _linear(weights: Weights, name: str, d_out: int, d_in: int) -> tuple[Tensor, Tensor]:
+    # Weights are stored as [in, out], other than everywhere else.
+    weight = weights.take(f"{name}.weight", d_in, d_out).T.contiguous()
+    return weight, weights.take(f"{name}.bias", d_out)
+
+
+def _block(config: ConfigFile, weights: Weights, name: str, d_model: int, d_mlp: int) -> Block:
+    eps = config.number("layer_norm_epsilon", 1e-5)
+    n_heads = heads_of(config, d_model, "n_head")
+    return Block(
+        weights.layer_norm(f"{name}.ln_1", d_model, eps),
+        Attention(
+            *_linear(weights, f"{name}.attn.c_attn", 3 * d_model, d_model),
+            *_linear(weights, f"{name}.attn.c_proj", d_model, d_model),
+            *(n_heads, n_heads),
+        ),
+        weights.layer_norm(f"{name}.ln_2", d_model, eps),
+        Mlp(
+            *_linear(weights, f"{name}.mlp.c_fc", d_mlp, d_model),
+            *_linear(weights, f"{name}.mlp.c_proj", d_model, d_mlp),
+            config.activation("activation_function", "gelu_new"),
+        ),
+    )
 
 
 def _build(config: ConfigFile, weights: Weights) -> Built:
     config.refuse({"scale_attn_weights": (True,)})
     d_model, d_vocab = config.integer("n_embd"), config.integer("vocab_size")
-    n_heads, d_mlp = heads_of(config, d_model, "n_head"), config.integer("n_inner", 4 * d_model)
-    eps, act = (
-        config.number("layer_norm_epsilon", 1e-5),
-        config.activation("activation_function", "gelu_new"),
-    )
+    d_mlp, n_layers = config.integer("n_inner", 4 * d_model), config.integer("n_layer")
+    n_heads, n_ctx = heads_of(config, d_model, "n_head"), config.integer("n_positions", 1024)
     # The first files have no prefix: they hold the model without its head.
     top = "transformer." if any(x.startswith("transformer.") for x in weights.shapes) else ""
-
-    def norm(name: str) -> Norm:
-        gain, bias = (weights.take(f"{name}.{part}", d_model) for part in ("weight", "bias"))
-        return Norm("layer", gain, bias, eps)
-
-    def linear(name: str, d_out: int, d_in: int) -> tuple[Tensor, Tensor]:
-        # Weights are [in, out] here, other than everywhere else.
-        weight = weights.take(f"{name}.weight", d_in, d_out).T.contiguous()
-        return weight, weights.take(f"{name}.bias", d_out)
-
-    def block(layer: int) -> Block:
-        name = f"{top}h.{layer}"
-        qkv = linear(f"{name}.attn.c_attn", 3 * d_model, d_model)
-        out = linear(f"{name}.attn.c_proj", d_model, d_model)
-        inner = linear(f"{name}.mlp.c_fc", d_mlp, d_model)
-        outer = linear(f"{name}.mlp.c_proj", d_model, d_mlp)
-        return Block(
-            ln1=norm(f"{name}.ln_1"),
-            attn=Attention(*qkv, *out, n_heads, n_heads),
-            ln2=norm(f"{name}.ln_2"),
-            mlp=Mlp(*inner, *outer, act),
-        )
-
-    n_layers, n_ctx = config.integer("n_layer"), config.integer("n_positions", 1024)
     embed = weights.take(f"{top}wte.weight", d_vocab, d_model)
+    blocks = (
+        _block(config, weights, f"{top}h.{layer}", d_model, d_mlp) for layer in range(n_layers)
+    )
+    eps = config.number("layer_norm_epsilon", 1e-5)
     parts = {
         "embed": embed,
         "positions": weights.take(f"{top}wpe.weight", n_ctx, d_model),
-        "blocks": tuple(block(layer) for layer in range(n_layers)),
-        "ln_final": norm(f"{top}ln_f"),
+        "blocks": tuple(blocks),
+        "ln_final": weights.layer_norm(f"{top}ln_f", d_model, eps),
         "unembed": weights.unembedding(config, embed, "lm_head.weight", tied=True),
     }
     sizes = {

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from circuitlapse.models.decoder import Attention, Block, Mlp, Norm
-from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights, heads_of
+from circuitlapse.models.decoder import Block
+from circuitlapse.models.families.base import Built, ConfigFile, Weights, heads_of
+from circuitlapse.models.layers import Attention, Mlp, Norm
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,6 @@ class _Builder:
             return Norm("layer", eps=self.eps)
         return Norm("rms", self._weights.take(f"{name}.weight", width), eps=self.eps)
 
-    def _linear(self, name: str, *shape: int, bias: bool) -> tuple[Tensor, Tensor | None]:
-        weight = self._weights.take(f"{name}.weight", *shape)
-        return weight, self._weights.bias(f"{name}.bias", shape[0], there=bias)
-
     def _qk_norms(self, name: str) -> dict[str, Any]:
         if not self.variant.qk_norm:
             return {}
@@ -87,12 +83,12 @@ class _Builder:
         biased = everywhere or qkv_only
         rows = {"q_proj": self.n_heads, "k_proj": self.n_kv_heads, "v_proj": self.n_kv_heads}
         ports = [
-            self._linear(f"{name}.{port}", number * self.d_head, self.d_model, bias=biased)
+            self._weights.linear(f"{name}.{port}", number * self.d_head, self.d_model, bias=biased)
             for port, number in rows.items()
         ]
         qkv = torch.cat([weight for weight, _ in ports])
         biases = [bias for _, bias in ports if bias is not None]
-        out = self._linear(
+        out = self._weights.linear(
             f"{name}.o_proj", self.d_model, self.n_heads * self.d_head, bias=everywhere
         )
         return Attention(
@@ -106,9 +102,9 @@ class _Builder:
         """Return the gated MLP below `name`."""
         d_mlp = self._config.integer("intermediate_size")
         biased = self._config.flag("mlp_bias", default=False)
-        w_in, b_in = self._linear(f"{name}.up_proj", d_mlp, self.d_model, bias=biased)
-        w_gate, b_gate = self._linear(f"{name}.gate_proj", d_mlp, self.d_model, bias=biased)
-        w_out, b_out = self._linear(f"{name}.down_proj", self.d_model, d_mlp, bias=biased)
+        w_in, b_in = self._weights.linear(f"{name}.up_proj", d_mlp, self.d_model, bias=biased)
+        w_gate, b_gate = self._weights.linear(f"{name}.gate_proj", d_mlp, self.d_model, bias=biased)
+        w_out, b_out = self._weights.linear(f"{name}.down_proj", self.d_model, d_mlp, bias=biased)
         act = self._config.activation("hidden_act", "silu")
         return Mlp(w_in, b_in, w_out, b_out, act, w_gate, b_gate, norm_after)
 
@@ -156,6 +152,3 @@ def builder(variant: Variant) -> Callable[[ConfigFile, Weights], Built]:
         return Built(sizes, parts)
 
     return build
-
-
-LLAMA = Family("LlamaForCausalLM", "Amber and LLM360, SmolLM, OpenLLaMA", builder(Variant()))

@@ -27,7 +27,7 @@ from circuitlapse.models.activations import PairActivations, cache_activations, 
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Head
-from circuitlapse.models.load import DTYPES, load_decoder, n_parameters, n_tokens
+from circuitlapse.models.load import DTYPES, load_decoder, n_parameters
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
@@ -90,7 +90,7 @@ class Checkpoint:
             corrupted,
             self._pairs(task),
             metric=task.metric,
-            n_tokens=n_tokens(self.model),
+            n_tokens=self.model.n_tokens,
             bootstrap=bootstrap,
         )
         made: dict[str, Any] = {"prepend_bos": task.prepend_bos, "dtype": self.compute.dtype}

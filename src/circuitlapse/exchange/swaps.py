@@ -37,6 +37,7 @@ _SHAPE = (
     "n_heads",
     "n_kv_heads",
     "d_model",
+    "d_head",
     "d_mlp",
     "d_vocab",
     "n_ctx",
@@ -71,15 +72,15 @@ def swapped(
     """
     target, source = as_decoder(target), as_decoder(source)
     _refuse(target, source, heads, also)
-    blocks = list(target.blocks)
-    for layer in {layer for layer, _ in heads}:
-        here = [head for at, head in heads if at == layer]
-        attn = _with_heads(target.blocks[layer].attn, source.blocks[layer].attn, here)
-        blocks[layer] = replace(target.blocks[layer], attn=attn)
-    model = replace(target, blocks=tuple(blocks))
+    model = target
     for part in also:
         model = PARTS[part](model, source)
-    return model
+    blocks = list(model.blocks)
+    for layer in {layer for layer, _ in heads}:
+        here = [head for at, head in heads if at == layer]
+        attn = _with_heads(blocks[layer].attn, source.blocks[layer].attn, here)
+        blocks[layer] = replace(blocks[layer], attn=attn)
+    return replace(model, blocks=tuple(blocks))
 
 
 def _with_heads(mine: Attention, theirs: Attention, heads: list[int]) -> Attention:

@@ -21,7 +21,6 @@ from circuitlapse.models.activations import RunActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
 from circuitlapse.models.decoder import Block, Decoder
 from circuitlapse.models.forward import embed_tokens, run_layers, start_of_stream
-from circuitlapse.models.load import n_tokens
 from circuitlapse.models.prompts import PromptPairs
 
 COPY_SCORES = ("copy", "copy_neg")
@@ -92,10 +91,10 @@ def copying(
 
 
 def _refuse_unknown_tokens(model: Decoder, names: Int[Tensor, " name"]) -> None:
-    if (highest := int(names.max())) >= n_tokens(model):
+    if (highest := int(names.max())) >= model.n_tokens:
         raise ModelError(
             f"{model.cfg.model_name}: token {highest} of the prompts is beyond the tokenizer, "
-            f"which has {n_tokens(model)}; expected the tokenizer's files in the model's folder"
+            f"which has {model.n_tokens}; expected the tokenizer's files in the model's folder"
         )
 
 
@@ -137,7 +136,7 @@ def _hits(
     limits: Limits,
 ) -> Int[Tensor, "score layer head"]:
     """Count the names on top, for the outputs and for their negatives."""
-    unembed = _wide(model.unembed[: n_tokens(model)])
+    unembed = _wide(model.unembed[: model.n_tokens])
     final = model.ln_final.to(unembed.dtype)
     offset = unembed @ final.offset(unembed) * (copy_ln == CopyLn.FOLDED)  # [vocab]; else 0
     per_head = unembed.element_size() * (2 * model.cfg.d_model + 4 * CHUNK)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from circuitlapse.errors import ModelError
 from circuitlapse.models.decoder import Decoder
-from circuitlapse.models.load import n_tokens, tokenizer_of
+from circuitlapse.models.load import tokenizer_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 ARTICLES = "a an the"
@@ -76,7 +76,7 @@ def plain_tokens(model: Decoder) -> Int[Tensor, " token"]:
     Raises:
         ModelError: if there are none, for example without a tokenizer in the model's folder.
     """
-    known = torch.arange(n_tokens(model))  # the embedding may have more rows
+    known = torch.arange(model.n_tokens)  # the embedding may have more rows
     special = torch.tensor(sorted(Vocabulary(tokenizer_of(model)).no_answers), dtype=torch.long)
     plain = known[~torch.isin(known, special)]
     if not len(plain):

@@ -124,8 +124,8 @@ def _effective_embedding(
     model: Decoder, tokens: Int[Tensor, " item"], succession_ln: str
 ) -> Float[Tensor, "item d_model"]:
     block = model.blocks[0]
-    embed = embed_tokens(model, tokens[None])
-    return block.mlp(block.ln2(embed) if succession_ln == "ln2" else embed)[0]
+    embed = embed_tokens(model, tokens[:, None])  # each item is a prompt of its own
+    return block.mlp(block.ln2(embed) if succession_ln == "ln2" else embed)[:, 0]
 
 
 def _ov_scores(

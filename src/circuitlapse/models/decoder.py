@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -96,10 +97,21 @@ class Decoder:
                 seen.add(weight.data_ptr())
                 yield weight
 
+    @cached_property
+    def n_tokens(self) -> int:
+        """How many rows of the unembedding are tokens; the others are padding."""
+        known = n_ids(self.tokenizer) if self.tokenizer else self.cfg.d_vocab
+        return min(known, self.cfg.d_vocab)
+
     @property
     def heads_are_joint(self) -> bool:
         """See `Attention.heads_are_joint`."""
         return any(block.attn.heads_are_joint for block in self.blocks)
+
+
+def n_ids(tokenizer: Tokenizer) -> int:
+    """Return the highest id of a tokenizer, plus 1; there may be gaps below."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
 def _tensors(part: Any) -> Iterator[Tensor]:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, unflatten
+from torch import Tensor
 from torch.nn.functional import embedding, linear
 
 from circuitlapse.errors import ModelError
 from circuitlapse.models.decoder import Block, Decoder
-from circuitlapse.models.layers import Attention, Norm
+from circuitlapse.models.layers import Attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,7 @@ def mix(
     normalised together, the jobs must be all heads of the layer, in order.
     """
     query, key, value = (attn.clipped(x) for x in (query, key, value))
-    query = _normalised(query, attn.q_norm, attn, distinct=attn.n_heads)
-    key = _normalised(key, attn.k_norm, attn, distinct=attn.n_kv_heads)
+    query, key = attn.normalised(query, attn.q_norm), attn.normalised(key, attn.k_norm_of_heads)
     positions = torch.arange(key.shape[2], device=key.device)
     if at is None:
         at = positions.expand(key.shape[1], -1)  # [pair, query], every position asks
@@ -80,19 +79,6 @@ def mix(
     # In float32 for every format of the weights, as transformers does.
     pattern = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     return pattern @ value, pattern
-
-
-def _normalised(
-    x: Float[Tensor, "job pair pos d_head"], norm: Norm | None, attn: Attention, *, distinct: int
-) -> Float[Tensor, "job pair pos d_head"]:
-    """Apply the norm of queries or keys, of which so many heads have their own."""
-    if norm is None or not attn.norm_all_heads:
-        return x if norm is None else norm(x)
-    # Heads that share a key count once in its norm: each distinct one is taken, then copied back.
-    shared = attn.n_heads // distinct
-    joined = norm(x[::shared].movedim(0, 2).flatten(2))  # [pair, pos, distinct * d_head]
-    apart: Tensor = unflatten(joined, 2, (distinct, -1)).movedim(2, 0)
-    return apart if shared == 1 else apart.repeat_interleave(shared, 0)
 
 
 def _rotate(
@@ -168,8 +154,8 @@ def embed_tokens(
             does not know.
     """
     cfg, n_pos = model.cfg, tokens.shape[1]
-    limits = {"max_position_embeddings": cfg.n_ctx, "sliding_window": cfg.window or n_pos}
-    for key, limit in limits.items():
+    positions = "max_position_embeddings" if model.positions is None else "n_positions"
+    for key, limit in {positions: cfg.n_ctx, "sliding_window": cfg.window or n_pos}.items():
         if n_pos > limit:
             raise ModelError(
                 f"{cfg.model_name}: a prompt has {n_pos} tokens, but {key} in config.json is "

@@ -190,12 +190,12 @@ class Attention:
             return torch.cat(each).flatten(0, 1)
 
         bias = None if self.qkv_bias is None else copied(self.qkv_bias)
-        k_norm = self.k_norm
-        if k_norm is not None and k_norm.weight is not None and self.norm_all_heads:
-            gain = unflatten(k_norm.weight, 0, (-1, self.d_head))
-            k_norm = replace(k_norm, weight=self._per_query(gain, 0).flatten())
         return replace(
-            self, qkv=copied(self.qkv), qkv_bias=bias, n_kv_heads=self.n_heads, k_norm=k_norm
+            self,
+            qkv=copied(self.qkv),
+            qkv_bias=bias,
+            n_kv_heads=self.n_heads,
+            k_norm=self.k_norm_of_heads,
         )
 
     @property
@@ -265,6 +265,29 @@ class Attention:
     def clipped(self, x: Tensor) -> Tensor:
         """Return queries, keys or values within the limits of `clip`."""
         return x if self.clip is None else x.clamp(-self.clip, self.clip)
+
+    @cached_property
+    def k_norm_of_heads(self) -> Norm | None:
+        """The norm of keys with a gain for the key of every head, those that are shared too."""
+        norm = self.k_norm
+        if norm is None or norm.weight is None or not self.norm_all_heads:
+            return norm
+        gain = unflatten(norm.weight, 0, (-1, self.d_head))
+        return replace(norm, weight=self._per_query(gain, 0).flatten())
+
+    def normalised(
+        self, x: Float[Tensor, "head pair pos d_head"], norm: Norm | None
+    ) -> Float[Tensor, "head pair pos d_head"]:
+        """Return normalised queries or keys: each by itself, or all heads together.
+
+        Copies of a shared key count once for every head. As long as they are equal, their mean
+        square is that of the distinct keys.
+        """
+        if norm is None or not self.norm_all_heads:
+            return x if norm is None else norm(x)
+        joined = norm(x.movedim(0, 2).flatten(2))  # [pair, pos, head * d_head]
+        apart: Tensor = unflatten(joined, 2, (len(x), -1))
+        return apart.movedim(2, 0)
 
     def scale_of(
         self, mixed: Float[Tensor, "*batch head d_head"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from circuitlapse.errors import REMAKE, ModelError, unknown_name
-from circuitlapse.models.decoder import Decoder, DecoderConfig
+from circuitlapse.models.decoder import Decoder, DecoderConfig, n_ids
 from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights
 from circuitlapse.models.families.registry import FAMILIES
 from circuitlapse.models.graph import Graph, Head
@@ -56,7 +56,13 @@ def load_decoder(path: str | Path, device: str = "cpu", dtype: str = "float32") 
         target = torch.device(device)
 
         def placed(name: str) -> Tensor:
-            return found.read(name).to(device=target, dtype=DTYPES[dtype])
+            weight = found.read(name).to(device=target, dtype=DTYPES[dtype])
+            if not weight.isfinite().all():
+                raise ModelError(
+                    f"{path}: {name} holds NaN or infinity, expected finite numbers; training "
+                    "may have diverged, or the file is damaged"
+                )
+            return weight
 
         built = found.family.build(found.config, Weights(found.shapes, target, placed))
     return decoder_of(built, found, dtype=DTYPES[dtype], device=target)
@@ -218,14 +224,19 @@ def _open_weights(
         for name in names:
             file = stack.enter_context(_safetensors(folder / name))
             for weight in file.keys():  # noqa: SIM118 - it is no mapping
-                part = file.get_slice(weight)
-                if (stored := part.get_dtype()) not in STORED:
-                    raise ModelError(
-                        f"{folder / name}: {weight} is stored as {stored}, expected one of "
-                        f"{', '.join(STORED)}; quantised weights are not supported"
-                    )
-                homes[weight], shapes[weight] = file, tuple(part.get_shape())
-        yield shapes, lambda weight: homes[weight].get_tensor(weight)
+                homes[weight] = (folder / name, file)
+                shapes[weight] = tuple(file.get_slice(weight).get_shape())
+
+        def read(weight: str) -> Tensor:
+            path, file = homes[weight]
+            if (stored := file.get_slice(weight).get_dtype()) not in STORED:
+                raise ModelError(
+                    f"{path}: {weight} is stored as {stored}, expected one of "
+                    f"{', '.join(STORED)}; quantised weights are not supported"
+                )
+            return cast(Tensor, file.get_tensor(weight))
+
+        yield shapes, read
 
 
 def _safetensors(path: Path) -> Any:
@@ -237,11 +248,11 @@ def _safetensors(path: Path) -> Any:
 
 
 def _refuse_unknown_tokens(tokenizer: Tokenizer | None, d_vocab: int, folder: Path) -> None:
-    known = tokenizer.get_vocab_size() if tokenizer else 0
+    known = n_ids(tokenizer) if tokenizer else 0
     if known > d_vocab:
         raise ModelError(
-            f"{folder / TOKENIZER} has {known} tokens, but vocab_size in {CONFIG} is {d_vocab}; "
-            "expected the tokenizer of this model"
+            f"{folder / TOKENIZER} has tokens up to {known - 1}, but vocab_size in {CONFIG} is "
+            f"{d_vocab}; expected the tokenizer of this model"
         )
 
 
@@ -254,11 +265,6 @@ def model_graph(model: Decoder) -> Graph:
 def all_heads(model: Decoder) -> list[Head]:
     """Return every head, in order."""
     return [(at, head) for at in range(model.cfg.n_layers) for head in range(model.cfg.n_heads)]
-
-
-def n_tokens(model: Decoder) -> int:
-    """Return how many rows of the unembedding are tokens; the others are padding."""
-    return int(model.tokenizer.get_vocab_size()) if model.tokenizer else model.cfg.d_vocab
 
 
 def tokenizer_of(model: Decoder) -> Tokenizer:

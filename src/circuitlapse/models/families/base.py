@@ -104,7 +104,7 @@ class ConfigFile:
             ModelError: if it is not implemented.
         """
         value = self._values.get(key, default)
-        if value not in ACTIVATIONS:
+        if not isinstance(value, str) or value not in ACTIVATIONS:
             self.wrong(key, f"one of {', '.join(ACTIVATIONS)}")
         return str(value)
 
@@ -146,14 +146,17 @@ class ConfigFile:
             ModelError: if the frequencies are scaled in another way than linearly.
         """
         nested = self._section("rope_parameters") | self._section("rope_scaling")
+        keys = ConfigFile({**self._values, **nested}, self._source)
         kind = nested.get("rope_type", nested.get("type", "default"))
-        if kind not in ("default", "linear"):
+        if not isinstance(kind, str) or kind not in ("default", "linear"):
             raise ModelError(
                 f"{self._source}: rope_type is {kind!r}, expected 'default' or 'linear'"
             )
-        keys = ConfigFile({**self._values, **nested}, self._source)
+        if not share_key and keys.number("partial_rotary_factor", 1.0) != 1:
+            keys.wrong("partial_rotary_factor", "1 in a model of this family")
         base = keys.number("rope_theta" if "rope_theta" in nested else base_key, 10_000.0)
-        share_key = "partial_rotary_factor" if "partial_rotary_factor" in nested else share_key
+        if share_key and "partial_rotary_factor" in nested:
+            share_key = "partial_rotary_factor"
         share = keys.number(share_key, share) if share_key else share
         channels = int(d_head * share)
         if channels % 2 or channels > d_head:
@@ -163,8 +166,7 @@ class ConfigFile:
 
     def window(self, layers: int) -> int | None:
         """Return the positions that the most short-sighted layer sees, or None for all."""
-        kinds = self._values.get("layer_types")
-        slides = kinds and any(kind != "full_attention" for kind in kinds[:layers])
+        slides = any(kind != "full_attention" for kind in self.names("layer_types")[:layers])
         if not (slides or self._values.get("use_sliding_window")):
             return None
         return self.integer("sliding_window") if "sliding_window" in self else None
@@ -233,7 +235,10 @@ class Weights:
         """
         if not config.flag("tie_word_embeddings", default=tied):
             return self.take(name, *embed.shape)
-        if name in self.shapes and not torch.equal(self.take(name, *embed.shape), embed):
+        if name not in self.shapes:
+            return embed
+        stored = self.take(name, *embed.shape)
+        if self.read is not None and not torch.equal(stored, embed):
             config.wrong("tie_word_embeddings", f"false, as {name} is not the embedding")
         return embed
 

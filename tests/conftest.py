@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import lru_cache
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,7 +64,7 @@ def oracle(shared_data: Path) -> Oracle:
     import numpy as np
     import torch
 
-    from circuitlapse import PromptPairs, load_model
+    from circuitlapse import PromptPairs, load_decoder
 
     folder = shared_data / "eap_oracle"
     answers = np.load(folder / "oracle.npz")
@@ -72,7 +73,22 @@ def oracle(shared_data: Path) -> Oracle:
     correct, wrong = ([[int(token)] for token in answers["answers"][:, i]] for i in (0, 1))
     pairs = PromptPairs(clean, corrupted, end, correct, wrong)
     fixture = json.loads((folder / "fixture.json").read_text())
-    return Oracle(folder, load_model(folder), pairs, answers, fixture)
+    return Oracle(folder, load_decoder(folder), pairs, answers, fixture)
+
+
+def bridge_of(decoder: Any) -> Any:
+    """Return the same model in TransformerLens, whose forward pass is none of ours.
+
+    It is read from the folder of the decoder, and kept for the next call.
+    """
+    return _bridge(decoder.cfg.model_name, str(decoder.cfg.dtype).removeprefix("torch."))
+
+
+@lru_cache(maxsize=8)
+def _bridge(folder: str, dtype: str) -> Any:
+    from circuitlapse import load_model
+
+    return load_model(folder, dtype=dtype)
 
 
 def save_random_model(folder: Path, **changes: Any) -> Path:
@@ -132,9 +148,9 @@ def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def random_model(random_folder: Path) -> Any:
-    from circuitlapse import load_model
+    from circuitlapse import load_decoder
 
-    return load_model(random_folder)
+    return load_decoder(random_folder)
 
 
 @pytest.fixture(scope="session")

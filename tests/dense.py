@@ -1,7 +1,7 @@
-"""The definitions, carried out literally with TransformerBridge hooks: slow, and for tests only.
+"""The definitions, carried out literally with TransformerLens hooks: slow, and for tests only.
 
 Every head's query, key and value and every MLP get an input of their own, and every source's
-whole output is at hand.
+whole output is at hand. Of a decoder only the folder is used: TransformerLens loads and runs it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ import torch
 
 from circuitlapse.models.graph import PORTS
 from circuitlapse.models.metrics import per_prompt_metric
+from tests.conftest import bridge_of
 
 
 def run(model, tokens, pairs, hooks):
     """Return the logits at the end of each prompt, with hooks on separate inputs."""
-    model.set_use_split_qkv_input(True)
-    model.set_use_hook_mlp_in(True)
+    bridge = bridge_of(model)
+    bridge.set_use_split_qkv_input(True)
+    bridge.set_use_hook_mlp_in(True)
     try:
         mask = pairs.attention_mask.long()
-        logits = model.run_with_hooks(
+        logits = bridge.run_with_hooks(
             tokens, return_type="logits", attention_mask=mask, fwd_hooks=hooks
         )
     finally:
-        model.set_use_split_qkv_input(False)
-        model.set_use_hook_mlp_in(False)
+        bridge.set_use_split_qkv_input(False)
+        bridge.set_use_hook_mlp_in(False)
     return logits[torch.arange(len(pairs)), pairs.end]
 
 
@@ -62,12 +64,13 @@ def target_hooks(graph, read):
 
 def outputs_of_run(model, graph, tokens, pairs):
     """Return what every source writes [source, pair, pos, d_model]."""
+    bridge = bridge_of(model)
     out = torch.zeros(len(graph.sources), *tokens.shape, model.cfg.d_model, dtype=model.cfg.dtype)
 
     def write(row, x):
         if isinstance(row, tuple):
             layer = row[0]
-            x = torch.einsum("bthe,hed->hbtd", x, model.blocks[layer].attn.W_O)
+            x = torch.einsum("bthe,hed->hbtd", x, bridge.blocks[layer].attn.W_O)
             out[graph.head_sources(layer)] = x
         else:
             out[row] = x
@@ -79,7 +82,7 @@ def outputs_of_run(model, graph, tokens, pairs):
 @torch.no_grad()
 def evaluate(model, pairs, circuit, *, metric, ablated):
     """Return the metric of a circuit [pair]; `ablated` [source, pair, pos, d_model]."""
-    graph = circuit.graph
+    graph, bridge = circuit.graph, bridge_of(model)
     missing = torch.zeros_like(ablated)
     outside = torch.from_numpy(graph.exists & ~circuit.mask).to(ablated)
 
@@ -87,7 +90,7 @@ def evaluate(model, pairs, circuit, *, metric, ablated):
         if isinstance(row, tuple):
             layer = row[0]
             rows = graph.head_sources(layer)
-            x = torch.einsum("bthe,hed->hbtd", x, model.blocks[layer].attn.W_O)
+            x = torch.einsum("bthe,hed->hbtd", x, bridge.blocks[layer].attn.W_O)
             missing[rows] = ablated[rows] - x
         else:
             missing[row] = ablated[row] - x

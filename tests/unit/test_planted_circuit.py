@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_model, select_circuit
+from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_decoder, select_circuit
 from circuitlapse.models.load import model_graph
 from circuitlapse.types import Ablation, IgRule, Method, Selection
 from tests import dense
@@ -44,7 +44,7 @@ class Planted:
 @pytest.fixture(scope="module", params=[True, False], ids=["parallel", "sequential"])
 def planted(request, tmp_path_factory) -> Planted:
     folder = tmp_path_factory.mktemp("planted") / "model"
-    model = load_model(save_planted_model(folder, parallel=request.param))
+    model = load_decoder(save_planted_model(folder, parallel=request.param))
     graph = model_graph(model)
     assert graph.parallel == request.param
     return Planted(model, planted_pairs(), Circuit(graph, mask_of(graph, EDGES)))

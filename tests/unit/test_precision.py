@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from circuitlapse import attribute_edges, evaluate_circuits, load_model, select_circuit
+from circuitlapse import attribute_edges, evaluate_circuits, load_decoder, select_circuit
 
 WEIGHTS = "model.safetensors"
 EAP = {"metric": "logit_diff", "method": "eap"}
@@ -21,8 +21,8 @@ def test_weights_in_half_precision_are_widened_exactly(random_folder, random_pai
     config = {**config, "torch_dtype": "float16", "dtype": "float16"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     for dtype in (torch.float32, torch.bfloat16):
-        model = load_model(tmp_path, dtype=str(dtype).removeprefix("torch."))
-        for name, found in (("gpt_neox.embed_in", model.W_E), ("embed_out", model.W_U.T)):
+        model = load_decoder(tmp_path, dtype=str(dtype).removeprefix("torch."))
+        for name, found in (("gpt_neox.embed_in", model.embed), ("embed_out", model.unembed)):
             assert torch.equal(found, halves[f"{name}.weight"].to(dtype))
         assert model.blocks[0].attn.W_Q.dtype == dtype
         circuits = [select_circuit(attribute_edges(model, random_pairs, **EAP), 10)]
@@ -33,7 +33,7 @@ def test_weights_in_half_precision_are_widened_exactly(random_folder, random_pai
 @pytest.mark.parametrize("metric", ["logit_diff", "prob_diff", "kl_divergence"])
 def test_bfloat16_gives_what_float32_gives_but_for_rounding(random_folder, random_pairs, metric):
     how = {"method": "eap_ig_inputs", "metric": metric, "ig_steps": 4}
-    exact, rounded = (load_model(random_folder, dtype=d) for d in ("float32", "bfloat16"))
+    exact, rounded = (load_decoder(random_folder, dtype=d) for d in ("float32", "bfloat16"))
     expected = attribute_edges(exact, random_pairs, **how)
     found = attribute_edges(rounded, random_pairs, **how)
     assert found.values.dtype == np.float64

@@ -1,20 +1,19 @@
-from contextlib import nullcontext
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
-from circuitlapse.models.batching import Limits
+from circuitlapse.models.activations import clean_logits
+from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.forward import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import HeadSet
-from tests.conftest import save_random, save_random_model
+from tests.conftest import bridge_of, save_random, save_random_model
 
 D_HEAD = 16
 ALL_HEADS = [(layer, head) for layer in range(3) for head in range(2)]
@@ -38,49 +37,71 @@ def folders(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def steps(folders):
-    return [load_model(folder) for folder in folders]
+    return [load_decoder(folder) for folder in folders]
 
 
 def all_weights(model):
-    return {name: weight.clone() for name, weight in model.named_parameters()}
+    return [weight.clone() for weight in model.weights()]
 
 
 def assert_same_weights(found, expected):
-    for name, weight in expected.items():
-        torch.testing.assert_close(found[name], weight, rtol=0, atol=0, msg=name)
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
 
 
 def layers_of(model, pairs):
     return run_layers(model, embed_tokens(model, pairs.clean))
 
 
+def logits_of(model, pairs):
+    return clean_logits(model, pairs, limits=AUTOMATIC)
+
+
+def logits_elsewhere(model, pairs):
+    """The logits of the folder of a model, by TransformerLens."""
+    return bridge_of(model)(pairs.clean)[torch.arange(len(pairs)), pairs.end]
+
+
 def test_all_heads_and_all_else_make_the_source(steps, random_pairs):
     target, source = steps
-    with swapped(target, source, ALL_HEADS, also=PARTS):
-        assert_same_weights(all_weights(target), all_weights(source))
-        assert torch.equal(target(random_pairs.clean), source(random_pairs.clean))
+    model = swapped(target, source, ALL_HEADS, also=PARTS)
+    assert_same_weights(all_weights(model), all_weights(source))
+    expected = logits_elsewhere(source, random_pairs)
+    torch.testing.assert_close(logits_of(model, random_pairs), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_swapped_is_the_target(steps, random_pairs):
     target, source = steps
-    before = target(random_pairs.clean)
-    with swapped(target, source, []):
-        assert torch.equal(target(random_pairs.clean), before)
+    model = swapped(target, source, [])
+    assert_same_weights(all_weights(model), all_weights(target))
+    assert torch.equal(logits_of(model, random_pairs), logits_of(target, random_pairs))
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_target_is_itself_again_afterwards_also_after_an_error(steps, fails):
+def test_neither_model_is_changed(steps):
+    before = [all_weights(model) for model in steps]
+    model = swapped(*steps, ALL_HEADS, also=PARTS)
+    for found, mine in zip(model.weights(), before[0], strict=True):
+        assert not torch.equal(found, mine)
+    for step, weights in zip(steps, before, strict=True):
+        assert_same_weights(all_weights(step), weights)
+
+
+def test_only_the_attention_of_layers_with_swapped_heads_takes_memory(steps):
     target, source = steps
-    before = all_weights(target)
-    with (
-        pytest.raises(KeyError) if fails else nullcontext(),
-        swapped(target, source, ALL_HEADS, also=PARTS),
-    ):
-        for name, weight in all_weights(target).items():
-            assert not torch.equal(weight, before[name]), name
-        if fails:
-            raise KeyError
-    assert_same_weights(all_weights(target), before)
+    model = swapped(target, source, [(1, 0)])
+    known = {weight.data_ptr() for weight in target.weights()}
+    new = [weight for weight in model.weights() if weight.data_ptr() not in known]
+    attn = model.blocks[1].attn
+    assert {id(weight) for weight in new} == {id(x) for x in (attn.qkv, attn.qkv_bias, attn.out)}
+
+
+def test_bridges_lend_heads_as_decoders_do(steps, random_pairs):
+    expected = swap_metric(*steps, [(1, 0)], random_pairs, **METRIC)
+    bridges = [bridge_of(model) for model in steps]
+    before = bridges[0](random_pairs.clean)
+    found = swap_metric(*bridges, [(1, 0)], random_pairs, **METRIC)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert torch.equal(bridges[0](random_pairs.clean), before)
 
 
 def lend_in_file(target, source, heads, *, gpt2):
@@ -115,17 +136,16 @@ def test_heads_swapped_in_memory_are_heads_swapped_in_the_checkpoint(
     lent = lend_in_file(target, source, heads, gpt2=gpt2)
     save_random("gpt2" if gpt2 else "parallel", tmp_path / "swapped")
     save_file(lent, tmp_path / "swapped/model.safetensors", {"format": "pt"})
-    expected = load_model(tmp_path / "swapped")
-    with swapped(*steps, heads) as model:
-        assert_same_weights(all_weights(model), all_weights(expected))
-        assert torch.equal(model(random_pairs.clean), expected(random_pairs.clean))
+    expected, model = load_decoder(tmp_path / "swapped"), swapped(*steps, heads)
+    assert_same_weights(all_weights(model), all_weights(expected))
+    logits = logits_elsewhere(expected, random_pairs)
+    torch.testing.assert_close(logits_of(model, random_pairs), logits, rtol=1e-4, atol=1e-4)
 
 
 def test_one_head_changes_its_own_output_and_no_other_before_it_or_beside_it(steps, random_pairs):
     target, source = steps
     before = layers_of(target, random_pairs)
-    with swapped(target, source, [(1, 1)]):
-        after = layers_of(target, random_pairs)
+    after = layers_of(swapped(target, source, [(1, 1)]), random_pairs)
     assert torch.equal(after[0].after, before[0].after)
     assert torch.equal(after[1].z[:, :, 0], before[1].z[:, :, 0])
     assert not torch.allclose(after[1].z[:, :, 1], before[1].z[:, :, 1], atol=0.01)
@@ -134,36 +154,29 @@ def test_one_head_changes_its_own_output_and_no_other_before_it_or_beside_it(ste
 def test_a_lent_head_computes_on_the_same_input_what_it_computes_at_home(steps, random_pairs):
     """In the first layer, with the embedding and the LayerNorm of the source as well."""
     target, source = steps
-    with swapped(target, source, [(0, 1)], also=["layer_norms", "rest"]):
-        lent = layers_of(target, random_pairs)[0].z
+    model = swapped(target, source, [(0, 1)], also=["layer_norms", "rest"])
+    lent = layers_of(model, random_pairs)[0].z
     torch.testing.assert_close(lent[:, :, 1], layers_of(source, random_pairs)[0].z[:, :, 1])
 
 
 def test_models_of_different_shape_cannot_swap(steps, random_folder, tmp_path):
-    other = load_model(save_random_model(tmp_path / "other", num_attention_heads=4))
-    model = load_model(random_folder)
-    with (
-        pytest.raises(ModelError, match="n_heads is 4 in the source but 2 in the target"),
-        swapped(model, other, []),
-    ):
-        pass
+    other = load_decoder(save_random_model(tmp_path / "other", num_attention_heads=4))
+    model = load_decoder(random_folder)
+    with pytest.raises(ModelError, match="n_heads is 4 in the source but 2 in the target"):
+        swapped(model, other, [])
 
 
 @pytest.mark.parametrize("head", [(3, 0), (0, 2), (-1, 0)])
 def test_a_head_that_is_not_there_is_refused(steps, head):
-    with (
-        pytest.raises(ModelError, match=f"no head {head[1]} in layer {head[0]}; the model has 3"),
-        swapped(*steps, [head]),
-    ):
-        pass
+    message = f"no head {head[1]} in layer {head[0]}; the model has 3"
+    with pytest.raises(ModelError, match=message):
+        swapped(*steps, [head])
 
 
 def test_an_unknown_part_is_refused(steps):
-    with (
-        pytest.raises(UnknownNameError, match="unknown part of a model 'mlp'; did you mean 'mlps'"),
-        swapped(*steps, [], also=["mlp"]),
-    ):
-        pass
+    message = "unknown part of a model 'mlp'; did you mean 'mlps'"
+    with pytest.raises(UnknownNameError, match=message):
+        swapped(*steps, [], also=["mlp"])
 
 
 def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
@@ -171,8 +184,7 @@ def test_the_metric_of_a_swap_is_that_of_the_swapped_model(steps, random_pairs):
     found = swap_metric(
         target, source, [(0, 0), (2, 1)], random_pairs, limits=Limits(batch_size=4), **METRIC
     )
-    with swapped(target, source, [(0, 0), (2, 1)]) as model:
-        logits = model(random_pairs.clean)[torch.arange(9), random_pairs.end]
+    logits = logits_of(swapped(target, source, [(0, 0), (2, 1)]), random_pairs)
     expected = per_prompt_metric(logits, random_pairs, **METRIC)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 

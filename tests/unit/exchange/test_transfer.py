@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from circuitlapse import Circuit, PromptPairs, load_model
+from circuitlapse import Circuit, PromptPairs, load_decoder
 from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.errors import ArtifactError
 from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
@@ -23,7 +23,7 @@ WHERE = {"model": "tiny", "variant": "seed1", "step": 8, "tokens": 80}
 
 @pytest.fixture(scope="module")
 def model(random_folder):
-    return load_model(random_folder, dtype="float64")
+    return load_decoder(random_folder, dtype="float64")
 
 
 @pytest.fixture(scope="module")

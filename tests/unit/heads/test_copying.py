@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitlapse import PromptPairs, load_model
+from circuitlapse import PromptPairs, load_decoder
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.copying import copying, count_on_top
@@ -67,7 +67,7 @@ def planted(tmp_path_factory):
     set_head(last, OPPOSES, tokens, -tokens.T)
     set_head(last, TO_OTHERS, tokens, tokens.roll(-1, 0).T)
     model.save_pretrained(folder)
-    return with_words(load_model(folder), N_WORDS)
+    return with_words(load_decoder(folder), N_WORDS)
 
 
 @pytest.mark.parametrize("copy_ln", ["full", "folded"])
@@ -126,7 +126,7 @@ def names_and_places(pairs):
 
 @torch.no_grad()
 def test_full_is_what_each_head_alone_writes_through_the_modules_of_the_model(bumpy):
-    model, pairs = with_words(load_model(bumpy), N_WORDS), ioi_pairs()
+    model, pairs = with_words(load_decoder(bumpy), N_WORDS), ioi_pairs()
     scores = copying(Subject(model, 0, pairs))
     names, places = names_and_places(pairs)
     stream = model.original_model(pairs.clean, output_hidden_states=True).hidden_states[1]
@@ -149,8 +149,8 @@ def test_full_is_what_each_head_alone_writes_through_the_modules_of_the_model(bu
 @torch.no_grad()
 def test_folded_is_the_plain_product_of_weights_that_transformer_lens_folded(bumpy):
     pairs = ioi_pairs()
-    scores = copying(Subject(with_words(load_model(bumpy), N_WORDS), 0, pairs), copy_ln="folded")
-    folded = load_model(bumpy)
+    scores = copying(Subject(with_words(load_decoder(bumpy), N_WORDS), 0, pairs), copy_ln="folded")
+    folded = load_decoder(bumpy)
     folded.enable_compatibility_mode(disable_warnings=True)
     _, cache = folded.run_with_cache(pairs.clean)
     names, places = names_and_places(pairs)
@@ -167,7 +167,7 @@ def test_folded_is_the_plain_product_of_weights_that_transformer_lens_folded(bum
 
 @pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])
 def test_activations_at_hand_and_batches_change_nothing(tmp_path, kind):
-    model = with_words(load_model(save_random(kind, tmp_path)), N_WORDS)
+    model = with_words(load_decoder(save_random(kind, tmp_path)), N_WORDS)
     pairs = ioi_pairs()
     clean = cache_activations(model, pairs).clean
     for copy_ln in ("full", "folded"):
@@ -179,7 +179,7 @@ def test_activations_at_hand_and_batches_change_nothing(tmp_path, kind):
 
 
 def test_names_that_the_tokenizer_lacks_are_refused(bumpy):
-    model = with_words(load_model(bumpy), 2)
+    model = with_words(load_decoder(bumpy), 2)
     with pytest.raises(ModelError, match=r"token \d+ of the prompts is beyond the .* has 2;"):
         copying(Subject(model, 0, ioi_pairs()))
 

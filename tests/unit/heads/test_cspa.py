@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.heads import cspa_effect
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.cspa import Setting, cspa, find_changes, mean_z
@@ -64,7 +64,7 @@ def save_by_hand(folder, heads):
         reads[head, 2, 2:] = scale(101) * TOKEN
         writes[:, head, 2:] = strength * TOKEN.roll(-shift, 0).T
     model.save_pretrained(folder)
-    return load_model(folder)
+    return load_decoder(folder)
 
 
 def score_by_hand(model):
@@ -221,12 +221,12 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return load_model(folder, dtype="float64")
+    return load_decoder(folder, dtype="float64")
 
 
 @pytest.fixture(scope="module")
 def float32_model(folder):
-    return load_model(folder)
+    return load_decoder(folder)
 
 
 def measure(model, text, **options):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.errors import ModelError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.repeated_tokens import diagonal_means, draw_repeated, repeated_tokens
@@ -81,7 +81,7 @@ def test_sequences_are_repeated_drawn_from_what_is_allowed_and_decided_by_the_se
 def planted(tmp_path_factory):
     """Heads that look one and three places back, wherever they are."""
     folder = save_planted_model(tmp_path_factory.mktemp("planted") / "model")
-    return Subject(with_words(load_model(folder), 6), seed=0)
+    return Subject(with_words(load_decoder(folder), 6), seed=0)
 
 
 def test_a_planted_head_that_looks_one_place_back_is_a_previous_token_head(planted):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from circuitlapse import load_model, score_heads
+from circuitlapse import load_decoder, score_heads
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads import repeated_tokens
 from circuitlapse.heads.base import HeadScore
@@ -18,7 +18,7 @@ from tests.unit.heads.words import with_words
 
 @pytest.fixture(scope="module")
 def model(random_folder):
-    return with_words(load_model(random_folder), 50)
+    return with_words(load_decoder(random_folder), 50)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.heads.single_tokens import FUNCTION_WORDS, plain_tokens, single_tokens
 from tests.unit.heads.words import with_words
 
@@ -43,10 +43,10 @@ def test_words_that_a_tokenizer_does_not_know_are_left_out():
 
 
 def test_neither_special_tokens_nor_padding_are_words(random_folder):
-    model = with_words(load_model(random_folder), 40)
+    model = with_words(load_decoder(random_folder), 40)
     assert plain_tokens(model).tolist() == list(range(1, 40))
 
 
 def test_tokens_that_the_model_has_no_row_for_are_no_words(random_folder):
-    model = with_words(load_model(random_folder), 60)
+    model = with_words(load_decoder(random_folder), 60)
     assert plain_tokens(model).tolist() == list(range(1, 50))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.succession import succession, succession_lists
@@ -78,7 +78,7 @@ def successor_model(tmp_path_factory):
     set_weights(model)
     folder = tmp_path_factory.mktemp("successor") / "model"
     model.save_pretrained(folder)
-    return load_model(folder)
+    return load_decoder(folder)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from transformers import GPTNeoXForCausalLM
 
 from circuitlapse.models.activations import SIDES, RunActivations, cache_activations, run_outputs
 from circuitlapse.models.batching import Limits
+from tests.conftest import bridge_of
 
 
 def test_all_sources_and_the_attention_biases_add_up_to_the_final_residual(
@@ -50,7 +51,7 @@ def test_logits_and_patterns_are_those_of_the_hugging_face_model(
 def test_layer_norm_scales_are_standard_deviations(random_model, random_pairs):
     runs = cache_activations(random_model, random_pairs)
     variance = runs.clean.embed.var(dim=-1, correction=0)
-    expected = (variance + random_model.cfg.eps).sqrt()
+    expected = (variance + bridge_of(random_model).cfg.eps).sqrt()
     torch.testing.assert_close(runs.clean.ln1_scale[:, :, 0], expected)
 
 

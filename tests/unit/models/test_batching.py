@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.circuits.attribution.gradients import GradientSum, Objective, source_changes
 from circuitlapse.circuits.evaluation.sparse import bytes_per_prompt, make_plan
 from circuitlapse.circuits.selection import Circuit
@@ -99,7 +99,7 @@ def test_what_is_kept_of_a_prompt_is_what_outputs_changes_and_gradients_hold(
     random_folder, random_pairs, dtype, n_runs
 ):
     """Up to twice as much is estimated: one layer's gradients and copies come on top."""
-    model = load_model(random_folder, dtype=dtype)
+    model = load_decoder(random_folder, dtype=dtype)
     runs = cache_activations(model, random_pairs)
     gradients = GradientSum(model, Objective(random_pairs, "logit_diff", runs.clean.logits_end))
     for _ in range(n_runs):
@@ -112,7 +112,7 @@ def test_what_is_kept_of_a_prompt_is_what_outputs_changes_and_gradients_hold(
 
 def test_wider_numbers_take_more_memory(random_folder, random_model):
     """All of a pass doubles in float64; in bfloat16, logits are widened to float32."""
-    wide, narrow = (load_model(random_folder, dtype=dtype) for dtype in ("float64", "bfloat16"))
+    wide, narrow = (load_decoder(random_folder, dtype=dtype) for dtype in ("float64", "bfloat16"))
     usual = bytes_per_run(random_model, n_pos=8)
     assert bytes_per_run(wide, n_pos=8) == 2 * usual
     logits = 6 * 50 * 4

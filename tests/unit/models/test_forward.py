@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.models.forward import (
     HeadInputs,
     at_end,
@@ -29,7 +29,7 @@ def test_the_logits_of_a_gpt2_are_those_of_the_hugging_face_model(tmp_path, rand
 
 
 def check_logits(folder, plain, pairs):
-    model = load_model(folder)
+    model = load_decoder(folder)
     with torch.no_grad():
         expected = plain.eval()(pairs.clean).logits[torch.arange(9), pairs.end]
         layers = run_layers(model, embed_tokens(model, pairs.clean))
@@ -53,7 +53,7 @@ def test_chosen_heads_mix_what_they_mix_in_the_whole_layer(random_model, random_
     layers = run_layers(random_model, embed_tokens(random_model, random_pairs.clean))
     normed = random_model.blocks[1].ln1(layers[1].resid)
     inputs = HeadInputs(heads=[1, 0, 1], query=[normed] * 3, key=[normed] * 3, value=[normed] * 3)
-    z = attend(random_model, 1, inputs, end=None)
+    z = attend(random_model.blocks[1].attn, inputs, end=None)
     expected = layers[1].z.movedim(2, 0)[[1, 0, 1]]
     torch.testing.assert_close(z, expected, rtol=1e-4, atol=1e-5)
 
@@ -64,6 +64,6 @@ def test_a_query_at_the_end_alone_gives_the_end_of_all_queries(random_model, ran
     rows = torch.arange(9)
     last = normed[rows, random_pairs.end][:, None]
     inputs = HeadInputs(heads=[0], query=[last], key=[normed], value=[normed])
-    z = attend(random_model, 2, inputs, end=random_pairs.end)[0, :, 0]
+    z = attend(random_model.blocks[2].attn, inputs, end=random_pairs.end)[0, :, 0]
     expected = layers[2].z[rows, random_pairs.end, 0]
     torch.testing.assert_close(z, expected, rtol=1e-4, atol=1e-5)

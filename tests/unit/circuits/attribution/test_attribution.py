@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from transformers import GPTNeoXForCausalLM
 
-from circuitlapse import attribute_edges, evaluate_circuits, load_model
+from circuitlapse import attribute_edges, evaluate_circuits, load_decoder
 from circuitlapse.circuits.attribution.gradients import GradientSum
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import UnknownNameError
@@ -66,7 +67,7 @@ def test_more_padding_changes_nothing(random_model, random_pairs):
 
 def test_scores_leaving_the_input_add_up_to_what_corruption_costs(random_folder, random_pairs):
     """The embedding reaches the loss only through its own edges, and the gradients are total."""
-    model = load_model(random_folder, dtype="float64")
+    model = load_decoder(random_folder, dtype="float64")
     full, empty = evaluate_circuits(
         model,
         random_pairs,
@@ -92,13 +93,13 @@ def test_scores_leaving_the_input_add_up_to_what_corruption_costs(random_folder,
 
 
 def test_scores_into_the_logits_add_up_to_the_effect_of_the_final_residual(
-    random_model, random_pairs
+    random_folder, random_model, random_pairs
 ):
     """Under EAP, the sum over sources is (residual change) . (gradient at the residual)."""
     runs = cache_activations(random_model, random_pairs)
     resid = runs.clean.resid_end.clone().requires_grad_(True)
-    final = random_model.original_model.gpt_neox.final_layer_norm
-    logits = random_model.original_model.get_output_embeddings()(final(resid))
+    plain = GPTNeoXForCausalLM.from_pretrained(random_folder)
+    logits = plain.get_output_embeddings()(plain.gpt_neox.final_layer_norm(resid))
     loss = -per_prompt_metric(logits, random_pairs, metric="logit_diff").sum()
     (grad,) = torch.autograd.grad(loss, resid)
     expected = ((runs.corrupted.resid_end - runs.clean.resid_end) * grad).sum() / len(random_pairs)
@@ -138,7 +139,7 @@ def test_the_scores_of_a_source_add_up_to_its_attribution_patching_score(
 @pytest.mark.parametrize("rule", ["left", "midpoint"])
 def test_interpolated_activations_follow_the_definition(random_folder, random_pairs, pooled, rule):
     """Run every group at every point with hooks, and multiply the dense gradients."""
-    model, graph, m = load_model(random_folder, dtype="float64"), Graph(3, 2), 3
+    model, graph, m = load_decoder(random_folder, dtype="float64"), Graph(3, 2), 3
     clean, corrupted = (
         dense.outputs_of_run(model, graph, side, random_pairs)
         for side in (random_pairs.clean, random_pairs.corrupted)
@@ -199,7 +200,7 @@ def group_gradient(model, graph, pairs, runs, key, fraction, loss):
 
 def test_scores_for_the_divergence_tell_how_far_it_grows(random_folder, random_pairs):
     """Completeness: what leaves the input adds up to KL(clean || corrupted)."""
-    model = load_model(random_folder, dtype="float64")
+    model = load_decoder(random_folder, dtype="float64")
     empty = [Circuit.empty(Graph(3, 2))]
     expected = evaluate_circuits(model, random_pairs, empty, metric="kl_divergence").mean()
     how = {"metric": "kl_divergence", "ig_steps": 64, "ig_rule": "midpoint"}
@@ -209,7 +210,7 @@ def test_scores_for_the_divergence_tell_how_far_it_grows(random_folder, random_p
 
 def test_completeness_holds_for_ablation_by_the_mean(random_folder, random_pairs):
     """What leaves the input adds up to what its ablation alone costs."""
-    model, graph = load_model(random_folder, dtype="float64"), Graph(3, 2)
+    model, graph = load_decoder(random_folder, dtype="float64"), Graph(3, 2)
     mask = graph.exists.copy()
     mask[0] = False
     circuits = [Circuit.full(graph), Circuit(graph, mask)]
@@ -221,7 +222,7 @@ def test_completeness_holds_for_ablation_by_the_mean(random_folder, random_pairs
 
 
 def test_ablation_by_zero_takes_away_the_whole_output(random_folder, random_pairs):
-    model, graph = load_model(random_folder, dtype="float64"), Graph(3, 2)
+    model, graph = load_decoder(random_folder, dtype="float64"), Graph(3, 2)
     outputs = dense.outputs_of_run(model, graph, random_pairs.clean, random_pairs)
 
     def loss(logits):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from circuitlapse import load_model
+from circuitlapse import load_decoder
 from circuitlapse.circuits.attribution.gradients import GradientSum, Objective
-from circuitlapse.models.forward import at_end
+from circuitlapse.models.forward import at_end, embed_tokens
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from tests import dense
@@ -13,8 +13,9 @@ from tests.conftest import save_random
 @pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])
 def test_gradients_are_those_of_inputs_that_were_really_separated(tmp_path, random_pairs, kind):
     """Copy the residual stream once per receiver, as the definition does, and ask autograd."""
-    model = load_model(save_random(kind, tmp_path / "model"), dtype="float64")
-    embeds = torch.stack([model.embed(random_pairs.corrupted), model.embed(random_pairs.clean)])
+    model = load_decoder(save_random(kind, tmp_path / "model"), dtype="float64")
+    sides = (random_pairs.corrupted, random_pairs.clean)
+    embeds = torch.stack([embed_tokens(model, side) for side in sides])
     objective = Objective(random_pairs, "prob_diff", clean_logits=torch.zeros(9, 50))
     ours = GradientSum(model, objective)
     ours.add(embeds[:1])
@@ -38,9 +39,8 @@ def test_gradients_are_those_of_inputs_that_were_really_separated(tmp_path, rand
 
 
 def test_runs_side_by_side_are_runs_one_after_the_other(random_model, random_pairs):
-    embeds = torch.stack(
-        [random_model.embed(side) for side in (random_pairs.corrupted, random_pairs.clean)]
-    )
+    sides = (random_pairs.corrupted, random_pairs.clean)
+    embeds = torch.stack([embed_tokens(random_model, side) for side in sides])
     objective = Objective(random_pairs, "logit_diff", clean_logits=torch.zeros(9, 50))
     together, apart = (GradientSum(random_model, objective) for _ in range(2))
     together.add(embeds)

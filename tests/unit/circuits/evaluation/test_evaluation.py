@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_model, select_circuit
+from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_decoder, select_circuit
 from circuitlapse.circuits import evaluation
 from circuitlapse.circuits.evaluation import sparse
 from circuitlapse.errors import UnknownNameError
@@ -41,7 +41,9 @@ def test_all_edges_are_the_clean_model_and_none_the_corrupted_one(
         np.testing.assert_allclose(row, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_edge_from_the_input_alone_moves_only_what_it_feeds(random_model, random_pairs):
+def test_an_edge_from_the_input_alone_moves_only_what_it_feeds(
+    random_folder, random_model, random_pairs
+):
     """With just input->logits in, the final residual is the corrupted one but for the embedding."""
     graph = Graph(3, 2)
     mask = np.zeros_like(graph.exists)
@@ -52,9 +54,9 @@ def test_an_edge_from_the_input_alone_moves_only_what_it_feeds(random_model, ran
     runs = cache_activations(random_model, random_pairs)
     rows = torch.arange(9)
     change = (runs.clean.embed - runs.corrupted.embed)[rows, random_pairs.end]
-    hf = random_model.original_model
-    logits = hf.get_output_embeddings()(
-        hf.gpt_neox.final_layer_norm(runs.corrupted.resid_end + change)
+    plain = GPTNeoXForCausalLM.from_pretrained(random_folder).requires_grad_(False)
+    logits = plain.get_output_embeddings()(
+        plain.gpt_neox.final_layer_norm(runs.corrupted.resid_end + change)
     )
     expected = per_prompt_metric(logits, random_pairs, metric="logit_diff")
     np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-4, atol=1e-5)
@@ -72,7 +74,7 @@ def test_batching_changes_nothing(random_model, random_pairs):
 
 def test_a_sequential_residual_works_too(tmp_path, random_pairs):
     folder = save_random_model(tmp_path / "model", use_parallel_residual=False)
-    model = load_model(folder)
+    model = load_decoder(folder)
     graph = Graph(3, 2, parallel=False)
     values = evaluate_circuits(
         model, random_pairs, [Circuit.full(graph), Circuit.empty(graph)], metric="logit_diff"
@@ -108,7 +110,7 @@ def ablated_source_outputs(model, graph, pairs, ablation):
 def test_sparse_evaluation_of_many_circuits_is_dense_evaluation_of_each(
     tmp_path, random_pairs, kind, ablation
 ):
-    model = load_model(save_random(kind, tmp_path / "model"), dtype="float64")
+    model = load_decoder(save_random(kind, tmp_path / "model"), dtype="float64")
     graph = Graph(3, 2, parallel=kind == "parallel")
     circuits = random_circuits(graph)
     ours = evaluate_circuits(model, random_pairs, circuits, metric="logit_diff", ablation=ablation)

@@ -14,9 +14,9 @@ def planted_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def planted(planted_folder):
-    from circuitlapse import load_model
+    from circuitlapse import load_decoder
 
-    return load_model(planted_folder, dtype="float64")
+    return load_decoder(planted_folder, dtype="float64")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from circuitlapse import PromptPairs, load_model
+from circuitlapse import PromptPairs, load_decoder
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.heads.path_patching import HeadPort, patch_paths
 from circuitlapse.models.activations import cache_activations
@@ -25,7 +25,7 @@ SENDERS = [(layer, head) for layer in range(3) for head in range(2)]
 @pytest.fixture(scope="module", params=["parallel", "sequential", "gpt2"])
 def model(request, tmp_path_factory):
     folder = save_random(request.param, tmp_path_factory.mktemp("paths") / request.param)
-    return load_model(folder, dtype="float64")
+    return load_decoder(folder, dtype="float64")
 
 
 @functools.cache

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitlapse import PromptPairs, load_decoder
+from circuitlapse import PromptPairs, load_decoder, load_model
 from circuitlapse.errors import ModelError, UnknownNameError
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.copying import copying, count_on_top
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
-from tests.conftest import save_random, save_random_model
+from tests.conftest import bridge_of, save_random, save_random_model
 from tests.unit.heads.words import with_words
 
 N_WORDS, N_PADDED, D_HEAD = 20, 24, 24
@@ -129,17 +129,18 @@ def test_full_is_what_each_head_alone_writes_through_the_modules_of_the_model(bu
     model, pairs = with_words(load_decoder(bumpy), N_WORDS), ioi_pairs()
     scores = copying(Subject(model, 0, pairs))
     names, places = names_and_places(pairs)
-    stream = model.original_model(pairs.clean, output_hidden_states=True).hidden_states[1]
+    bridge = bridge_of(model)
+    stream = bridge.original_model(pairs.clean, output_hidden_states=True).hidden_states[1]
     x = stream[torch.arange(6)[:, None], places].flatten(0, 1)
     found = torch.zeros(2, 3, 2)
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(bridge.blocks):
         value = block.attn.v(block.ln1(x)).unflatten(-1, (2, -1))
         for head in range(2):
             alone = torch.zeros_like(value)
             alone[:, head] = value[:, head]
             output = block.attn.o(alone.flatten(1)) - block.attn.b_O
-            output = (output - output.mean(-1, keepdim=True)) * model.ln_final.weight
-            logits = output @ model.unembed.W_U
+            output = (output - output.mean(-1, keepdim=True)) * bridge.ln_final.weight
+            logits = output @ bridge.unembed.W_U
             found[:, layer, head] = torch.tensor([on_top(logits, names), on_top(-logits, names)])
     assert torch.equal(scores["copy"].values, found[0])
     assert torch.equal(scores["copy_neg"].values, found[1])
@@ -150,7 +151,7 @@ def test_full_is_what_each_head_alone_writes_through_the_modules_of_the_model(bu
 def test_folded_is_the_plain_product_of_weights_that_transformer_lens_folded(bumpy):
     pairs = ioi_pairs()
     scores = copying(Subject(with_words(load_decoder(bumpy), N_WORDS), 0, pairs), copy_ln="folded")
-    folded = load_decoder(bumpy)
+    folded = load_model(bumpy)
     folded.enable_compatibility_mode(disable_warnings=True)
     _, cache = folded.run_with_cache(pairs.clean)
     names, places = names_and_places(pairs)

@@ -10,7 +10,7 @@ from circuitlapse.heads.cspa import Setting, cspa, find_changes, mean_z
 from circuitlapse.heads.cspa_effect import HeadChanges, divergences
 from circuitlapse.models.batching import Limits
 from circuitlapse.types import ScoreStatus
-from tests.conftest import save_random_model
+from tests.conftest import bridge_of, save_random_model
 
 FUNCTION_TOKENS = frozenset({0, 7, 11, 12, 13})
 
@@ -148,14 +148,15 @@ def test_ablating_a_head_gives_the_distribution_of_a_run_with_a_hook(model, text
         model, documents, Setting(means, range(3), frozenset(FUNCTION_TOKENS), Limits())
     )
     found = divergences(model, changes, layers=range(3))[0]
-    logits, cache = model.run_with_cache(documents)
-    norm = model.ln_final.original_component
+    bridge = bridge_of(model)
+    logits, cache = bridge.run_with_cache(documents)
+    norm = bridge.ln_final.original_component
     for layer, head in [(0, 1), (2, 0)]:
         z = cache[f"blocks.{layer}.attn.hook_z"][:, :, head]
-        change = (means[layer, head] - z) @ model.blocks[layer].attn.W_O[head]
+        change = (means[layer, head] - z) @ bridge.blocks[layer].attn.W_O[head]
         change = (change - change.mean(-1, keepdim=True)) / cache["ln_final.hook_scale"]
         add = lambda x, hook, change=change: x + change * norm.weight  # noqa: E731
-        ablated = model.run_with_hooks(documents, fwd_hooks=[("unembed.hook_in", add)])
+        ablated = bridge.run_with_hooks(documents, fwd_hooks=[("unembed.hook_in", add)])
         p, q = logits.log_softmax(-1), ablated.log_softmax(-1)
         torch.testing.assert_close(found[:, layer, head], (p.exp() * (p - q)).sum(-1))
 
@@ -170,10 +171,11 @@ def test_changes_too_large_for_single_precision_are_not_lost(float32_model, text
         HeadChanges(changes.resid, ablated, changes.suppressed, changes.tokens),
         layers=range(1),
     )[0, :, 0, 0]
-    norm, unembed = model.ln_final.original_component, model.unembed.original_component
-    change = ablated[:, 0, 0] @ model.blocks[0].attn.W_O[0]
+    bridge = bridge_of(model)
+    norm, unembed = bridge.ln_final.original_component, bridge.unembed.original_component
+    change = ablated[:, 0, 0] @ bridge.blocks[0].attn.W_O[0]
     change = (change - change.mean(-1, keepdim=True)).double() * norm.weight
-    p = model(documents).double()
+    p = bridge(documents).double()
     q = p + change @ unembed.weight.double().T
     assert (q - p).max() > 100
     p, q = p.log_softmax(-1), q.log_softmax(-1)
@@ -242,6 +244,7 @@ def kl(logits, other):
 
 def by_loops(model, documents, mean_documents):
     """The definition, with folded weights and one head, document and position after the other."""
+    model = bridge_of(model)
     norm, unembed = model.ln_final.original_component, model.unembed.original_component
     u = norm.weight[:, None] * unembed.weight.T
     u = u - u.mean(0, keepdim=True)

@@ -120,4 +120,9 @@ def test_what_cannot_be_run_is_refused(planted, options, message):
 
 def test_a_tokenizer_with_special_tokens_only_is_refused(random_model):
     with pytest.raises(ModelError, match="no tokens but special ones"):
+        repeated_tokens(Subject(with_words(random_model, 1), seed=0), length=4)
+
+
+def test_a_model_without_a_tokenizer_is_refused(random_model):
+    with pytest.raises(ModelError, match=r"no tokenizer.json, expected one in the folder"):
         repeated_tokens(Subject(random_model, seed=0), length=4)

@@ -2,6 +2,7 @@ import logging
 from collections import Counter
 
 import pytest
+from tokenizers import Tokenizer
 
 from circuitlapse import load_decoder
 from circuitlapse.heads.single_tokens import FUNCTION_WORDS, plain_tokens, single_tokens
@@ -10,10 +11,7 @@ from tests.unit.heads.words import with_words
 
 @pytest.fixture(scope="module")
 def tokenizer(shared_data):
-    from transformers import PreTrainedTokenizerFast
-
-    file = str(shared_data / "pythia_tokenizer.json")
-    return PreTrainedTokenizerFast(tokenizer_file=file, unk_token="<|endoftext|>")
+    return Tokenizer.from_file(str(shared_data / "pythia_tokenizer.json"))
 
 
 def test_no_function_word_is_listed_twice():
@@ -21,25 +19,27 @@ def test_no_function_word_is_listed_twice():
 
 
 def test_every_spelling_that_is_one_token_is_found(tokenizer):
-    found = {tokenizer.decode([token]) for token in single_tokens(tokenizer)}
+    found = {
+        tokenizer.decode([token], skip_special_tokens=False) for token in single_tokens(tokenizer)
+    }
     assert {"the", " the", "The", " The", ".", "\n", "<|endoftext|>"} <= found
     assert not {" John", " bank", "s"} & found
 
 
 def test_what_is_cut_into_several_tokens_is_left_out_and_counted(tokenizer, caplog):
     with caplog.at_level(logging.INFO, logger="circuitlapse.heads.single_tokens"):
-        assert single_tokens(tokenizer, ["of", "hoppelpoppel"]) == set(
-            tokenizer.convert_tokens_to_ids(["of", "Of", "\u0120of", "\u0120Of"])
-        )
+        assert single_tokens(tokenizer, ["of", "hoppelpoppel"]) == {
+            tokenizer.token_to_id(token) for token in ("of", "Of", "\u0120of", "\u0120Of")
+        }
     assert "8 spellings are 4 single tokens; 4 others are left out" in caplog.text
 
 
 def test_words_that_a_tokenizer_does_not_know_are_left_out():
-    from circuitlapse.pocket.corpus import as_transformers, make_tokenizer
+    from circuitlapse.pocket.corpus import make_tokenizer
 
-    tokenizer = as_transformers(make_tokenizer(["The war of"]), context=8)
-    found = tokenizer.convert_ids_to_tokens(sorted(single_tokens(tokenizer)))
-    assert set(found) == {"<|endoftext|>", "\n", "The", " of"}
+    tokenizer = make_tokenizer(["The war of"])
+    found = {tokenizer.id_to_token(token) for token in single_tokens(tokenizer)}
+    assert found == {"<|endoftext|>", "\n", "The", " of"}
 
 
 def test_neither_special_tokens_nor_padding_are_words(random_folder):

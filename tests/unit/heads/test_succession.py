@@ -11,6 +11,7 @@ from circuitlapse.heads.base import Subject
 from circuitlapse.heads.succession import succession, succession_lists
 from circuitlapse.tasks.words import ORDERED_LISTS
 from circuitlapse.types import ScoreStatus
+from tests.conftest import bridge_of
 
 LETTERS = ORDERED_LISTS["capital_letters"]
 N = len(LETTERS)
@@ -151,6 +152,7 @@ def test_scores_are_those_of_a_loop_over_heads_and_pairs(random_model):
 
 def literal_scores(model, name):
     """Tokens 1, 2, 3, 4, 5 are one, two, three, seven, eight; 6, 7, 8 the short weekdays."""
+    model = bridge_of(model)
     block = model.blocks[0]
     expected = torch.zeros(model.cfg.n_layers, model.cfg.n_heads)
     pairs = {(1, 2): range(1, 6), (2, 3): range(1, 6), (4, 5): range(1, 6)}

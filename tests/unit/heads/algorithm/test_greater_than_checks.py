@@ -12,6 +12,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.forward import end_logits
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import GT_ALGORITHM
+from tests.conftest import bridge_of
 from tests.dense import run
 
 SUFFIXES = [40, 31, 33, 48, 37, 35, 44, 39, 46, 42]
@@ -65,15 +66,15 @@ def literal(model, pairs):
     names = [f"blocks.{at}.{n}" for at in range(3) for n in ("attn.hook_pattern", "attn.hook_z")]
     names += [f"blocks.{at}.mlp.hook_out" for at in range(3)] + ["ln_final.hook_in"]
     run(model, pairs.clean, pairs, [(name, keep(name)) for name in names])
-    norm = model.ln_final.original_component
+    bridge = bridge_of(model)
+    norm, unembed = bridge.ln_final.original_component, bridge.unembed.original_component
 
     def lens(written, resid):
         """Add the output to nothing, and then through the LayerNorm held as it was."""
         x = resid - resid.mean()
         scale = (x.pow(2).mean() + norm.eps).sqrt()
         bare = torch.nn.functional.linear(
-            ((written - written.mean()) / scale) * norm.weight,
-            model.unembed.original_component.weight,
+            ((written - written.mean()) / scale) * norm.weight, unembed.weight
         )
         return [bare[token].item() for token in SUFFIXES]
 
@@ -87,7 +88,7 @@ def literal(model, pairs):
                 others = [p for key, p in enumerate(pattern.tolist()) if key != at]
                 looks = pattern[at].item() > max(others)
                 z = seen[f"blocks.{layer}.attn.hook_z"][prompt, end, head]
-                values = lens(z @ model.blocks[layer].attn.W_O[head], resid)
+                values = lens(z @ bridge.blocks[layer].attn.W_O[head], resid)
                 says = values.index(max(values)) in (year, year + 1)
                 checks.setdefault((f"a{layer}.h{head}", "attn_yy"), []).append(looks)
                 checks.setdefault((f"a{layer}.h{head}", "lens_yy"), []).append(says)
@@ -114,10 +115,10 @@ def test_a_lens_is_the_change_of_the_logits_with_the_layer_norm_held(trace, rand
     rows = torch.arange(9)
     out = runs.mlp_out[rows, pairs.end, 2]
     scale = runs.final_scale[rows, pairs.end, None]
-    norm = random_model.ln_final.original_component
+    bridge = bridge_of(random_model)
+    norm, unembed = bridge.ln_final.original_component, bridge.unembed.original_component
     bare = torch.nn.functional.linear(
-        (out - out.mean(1, keepdim=True)) / scale * norm.weight,
-        random_model.unembed.original_component.weight,
+        (out - out.mean(1, keepdim=True)) / scale * norm.weight, unembed.weight
     )
     without = runs.resid_end - out
     own_scale = (without.var(1, correction=0, keepdim=True) + norm.eps).sqrt()

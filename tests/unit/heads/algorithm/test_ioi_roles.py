@@ -10,6 +10,7 @@ from circuitlapse.heads.algorithm import ioi_roles as module
 from circuitlapse.heads.algorithm import trace_ioi
 from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
+from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
@@ -221,7 +222,7 @@ def test_a_random_model_gives_shares_from_0_to_100_or_says_why_not(
     random_model, random_pairs, score_frame
 ):
     """A model that does not do the task, but does by its own answers."""
-    logits = random_model(random_pairs.clean)[torch.arange(9), random_pairs.end]
+    logits = cache_activations(random_model, random_pairs).clean.logits_end
     best, worst = logits.argmax(1).tolist(), logits.argmin(1).tolist()
     places = torch.zeros(9, dtype=torch.int64)
     pairs = replace(

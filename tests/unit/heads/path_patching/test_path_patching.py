@@ -10,7 +10,7 @@ from circuitlapse.heads.path_patching import HeadPort, patch_paths
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.metrics import ResidualMetric, per_prompt_metric
-from tests.conftest import save_random
+from tests.conftest import bridge_of, save_random
 from tests.dense import run
 
 RECEIVERS = {
@@ -128,7 +128,7 @@ def test_with_frozen_mlps_each_sender_adds_its_own_change_to_the_clean_stream(mo
     runs = cache_activations(model, random_pairs)
     rows, end = torch.arange(9), random_pairs.end
     change = (runs.corrupted.z - runs.clean.z)[rows, end]
-    weights = torch.stack([block.attn.W_O for block in model.blocks])
+    weights = torch.stack([block.attn.W_O for block in bridge_of(model).blocks])
     change = torch.einsum("plhe,lhed->lhpd", change, weights).flatten(0, 1)
     metric_of = ResidualMetric(model, random_pairs, metric="logit_diff")
     expected = torch.stack([metric_of(runs.clean.resid_end + moved) for moved in change])
@@ -153,15 +153,15 @@ def test_with_frozen_mlps_heads_together_add_all_their_changes(model, random_pai
     got = patch_paths(model, random_pairs, receivers="logits", senders=[heads], freeze_mlps=True)
     clean, corrupted = cached_runs(model, random_pairs)
     rows, end = torch.arange(9), random_pairs.end
-    seen = {}
+    seen, bridge = {}, bridge_of(model)
     keep = ("ln_final.hook_in", lambda x, hook: seen.update(resid=x.clone()))
     run(model, random_pairs.clean, random_pairs, [keep])
     resid = seen["resid"][rows, end]
     for layer, head in heads:
         name = f"blocks.{layer}.attn.hook_z"
         moved = (corrupted[name] - clean[name])[rows, end, head]
-        resid = resid + moved @ model.blocks[layer].attn.W_O[head]
-    logits = model.unembed(model.ln_final(resid[:, None]))[:, 0]
+        resid = resid + moved @ bridge.blocks[layer].attn.W_O[head]
+    logits = bridge.unembed(bridge.ln_final(resid[:, None]))[:, 0]
     expected = per_prompt_metric(logits, random_pairs, metric="logit_diff")
     torch.testing.assert_close(got.patched[0], expected, rtol=1e-6, atol=1e-6)
     assert (got.patched - got.clean).abs().amax() > 0.1

@@ -19,16 +19,10 @@ from circuitlapse.models.snapshot import CONFIG, weight_files
 PROVENANCE = "provenance.json"
 """In the folder of a model."""
 ORIGIN_KEYS = ("repo", "revision", "commit", "folder")
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "transformer-lens",
-    "tokenizers",
-    "numpy",
-    "scipy",
-    "pandas",
-    "h5py",
-)
+LIBRARIES = ("torch", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "h5py")
+"""Libraries whose versions every result carries."""
+MORE_LIBRARIES: Mapping[str, tuple[str, ...]] = {"training": ("transformers",)}
+"""Stages that use further ones."""
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "training": ("pocket",),
@@ -165,7 +159,8 @@ def provenance(
     record["code_hash"] = code_hash(stage)
     if script is not None:
         record["script_hash"] = file_hash(script)
-    record |= {name.replace("-", "_"): version(name) for name in LIBRARIES}
+    libraries = (*LIBRARIES, *MORE_LIBRARIES.get(stage, ()))
+    record |= {name.replace("-", "_"): version(name) for name in libraries}
     return record | {"key": hash_of(record)}
 
 

@@ -78,7 +78,7 @@ def test_provenance_names_code_libraries_and_settings():
     record = provenance(INPUTS, {"seed": 3}, stage="heads")
     assert record["weights_hash"] == "a"
     assert record["settings"] == '{"seed": 3}'
-    assert {"circuitlapse", "code_hash", "torch", "transformer_lens"} <= set(record)
+    assert {"circuitlapse", "code_hash", "torch", "safetensors"} <= set(record)
 
 
 def test_a_model_says_where_it_was_published_if_it_was(tmp_path):

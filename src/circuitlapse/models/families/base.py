@@ -27,6 +27,7 @@ REFUSED: Mapping[str, str] = {
     "attention_multiplier": "scaled attention",
 }
 """Keys of `config.json` that change what a model computes, and that no family here implements."""
+SLIDES = "use_sliding_window"
 _UNSET: tuple[Any, ...] = (None, False, 0, 0.0, [], {})
 
 
@@ -115,7 +116,8 @@ class ConfigFile:
             ModelError: naming the key and what it means.
         """
         for key, meaning in REFUSED.items():
-            if self._values.get(key) not in _UNSET:
+            if self._values.get(key) not in SLIDES = "use_sliding_window"
+_UNSET:
                 raise ModelError(
                     f"{self._source}: {key} is {self._values[key]!r}, which means {meaning}; "
                     "expected a model without"
@@ -167,9 +169,9 @@ class ConfigFile:
     def window(self, layers: int) -> int | None:
         """Return the positions that the most short-sighted layer sees, or None for all."""
         slides = any(kind != "full_attention" for kind in self.names("layer_types")[:layers])
-        if not (slides or self._values.get("use_sliding_window")):
+        if "sliding_window" not in self or not (slides or self.flag(SLIDES, default=True)):
             return None
-        return self.integer("sliding_window") if "sliding_window" in self else None
+        return self.integer("sliding_window")
 
     def _section(self, key: str) -> dict[str, Any]:
         value = self._values.get(key) or {}

@@ -59,15 +59,14 @@ def patch_paths(
     head with a receiver behind it.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: clean prompts, corrupted prompts and answers. The prompts of a pair should agree
             in their first tokens: what comes before the first difference costs nothing.
         receivers: `logits` for the final residual stream, or ports of heads.
         senders: each a head (layer, head), or a collection of heads, in any order, that are
             corrupted together and share a row of the result; None for every head by itself.
         sender_positions: where the sender's z is corrupted, `all` or the `end` position alone.
-        freeze_mlps: hold MLPs in run 2 at what they wrote on the clean prompt. The reference
-            recomputes them.
+        freeze_mlps: hold MLPs in run 2 at their clean output; the reference recomputes them.
         attention: also return the receivers' attention from the end: at most 8 bytes for each
             sender, prompt, receiver and position.
         metric: see `per_prompt_metric`; with the logits of the clean run for `kl_divergence`.

@@ -116,8 +116,7 @@ class ConfigFile:
             ModelError: naming the key and what it means.
         """
         for key, meaning in REFUSED.items():
-            if self._values.get(key) not in SLIDES = "use_sliding_window"
-_UNSET:
+            if self._values.get(key) not in _UNSET:
                 raise ModelError(
                     f"{self._source}: {key} is {self._values[key]!r}, which means {meaning}; "
                     "expected a model without"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from functools import lru_cache
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 

@@ -153,6 +153,8 @@ def _steps_exist(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterato
         if model.hub:
             elsewhere = model.hub.folder or not model.hub.repo.startswith(PYTHIA_PREFIX)
             known, kind = (INVALID,) if elsewhere else PUBLISHED, "published"
+            if model.hub.revisions and not model.hub.folder:
+                known, kind = tuple(model.hub.revisions), "listed"
         place, steps = config.analysed(where, model)
         if INVALID not in known and (place, kind) not in seen:
             seen.add((place, kind))

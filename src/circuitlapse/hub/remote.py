@@ -29,9 +29,11 @@ from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
 from circuitlapse.hub.retry import (
     CONNECTION_ERRORS,
+    TOKENS,
     RetryPolicy,
     describe,
     host,
+    matching_revision,
     readable_errors,
     readable_parse_errors,
     unknown_revision,
@@ -64,8 +66,14 @@ class HubSource:
 
     @classmethod
     def at(cls, repo: str, revision: str, retry: RetryPolicy) -> HubSource:
-        """List the files of a revision; HubError if there is no such revision."""
+        """List the files of a revision; HubError if there is no such revision.
+
+        {tokens} in its name is resolved; see `matching_revision`.
+        """
         with readable_errors(repo, revision), readable_parse_errors(repo, revision):
+            if TOKENS in revision:
+                known = retry.retrying(repo)(_list_revisions, repo)
+                revision = matching_revision(repo, revision, known)
             try:
                 commit, siblings = retry.retrying(repo)(_list_files, repo, revision)
             except RevisionNotFoundError:

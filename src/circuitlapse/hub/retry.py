@@ -39,6 +39,8 @@ CONNECTION_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.Remote
 LONGEST_RETRY_AFTER_S = 900.0
 """A request fails at once if the hub asks to wait longer than this."""
 TOKEN_ADVICE = "set a token with access (HF_TOKEN, or `hf auth login`)"
+TOKENS = "{tokens}"
+"""In the name of a revision: the number of tokens, which the hub knows."""
 N_NEAREST = 3
 
 
@@ -201,6 +203,31 @@ def unknown_revision(repo: str, revision: str, known: Collection[str]) -> HubErr
     return HubError(f"{repo}: no revision {revision!r} on {host()}; {nearest(revision, known)}")
 
 
+def matching_revision(repo: str, revision: str, known: Collection[str]) -> str:
+    """Return the one of the known revisions that a name with {tokens} stands for.
+
+    Args:
+        repo: of the revisions.
+        revision: a name; {tokens} in it stands for any whole number.
+        known: the names that there are; not looked at if `revision` has no {tokens}.
+
+    Raises:
+        HubError: if none of them fits, or several do.
+    """
+    if TOKENS not in revision:
+        return revision
+    pattern = re.escape(revision).replace(re.escape(TOKENS), r"\d+")
+    found = sorted(name for name in known if re.fullmatch(pattern, name))
+    if not found:
+        raise unknown_revision(repo, revision, known)
+    if len(found) > 1:
+        raise HubError(
+            f"{repo}: {revision!r} fits {len(found)} revisions ({', '.join(found[:N_NEAREST])}), "
+            "expected one; list them in hub.revisions"
+        )
+    return found[0]
+
+
 def nearest(wanted: str, known: Collection[str]) -> str:
     """Return "nearest: ..." by training step if `wanted` names one, else by spelling."""
     step = _step(wanted)
@@ -213,5 +240,5 @@ def nearest(wanted: str, known: Collection[str]) -> str:
 
 
 def _step(name: str) -> int | None:
-    found = re.fullmatch(r"step-?(\d+)", name)
+    found = re.search(r"(?:^|[-_])step-?(\d+)(?:[-_]|$)", name)
     return int(found[1]) if found else None

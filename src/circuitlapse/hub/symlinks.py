@@ -10,10 +10,11 @@ from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.sha import git_hash
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.retry import invalid_repo, nearest
+from circuitlapse.hub.retry import invalid_repo, matching_revision, nearest
 from circuitlapse.models.snapshot import CONFIG
 
 SHA256_LENGTH = 64
@@ -75,7 +76,13 @@ class LocalSource:
 
     @classmethod
     def of_cache(cls, repo: str, revision: str) -> LocalSource:
-        """Return the snapshot in the hub cache; HubError if it is not there."""
+        """Return the snapshot in the hub cache; HubError if it is not there.
+
+        {tokens} in the name of the revision is resolved; see `matching_revision`.
+        """
+        cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
+        known = [path.name for path in (cached / "refs").glob("*")]
+        revision = matching_revision(repo, revision, known)
         remedy = (
             "fill the cache on a machine with a network, with the same HF_HOME: "
             f"hf download {repo} --revision {revision} --include '*.json' --include "

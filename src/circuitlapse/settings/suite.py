@@ -18,6 +18,7 @@ from circuitlapse.settings.base import (
     Schedule,
     Section,
     Seed,
+    Step,
     Steps,
     key,
     nearest,
@@ -174,7 +175,12 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
     )
     """Repository on the Hugging Face hub."""
     revision: str = key("step{step}", min_length=1, allowed="text, not empty")
-    """Revision of a step, with {step} in place of its number."""
+    """Revision of a step, with {step} in place of its number. {tokens} stands for any number: the
+    hub is asked which revision fits, as in stage1-step{step}-tokens{tokens}B."""
+    revisions: dict[Step, str] | None = key(
+        None, allowed="a mapping of steps to names", examples=[{1000: "iter-1000"}], strict=False
+    )
+    """Revision of every step, where their names follow no pattern. It replaces revision."""
     folder: PathText | None = key(None, examples=["/data/pythia-70m/step{step}"])
     """Folder with the files of a step, with {step} in place of its number. It replaces the
     repository."""
@@ -192,7 +198,8 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         """Check that each step has a name of its own, and a known number of tokens."""
         for name in ("revision", "folder"):
             pattern = getattr(self, name)
-            if pattern is not None and pattern.count("{step}") != 1:
+            listed = name == "revision" and self.revisions is not None
+            if pattern is not None and not listed and pattern.count("{step}") != 1:
                 sentence = f"= '{pattern}' must contain {{step}} once, in place of its number."
                 yield Problem((name,), sentence)
         if not self.tokens_per_step:
@@ -202,6 +209,8 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         """Return where the files of a step are: a repo and its revision, or a folder."""
         if self.folder is not None:
             return {"folder": self.folder.replace("{step}", str(step))}
+        if self.revisions is not None:
+            return {"repo": self.repo, "revision": self.revisions[step]}
         return {"repo": self.repo, "revision": self.revision.replace("{step}", str(step))}
 
 

@@ -310,6 +310,15 @@ def test_every_step_needs_a_revision_of_its_own(errors):
     ]
 
 
+def test_listed_revisions_have_the_analysed_steps(errors, load):
+    hub = "hub: {repo: a/b, tokens_per_step: 6, revisions: {10: ten, 20: twenty}}"
+    assert errors(published(f"name: a, steps: [10, 25], {hub}")) == [
+        "user.yaml: models[0].steps[1] = 25 is not a listed step; nearest is 20."
+    ]
+    config = load(published(f"name: a, steps: [10, 20], {hub}"))
+    assert config.model("a").hub.source(20) == {"repo": "a/b", "revision": "twenty"}
+
+
 def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
     assert errors("schedule: sparse") == [
         "user.yaml: schedule has step 256, which is not a saved step; nearest is 20."

@@ -17,17 +17,15 @@ with job_logging(snakemake.log[0]) as log:
     checkpoint = Checkpoint.load(given.model, params.where, Compute(**params.compute))
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
     inputs, published = {"weights": weights_hash(given.model)}, published_as(given.model)
-    files = output.get("activations") or [None] * len(tasks)
-    rows = []
-    for task, file in progress(list(zip(tasks, files, strict=True)), "tasks", log=log):
-        if file:
+    cached = output.get("activations") or [None] * len(tasks)
+    files = list(zip(tasks, cached, output.behaviour, strict=True))
+    for task, activations, behaviour in progress(files, "tasks", log=log):
+        made_from, how = inputs | {"task": task.content_hash}, settings | {"seed": task.seed}
+        origin = provenance(made_from, how, stage="activations", script=__file__) | published
+        if activations:
             runs = checkpoint.run(task)
-            made_from, how = inputs | {"task": task.content_hash}, settings | {"seed": task.seed}
-            origin = provenance(made_from, how, stage="activations", script=__file__) | published
-            write_activations(file, runs, origin, dtype=params.stored_dtype)
-        logits = runs.end_logits if file else checkpoint.end_logits(task)
-        rows.append(checkpoint.behaviour(task, *logits, bootstrap))
-        log.info("%s: %s = %.4g", task.name, task.metric, rows[-1]["value"])
-    inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
-    origin = provenance(inputs, settings, stage="activations", script=__file__) | published
-    write_table(output.behaviour, BEHAVIOUR.cast(pd.DataFrame(rows)), provenance=origin)
+            write_activations(activations, runs, origin, dtype=params.stored_dtype)
+        logits = runs.end_logits if activations else checkpoint.end_logits(task)
+        row = checkpoint.behaviour(task, *logits, bootstrap)
+        write_table(behaviour, BEHAVIOUR.cast(pd.DataFrame([row])), provenance=origin)
+        log.info("%s: %s = %.4g", task.name, task.metric, row["value"])

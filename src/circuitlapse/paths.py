@@ -23,11 +23,11 @@ class Paths:
         self.reserved = f"{results}/reserved/{{model}}/step{{step}}"
         # prompt pairs, shared by every model with this tokenizer
         self.task = f"{results}/tasks/{{suite}}/{{task}}.parquet"
-        # one file per job and task
+        # one file per model, task and step
         self.activations = f"{results}/activations/{{model}}/{{task}}/step{{step}}.h5"
-        self.behaviour = f"{results}/behaviour/{{model}}/step{{step}}.parquet"
+        self.behaviour = f"{results}/behaviour/{{model}}/{{task}}/step{{step}}.parquet"
         self.circuit = f"{results}/circuits/{{model}}/{{task}}/step{{step}}.h5"
-        # one file per job
+        # one file per model and step
         self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"
         self.algorithm = f"{results}/algorithm/{{model}}/step{{step}}/{{table}}.parquet"
         # one file per model, and a folder of finished parts while its job runs

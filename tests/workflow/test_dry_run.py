@@ -16,15 +16,19 @@ ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
 
 
 @pytest.mark.parametrize("config", [None, "config/smoke.yaml"], ids=["default", "smoke"])
-def test_each_configuration_plans_one_job_per_model_task_and_step(workflow, config):
+@pytest.mark.parametrize("per_job", ["all", 1])
+def test_each_configuration_plans_one_job_per_model_and_step(workflow, config, per_job):
+    """Or one per task where tasks have jobs of their own."""
     written = yaml.safe_load((workflow.folder / (config or "config/config.yaml")).read_text())
     models, tasks = (len(written[key]) for key in ("models", "tasks"))
     at = sum(len(model.get("steps", written["steps"])) for model in written["models"])
-    assert workflow.jobs(config=config) == dict.fromkeys(ONCE, 1) | {
+    of_tasks = at if per_job == "all" else at * tasks
+    planned = workflow.jobs("--config", f"compute={{tasks_per_job: {per_job}}}", config=config)
+    assert planned == dict.fromkeys(ONCE, 1) | {
         "train_suite": models,
         "make_task": tasks,
-        "cache_activations": at,
-        "discover_circuit": at,
+        "cache_activations": of_tasks,
+        "discover_circuit": of_tasks,
         "score_heads": at,
         "trace_algorithm": at,
         "plot_circuit_diagram": tasks,

@@ -194,10 +194,12 @@ def test_prompts_are_made_with_the_tokenizer_of_the_models(run, shared_data):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_result_of_a_model_names_the_commit_that_it_was(run, step):
-    stem = f"pythia-70m/step{step}.parquet"
     expected = {"model_repo": REPO, "model_revision": f"step{step}"}
     expected |= {"model_commit": run.hub.commit(REPO, f"step{step}")}
-    found = [read_provenance(run.results / folder / stem) for folder in ("behaviour", "heads")]
+    tables = (
+        f"{name}/step{step}.parquet" for name in ("behaviour/pythia-70m/ioi", "heads/pythia-70m")
+    )
+    found = [read_provenance(run.results / table) for table in tables]
     circuit = run.results / f"circuits/pythia-70m/ioi/step{step}.h5"
     for origin in (*found, read_attributes(circuit)):
         assert {name: origin[name] for name in expected} == expected
@@ -251,7 +253,8 @@ def test_models_in_folders_need_no_hub(run, tmp_path, monkeypatch):
     results = workflow.folder / RESULTS
     linked = results / "models/pythia-70m/step1000/model.safetensors"
     assert linked.readlink() == run.published[1000] / "model.safetensors"
-    found = pd.read_parquet(results / "behaviour/pythia-70m/step1000.parquet").set_index("task")
+    files = results.glob("behaviour/pythia-70m/*/step1000.parquet")
+    found = pd.concat(map(pd.read_parquet, files)).set_index("task")
     expected = table(run, "behaviour").query("step == 1000").set_index("task")
     values = found["value"] - expected["value"]
     assert (found["dtype"] == "bfloat16").all()

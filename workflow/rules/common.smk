@@ -36,9 +36,11 @@ def checked_config():
 CONFIG = checked_config()
 PLAN = Plan(CONFIG)
 PATHS, TASKS = PLAN.paths, PLAN.tasks
-COMPUTE = CONFIG.compute.model_dump(mode="json")
+COMPUTE = PLAN.compute
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
 ENVIRONMENT = "../../envs/environment.yaml"
+TASK = PATHS.task.format(suite=CONFIG.suite, task="{task}")
+TASKS_OF_JOB = "{wildcards.task}" if PLAN.one_task else "all tasks"
 
 
 wildcard_constraints:

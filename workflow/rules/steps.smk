@@ -1,6 +1,7 @@
 """What is measured of every model at every step: behaviour, circuits, heads, algorithms.
 
-One job per model and step does all tasks, so that each job loads its model once.
+A job does all tasks of a model at a step in turn, so that it loads the model once. With
+`compute.tasks_per_job: 1`, activations, behaviour and circuits have a job per task.
 """
 
 
@@ -16,17 +17,14 @@ rule models:
 rule cache_activations:
     input:
         model=PATHS.model,
-        tasks=PLAN.prompts,
+        tasks=PLAN.of_job(TASK),
     output:
-        activations=[
-            kept_if_asked(path)
-            for path in expand(PATHS.activations, task=TASKS, allow_missing=True)
-        ],
-        behaviour=PATHS.behaviour,
+        activations=[kept_if_asked(path) for path in PLAN.of_job(PATHS.activations)],
+        behaviour=PLAN.of_job(PATHS.behaviour),
     log:
-        log_of("cache_activations/{model}/step{step}"),
+        log_of(PLAN.job_name("cache_activations")),
     benchmark:
-        timing_of("cache_activations/{model}/step{step}")
+        timing_of(PLAN.job_name("cache_activations"))
     wildcard_constraints:
         model=pattern_of(model.name for model in PLAN.analysed),
     conda:
@@ -42,7 +40,7 @@ rule cache_activations:
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
-        "Run {wildcards.model} at step {wildcards.step} on all tasks"
+        f"Run {{wildcards.model}} at step {{wildcards.step}} on {TASKS_OF_JOB}"
     script:
         "../../scripts/cache_activations.py"
 
@@ -50,11 +48,11 @@ rule cache_activations:
 # a model with `circuits: false`: its behaviour is measured, and nothing else
 use rule cache_activations as measure_behaviour with:
     output:
-        behaviour=PATHS.behaviour,
+        behaviour=PLAN.of_job(PATHS.behaviour),
     log:
-        log_of("measure_behaviour/{model}/step{step}"),
+        log_of(PLAN.job_name("measure_behaviour")),
     benchmark:
-        timing_of("measure_behaviour/{model}/step{step}")
+        timing_of(PLAN.job_name("measure_behaviour"))
     wildcard_constraints:
         model=pattern_of(model.name for model in CONFIG.models if not model.circuits),
     params:
@@ -62,7 +60,7 @@ use rule cache_activations as measure_behaviour with:
         bootstrap=BOOTSTRAP,
         compute=COMPUTE,
     message:
-        "Measure how well {wildcards.model} at step {wildcards.step} does all tasks"
+        f"Measure how well {{wildcards.model}} at step {{wildcards.step}} does {TASKS_OF_JOB}"
 
 
 rule activations:
@@ -72,18 +70,18 @@ rule activations:
         "All activations to keep are complete"
 
 
-# `update`: when a task is added, circuits that are still valid stay as they are
+# `update`: when the job runs again, circuits that are still valid stay as they are
 rule discover_circuit:
     input:
         model=PATHS.model,
-        tasks=PLAN.prompts,
-        activations=expand(PATHS.activations, task=TASKS, allow_missing=True),
+        tasks=PLAN.of_job(TASK),
+        activations=PLAN.of_job(PATHS.activations),
     output:
-        [update(path) for path in expand(PATHS.circuit, task=TASKS, allow_missing=True)],
+        [update(path) for path in PLAN.of_job(PATHS.circuit)],
     log:
-        log_of("discover_circuit/{model}/step{step}"),
+        log_of(PLAN.job_name("discover_circuit")),
     benchmark:
-        timing_of("discover_circuit/{model}/step{step}")
+        timing_of(PLAN.job_name("discover_circuit"))
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -98,7 +96,7 @@ rule discover_circuit:
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:
-        "Find the circuits of {wildcards.model} at step {wildcards.step}"
+        f"Find the circuits of {{wildcards.model}} at step {{wildcards.step}} on {TASKS_OF_JOB}"
     script:
         "../../scripts/discover_circuit.py"
 

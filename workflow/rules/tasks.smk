@@ -6,7 +6,7 @@ rule make_task:
         unpack(lambda wildcards: PLAN.prompt_file(wildcards.task)),
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:
-        PATHS.task.format(suite=CONFIG.suite, task="{task}"),
+        TASK,
     log:
         log_of("make_task/{task}"),
     benchmark:

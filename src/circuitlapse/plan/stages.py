@@ -61,14 +61,14 @@ class _RuleJobs(NamedTuple):
 
     Attributes:
         rule: name of the rule.
-        number: number of jobs.
-        work: of one job.
+        number: number of jobs of each kind.
+        works: the work of a job of each kind: of one kind, or of one per task.
         held: tasks whose activations are on the GPU, one at a time.
     """
 
     rule: str
     number: int
-    work: Work
+    works: Sequence[Work]
     held: Sequence[Task] = ()
 
 
@@ -78,13 +78,13 @@ def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]
     for jobs in _jobs(model, shape, config):
         request = REQUESTS[jobs.rule]
         ram_gb = memory_mb(request.memory_mb + forward_mb, attempt=1) * 2**20 / 1e9
-        hours = jobs.number * machine.seconds(jobs.work, shape) / 3600
+        hours = jobs.number * sum(machine.seconds(work, shape) for work in jobs.works) / 3600
         weights = shape.parameters * BYTES[compute.dtype] / 1e9
         runs = max((cached_gb(shape, [task], compute.dtype) for task in jobs.held), default=0.0)
         yield Stage(
             jobs.rule,
             model.name,
-            jobs.number,
+            jobs.number * len(jobs.works),
             hours,
             ram_gb=ram_gb + LOADING * request.models * shape.stored_gb,
             gpu_gb=CUDA_GB + LOADED * request.models * weights + COPIES * runs,
@@ -94,8 +94,10 @@ def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]
 def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_RuleJobs]:
     """Yield the jobs of every rule that runs this model."""
     n, tasks, read = len(model.steps), config.tasks, Work(disk_gb=shape.stored_gb)
+    per_job = [[task] for task in tasks] if Plan(config).one_task else [tasks]
     if not model.circuits:
-        yield _RuleJobs("measure_behaviour", n, read + cost.caching(shape, tasks))
+        works = [read + cost.caching(shape, some) for some in per_job]
+        yield _RuleJobs("measure_behaviour", n, works)
         return
 
     def read_with(held: Sequence[Task]) -> Work:
@@ -104,20 +106,20 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_RuleJobs]:
     ioi, greater_than = (
         [task for task in tasks if task.builder == name] for name in ("ioi", "greater_than")
     )
-    yield _RuleJobs("cache_activations", n, read_with(tasks) + cost.caching(shape, tasks), tasks)
-    work = read_with(tasks) + cost.discovery(shape, tasks, config.circuits)
-    yield _RuleJobs("discover_circuit", n, work, tasks)
-    yield _RuleJobs(
-        "score_heads", n, read_with(ioi) + cost.scoring(shape, tasks, config.heads), ioi
-    )
+    works = [read_with(some) + cost.caching(shape, some) for some in per_job]
+    yield _RuleJobs("cache_activations", n, works, tasks)
+    works = [read_with(some) + cost.discovery(shape, some, config.circuits) for some in per_job]
+    yield _RuleJobs("discover_circuit", n, works, tasks)
+    work = read_with(ioi) + cost.scoring(shape, tasks, config.heads)
+    yield _RuleJobs("score_heads", n, [work], ioi)
     work = read_with(greater_than) + cost.tracing(shape, tasks)
-    yield _RuleJobs("trace_algorithm", n, work, greater_than)
+    yield _RuleJobs("trace_algorithm", n, [work], greater_than)
     steps = len(config.transfer_steps(model.name))
     work = (read + cost.transfer(shape, tasks, steps)) * float(steps)
-    yield _RuleJobs("transfer_circuits", 1, work, tasks)
+    yield _RuleJobs("transfer_circuits", 1, [work], tasks)
     if pairs := config.swap_pairs(model.name):
         work = cost.swapping(shape, tasks, config.swaps.random_sets) * float(len(pairs))
-        yield _RuleJobs("swap_components", 1, work + read * float(_loads(pairs)))
+        yield _RuleJobs("swap_components", 1, [work + read * float(_loads(pairs))])
 
 
 def _loads(pairs: Sequence[tuple[int, int]]) -> int:

@@ -32,6 +32,10 @@ LOADING = 3
 """Memory for loading a model, in multiples of its files, which have half precision on a hub."""
 
 
+SCHEDULING = {"tasks_per_job"}
+"""Keys of `compute` that say how work is divided into jobs. No result depends on them."""
+
+
 class Request(NamedTuple):
     """What a job that runs models requests at its first attempt.
 
@@ -98,6 +102,26 @@ class Plan:
     def prompts(self) -> list[str]:
         """The file of every task."""
         return paths(self.paths.task, suite=self.config.suite, task=self.tasks)
+
+    @cached_property
+    def compute(self) -> dict[str, Any]:
+        """The settings of `compute` that a result can depend on."""
+        return self.config.compute.model_dump(mode="json", exclude=SCHEDULING)
+
+    @cached_property
+    def one_task(self) -> bool:
+        """Whether a job runs a model on one task, the wildcard {task} of its rule, or on all."""
+        return self.config.compute.tasks_per_job == 1
+
+    def of_job(self, template: str) -> list[str]:
+        """Return the files of such a job: one with the wildcard {task}, or one per task."""
+        if self.one_task:
+            return [template]
+        return [template.replace("{task}", task) for task in self.tasks]
+
+    def job_name(self, rule: str) -> str:
+        """Return the name of such a job for its log and timings, with the wildcards of its rule."""
+        return f"{rule}/{{model}}/{'{task}/' if self.one_task else ''}step{{step}}"
 
     @cached_property
     def gpus(self) -> int:

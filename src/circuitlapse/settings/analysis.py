@@ -161,6 +161,11 @@ class Compute(Section, json_schema_extra=reruns("activations")):
     the free memory of a GPU."""
     threads: int = key(1, ge=1, le=128)
     """CPU threads per job."""
+    tasks_per_job: Literal["all", 1] = key(
+        "all", allowed="all or 1", reruns="activations; circuits are kept"
+    )
+    """Tasks that one job runs a model on: all in turn, so that it is loaded once, or 1, so that
+    tasks run side by side and a new task runs nothing but itself. The files are the same."""
 
 
 class Figures(Section, json_schema_extra=reruns("figures")):

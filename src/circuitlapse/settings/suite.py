@@ -55,7 +55,7 @@ class Task(Section, json_schema_extra=reruns("prompts")):
     """One task: pairs of a clean and a corrupted prompt, and the metric that scores them."""
 
     name: str = key(
-        reruns="prompts of this task; activations and circuits of all",
+        reruns="prompts of this task; activations and circuits of all tasks in its jobs",
         pattern=r"^[a-z][a-z0-9_]*$",
         max_length=MAX_NAME,
         allowed=f"at most {MAX_NAME} lower-case letters, digits and '_', starting with a letter",

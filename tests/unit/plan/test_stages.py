@@ -6,7 +6,7 @@ import pytest
 from circuitlapse.models.activations import DIMS, cache_activations
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Shape
-from circuitlapse.plan.hardware import Machine, find_gpu
+from circuitlapse.plan.hardware import DISK_GB_PER_S, START_S, Machine, find_gpu
 from circuitlapse.plan.stages import (
     activations_gb,
     cached_gb,
@@ -26,6 +26,25 @@ def test_every_rule_has_a_job_per_model_and_step(root):
     assert jobs["measure_behaviour", "pythia-12b"] == 45
     assert {rule for rule, _ in jobs} == rules_that_run_models(root)
     assert all(stage.hours > 0 and stage.gpu_gb < stage.ram_gb + 80 for stage in found)
+
+
+def test_with_a_job_per_task_only_more_starts_and_reading_models_are_added(root):
+    instant = Machine(per_second=1e30, memory_gb=80.0)
+    every, one = (
+        {
+            (stage.rule, stage.model): stage
+            for stage in stages(config_of(root, "pythia", **changes), instant)
+        }
+        for changes in ({}, {"compute": {"tasks_per_job": 1}})
+    )
+    assert every.keys() == one.keys()
+    divided = {"cache_activations", "measure_behaviour", "discover_circuit"}
+    for (rule, model), stage in every.items():
+        jobs = stage.jobs * (4 if rule in divided else 1)
+        assert one[rule, model].jobs == jobs
+        weights_gb = PUBLISHED[model.removeprefix("pythia-")] * 2 / 1e9
+        more = (jobs - stage.jobs) * (START_S + weights_gb / DISK_GB_PER_S) / 3600
+        assert one[rule, model].hours == pytest.approx(stage.hours + more)
 
 
 def test_downloads_are_two_bytes_per_weight_and_step(root):

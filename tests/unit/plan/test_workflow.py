@@ -58,7 +58,7 @@ def test_tables_are_made_from_one_file_per_model_or_per_step_and_task(plan):
         "transfer": ["results-smoke/transfer/pocket-tiny.parquet"]
     }
     assert len(pythia.files_of(JOBS["circuits"])["records"]) == 5 * 45 * 4
-    assert len(pythia.files_of(JOBS["behaviour"])["behaviour"]) == 7 * 45
+    assert len(pythia.files_of(JOBS["behaviour"])["behaviour"]) == 7 * 45 * 4
     components = smoke.files_of(JOBS["components"])
     folder = "results-smoke/algorithm/pocket-tiny"
     assert components["effects"] == [f"{folder}/step{n}/effects.parquet" for n in (0, 100, 400)]
@@ -94,7 +94,7 @@ def test_a_checkpoint_waits_for_the_results_of_an_earlier_one(plan):
     waits = quick.before_fetching("pythia-70m", str(third))
     assert waits == quick.results_of("pythia-70m", first)
     results = "results-pythia-quick"
-    assert f"{results}/behaviour/pythia-70m/step{first}.parquet" in waits
+    assert f"{results}/behaviour/pythia-70m/sva/step{first}.parquet" in waits
     assert f"{results}/circuits/pythia-70m/ioi/step{first}.h5" in waits
     last = quick.config.models[0].steps[-1]
     start = quick.config.models[1].steps[1]
@@ -103,7 +103,23 @@ def test_a_checkpoint_waits_for_the_results_of_an_earlier_one(plan):
 
 def test_of_a_model_without_circuits_only_the_behaviour_is_made(plan):
     found = plan("pythia").results_of("pythia-12b", 0)
-    assert found == ["results-pythia/behaviour/pythia-12b/step0.parquet"]
+    folder = "results-pythia/behaviour/pythia-12b"
+    tasks = ("ioi", "gendered_pronoun", "greater_than", "sva")
+    assert found == [f"{folder}/{task}/step0.parquet" for task in tasks]
+
+
+def test_a_job_has_the_files_of_all_tasks_or_of_one_that_is_a_wildcard(plan):
+    every, one = plan(), plan(compute={"tasks_per_job": 1})
+    template = "{model}/{task}/step{step}.h5"
+    assert every.of_job(template) == ["{model}/ioi/step{step}.h5", "{model}/sva/step{step}.h5"]
+    assert one.of_job(template) == [template]
+    assert every.job_name("discover_circuit") == "discover_circuit/{model}/step{step}"
+    assert one.job_name("discover_circuit") == "discover_circuit/{model}/{task}/step{step}"
+
+
+def test_how_work_is_divided_into_jobs_is_no_parameter_of_a_job(plan):
+    assert plan(compute={"tasks_per_job": 1}).compute == plan().compute
+    assert "dtype" in plan().compute
 
 
 def test_heads_are_scored_on_text_of_the_user_of_a_dataset_or_held_out(plan):

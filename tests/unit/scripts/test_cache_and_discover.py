@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import h5py
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import provenance, weights_hash, write_provenance
 from circuitlapse.io.table_files import read_provenance, read_table
-from circuitlapse.io.task_files import read_task
+from circuitlapse.io.task_files import read_task, write_task
 from circuitlapse.schemas import BEHAVIOUR
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
@@ -40,7 +41,7 @@ def cache(run_script, pocket, tmp_path):
         run_script(
             "cache_activations",
             inputs={"model": model, "tasks": [pocket / "mine.parquet"]},
-            output={"activations": [tmp_path / "a.h5"], "behaviour": tmp_path / "b.parquet"},
+            output={"activations": [tmp_path / "a.h5"], "behaviour": [tmp_path / "b.parquet"]},
             params=SHARED | {"stored_dtype": "float32"} | changes,
         )
 
@@ -80,7 +81,7 @@ def test_behaviour_says_which_prompts_it_was_measured_on(cache, pocket, tmp_path
     cache()
     assert read_table(tmp_path / "b.parquet", BEHAVIOUR)["task"].tolist() == ["mine"]
     origin = read_provenance(tmp_path / "b.parquet")
-    assert origin["task_mine_hash"] == read_task(pocket / "mine.parquet").content_hash
+    assert origin["task_hash"] == read_task(pocket / "mine.parquet").content_hash
     assert json.loads(origin["settings"])["where"] == WHERE
 
 
@@ -91,16 +92,48 @@ def test_a_model_without_circuits_gets_the_same_behaviour_and_no_other_file(
     run_script(
         "cache_activations",
         inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
-        output={"behaviour": tmp_path / "alone/b.parquet"},
+        output={"behaviour": [tmp_path / "alone/b.parquet"]},
         params=SHARED,
     )
     assert [path.name for path in (tmp_path / "alone").iterdir()] == ["b.parquet"]
     cached, alone = (tmp_path / name for name in ("b.parquet", "alone/b.parquet"))
     pd.testing.assert_frame_equal(read_table(alone, BEHAVIOUR), read_table(cached, BEHAVIOUR))
-    hashes = ("weights_hash", "task_mine_hash")
+    hashes = ("weights_hash", "task_hash")
     assert [read_provenance(alone)[name] for name in hashes] == [
         read_provenance(cached)[name] for name in hashes
     ]
+
+
+def test_one_job_for_all_tasks_and_one_job_per_task_write_the_same_bytes(
+    run_script, pocket, tmp_path
+):
+    tasks = [pocket / "mine.parquet", tmp_path / "other.parquet"]
+    mine = read_task(tasks[0])
+    fewer = mine.frame.iloc[::-1].reset_index(drop=True)
+    write_task(tasks[1], replace(mine, name="other", frame=fewer), {})
+
+    def run(folder, *numbers):
+        files = {
+            kind: [tmp_path / folder / f"{kind}{number}" for number in numbers]
+            for kind in ("activations", "behaviour", "circuit")
+        }
+        given = {"model": pocket / "step0", "tasks": [tasks[number] for number in numbers]}
+        params = SHARED | {"stored_dtype": "float32"}
+        output = {kind: files[kind] for kind in ("activations", "behaviour")}
+        run_script("cache_activations", inputs=given, output=output, params=params)
+        given["activations"] = files["activations"]
+        params |= {"circuits": CIRCUITS}
+        run_script("discover_circuit", inputs=given, output=files["circuit"], params=params)
+
+    run("all", 0, 1)
+    run("one", 0)
+    run("one", 1)
+    every, one = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
+        for folder in ("all", "one")
+    )
+    assert len(every) == 2 * 3
+    assert every == one
 
 
 def test_a_model_with_another_tokenizer_is_refused_before_it_is_loaded(cache, pocket, tmp_path):

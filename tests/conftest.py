@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -151,6 +152,22 @@ def random_model(random_folder: Path) -> Any:
     from circuitlapse import load_decoder
 
     return load_decoder(random_folder)
+
+
+@pytest.fixture(scope="session")
+def family_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that saves a variant of `tests.families`, once; nobody changes it."""
+    from tests import families
+
+    home, there = tmp_path_factory.mktemp("families"), {}
+
+    def folder(name: str, *, spelling: str = "new") -> Path:
+        if (name, spelling) not in there:
+            path = home / f"{name}-{spelling}"
+            there[name, spelling] = families.save(name, path, spelling=spelling)
+        return there[name, spelling]
+
+    return folder
 
 
 @pytest.fixture(scope="session")

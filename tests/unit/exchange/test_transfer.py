@@ -13,6 +13,7 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.tables.circuits import circuit_tables
+from tests.conftest import bridge_of
 
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
 SETTINGS = Circuits(
@@ -86,6 +87,13 @@ def test_the_whole_model_transfers_fully_and_no_edges_not_at_all(model, pairs, r
     assert empty["m_circuit"] == pytest.approx(empty["m_corrupted"], rel=1e-7)
     assert empty["f_norm"] == pytest.approx(0, abs=1e-7)
     assert empty["n_edges"] == 0
+
+
+def test_a_bridge_measures_what_its_decoder_measures(model, pairs, runs):
+    expected = moved(model, pairs, runs, *ends(model))
+    found = moved(bridge_of(model), pairs, runs, *ends(model))
+    for row, other in zip(found, expected, strict=True):
+        assert row["m_circuit"] == pytest.approx(other["m_circuit"], rel=1e-9)
 
 
 def test_where_no_circuit_was_found_there_is_nothing_to_run(model, pairs, runs, record):

@@ -13,6 +13,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.schemas import HEAD_SCORES
 from circuitlapse.types import ScoreStatus
+from tests.conftest import bridge_of
 from tests.unit.heads.words import with_words
 
 
@@ -44,6 +45,14 @@ def test_scores_asked_for_together_are_those_asked_for_alone(model, pairs):
     together = score_heads(model, scores=scores, **how, clean=clean)
     alone = [score_heads(model, scores=[score], **how) for score in scores]
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
+
+
+def test_a_bridge_is_scored_as_its_decoder(random_model, pairs):
+    how = {"scores": ["attn_s1", "copy"], "pairs": pairs}
+    found, expected = (
+        score_heads(model, **how) for model in (bridge_of(random_model), random_model)
+    )
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(model, monkeypatch):

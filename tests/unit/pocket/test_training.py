@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from circuitlapse import load_model
 from circuitlapse.errors import ModelError
-from circuitlapse.models.load import load_model
 from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
 from circuitlapse.pocket.training import (
     cut_batches,

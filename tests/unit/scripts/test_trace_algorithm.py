@@ -14,7 +14,7 @@ from circuitlapse.io.table_files import read_provenance, read_table, write_table
 from circuitlapse.io.task_files import write_task
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
-from circuitlapse.models.load import load_model
+from circuitlapse.models.load import load_decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
@@ -94,7 +94,7 @@ def folder(tmp_path_factory):
         record = record_of(GRAPH, edges, task=task.name, metric=str(task.metric), **WHERE)
         write_circuit(folder / f"{task.name}.h5", record, {"key": "0"})
     write_circuit(folder / "none.h5", record_of(GRAPH), {"key": "0"})
-    runs = cache_activations(load_model(folder / "model"), PromptPairs.from_task(gt))
+    runs = cache_activations(load_decoder(folder / "model"), PromptPairs.from_task(gt))
     inputs = {"weights": weights_hash(folder / "model"), "task": gt.content_hash}
     write_activations(
         folder / "runs.h5", runs, provenance(inputs, {}, stage="activations"), dtype="float32"

@@ -13,6 +13,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Method
+from tests.conftest import bridge_of
 
 CIRCUITS = {
     "method": "eap",
@@ -91,6 +92,13 @@ def test_a_half_has_the_circuit_that_one_finds_on_its_prompts_alone(random_model
 
 def test_the_two_halves_differ_here(found):
     assert (found.split_half.in_circuit[0] != found.split_half.in_circuit[1]).any()
+
+
+def test_a_bridge_has_the_circuit_of_its_decoder(random_model, pairs):
+    models = (bridge_of(random_model), random_model)
+    found, expected = (discover(model, pairs, noise_floor=False) for model in models)
+    np.testing.assert_array_equal(found.circuit.mask, expected.circuit.mask)
+    np.testing.assert_allclose(found.m_circuit, expected.m_circuit, rtol=1e-6)
 
 
 def test_the_same_search_finds_the_same_bit_for_bit(random_model, pairs, found):

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -107,6 +108,12 @@ def test_checks_are_those_of_a_literal_implementation_with_hooks(trace, random_m
     assert found == pytest.approx({key: expected[key] for key in found}, rel=1e-4, abs=1e-6)
     assert len({value for (_, check), value in found.items() if check == "attn_yy"}) > 1
     assert len({value for (_, check), value in found.items() if check == "lens_yy"}) > 1
+
+
+def test_a_bridge_is_checked_as_its_decoder(trace, random_model, pairs):
+    runs, circuit = cache_activations(random_model, pairs), circuit_of_edges(*EDGES)
+    found = trace_greater_than(bridge_of(random_model), pairs, circuit=circuit, activations=runs)
+    pd.testing.assert_frame_equal(found, trace())
 
 
 def test_a_lens_is_the_change_of_the_logits_with_the_layer_norm_held(trace, random_model, pairs):

@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Role
+from tests.conftest import bridge_of
 from tests.planted_ioi import planted_ioi_pairs
 
 SHAPE = (3, 8)
@@ -251,6 +253,13 @@ def test_a_random_model_gives_shares_from_0_to_100_or_says_why_not(
         assert set(rows["panel"][defined]) >= {"direct"}
         assert rows.loc[defined, "pct"].between(0, 100).all()
         assert rows.loc[~defined, "pct"].isna().all()
+
+
+def test_a_bridge_is_traced_as_its_decoder(planted, scores, found):
+    given = {"scores": scores, "circuit": circuit_of_edges(*EDGES), "bootstrap": BOOTSTRAP}
+    traced = trace_ioi(bridge_of(planted), planted_ioi_pairs(), **given, seed=0)
+    pd.testing.assert_frame_equal(traced.effects, found.effects)
+    pd.testing.assert_frame_equal(traced.consistency, found.consistency)
 
 
 def test_a_score_that_is_not_defined_gives_no_role(trace, scores):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from circuitlapse.errors import TaskError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+_log = logging.getLogger(__name__)
+
 BOS_TOKENS = ("<|endoftext|>", "<bos>", "<s>", "[BOS]")
 """Tokens that begin a text, in the order in which they are looked up."""
 
@@ -19,12 +22,14 @@ BOS_TOKENS = ("<|endoftext|>", "<bos>", "<s>", "[BOS]")
 class Vocabulary:
     """A tokenizer that adds no special tokens and reports unknown words.
 
+    Training scripts leave settings in `tokenizer.json` that cut or pad a text; they are ignored.
+
     Args:
         tokenizer: of the `tokenizers` library.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer = _uncut(tokenizer)
         self._single_ids: dict[tuple[str, ...], tuple[int | None, ...]] = {}
 
     @cached_property
@@ -109,3 +114,16 @@ class Vocabulary:
     def single_pairs(self, pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Keep the (singular, plural) pairs of which both are one token after a space."""
         return tuple(pair for pair in pairs if len(self.single_words(pair)) == 2)
+
+
+def _uncut(tokenizer: Tokenizer) -> Tokenizer:
+    """Return the tokenizer without truncation and padding; the given one is not changed."""
+    settings = {"truncation": tokenizer.truncation, "padding": tokenizer.padding}
+    found = {name: value for name, value in settings.items() if value is not None}
+    if not found:
+        return tokenizer
+    _log.info("the tokenizer's settings %s are ignored: prompts stay whole", found)
+    copy = type(tokenizer).from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy

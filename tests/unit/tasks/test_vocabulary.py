@@ -72,3 +72,22 @@ def test_the_hash_follows_the_tokenizer_and_not_the_layout_of_its_file(
     pretty.write_text(json.dumps(json.loads(tokenizer.to_str()), indent=7))
     assert Vocabulary(Tokenizer.from_file(str(pretty))).hash == Vocabulary(tokenizer).hash
     assert Vocabulary(make_tokenizer("Mary Jane")).hash != Vocabulary(tokenizer).hash
+
+
+@pytest.mark.parametrize("setting", ["truncation", "padding"])
+def test_a_tokenizer_that_cuts_or_pads_texts_is_kept_from_it(
+    make_tokenizer: Callable[..., Tokenizer], setting: str
+) -> None:
+    """Training scripts leave such settings in tokenizer.json; a prompt must stay whole."""
+    text = "So Mary is kind she"
+    tokenizer, plain = make_tokenizer(text), Vocabulary(make_tokenizer(text))
+    if setting == "truncation":
+        tokenizer.enable_truncation(max_length=3)
+    else:
+        tokenizer.enable_padding(length=9)
+    vocabulary, before = Vocabulary(tokenizer), tokenizer.to_str()
+    assert vocabulary.ids(text) == plain.ids(text)
+    assert vocabulary.tokens(text) == plain.tokens(text)
+    assert vocabulary.single_id(" she") == plain.single_id(" she")
+    assert vocabulary.position(text, (16, 19)) == 4
+    assert tokenizer.to_str() == before

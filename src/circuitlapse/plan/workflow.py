@@ -32,8 +32,9 @@ LOADING = 3
 """Memory for loading a model, in multiples of its files, which have half precision on a hub."""
 
 
-SCHEDULING = {"tasks_per_job"}
-"""Keys of `compute` that say how work is divided into jobs. No result depends on them."""
+SCHEDULING = {"tasks_per_job", "gpus", "jobs_per_gpu"}
+"""Keys of `compute` that say how work is divided into jobs, and which GPUs they share. No result
+depends on them."""
 
 
 class Request(NamedTuple):
@@ -126,7 +127,7 @@ class Plan:
     @cached_property
     def gpus(self) -> int:
         """GPUs of a job that runs models."""
-        return 1 if self.config.compute.device.startswith("cuda") else 0
+        return int(self.config.compute.device == "cuda")
 
     @cached_property
     def forward_mb(self) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from circuitlapse.settings.base import (
     DEFAULT_SEED,
     Lenient,
+    OneError,
     PathText,
     Problem,
     Section,
@@ -18,6 +20,7 @@ from circuitlapse.settings.base import (
     Steps,
     key,
     reruns,
+    rule_error,
 )
 from circuitlapse.types import IgRule, Method, Selection
 
@@ -143,22 +146,59 @@ class Stability(Section, json_schema_extra=reruns("tables")):
     """First training step that is compared and included in mean circuit sizes."""
 
 
+def _without_number(device: Any) -> Any:
+    """Say where the number of a GPU belongs."""
+    if re.fullmatch("cuda:[0-9]+", str(device)):
+        number = device.removeprefix("cuda:")
+        raise rule_error(
+            f"= '{device}' must be cpu or cuda; to choose a GPU, set compute.gpus: [{number}]."
+        )
+    return device
+
+
+def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("a number is there twice")
+    return numbers
+
+
+Gpus = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_different),
+]
+JobsPerGpu = Annotated[int, Field(ge=1, le=16)]
+
+
 class Compute(Section, json_schema_extra=reruns("activations")):
     """Where and how models run during the analysis."""
 
-    device: str = key(
-        "cpu",
-        pattern=r"^(cpu|cuda(:[0-9]+)?)$",
-        allowed="one of cpu, cuda, cuda:0, cuda:1 and so on",
+    device: Annotated[Literal["cpu", "cuda"], BeforeValidator(_without_number)] = "cpu"
+    """Device that models run on; cuda is a GPU."""
+    gpus: Annotated[Literal["all"] | Gpus, OneError] = key(
+        "all",
+        reruns="nothing",
+        allowed="all, or a list of different numbers of GPUs, each at least 0",
     )
-    """Device that models run on."""
+    """For cuda: GPUs of this machine to use. They are numbered as `nvidia-smi` does, or by their
+    place in CUDA_VISIBLE_DEVICES where that is set. A Slurm job has one GPU instead."""
+    jobs_per_gpu: Annotated[Literal["auto"] | JobsPerGpu, OneError] = key(
+        "auto",
+        reruns="nothing",
+        allowed="auto, or a whole number, at least 1 and at most 16",
+    )
+    """For cuda: jobs that share a GPU of this machine, each with an equal share of its memory. auto
+    takes as many as fit with the largest model, up to 4. A Slurm job does not share its GPU."""
     dtype: Literal["float32", "float64", "bfloat16"] = "float32"
     """Number format of weights and arithmetic."""
+    matmul: Literal["highest", "tf32"] = "highest"
+    """How float32 numbers are multiplied on a GPU: in full precision (highest), or rounded to
+    TensorFloat-32, with 10 bits after the leading one (tf32), which is faster."""
     batch_size: int | None = key(None, ge=1, le=100_000)
     """Prompts per forward pass. null takes as many as fit into memory_mb."""
     memory_mb: int | None = key(None, ge=1, le=10_000_000)
     """Memory for the activations of a forward pass, in MB. null takes 500 MB on a CPU and most of
-    the free memory of a GPU."""
+    what a job's share of a GPU leaves."""
     threads: int = key(1, ge=1, le=128)
     """CPU threads per job."""
     tasks_per_job: Literal["all", 1] = key(

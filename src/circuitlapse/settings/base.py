@@ -61,6 +61,14 @@ def lenient(value: Any, handler: Callable[[Any], Any], info: Any) -> Any:
         return INVALID
 
 
+def one_error(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Validate a value; report one error, not one for each member of a union that refuses it."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise PydanticCustomError("no_member", "is none of the allowed values") from None
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return "; did you mean 'NEAREST'?", or "." when nothing is near."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
@@ -86,6 +94,7 @@ FILE_NAME: dict[str, Any] = {
 DEFAULT_SEED = 1234
 
 Lenient = WrapValidator(lenient)
+OneError = WrapValidator(one_error)
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Step = Annotated[int, Field(ge=0), Lenient]
 Steps = Annotated[tuple[Step, ...], Field(strict=False, min_length=1)]  # YAML has lists, not tuples

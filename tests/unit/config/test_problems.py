@@ -167,17 +167,47 @@ def test_the_name_of_a_model_must_fit_into_a_path(errors, name):
     ]
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0"])
-def test_a_device_must_be_one_that_torch_knows(errors, device):
+@pytest.mark.parametrize(
+    ("device", "nearest"), [("tpu", "cpu"), ("cuda:x", "cuda"), ("cpu:0", "cpu")]
+)
+def test_a_device_must_be_a_cpu_or_a_gpu(errors, device, nearest):
     assert errors(f"compute: {{device: '{device}'}}") == [
-        f"user.yaml: compute.device = '{device}' must be one of cpu, cuda, cuda:0, cuda:1 "
-        "and so on."
+        f"user.yaml: compute.device = '{device}' must be one of cpu, cuda; "
+        f"did you mean '{nearest}'?"
     ]
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:12"])
-def test_the_devices_of_torch_are_accepted(load, device):
-    assert load(f"compute: {{device: '{device}'}}").compute.device == device
+def test_the_number_of_a_gpu_belongs_into_another_key(errors):
+    assert errors("compute: {device: 'cuda:12'}") == [
+        "user.yaml: compute.device = 'cuda:12' must be cpu or cuda; to choose a GPU, set "
+        "compute.gpus: [12]."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("0", "= 0"), ("[]", "= []"), ("some", "= 'some'"), ("null", "= null"), ("[0, 0]", "(a list)"),
+     ("[-1]", "(a list)"), ("['0']", "(a list)"), ("[true]", "(a list)")],
+)  # fmt: skip
+def test_gpus_are_all_or_different_numbers(errors, value, shown):
+    assert errors(f"compute: {{gpus: {value}}}") == [
+        f"user.yaml: compute.gpus {shown} must be all, or a list of different numbers of GPUs, "
+        "each at least 0."
+    ]
+
+
+@pytest.mark.parametrize("value", ["0", "17", "1.5", "true", "many", "null"])
+def test_jobs_per_gpu_is_auto_or_a_number(errors, value):
+    (line,) = errors(f"compute: {{jobs_per_gpu: {value}}}")
+    assert line.startswith("user.yaml: compute.jobs_per_gpu = ")
+    assert line.endswith(" must be auto, or a whole number, at least 1 and at most 16.")
+
+
+def test_gpus_can_be_chosen_in_a_file_and_on_the_command_line(load):
+    found = load("compute: {device: cuda, gpus: [1, 0], jobs_per_gpu: 2}").compute
+    assert (found.device, found.gpus, found.jobs_per_gpu) == ("cuda", (1, 0), 2)
+    found = load("", "compute={device: cuda, gpus: [3], jobs_per_gpu: auto}").compute
+    assert (found.device, found.gpus, found.jobs_per_gpu) == ("cuda", (3,), "auto")
 
 
 def test_a_key_path_is_written_as_users_write_it():

@@ -224,8 +224,15 @@ def test_memory_for_models_is_that_of_the_largest_as_far_as_they_exist(plan, tmp
 def test_with_a_gpu_cuda_takes_memory_of_the_host_and_else_the_forward_pass_does(plan):
     assert (plan().gpus, plan().forward_mb) == (0, 500)
     assert plan(compute={"memory_mb": 700}).forward_mb == 700
-    cuda = plan(compute={"device": "cuda:1", "memory_mb": 700})
+    cuda = plan(compute={"device": "cuda", "memory_mb": 700})
     assert (cuda.gpus, cuda.forward_mb) == (1, 3000)
+
+
+def test_what_changes_no_result_is_no_parameter_of_a_rule(plan):
+    asked = {"device": "cuda", "dtype": "bfloat16", "matmul": "tf32"}
+    shared = plan(compute={**asked, "gpus": [1], "jobs_per_gpu": 3}).compute
+    assert shared == plan(compute=asked).compute
+    assert shared.items() > asked.items()
 
 
 def test_a_run_says_where_the_figures_are_once_all_are_drawn(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from circuitlapse.settings import analysis
-from circuitlapse.settings.analysis import Bootstrap
+from circuitlapse.settings.analysis import Bootstrap, Compute
 from circuitlapse.settings.base import DEFAULT_SEED
 
 SECTIONS = ["Circuits", "Bootstrap", "Algorithm", "Stability", "Compute", "Heads", "Activations"]
@@ -26,3 +26,8 @@ def test_a_section_survives_the_parameters_of_a_job(name):
 def test_the_bootstrap_has_a_seed_without_a_configuration():
     assert Bootstrap(samples=100).seed == DEFAULT_SEED
     assert Bootstrap(samples=100, level=0.9, seed=7).seed == 7
+
+
+def test_chosen_gpus_survive_the_parameters_of_a_job():
+    section = Compute(device="cuda", gpus=(2, 0), jobs_per_gpu=2)
+    assert Compute(**section.model_dump(mode="json")) == section

@@ -28,12 +28,16 @@ from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import DTYPES, load_decoder, n_parameters
+from circuitlapse.models.memory import keep_to_share, memory_for
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.tasks.encode import Task
 from circuitlapse.types import METRIC_FACTS, HeadSet, ScoreStatus
+
+MATMUL = {"highest": "highest", "tf32": "high"}
+"""Values of `compute.matmul` -> what PyTorch calls them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +56,21 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: str | Path, where: Mapping[str, Any], compute: Compute) -> Checkpoint:
-        """Load a folder laid out like a hub snapshot, and set PyTorch's number of CPU threads.
+        """Load a folder laid out like a hub snapshot, and set up PyTorch as `compute` says.
+
+        That is the number of CPU threads, the precision of matrix products, and the share of the
+        GPU.
 
         Raises:
             ModelError: see `load_decoder`.
+            DeviceMemoryError: if the weights do not fit into memory.
         """
         torch.set_num_threads(compute.threads)
-        return cls(load_decoder(folder, compute.device, compute.dtype), where, compute)
+        torch.set_float32_matmul_precision(MATMUL[compute.matmul])
+        keep_to_share(compute.device, jobs_per_gpu(compute))
+        with memory_for(f"the weights in {folder}"):
+            model = load_decoder(folder, compute.device, compute.dtype)
+        return cls(model, where, compute)
 
     @property
     def tensors(self) -> dict[str, Any]:
@@ -303,10 +315,16 @@ class Checkpoint:
 
     @property
     def _limits(self) -> Limits:
-        return Limits(self.compute.batch_size, self.compute.memory_mb)
+        compute = self.compute
+        return Limits(compute.batch_size, compute.memory_mb, jobs_per_gpu(compute))
 
     def _pairs(self, task: Task) -> PromptPairs:
         return PromptPairs.from_task(task).to(self.compute.device)
+
+
+def jobs_per_gpu(compute: Compute) -> int:
+    """Return how many jobs share the GPU; one that was not told has it for itself."""
+    return 1 if compute.jobs_per_gpu == "auto" else compute.jobs_per_gpu
 
 
 def _named(task: Task) -> dict[str, str]:

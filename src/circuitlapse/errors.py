@@ -27,6 +27,10 @@ class ModelError(CircuitlapseError):
     """A model cannot be loaded, trained or analysed."""
 
 
+class DeviceMemoryError(CircuitlapseError):
+    """A model, or one prompt that runs through it, does not fit into memory."""
+
+
 class HubError(CircuitlapseError):
     """A model or dataset cannot be read from the hub, its cache or a local folder."""
 

@@ -1,13 +1,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
+from torch.overrides import TorchFunctionMode
 
-from circuitlapse import Circuit
+from circuitlapse import Circuit, Limits
+from circuitlapse import checkpoint as checkpoint_module
 from circuitlapse.checkpoint import Checkpoint
-from circuitlapse.errors import ArtifactError
+from circuitlapse.errors import ArtifactError, DeviceMemoryError
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.heads.registry import SCORES, needing
 from circuitlapse.heads.scoring import score_heads
@@ -15,7 +18,7 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import BEHAVIOUR, HEADS, SWAPS, TRANSFER
-from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute, Heads
+from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.types import HeadSet
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
@@ -134,3 +137,92 @@ def test_swapping_heads_of_a_step_with_themselves_changes_nothing(checkpoint, ta
     assert (differences[:2] == 0).all(axis=None)
     assert differences[2:].isna().all(axis=None)
     assert table["status"].tolist() == ["ok", "ok", "no_heads", "no_heads"]
+
+
+@pytest.mark.parametrize(("matmul", "precision"), [("tf32", "high"), ("highest", "highest")])
+def test_a_checkpoint_sets_how_float32_is_multiplied(pocket, matmul, precision):
+    torch.set_float32_matmul_precision("medium")
+    try:
+        Checkpoint.load(pocket / "step0", WHERE, Compute(matmul=matmul))
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_job_plans_with_its_share_of_a_gpu_and_cannot_take_more(pocket, checkpoint, monkeypatch):
+    limited, loaded = [], []
+    monkeypatch.setattr(checkpoint_module, "keep_to_share", lambda *share: limited.append(share))
+    monkeypatch.setattr(
+        checkpoint_module, "load_decoder", lambda *what: loaded.append(what) or checkpoint.model
+    )
+    for asked, jobs in ((3, 3), ("auto", 1)):
+        compute = Compute(device="cuda", jobs_per_gpu=asked, memory_mb=70)
+        found = Checkpoint.load(pocket / "step0", WHERE, compute)
+        assert found._limits == Limits(None, 70, jobs)
+        assert limited.pop() == ("cuda", jobs)
+        assert loaded.pop() == (pocket / "step0", "cuda", "float32")
+
+
+def test_weights_that_do_not_fit_are_an_error_that_names_them(pocket, monkeypatch):
+    def load_decoder(*what):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.00 GiB.")
+
+    monkeypatch.setattr(checkpoint_module, "load_decoder", load_decoder)
+    with pytest.raises(DeviceMemoryError, match=r"^no memory for the weights in .*step0: 3.22 GB"):
+        Checkpoint.load(pocket / "step0", WHERE, COMPUTE)
+
+
+class LittleMemory(TorchFunctionMode):
+    """A device that runs out of memory when attention is computed for more than three prompts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        is_attention = function.__name__ == "softmax" and args[0].ndim == 4
+        if is_attention and args[0].shape[1] > 3:  # [job, pair, query, pos]
+            self.failed += 1
+            raise torch.OutOfMemoryError
+        return function(*args, **(kwargs or {}))
+
+
+def measure_circuits(checkpoint, task):
+    settings = Circuits(ig_steps=3, grid_ratio=2.0, refine_points=1, random_circuits=1)
+    record = checkpoint.circuit(task, checkpoint.run(task), settings, BOOTSTRAP)
+    return pd.DataFrame({"scores": record.scores.ravel(), "circuit": record.in_circuit.ravel()})
+
+
+def measure_heads(checkpoint, task):
+    documents = [np.arange(3, 11) + shift for shift in range(5)]
+    return checkpoint.heads(task, None, documents, SETTINGS, seed=3)
+
+
+def measure_algorithm(checkpoint, task):
+    scores = measure_heads(checkpoint, task)
+    tables = checkpoint.ioi_algorithm(task, scores, None, Algorithm(min_copy=0), BOOTSTRAP)
+    return tables["effects"]
+
+
+def measure_swaps(checkpoint, task):
+    sets = {HeadSet.CIRCUIT: frozenset({(0, 1)})}
+    return checkpoint.swaps(task, checkpoint, sets, random_sets=1, seed=0, bootstrap=BOOTSTRAP)
+
+
+def measure_behaviour(checkpoint, task):
+    return pd.DataFrame([checkpoint.behaviour(task, *checkpoint.end_logits(task), BOOTSTRAP)])
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [measure_behaviour, measure_circuits, measure_heads, measure_algorithm, measure_swaps],
+)
+def test_every_measurement_goes_on_with_less_memory_and_gives_the_same_numbers(
+    pocket, ioi, measure
+):
+    checkpoint = Checkpoint.load(pocket / "step0", WHERE, Compute(dtype="float64"))
+    expected = measure(checkpoint, ioi)
+    with LittleMemory() as memory:
+        found = measure(checkpoint, ioi)
+    assert memory.failed
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-9)

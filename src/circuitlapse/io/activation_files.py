@@ -13,6 +13,7 @@ from torch import Tensor
 from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.hdf5 import Dataset, read_hdf5, write_hdf5
 from circuitlapse.models.activations import DIMS, SIDES, PairActivations, RunActivations
+from circuitlapse.models.memory import memory_for
 
 UNITS = {"pattern": "probability", "logits_end": "logits"}
 EXACT = ("resid_end", "logits_end")
@@ -83,6 +84,7 @@ def read_activations(
     Raises:
         ArtifactError: if a dataset is missing or has other axes, or the file was made from
             other weights or another task.
+        DeviceMemoryError: if they do not fit into the memory of the device.
     """
     wanted = {f"{side}/{name}": dims for side in SIDES for name, dims in DIMS.items()}
     arrays, attributes = read_hdf5(path, wanted)
@@ -92,7 +94,8 @@ def read_activations(
             raise ArtifactError(
                 f"{path}: expected {name} with hash {expected}, found {found}; {REMAKE}"
             )
-    parts = {name: torch.from_numpy(array).to(device, dtype) for name, array in arrays.items()}
+    with memory_for(f"the activations in {path}"):
+        parts = {name: torch.from_numpy(array).to(device, dtype) for name, array in arrays.items()}
     clean, corrupted = (
         RunActivations(**{name: parts[f"{side}/{name}"] for name in DIMS}) for side in SIDES
     )

@@ -15,6 +15,7 @@ from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_ba
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
+from circuitlapse.models.memory import memory_for
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
 
@@ -222,7 +223,9 @@ def _joined(
     parts = _batched(run, model, pairs, limits)
     for part in fields(parts[0]):
         tensors = [getattr(record, part.name) for record in parts]
-        yield torch.cat(tensors) if len(tensors) > 1 else tensors[0]  # one batch needs no copy
+        with memory_for("the activations of all prompts"):
+            joined = torch.cat(tensors) if len(tensors) > 1 else tensors[0]  # one needs no copy
+        yield joined
 
 
 def _batched(

@@ -9,14 +9,16 @@ from typing import TypeVar
 
 import torch
 
+from circuitlapse.errors import DeviceMemoryError
 from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.memory import free_on_gpu, is_out_of_memory, no_memory_for, share_of_gpu
 
 Result = TypeVar("Result")
 
 CPU_MB = 500
 """Memory for activations on a CPU, unless `memory_mb` is set."""
 GPU_SHARE = 0.7
-"""Share of a GPU's free memory that is used; the estimates below do not count everything."""
+"""Share of what is left of a GPU that is used; the estimates below do not count everything."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +29,10 @@ class Limits:
 
     Attributes:
         batch_size: prompts per pass; None takes as many as fit in `memory_mb`.
-        memory_mb: memory for what a pass holds, in MB; None takes most of the free memory of a
-            GPU, 500 MB on a CPU.
+        memory_mb: memory for what a pass holds, in MB; None takes most of what is left of a GPU,
+            500 MB on a CPU.
+        shared_by: processes that share a GPU. Each plans with an equal share of all its memory,
+            less what it has allocated, such as weights. None plans with what is free.
 
     Raises:
         ValueError: if one of them is below 1.
@@ -36,10 +40,11 @@ class Limits:
 
     batch_size: int | None = None
     memory_mb: int | None = None
+    shared_by: int | None = None
 
     def __post_init__(self) -> None:
         """Check that a pass may hold at least one prompt."""
-        for name, value in (("batch_size", self.batch_size), ("memory_mb", self.memory_mb)):
+        for name, value in vars(self).items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, found {value}")
 
@@ -47,23 +52,21 @@ class Limits:
         """Return how many prompts go through at once if each takes so many bytes, at least one."""
         if self.batch_size is not None:
             return self.batch_size
-        if self.memory_mb is not None:
-            budget = self.memory_mb * 1e6
-        elif torch.device(device).type == "cuda":
-            budget = GPU_SHARE * _free_on_gpu(device)
-        else:
-            budget = CPU_MB * 1e6
-        return max(1, int(budget // bytes_per_prompt))
+        return max(1, int(self._bytes(torch.device(device)) // bytes_per_prompt))
+
+    def _bytes(self, device: torch.device) -> float:
+        """Return the memory for what a pass holds."""
+        asked = None if self.memory_mb is None else self.memory_mb * 1e6
+        if device.type != "cuda":
+            return CPU_MB * 1e6 if asked is None else asked
+        if self.shared_by is None:
+            return GPU_SHARE * free_on_gpu(device) if asked is None else asked
+        left = share_of_gpu(device, self.shared_by) - torch.cuda.memory_allocated(device)
+        return GPU_SHARE * left if asked is None else min(asked, left)
 
 
 AUTOMATIC = Limits()
 """As many prompts at once as fit in the default amount of memory."""
-
-
-def _free_on_gpu(device: torch.device | str) -> int:
-    """Return the bytes that PyTorch can still allocate, those in its own cache included."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def in_batches(
@@ -74,30 +77,51 @@ def in_batches(
     When the device runs out of memory, the batch is halved and tried again.
 
     Raises:
-        RuntimeError: if a single prompt does not fit; see `is_out_of_memory`.
+        DeviceMemoryError: if a single prompt does not fit; it says how much memory is missing.
+    """
+    return in_batches_of_runs(
+        n_prompts, size=size, runs=1, work=lambda batch, _: work(batch), what=what
+    )
+
+
+def in_batches_of_runs(
+    n_prompts: int, *, size: int, runs: int, work: Callable[[slice, int], Result], what: str
+) -> list[Result]:
+    """Return the results of `work` on consecutive batches, each prompt of which runs many times.
+
+    When the device runs out of memory, the batch is halved and tried again; once it has a single
+    prompt, the number of its runs at once is.
+
+    Args:
+        n_prompts: number of prompts.
+        size: most prompts in a batch.
+        runs: most runs of each prompt at once.
+        work: does all runs of a batch, so many at once.
+        what: what is done, for the log and the error.
+
+    Raises:
+        DeviceMemoryError: if a single run does not fit; it says how much memory is missing.
     """
     results: list[Result] = []
     start = 0
     while start < n_prompts:
         batch = slice(start, min(start + size, n_prompts))
         try:
-            results.append(work(batch))
+            results.append(work(batch, runs))
         except RuntimeError as error:
-            if not is_out_of_memory(error) or batch.stop - batch.start == 1:
+            if not is_out_of_memory(error):
                 raise
-            size = (batch.stop - batch.start) // 2
+            if (alone := batch.stop - batch.start == 1) and runs == 1:
+                raise DeviceMemoryError(f"{what}: {no_memory_for('one prompt', error)}") from error
+            size, runs = (1, runs // 2) if alone else ((batch.stop - batch.start) // 2, runs)
         else:
             start = batch.stop
             continue
         # Outside of `except`: the traceback there keeps the tensors of the failed batch alive.
-        _log.warning("%s: out of memory; %d prompts at once from here on", what, size)
+        now = f"{runs} runs of one prompt" if alone else f"{size} prompts"
+        _log.warning("%s: out of memory; %s at once from here on", what, now)
         torch.cuda.empty_cache()
     return results
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether the GPU, or the allocator of the CPU, ran out of memory."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 ROWS_OF_LOGITS = 6

@@ -7,9 +7,17 @@ from circuitlapse import load_decoder
 from circuitlapse.circuits.attribution.gradients import GradientSum, Objective, source_changes
 from circuitlapse.circuits.evaluation.sparse import bytes_per_prompt, make_plan
 from circuitlapse.circuits.selection import Circuit
+from circuitlapse.errors import DeviceMemoryError
 from circuitlapse.models.activations import cache_activations
-from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches
+from circuitlapse.models.batching import (
+    Limits,
+    bytes_kept,
+    bytes_per_run,
+    in_batches,
+    in_batches_of_runs,
+)
 from circuitlapse.models.graph import Graph
+from circuitlapse.models.memory import CUDA_BYTES
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
@@ -46,10 +54,30 @@ def test_one_prompt_that_does_not_fit_and_any_other_error_are_raised():
     def wrong(batch):
         raise RuntimeError("shapes differ")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(DeviceMemoryError, match=r"^testing: no memory for one prompt"):
         in_batches(3, size=2, work=too_large, what="testing")
     with pytest.raises(RuntimeError, match="shapes differ"):
         in_batches(3, size=2, work=wrong, what="testing")
+
+
+def test_once_a_batch_has_one_prompt_fewer_of_its_runs_are_tried(caplog):
+    tried = []
+
+    def work(batch, runs):
+        tried.append((batch.stop - batch.start, runs))
+        if (batch.stop - batch.start) * runs > fits:
+            raise torch.OutOfMemoryError
+        return batch.start
+
+    fits = 3
+    with caplog.at_level(logging.WARNING):
+        done = in_batches_of_runs(4, size=2, runs=13, work=work, what="testing")
+    assert done == [0, 1, 2, 3]
+    assert tried == [(2, 13), (1, 13), (1, 6), (1, 3), (1, 3), (1, 3), (1, 3)]
+    assert "testing: out of memory; 3 runs of one prompt at once from here on" in caplog.text
+    fits = 0
+    with pytest.raises(DeviceMemoryError, match=r"^testing: no memory for one prompt"):
+        in_batches_of_runs(4, size=2, runs=2, work=work, what="testing")
 
 
 def test_prompts_fill_the_memory_and_are_never_none():
@@ -59,17 +87,46 @@ def test_prompts_fill_the_memory_and_are_never_none():
     assert Limits(batch_size=7, memory_mb=10).prompts(1_000_000, device="cpu") == 7
 
 
-def test_the_budget_of_a_gpu_counts_what_pytorch_has_set_aside_and_does_not_use(monkeypatch):
-    free, reserved, allocated = 4_000_000, 7_000_000, 1_000_000
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80_000_000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocated)
-    assert Limits().prompts(1_000_000, device="cuda") == 7  # 0.7 of 4 + 7 - 1 MB
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU of 80 GB, of which 4 GB are free; PyTorch has 7 GB, and 1 GB of them in use."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (4 * GB, 80 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 7 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1 * GB)
 
 
-@pytest.mark.parametrize("name", ["batch_size", "memory_mb"])
+GB = 10**9
+
+
+def test_without_a_share_what_is_free_on_a_gpu_is_used(gpu):
+    """With what PyTorch has set aside and does not use."""
+    assert Limits().prompts(GB, device="cuda") == 7  # 0.7 of 4 + 7 - 1 GB
+    assert Limits(memory_mb=50_000).prompts(GB, device="cuda") == 50
+
+
+@pytest.mark.parametrize(("jobs", "prompts"), [(1, 54), (2, 26), (4, 12), (64, 1)])
+def test_a_share_is_of_the_whole_gpu_less_cuda_and_what_is_allocated(gpu, jobs, prompts):
+    """What is free plays no part: other jobs may just have started, or be about to end."""
+    assert Limits(shared_by=jobs).prompts(GB, device="cuda") == prompts
+    assert prompts == max(1, int(0.7 * (80 / jobs - 0.8 - 1)))
+
+
+def test_memory_that_is_asked_for_ends_at_the_share(gpu):
+    assert Limits(memory_mb=5000, shared_by=4).prompts(GB, device="cuda") == 5
+    assert Limits(memory_mb=50_000, shared_by=4).prompts(GB, device="cuda") == 18
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 4, 8])
+def test_all_jobs_on_a_gpu_plan_with_no_more_than_it_has(gpu, jobs):
+    """CUDA, what is allocated (1 GB), and what a pass holds."""
+    for limits in (Limits(shared_by=jobs), Limits(memory_mb=80_000, shared_by=jobs)):
+        planned = limits.prompts(10_000_000, device="cuda") * 10_000_000
+        assert jobs * (CUDA_BYTES + GB + planned) <= 80 * GB
+
+
+@pytest.mark.parametrize("name", ["batch_size", "memory_mb", "shared_by"])
 @pytest.mark.parametrize("value", [0, -1])
-def test_less_than_one_prompt_or_megabyte_is_refused(name, value):
+def test_less_than_one_prompt_megabyte_or_job_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, found {value}"):
         Limits(**{name: value})
 

@@ -15,7 +15,7 @@ from circuitlapse.circuits.attribution.interpolation import Line
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations
-from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches
+from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches_of_runs
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import loss_sign
@@ -100,12 +100,12 @@ def mean_scores(
     rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
     size = min(rows, limits.prompts(2 * kept, device=device), n_prompts)
 
-    def score(batch: slice) -> Float[Tensor, "source target"]:
+    def score(batch: slice, runs: int) -> Float[Tensor, "source target"]:
         share = (batch.stop - batch.start) / size  # below 1 in a smaller batch
-        runs_at_once = max(1, int(share * min(rows // size, len(fractions))))
         part = line.batch(batch.start, batch.stop)
-        return scores(model, part, fractions=fractions, runs_at_once=runs_at_once)
+        return scores(model, part, fractions=fractions, runs_at_once=max(1, int(share * runs)))
 
-    parts = in_batches(n_prompts, size=size, work=score, what="scoring edges")
+    runs = min(rows // size, len(fractions))
+    parts = in_batches_of_runs(n_prompts, size=size, runs=runs, work=score, what="scoring edges")
     # Sums over the prompts of each batch, so the mean weighs all prompts alike.
     return (torch.stack(parts).sum(0) / n_prompts).numpy()

@@ -19,9 +19,10 @@ from circuitlapse.circuits.evaluation.sparse import (
     run_plan,
 )
 from circuitlapse.circuits.selection import Circuit
+from circuitlapse.errors import DeviceMemoryError
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations, clean_logits
-from circuitlapse.models.batching import AUTOMATIC, Limits, in_batches, is_out_of_memory
+from circuitlapse.models.batching import AUTOMATIC, Limits, in_batches
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import embed_tokens
@@ -72,6 +73,7 @@ def evaluate_circuits(
     Raises:
         ValueError: if a circuit belongs to another graph or `activations` are of other prompts.
         UnknownNameError: if the metric or the ablation is unknown.
+        DeviceMemoryError: if one circuit on one prompt does not fit into memory.
 
     Source: Hanna et al. 2024 (arXiv 2403.17806), section 2.
     """
@@ -133,8 +135,8 @@ class _Evaluation:
             return self._in_two_parts(circuits)
         try:
             return self._in_batches(run, size)
-        except RuntimeError as error:
-            if not (divisible and is_out_of_memory(error)):
+        except DeviceMemoryError:
+            if not divisible:
                 raise
         _log.warning(
             "evaluating circuits: out of memory with one prompt; retrying with half the circuits"

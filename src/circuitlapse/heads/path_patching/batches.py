@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from circuitlapse.models.batching import (
     bytes_of_logits,
     bytes_per_number,
     bytes_per_run,
-    in_batches,
+    in_batches_of_runs,
 )
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.metrics import needs_clean_logits
@@ -41,17 +42,17 @@ def patch_in_batches(model: Decoder, pairs: PromptPairs, plan: PatchPlan, limits
     size = limits.prompts(4 * bytes_per_run(model, n_pos=n_pos), device=device)
     # Run 1 of `size` prompts takes half of the memory, run 2 and 3 of `room` rows the other half;
     # a row is one sender on one prompt. `batch_size` is about prompts and does not bound rows.
-    room = Limits(None, limits.memory_mb).prompts(
+    room = replace(limits, batch_size=None).prompts(
         2 * _bytes_per_row(model, plan, n_pos=n_pos, width=window_width(pairs, plan)), device=device
     )
 
-    def work(batch: slice) -> Part:
+    def work(batch: slice, senders: int) -> Part:
         rows = None if logits is None else logits[batch]
-        part = pairs.batch(batch.start, batch.stop)
-        return _patch(first_runs(model, part, plan, rows), max(1, room // size))
+        return _patch(first_runs(model, pairs.batch(batch.start, batch.stop), plan, rows), senders)
 
     size = min(size, len(pairs))
-    parts = in_batches(len(pairs), size=size, work=work, what="patching paths")
+    most = max(1, min(room // size, len(plan.reaching)))
+    parts = in_batches_of_runs(len(pairs), size=size, runs=most, work=work, what="patching paths")
     return Part(*(torch.cat(column) for column in zip(*parts, strict=True)))  # pairs come first
 
 

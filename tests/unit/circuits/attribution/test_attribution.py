@@ -299,3 +299,22 @@ def test_less_memory_than_expected_takes_fewer_prompts_and_fewer_runs(
     np.testing.assert_allclose(ours.values, expected.values, rtol=1e-4, atol=1e-6)
     assert tried[0][0] > 1
     assert tried[-1][0] * tried[-1][1] <= 4
+
+
+def test_one_prompt_at_once_takes_fewer_runs_when_memory_runs_out(
+    random_model, random_pairs, monkeypatch
+):
+    how = {"metric": "logit_diff", "method": "eap_ig_inputs", "ig_steps": 6}
+    expected = attribute_edges(random_model, random_pairs, **how)
+    add, tried = GradientSum.add, []
+
+    def tight(self, embeds, **edit):
+        tried.append(tuple(embeds.shape[:2]))
+        if len(embeds) > 2:
+            raise torch.OutOfMemoryError
+        add(self, embeds, **edit)
+
+    monkeypatch.setattr(GradientSum, "add", tight)
+    ours = attribute_edges(random_model, random_pairs, limits=Limits(batch_size=1), **how)
+    np.testing.assert_allclose(ours.values, expected.values, rtol=1e-4, atol=1e-6)
+    assert {pairs for _, pairs in tried} == {1}

@@ -6,7 +6,7 @@ from transformers import GPTNeoXForCausalLM
 from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_decoder, select_circuit
 from circuitlapse.circuits import evaluation
 from circuitlapse.circuits.evaluation import sparse
-from circuitlapse.errors import UnknownNameError
+from circuitlapse.errors import DeviceMemoryError, UnknownNameError
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
@@ -189,7 +189,7 @@ def test_one_circuit_that_does_not_fit_and_any_other_error_are_raised(
     monkeypatch.setattr(evaluation, "run_plan", run_plan)
     circuits = random_circuits(Graph(3, 2))
     error = torch.OutOfMemoryError()
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(DeviceMemoryError, match=r"^evaluating circuits: no memory for one prompt"):
         evaluate_circuits(random_model, random_pairs, circuits, metric="logit_diff")
     assert planned == [4, 2, 1]
     error = RuntimeError("shapes differ")

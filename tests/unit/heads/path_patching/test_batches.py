@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from circuitlapse.heads.path_patching import batches
 from circuitlapse.heads.path_patching.batches import _bytes_per_row, _patch, patch_in_batches
 from circuitlapse.heads.path_patching.patch_plan import HeadPort, make_plan
-from circuitlapse.heads.path_patching.runs import first_runs
+from circuitlapse.heads.path_patching.runs import first_runs, send
 from circuitlapse.models.batching import AUTOMATIC, Limits
 
 RECEIVERS = {"logits": "logits", "queries": [HeadPort(2, 0, "q"), HeadPort(1, 1, "q")]}
@@ -44,6 +45,26 @@ def test_batches_of_prompts_are_put_together_in_order(random_model, random_pairs
     whole = patch_in_batches(random_model, random_pairs, plan, AUTOMATIC)
     parts = patch_in_batches(random_model, random_pairs, plan, Limits(batch_size=2))
     assert whole.patched.shape == (9, 4)
+    for got, expected in zip(parts, whole, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_one_prompt_at_once_takes_fewer_senders_when_memory_runs_out(
+    random_model, random_pairs, monkeypatch
+):
+    plan = plan_of(random_model, "queries")
+    whole = patch_in_batches(random_model, random_pairs, plan, AUTOMATIC)
+    tried = []
+
+    def tight(runs, senders):
+        tried.append(len(senders))
+        if len(senders) > 1:
+            raise torch.OutOfMemoryError
+        return send(runs, senders)
+
+    monkeypatch.setattr(batches, "send", tight)
+    parts = patch_in_batches(random_model, random_pairs, plan, Limits(batch_size=1))
+    assert max(tried) > 1
     for got, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 

@@ -8,13 +8,14 @@ from circuitlapse.io.activation_files import write_activations
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_tasks_for
+from circuitlapse.plan.slots import take_gpu
 from circuitlapse.schemas import BEHAVIOUR
-from circuitlapse.settings.analysis import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap
 
 given, params, output = snakemake.input, snakemake.params, snakemake.output
 with job_logging(snakemake.log[0]) as log:
     tasks = read_tasks_for(given.model, given.tasks)
-    checkpoint = Checkpoint.load(given.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
     inputs, published = {"weights": weights_hash(given.model)}, published_as(given.model)
     cached = output.get("activations") or [None] * len(tasks)

@@ -6,11 +6,12 @@ from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
 from circuitlapse.io.provenance import provenance, published_as, weights_hash
 from circuitlapse.io.task_files import read_task
-from circuitlapse.settings.analysis import Bootstrap, Circuits, Compute
+from circuitlapse.plan.slots import take_gpu
+from circuitlapse.settings.analysis import Bootstrap, Circuits
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    checkpoint = Checkpoint.load(snakemake.input.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(snakemake.input.model, params.where, take_gpu(params.compute))
     weights, published = weights_hash(snakemake.input.model), published_as(snakemake.input.model)
     settings, bootstrap = Circuits(**params.circuits), Bootstrap(**params.bootstrap)
     files = zip(snakemake.input.tasks, snakemake.input.activations, snakemake.output, strict=True)

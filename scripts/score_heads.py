@@ -7,11 +7,12 @@ from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
-from circuitlapse.settings.analysis import Compute, Heads
+from circuitlapse.plan.slots import take_gpu
+from circuitlapse.settings.analysis import Heads
 
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    checkpoint = Checkpoint.load(snakemake.input.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(snakemake.input.model, params.where, take_gpu(params.compute))
     inputs = {"weights": weights_hash(snakemake.input.model)}
     task = runs = None
     if source := snakemake.input.get("task"):

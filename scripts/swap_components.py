@@ -11,8 +11,9 @@ from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts, read_tables
 from circuitlapse.io.task_files import read_task
+from circuitlapse.plan.slots import take_gpu
 from circuitlapse.schemas import HEADS, ROLES, SWAPS
-from circuitlapse.settings.analysis import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap
 
 given, params = snakemake.input, snakemake.params
 where = {each["step"]: each for each in params.where}
@@ -21,10 +22,11 @@ folders = dict(zip(where, given.models, strict=True))
 
 def load(step):
     """Load the model at one of the steps."""
-    return Checkpoint.load(folders[step], where[step], Compute(**params.compute))
+    return Checkpoint.load(folders[step], where[step], compute)
 
 
 with job_logging(snakemake.log[0]) as log:
+    compute = take_gpu(params.compute)
     tasks = [read_task(path) for path in given.tasks]
     files = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}
     roles, scores = read_tables(files["roles"], ROLES), read_tables(files["heads"], HEADS)

@@ -8,12 +8,13 @@ from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
 from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.io.task_files import read_task
+from circuitlapse.plan.slots import take_gpu
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
-from circuitlapse.settings.analysis import Algorithm, Bootstrap, Compute
+from circuitlapse.settings.analysis import Algorithm, Bootstrap
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:
-    checkpoint = Checkpoint.load(given.model, params.where, Compute(**params.compute))
+    checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     weights, schemas = weights_hash(given.model), IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
     tables = {name: schema.empty() for name, schema in schemas.items()}
     if source := given.get("ioi_task"):

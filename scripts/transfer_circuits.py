@@ -9,14 +9,15 @@ from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts
 from circuitlapse.io.task_files import read_task
+from circuitlapse.plan.slots import take_gpu
 from circuitlapse.schemas import TRANSFER
-from circuitlapse.settings.analysis import Bootstrap, Compute
+from circuitlapse.settings.analysis import Bootstrap
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:
     tasks = [read_task(path) for path in given.tasks]
     found = [FoundCircuit.from_record(read_circuit(path)) for path in given.circuits]
-    bootstrap, compute = Bootstrap(**params.bootstrap), Compute(**params.compute)
+    bootstrap, compute = Bootstrap(**params.bootstrap), take_gpu(params.compute)
     inputs = {path: file_hash(path) for path in given.circuits}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
     settings = {"bootstrap": params.bootstrap, "compute": params.compute}

@@ -10,6 +10,7 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
+from circuitlapse.plan.gpus import slots_on_this_machine
 from circuitlapse.plan.workflow import (
     REQUESTS,
     Plan,
@@ -41,6 +42,38 @@ BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
 ENVIRONMENT = "../../envs/environment.yaml"
 TASK = PATHS.task.format(suite=CONFIG.suite, task="{task}")
 TASKS_OF_JOB = "{wildcards.task}" if PLAN.one_task else "all tasks"
+
+
+def gpu_slots():
+    """Return the slots on the GPUs of this machine, or a sentence that says why there are none.
+
+    A cluster gives each job its GPU. Snakemake knows the number of nodes only on a cluster.
+    """
+    here = (
+        workflow.is_main_process and workflow.global_resources["_nodes"].value is None
+    )
+    if not (PLAN.gpus and here):
+        return None, ""
+    try:
+        return slots_on_this_machine(CONFIG), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+SLOTS, NO_GPU = gpu_slots()
+if (
+    SLOTS and "gpu" not in workflow.global_resources
+):  # unless --resources or a profile set it
+    workflow.register_resource("gpu", len(SLOTS))
+
+
+onstart:
+    if NO_GPU and any(
+        job.rule.name in REQUESTS for job in workflow.dag.needrun_jobs()
+    ):
+        raise WorkflowError(NO_GPU)
+    if SLOTS:
+        SLOTS.tell_jobs()
 
 
 wildcard_constraints:

@@ -56,6 +56,20 @@ def stages(config: Config, machine: Machine) -> list[Stage]:
     return [stage for model in config.models for stage in _of_model(model, config, machine)]
 
 
+def largest_gpu_gb(config: Config) -> float:
+    """Return the GPU memory that the largest job needs, in GB.
+
+    Raises:
+        UnknownNameError: if a published model is not one of Pythia.
+    """
+    shapes = [(model, shape_of(model)) for model in config.models]
+    return max(
+        _gpu_gb(jobs, shape, config)
+        for model, shape in shapes
+        for jobs in _jobs(model, shape, config)
+    )
+
+
 class _RuleJobs(NamedTuple):
     """The jobs of a rule for a model.
 
@@ -73,22 +87,27 @@ class _RuleJobs(NamedTuple):
 
 
 def _of_model(model: Model, config: Config, machine: Machine) -> Iterator[Stage]:
-    shape, compute = shape_of(model), config.compute
+    shape = shape_of(model)
     forward_mb = Plan(config).forward_mb
     for jobs in _jobs(model, shape, config):
         request = REQUESTS[jobs.rule]
         ram_gb = memory_mb(request.memory_mb + forward_mb, attempt=1) * 2**20 / 1e9
         hours = jobs.number * sum(machine.seconds(work, shape) for work in jobs.works) / 3600
-        weights = shape.parameters * BYTES[compute.dtype] / 1e9
-        runs = max((cached_gb(shape, [task], compute.dtype) for task in jobs.held), default=0.0)
         yield Stage(
             jobs.rule,
             model.name,
             jobs.number * len(jobs.works),
             hours,
             ram_gb=ram_gb + LOADING * request.models * shape.stored_gb,
-            gpu_gb=CUDA_GB + LOADED * request.models * weights + COPIES * runs,
+            gpu_gb=_gpu_gb(jobs, shape, config),
         )
+
+
+def _gpu_gb(jobs: _RuleJobs, shape: Shape, config: Config) -> float:
+    dtype = config.compute.dtype
+    weights = REQUESTS[jobs.rule].models * shape.parameters * BYTES[dtype] / 1e9
+    runs = max((cached_gb(shape, [task], dtype) for task in jobs.held), default=0.0)
+    return CUDA_GB + LOADED * weights + COPIES * runs
 
 
 def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_RuleJobs]:

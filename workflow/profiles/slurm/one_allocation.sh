@@ -11,4 +11,4 @@
 #SBATCH --mem=32G
 #SBATCH --time=24:00:00
 exec .venv/bin/snakemake "$@" --workflow-profile workflow/profiles/local \
-    --cores "$SLURM_CPUS_PER_TASK" --resources gpu=1 downloads=2 "mem_mb=$SLURM_MEM_PER_NODE"
+    --cores "$SLURM_CPUS_PER_TASK" --resources downloads=2 "mem_mb=$SLURM_MEM_PER_NODE"

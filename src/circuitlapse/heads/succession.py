@@ -13,6 +13,7 @@ from torch import Tensor
 
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.heads.base import DEFAULTS, HeadScore, Subject
+from circuitlapse.models.batching import in_batches
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import embed_tokens
 from circuitlapse.models.layers import Attention
@@ -112,12 +113,19 @@ def _successes(
     model: Decoder, part: SuccessionList, succession_ln: str
 ) -> Float[Tensor, "layer head"]:
     """Count the pairs whose successor alone has the highest score, per head."""
-    items = part.items.to(model.cfg.device)
-    effective = _precise(_effective_embedding(model, items[part.first], succession_ln))
+    items, first, second = (
+        x.to(model.cfg.device) for x in (part.items, part.items[part.first], part.second)
+    )
     unembed = _precise(model.unembed[items])  # [item, d_model]
-    second = part.second.to(items.device)
-    layers = [_hits(_ov_scores(block.attn, effective, unembed), second) for block in model.blocks]
-    return torch.stack(layers)  # [layer, head]
+
+    def count(batch: slice) -> Float[Tensor, "layer head"]:
+        read = _precise(_effective_embedding(model, first[batch], succession_ln))
+        layers = [_hits(_ov_scores(b.attn, read, unembed), second[batch]) for b in model.blocks]
+        return torch.stack(layers)  # [layer, head]
+
+    # A list is short, so that all its pairs are one batch.
+    parts = in_batches(len(first), size=len(first), work=count, what="scoring succession")
+    return torch.stack(parts).sum(0)
 
 
 def _effective_embedding(

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, models
 
 from circuitlapse import load_decoder
 from circuitlapse.errors import UnknownNameError
+from circuitlapse.heads import succession as module
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.succession import succession, succession_lists
 from circuitlapse.tasks.words import ORDERED_LISTS
@@ -148,6 +149,19 @@ def test_scores_are_those_of_a_loop_over_heads_and_pairs(random_model):
         expected = literal_scores(random_model, name)
         torch.testing.assert_close(got.values, expected)
         assert got.n == 5
+
+
+def test_less_memory_takes_fewer_pairs_at_once(scored, successor_model, letters, monkeypatch):
+    hits = module._hits
+
+    def tight(scores, second):
+        if len(second) > 4:
+            raise torch.OutOfMemoryError
+        return hits(scores, second)
+
+    monkeypatch.setattr(module, "_hits", tight)
+    found = succession(subject_of(successor_model), tokenizer=letters)["succession"]
+    torch.testing.assert_close(found.values, scored.values)
 
 
 def literal_scores(model, name):

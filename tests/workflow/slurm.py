@@ -182,6 +182,19 @@ def hold(run: Run, rule: str) -> Job:
     return next(job for job in jobs_of(run.folder) if job.number == number)
 
 
+def environment_of(job: Job) -> set[str]:
+    """Return the variables that any process of a job has."""
+    mark, found = f"SLURM_JOB_ID={job.number}", set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().decode().split("\0")
+        except OSError:  # it has ended
+            continue
+        if mark in variables:
+            found |= set(variables)
+    return found
+
+
 def processes(folder: Path, rule: str) -> Iterator[int]:
     """Return the processes that run the script of a rule and are not stopped."""
     for process in Path("/proc").glob("[0-9]*"):

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from circuitlapse.plan.slots import SLOTS
 from tests.conftest import beside, cannot_test
 from tests.workflow.slurm import (
     SMOKE,
     Job,
+    environment_of,
     finish,
     hold,
     jobs_of,
@@ -156,17 +158,38 @@ def test_a_restart_loses_nothing_finished_and_leaves_nothing_half_written(story,
     assert [path for path in whole if times[path] != story.files_when_killed[path]] == []
 
 
-def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab):
+@pytest.fixture
+def on_gpus(lab) -> str:
+    """The smoke configuration on GPUs; here no job can do more than ask for one."""
     config = yaml.safe_load((lab / SMOKE).read_text()) | {"compute": {"device": "cuda"}}
     (lab / "config/gpu.yaml").write_text(yaml.safe_dump(config))
-    run = start(make("cluster", "config/gpu.yaml"), lab)
+    return "config/gpu.yaml"
+
+
+def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab, on_gpus):
+    run = start(make("cluster", on_gpus), lab)
     try:
         held = hold(run, "cache_activations")
+        variables = environment_of(held)
     finally:
         run.kill(signal.SIGINT)
     assert run.end() != 0
     assert "TresPerJob=gres:gpu:1" in slurm("scontrol", "show", "job", str(held.number))
     wait_for(lambda: {job.state for job in jobs_of(lab)} == {"CANCELLED"})
+    # the GPU is the one that Slurm gave, and no slot on it
+    assert "CUDA_VISIBLE_DEVICES=0" in variables
+    assert not {name for name in variables if name.startswith(f"{SLOTS}=")}
+
+
+def test_inside_one_allocation_jobs_take_slots_on_its_gpus(lab, on_gpus):
+    target = f"{RESULTS}/behaviour/pocket-tiny/step0.parquet"
+    size = ("--cpus-per-task=2", "--mem=4G", "--time=5", "--partition=gpu")
+    script = "workflow/profiles/slurm/one_allocation.sh"
+    run = start(["sbatch", "--wait", *size, script, target, "--configfile", on_gpus], lab)
+    assert run.end() != 0  # nothing computes on this GPU
+    log = lab / RESULTS / "logs/cache_activations/pocket-tiny/step0.log"
+    assert "on GPU 0, jobs that share it: 1" in log.read_text()
+    assert "PyTorch finds no CUDA GPU" in log.read_text()
 
 
 def test_one_allocation_runs_every_job_on_the_node_it_is_given(lab):

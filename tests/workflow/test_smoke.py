@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 from circuitlapse.figures.registry import FIGURES
+from circuitlapse.io.table_files import read_provenance
 from circuitlapse.io.task_files import read_task
+from circuitlapse.plan.workflow import SCHEDULING
 from circuitlapse.tables.registry import JOBS, TABLES
 
 RESULTS = "results-smoke"
@@ -90,6 +93,25 @@ def test_a_circuit_file_says_where_it_comes_from(finished):
         assert '"seed": 1234' in file.attrs["settings"]
         assert {"circuitlapse", "code_hash", "torch"} <= set(file.attrs)
         assert [dim.label for dim in file["scores"].dims] == ["source", "target"]
+
+
+def test_results_of_models_say_how_precise_they_are(finished):
+    """And not how the work was shared among jobs and GPUs."""
+    results = finished.folder / RESULTS
+    kinds = ("behaviour", "circuits", "heads", "algorithm", "transfer", "swaps")
+    files = [file for kind in kinds for file in (results / kind).rglob("*.*")]
+    assert {file.relative_to(results).parts[0] for file in files} == set(kinds)
+    for file in files:
+        compute = json.loads(attributes_of(file)["settings"])["compute"]
+        assert (compute["dtype"], compute["matmul"]) == ("float32", "highest"), file
+        assert not compute.keys() & SCHEDULING, file
+
+
+def attributes_of(file):
+    if file.suffix == ".parquet":
+        return read_provenance(file)
+    with h5py.File(file) as stream:
+        return dict(stream.attrs)
 
 
 def test_logs_say_what_was_done(finished):

@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-BEHAVIOUR = "results-smoke/behaviour/pocket-tiny/step0.parquet"
+from circuitlapse.plan.gpus import host_mb
+
+BEHAVIOUR = "results-smoke/behaviour/pocket-tiny/ioi/step0.parquet"
 CUDA = ("--config", "compute={device: cuda, memory_mb: 500, jobs_per_gpu: 2}")
 
 
@@ -41,6 +43,7 @@ def test_what_needs_no_gpu_runs_without_one(copied):
 def test_jobs_share_the_gpus_of_this_machine_also_without_make(copied, two_gpus, given, gpu):
     output = copied.run(BEHAVIOUR, *CUDA, *given, ok=False)
     assert f'Resource("gpu", {gpu})' in output
+    assert f'Resource("mem_mb", {host_mb()})' in output
     log = copied.folder / "results-smoke/logs/cache_activations/pocket-tiny/step0.log"
     assert "on GPU GPU-a, jobs that share it: 2" in log.read_text()
     assert "compute.device is cuda, but PyTorch finds no CUDA GPU" in log.read_text()

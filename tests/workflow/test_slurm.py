@@ -182,7 +182,7 @@ def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab
 
 
 def test_inside_one_allocation_jobs_take_slots_on_its_gpus(lab, on_gpus):
-    target = f"{RESULTS}/behaviour/pocket-tiny/step0.parquet"
+    target = f"{RESULTS}/behaviour/pocket-tiny/ioi/step0.parquet"
     size = ("--cpus-per-task=2", "--mem=4G", "--time=5", "--partition=gpu")
     script = "workflow/profiles/slurm/one_allocation.sh"
     run = start(["sbatch", "--wait", *size, script, target, "--configfile", on_gpus], lab)

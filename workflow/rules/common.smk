@@ -10,7 +10,7 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
-from circuitlapse.plan.gpus import slots_on_this_machine
+from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.workflow import (
     REQUESTS,
     Plan,
@@ -61,10 +61,10 @@ def gpu_slots():
 
 
 SLOTS, NO_GPU = gpu_slots()
-if (
-    SLOTS and "gpu" not in workflow.global_resources
-):  # unless --resources or a profile set it
-    workflow.register_resource("gpu", len(SLOTS))
+if SLOTS:
+    for name, amount in (("gpu", len(SLOTS)), ("mem_mb", host_mb())):
+        if name not in workflow.global_resources:  # --resources and profiles come first
+            workflow.register_resource(name, amount)
 
 
 onstart:

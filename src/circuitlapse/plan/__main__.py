@@ -17,7 +17,13 @@ from circuitlapse.config.__main__ import DEFAULT, checked
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.plan.hardware import Gpu, Machine, find_gpu
-from circuitlapse.plan.stages import activations_gb, checkpoints_gb, download_gb, stages
+from circuitlapse.plan.stages import (
+    activations_gb,
+    checkpoints_gb,
+    download_gb,
+    jobs_per_gpu,
+    stages,
+)
 
 
 def main() -> None:
@@ -57,6 +63,8 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
     ]
     if any(model.train for model in config.models):
         lines.append("Not included: training on the CPU, one job per model.")
+    shared = jobs_per_gpu(config, gpu.memory_gb)
+    lines.append(f"Jobs at once on one GPU (compute.jobs_per_gpu: auto): {shared}.")
     if large := _too_large(frame, gpu):
         lines.append(f"Too large for this GPU: {', '.join(large)}.")
     return "\n".join([*lines, "These are estimates, good to a factor of two; see docs/plan.md."])

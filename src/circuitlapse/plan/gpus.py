@@ -1,4 +1,4 @@
-"""The GPUs of this machine, and how many jobs share each. Nothing here loads torch."""
+"""The GPUs and the memory of this machine, and how many jobs share them, without torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pathlib import Path
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.paths import Paths
-from circuitlapse.plan.hardware import USABLE
 from circuitlapse.plan.slots import VISIBLE, Slots
-from circuitlapse.plan.stages import largest_gpu_gb
+from circuitlapse.plan.stages import jobs_per_gpu
 
-MOST_JOBS = 4
-"""Most jobs that `jobs_per_gpu: auto` puts on one GPU."""
 DRIVER = Path("/proc/driver/nvidia/gpus")
 """Has a folder per GPU, also where `nvidia-smi` is missing."""
+CONTAINER = Path("/sys/fs/cgroup/memory.max")
+"""Has the most bytes that a container may use, or "max"."""
 QUERY = (
     "nvidia-smi",
     "--query-gpu=uuid,memory.total,compute_mode",
@@ -119,7 +118,13 @@ def _jobs_per_gpu(config: Config, cards: Sequence[Card]) -> int:
     if len(sizes) < len(cards):
         return 1
     try:
-        needed = largest_gpu_gb(config)
+        return jobs_per_gpu(config, min(sizes) * MIB_GB)
     except UnknownNameError:
         return 1
-    return max(1, min(MOST_JOBS, int(USABLE * min(sizes) * MIB_GB / needed)))
+
+
+def host_mb() -> int:
+    """Return the memory of this machine, or of the container that this process runs in, in MiB."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = CONTAINER.read_text().strip() if CONTAINER.is_file() else ""
+    return (min(pages, int(limit)) if limit.isdigit() else pages) // 2**20

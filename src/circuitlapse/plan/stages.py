@@ -10,7 +10,7 @@ from typing import NamedTuple
 from circuitlapse.config.schema import Config
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import Shape, Work, shape_of
-from circuitlapse.plan.hardware import Machine
+from circuitlapse.plan.hardware import USABLE, Machine
 from circuitlapse.plan.workflow import LOADING, REQUESTS, Plan, memory_mb
 from circuitlapse.settings.suite import Model, Task
 
@@ -24,6 +24,9 @@ stored twice."""
 COPIES = 2.0
 """GPU memory of the activations of a task, relative to their size: batches are concatenated, or
 split halves and attention outputs are added."""
+
+MOST_JOBS = 4
+"""Most jobs that `compute.jobs_per_gpu: auto` puts on one GPU."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,21 @@ def stages(config: Config, machine: Machine) -> list[Stage]:
     return [stage for model in config.models for stage in _of_model(model, config, machine)]
 
 
-def largest_gpu_gb(config: Config) -> float:
-    """Return the GPU memory that the largest job needs, in GB.
+def jobs_per_gpu(config: Config, memory_gb: float) -> int:
+    """Return how many jobs a GPU takes at once, so that the largest job fits into its share.
+
+    That is at least one and at most four; with more, starting them is no longer what takes time.
 
     Raises:
         UnknownNameError: if a published model is not one of Pythia.
     """
     shapes = [(model, shape_of(model)) for model in config.models]
-    return max(
+    needed = max(
         _gpu_gb(jobs, shape, config)
         for model, shape in shapes
         for jobs in _jobs(model, shape, config)
     )
+    return max(1, min(MOST_JOBS, int(USABLE * memory_gb / needed)))
 
 
 class _RuleJobs(NamedTuple):

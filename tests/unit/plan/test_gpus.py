@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
 
 from circuitlapse.errors import ConfigError
 from circuitlapse.plan import gpus
-from circuitlapse.plan.gpus import MIB_GB, Card, slots_on_this_machine, visible_cards
-from circuitlapse.plan.hardware import USABLE
+from circuitlapse.plan.gpus import Card, host_mb, slots_on_this_machine, visible_cards
 from circuitlapse.plan.slots import VISIBLE
-from circuitlapse.plan.stages import largest_gpu_gb
 from tests.unit.plan.conftest import config_of
 
 
@@ -118,12 +117,10 @@ def test_a_gpu_that_is_not_there_is_named(machine, root, visible, compute, messa
         slots(root, **compute)
 
 
-def test_auto_puts_as_many_jobs_on_a_gpu_as_fit_with_the_largest_model(machine, root):
-    needed = largest_gpu_gb(config_of(root, "pythia"))  # 12 B in float32, whose weights are 47 GB
-    assert 48 < needed < 80
+def test_auto_is_for_the_smallest_of_the_gpus(machine, root):
     huge = "GPU-bb, 999999, Default"
-    for copies, jobs in ((0.5, 1), (1.2, 1), (2.3, 2), (3.0, 2), (9.9, 4)):
-        machine(huge, f"GPU-aa, {int(copies * needed / MIB_GB / USABLE)}, Default")
+    for mib, jobs in ((40_960, 1), (81_559, 1), (163_118, 2), (600_000, 4)):
+        machine(huge, f"GPU-aa, {mib}, Default")
         assert slots(root, "pythia").jobs_per_gpu == jobs
 
 
@@ -143,3 +140,14 @@ def test_auto_is_one_where_it_cannot_be_known_or_a_gpu_is_not_shared(machine, ro
 def slots_of_models(root, models):
     changes = {"models": models, "compute": {"device": "cuda"}}
     return slots_on_this_machine(config_of(root, "pythia-quick", **changes))
+
+
+@pytest.mark.parametrize(
+    ("limit", "share"), [(None, 1), ("max", 1), (str(2**40), 1), ("2097152", 0)]
+)
+def test_the_memory_of_a_container_is_what_it_may_use(tmp_path, monkeypatch, limit, share):
+    monkeypatch.setattr(gpus, "CONTAINER", tmp_path / "memory.max")
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+    if limit:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+    assert host_mb() == (2 if limit == str(2 * 2**20) else whole)

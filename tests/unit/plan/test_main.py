@@ -13,7 +13,9 @@ def test_the_report_names_what_does_not_fit(root):
     named = "pythia-2.8b (swap_components), pythia-6.9b, pythia-12b."
     assert f"Too large for this GPU: {named}" in text
     assert re.search(r"Total: \d+\.\d GPU hours", text)
-    assert "Too large" not in report(config, GPUS["h200"], name="h200")
+    text = report(config, GPUS["h200"], name="h200")
+    assert "Too large" not in text
+    assert "Jobs at once on one GPU (compute.jobs_per_gpu: auto): 2." in text
 
 
 def test_the_report_on_a_small_run_is_in_mb_and_says_that_training_is_not_in_it(root):

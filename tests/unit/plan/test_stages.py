@@ -6,12 +6,13 @@ import pytest
 from circuitlapse.models.activations import DIMS, cache_activations
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Shape
-from circuitlapse.plan.hardware import DISK_GB_PER_S, START_S, Machine, find_gpu
+from circuitlapse.plan.hardware import DISK_GB_PER_S, START_S, USABLE, Machine, find_gpu
 from circuitlapse.plan.stages import (
     activations_gb,
     cached_gb,
     checkpoints_gb,
     download_gb,
+    jobs_per_gpu,
     stages,
 )
 from circuitlapse.plan.workflow import REQUESTS, Plan
@@ -127,3 +128,12 @@ def test_models_without_circuits_leave_no_activations(root):
     alone = config_of(root, "pythia-quick", models=[small])
     beside = config_of(root, "pythia-quick", models=[small, large | {"circuits": False}])
     assert activations_gb(beside) == activations_gb(alone)
+
+
+def test_as_many_jobs_share_a_gpu_as_the_largest_of_them_allows(root):
+    config = config_of(root, "pythia")
+    needed = max(one.gpu_gb for one in stages(config, Machine.of(find_gpu("h100"))))
+    assert 48 < needed < 80  # 12 B in float32, whose weights are 47 GB
+    for copies, jobs in ((0.5, 1), (1.2, 1), (2.01, 2), (2.9, 2), (9.9, 4)):
+        assert jobs_per_gpu(config, copies * needed / USABLE) == jobs
+    assert jobs_per_gpu(config_of(root, "smoke"), 16.0) == 4

@@ -67,8 +67,8 @@ class Checkpoint:
         """
         torch.set_num_threads(compute.threads)
         torch.set_float32_matmul_precision(MATMUL[compute.matmul])
-        keep_to_share(compute.device, jobs_per_gpu(compute))
         with memory_for(f"the weights in {folder}"):
+            keep_to_share(compute.device, jobs_per_gpu(compute))
             model = load_decoder(folder, compute.device, compute.dtype)
         return cls(model, where, compute)
 

@@ -30,8 +30,11 @@ def share_of_gpu(device: torch.device, jobs_per_gpu: int) -> float:
 
 
 def keep_to_share(device: str, jobs_per_gpu: int) -> None:
-    """Make PyTorch run out of memory at the share of this process, which leaves others theirs."""
-    if device == "cuda" and jobs_per_gpu > 1:
+    """Make PyTorch run out of memory at the share of this process, which leaves others theirs.
+
+    Without a GPU nothing happens; who loads a model onto one says that there is none.
+    """
+    if device == "cuda" and jobs_per_gpu > 1 and torch.cuda.is_available():
         gpu = torch.device(device)
         _, total = torch.cuda.mem_get_info(gpu)
         torch.cuda.set_per_process_memory_fraction(share_of_gpu(gpu, jobs_per_gpu) / total, gpu)

@@ -33,6 +33,7 @@ ON_A_GPU = (
 def gpu(monkeypatch):
     """A GPU of 80 GB; returns the limits that are set on it."""
     limits = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, TOTAL))
     monkeypatch.setattr(
         torch.cuda, "set_per_process_memory_fraction", lambda share, device: limits.append(share)
@@ -49,9 +50,13 @@ def test_a_gpu_that_is_too_small_leaves_nothing(gpu):
     assert share_of_gpu(GPU, 200) == 0
 
 
-def test_a_process_cannot_take_the_share_of_another(gpu):
+def test_a_process_cannot_take_the_share_of_another(gpu, monkeypatch):
     keep_to_share("cpu", 2)
     keep_to_share("cuda", 1)
+    assert gpu == []
+    with monkeypatch.context() as without:
+        without.setattr(torch.cuda, "is_available", lambda: False)
+        keep_to_share("cuda", 2)
     assert gpu == []
     keep_to_share("cuda", 4)
     assert gpu == [pytest.approx((TOTAL / 4 - CUDA_BYTES) / TOTAL)]

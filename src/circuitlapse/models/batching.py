@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -69,12 +70,19 @@ AUTOMATIC = Limits()
 """As many prompts at once as fit in the default amount of memory."""
 
 
+def even_size(n_prompts: int, most: int) -> int:
+    """Return the size of the largest batch if the fewest possible batches are nearly equal."""
+    return math.ceil(n_prompts / math.ceil(n_prompts / most))
+
+
 def in_batches(
     n_prompts: int, *, size: int, work: Callable[[slice], Result], what: str
 ) -> list[Result]:
     """Return the results of `work` on consecutive batches of at most `size` prompts.
 
-    When the device runs out of memory, the batch is halved and tried again.
+    Batches are as equal as possible: a pass over a few prompts that are left over would take a GPU
+    nearly as long as one over many. When the device runs out of memory, the batch is halved and
+    tried again.
 
     Raises:
         DeviceMemoryError: if a single prompt does not fit; it says how much memory is missing.
@@ -105,7 +113,7 @@ def in_batches_of_runs(
     results: list[Result] = []
     start = 0
     while start < n_prompts:
-        batch = slice(start, min(start + size, n_prompts))
+        batch = slice(start, start + even_size(n_prompts - start, size))
         try:
             results.append(work(batch, runs))
         except RuntimeError as error:

@@ -35,6 +35,13 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
     assert "testing: out of memory; 3 prompts at once from here on" in caplog.text
 
 
+@pytest.mark.parametrize(("n", "size", "sizes"), [(200, 192, [100] * 2), (10, 4, [4, 3, 3])])
+def test_batches_are_as_equal_as_possible(n, size, sizes):
+    done = in_batches(n, size=size, work=lambda batch: (batch.start, batch.stop), what="testing")
+    assert [stop - start for start, stop in done] == sizes
+    assert [start for start, _ in done] == [0, *(stop for _, stop in done[:-1])]
+
+
 def test_what_was_done_before_a_cpu_ran_out_of_memory_is_not_done_again():
     done = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,7 +16,13 @@ from circuitlapse.circuits.attribution.interpolation import Line
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations
-from circuitlapse.models.batching import Limits, bytes_kept, bytes_per_run, in_batches_of_runs
+from circuitlapse.models.batching import (
+    Limits,
+    bytes_kept,
+    bytes_per_run,
+    even_size,
+    in_batches_of_runs,
+)
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import loss_sign
@@ -98,12 +105,12 @@ def mean_scores(
     (n_prompts, n_pos, _), device = line.clean.embed.shape, line.clean.embed.device
     kept = bytes_kept(model, n_pos=n_pos, n_runs=len(fractions))
     rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
-    size = min(rows, limits.prompts(2 * kept, device=device), n_prompts)
+    size = even_size(n_prompts, min(rows, limits.prompts(2 * kept, device=device)))
 
     def score(batch: slice, runs: int) -> Float[Tensor, "source target"]:
-        share = (batch.stop - batch.start) / size  # below 1 in a smaller batch
+        share = (batch.stop - batch.start) / size  # a half after memory ran out
         part = line.batch(batch.start, batch.stop)
-        return scores(model, part, fractions=fractions, runs_at_once=max(1, int(share * runs)))
+        return scores(model, part, fractions=fractions, runs_at_once=math.ceil(share * runs))
 
     runs = min(rows // size, len(fractions))
     parts = in_batches_of_runs(n_prompts, size=size, runs=runs, work=score, what="scoring edges")

@@ -38,14 +38,31 @@ def test_an_exact_score_is_what_the_metric_loses_without_the_edge(metric, sign):
 def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
     random_model, random_pairs, scores
 ):
-    """Nine prompts in batches of four, four and one: the last one must not count four times."""
+    """Nine prompts in batches of five and four: a prompt of the smaller one must not count more."""
     runs = cache_activations(random_model, random_pairs)
     how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
     line = interpolated_line(random_model, random_pairs, runs, **how)
     options = {"scores": scores, "fractions": [0.5, 1.0]}
-    batched = mean_scores(random_model, line, limits=Limits(batch_size=4), **options)
+    batched = mean_scores(random_model, line, limits=Limits(batch_size=5), **options)
     alone = [
         mean_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)
         for row in range(9)
     ]
     np.testing.assert_allclose(batched, np.mean(alone, axis=0), rtol=1e-4, atol=1e-6)
+
+
+def test_a_smaller_batch_takes_as_many_runs_at_once(random_model, random_pairs, monkeypatch):
+    """Nine prompts; memory for 15 runs of one prompt, and for what is kept of five prompts."""
+    runs = cache_activations(random_model, random_pairs)
+    how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
+    line = interpolated_line(random_model, random_pairs, runs, **how)
+    asked, room = [], iter((15, 5))
+    monkeypatch.setattr(Limits, "prompts", lambda *_, device: next(room))
+
+    def scores(model, part, *, fractions, runs_at_once):
+        asked.append((len(part.objective.pairs), runs_at_once))
+        return input_scores(model, part, fractions=fractions, runs_at_once=runs_at_once)
+
+    fractions = [0.2, 0.4, 0.6, 0.8]
+    mean_scores(random_model, line, scores=scores, fractions=fractions, limits=AUTOMATIC)
+    assert asked == [(5, 3), (4, 3)]

@@ -158,18 +158,21 @@ def bytes_per_run(model: Decoder, *, n_pos: int) -> int:
 def bytes_kept(model: Decoder, *, n_pos: int, n_runs: int) -> int:
     """Return an estimate of what is kept of one prompt over `n_runs` runs, and at the end.
 
-    In the model's number format: the outputs of both runs. In float32: the gradients at the heads
-    and the MLP of each layer, those at one layer's heads twice, and per run a normalised residual
-    stream of each layer (one layer's twice) and a number per head and port. In the wider of the
-    two: the changes of all sources twice, while they are put together.
+    In the model's number format: the outputs of both runs, and per run a residual stream of each
+    layer (one layer's twice). In float32: the gradients at the heads and the MLP of each layer,
+    those at one layer's heads twice, and per run a number per head and port and one layer's
+    normalised residual stream. In the wider of the two: the changes of all sources twice, while
+    they are put together.
     """
     cfg = model.cfg
     # All counts are per position and prompt.
     n_sources, n_ports = 1 + cfg.n_layers * (cfg.n_heads + 1), 3 * cfg.n_heads
-    per_run = (cfg.n_layers + 1) * (cfg.d_model + n_ports)  # xhat and c of `GradientSum`
-    gradients = cfg.d_model * (4 * cfg.n_layers + 2 * n_ports) + n_runs * per_run
+    streams = n_runs * (cfg.n_layers + 1) * cfg.d_model  # `resid` of `GradientSum`
+    gradients = cfg.d_model * (4 * cfg.n_layers + 2 * n_ports)
+    gradients += n_runs * (cfg.d_model + (cfg.n_layers + 1) * n_ports)  # xhat of a layer, and c
     outputs, changes = (cfg.d_model * vectors for vectors in (6 * cfg.n_layers, 2 * n_sources))
-    per_position = torch.float32.itemsize * gradients + bytes_per_number(model) * outputs
+    per_position = bytes_per_number(model) * (outputs + streams)
+    per_position += torch.float32.itemsize * gradients
     # The changes are in float32 or wider, whatever the format of the model.
     per_position += bytes_per_number(model, at_least=torch.float32) * changes
     return int(n_pos * per_position)

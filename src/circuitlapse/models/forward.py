@@ -124,7 +124,6 @@ class LayerTrace:
         z: what each head mixed from its values.
         attn_out: sum of all heads' outputs and the output bias.
         mlp_resid: residual stream that the MLP reads.
-        mlp_in: the same after LayerNorm.
         mlp_out: output of the MLP.
     """
 
@@ -135,7 +134,6 @@ class LayerTrace:
     z: Float[Tensor, "pair pos head d_head"]
     attn_out: Float[Tensor, "pair pos d_model"]
     mlp_resid: Float[Tensor, "pair pos d_model"]
-    mlp_in: Float[Tensor, "pair pos d_model"]
     mlp_out: Float[Tensor, "pair pos d_model"]
 
     @property
@@ -237,9 +235,9 @@ def _run_layer(
     z = edit(layer, "z", z) if edit else z
     attn_out = block.attn.write(z)
     # With a parallel residual (Pythia) the MLP does not see the attention of its own layer.
-    mlp_resid = resid if parallel else resid + attn_out
-    mlp_in = block.ln2(mlp_resid)
-    mlp_out = block.mlp(mlp_in)
+    # A view of its own: the gradient there comes from the MLP alone.
+    mlp_resid = resid.view_as(resid) if parallel else resid + attn_out
+    mlp_out = block.mlp(block.ln2(mlp_resid))
     mlp_out = edit(layer, "mlp_out", mlp_out) if edit else mlp_out
     pattern = pattern.movedim(0, 1)
-    return LayerTrace(resid, ports, pattern, scale, z, attn_out, mlp_resid, mlp_in, mlp_out)
+    return LayerTrace(resid, ports, pattern, scale, z, attn_out, mlp_resid, mlp_out)

@@ -71,10 +71,9 @@ class Norm:
         divided.
         """
         x = x.float()
-        scale = self.scale(x)[..., None]
-        if self.kind == "none":
-            return torch.zeros_like(x), scale
-        return self.centre(x) / scale, scale
+        plain = replace(self, weight=None, bias=None)
+        direction = torch.zeros_like(x) if self.kind == "none" else plain(x)
+        return direction, self.scale(x)[..., None]
 
     def centre(self, x: Tensor, *, dim: int = -1) -> Tensor:
         """Take the mean off, as LayerNorm does; the others do not."""

@@ -13,7 +13,8 @@ xhat 0.
 
 Of this only g / s, xhat and one number, c = xhat . W g / (d_model s), have to be kept per run:
 summed over runs, the first two terms are one product with the centred W, and the last is a
-product of xhat and c over the runs. The residual stream is never copied per receiver.
+product of xhat and c over the runs. The residual stream is never copied per receiver. In place of
+xhat the residual stream is kept, which the pass has made anyway, in the model's number format.
 """
 
 from __future__ import annotations
@@ -60,9 +61,10 @@ class Objective:
 class _HeadSum:
     """What is kept of the gradients at the heads of one layer: g / s, xhat and c (see above)."""
 
-    scaled: Tensor | int = 0  # sum over runs of g / s [pair, pos, target, d_head]
+    scaled: list[Tensor | int] = field(default_factory=lambda: [0] * len(PORTS))
+    """Sum over runs of g / s, for each port [pair, pos, head, d_head]."""
     # xhat times c is summed over runs at the end, so both are kept: one entry per call of `add`.
-    normalised: list[Float[Tensor, "run pair pos d_model"]] = field(default_factory=list)
+    resid: list[Float[Tensor, "run pair pos d_model"]] = field(default_factory=list)
     along: list[Float[Tensor, "run pair pos target"]] = field(default_factory=list)
 
 
@@ -96,7 +98,7 @@ class GradientSum:
             layers = run_layers(self._model, start, edit=edit)
             resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
             loss = self._objective.loss(self._model, resid_end, n_runs)
-            wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_in)]
+            wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_resid)]
             # Unused: what an edit replaces, such as the ports of heads whose z is interpolated.
             grads = torch.autograd.grad(
                 loss, [*wanted, resid_end], allow_unused=True, materialize_grads=True
@@ -105,38 +107,28 @@ class GradientSum:
         for index, trace in enumerate(layers):
             *at_ports, at_mlp = grads[index * width : (index + 1) * width]
             self._add_heads(index, trace, at_ports, n_runs)
-            self._add_mlp(index, trace, at_mlp, n_runs)
-        self._logits = self._logits + _by_run(grads[-1].float(), n_runs).sum(0)
+            self._mlps[index] = self._mlps[index] + _sum_of_runs(at_mlp, n_runs)
+        self._logits = self._logits + _sum_of_runs(grads[-1], n_runs)
 
     @torch.no_grad()
     def _add_heads(self, layer: int, trace: LayerTrace, grads: list[Tensor], n_runs: int) -> None:
         block, heads = self._model.blocks[layer], self._heads[layer]
-        # xhat and s, s [run * pair, pos, 1]
-        normalised, scale = block.ln1.normalised(trace.resid)
+        scale = block.ln1.scale(trace.resid.float())[..., None, None]  # s [run * pair, pos, 1, 1]
         # What the vectors would be without the residual stream: biases alone.
         fixed = block.attn.ports(block.ln1.offset(trace.resid))  # each [head, d_head]
-        scaled, along = [], []
-        for grad, value, bias in zip(grads, trace.ports, fixed, strict=True):
-            per_head = grad.float() / scale[..., None]  # g / s [run * pair, pos, head, d_head]
+        along = []
+        # On a GPU this costs what it reads and writes, so there are few steps; those with a
+        # float32 operand compute in float32.
+        for port, (grad, value, bias) in enumerate(zip(grads, trace.ports, fixed, strict=True)):
+            per_head = grad / scale  # g / s [run * pair, pos, head, d_head]
+            heads.scaled[port] = heads.scaled[port] + _sum_of_runs(per_head, n_runs)
             # W^T xhat costs no projection: the forward pass has computed the vector as
             # port(gain * xhat + bias), and port(bias) is the part of it that is not W^T xhat.
-            moved = value.float() - bias.float()
-            scaled.append(per_head)
+            moved = value - bias.float()
             along.append((moved * per_head).sum(-1) / self._model.cfg.d_model)  # c [.., pos, head]
         # Targets of a layer: all queries, then all keys, then all values.
-        heads.scaled = heads.scaled + _by_run(torch.cat(scaled, 2), n_runs).sum(0)
-        heads.normalised.append(_by_run(normalised, n_runs))
-        heads.along.append(_by_run(torch.cat(along, 2), n_runs))
-
-    @torch.no_grad()
-    def _add_mlp(self, layer: int, trace: LayerTrace, grad: Tensor, n_runs: int) -> None:
-        norm = self._model.blocks[layer].ln2
-        normalised, scale = norm.normalised(trace.mlp_resid)
-        # One MLP per layer: its gradient is taken through LayerNorm at once, run by run.
-        grad = norm.gain(normalised) * grad.float()  # at xhat [run * pair, pos, d_model]
-        along = (normalised * grad).mean(-1, keepdim=True)  # xhat . grad / d_model
-        grad = (norm.centre(grad) - normalised * along) / scale
-        self._mlps[layer] = self._mlps[layer] + _by_run(grad, n_runs).sum(0)
+        heads.along.append(_by_run(torch.cat(along, 2).float(), n_runs))
+        heads.resid.append(_by_run(trace.resid.detach(), n_runs))
 
     def at_heads(self, layer: int) -> Float[Tensor, "pair target pos d_model"]:
         """Return the sum at the queries, keys and values of all heads of a layer, in this order."""
@@ -145,13 +137,10 @@ class GradientSum:
         weight = weight * block.ln1.gain(weight.mT)[:, None]  # [target, d_model, d_head]
         # Centred over d_model, the product has the mean term taken off.
         weight = block.ln1.centre(weight, dim=1)
-        straight = torch.einsum(
-            "btre,rde->brtd", heads.scaled, weight
-        )  # [pair, target, pos, d_model]
-        normalised, along = (
-            torch.cat(heads.normalised),
-            torch.cat(heads.along),
-        )  # [run, pair, pos, ..]
+        scaled = torch.cat([torch.as_tensor(part) for part in heads.scaled], 2)
+        straight = torch.einsum("btre,rde->brtd", scaled, weight)  # [pair, target, pos, d_model]
+        along = torch.cat(heads.along)  # [run, pair, pos, target]
+        normalised, _ = block.ln1.normalised(torch.cat(heads.resid))  # [run, pair, pos, d_model]
         return straight - torch.einsum("nbtr,nbtd->brtd", along, normalised)
 
     def at_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
@@ -165,6 +154,10 @@ class GradientSum:
 
 def _by_run(x: Float[Tensor, "run_and_pair ..."], n_runs: int) -> Float[Tensor, "run pair ..."]:
     return x.reshape(n_runs, -1, *x.shape[1:])
+
+
+def _sum_of_runs(x: Float[Tensor, "run_and_pair ..."], n_runs: int) -> Float[Tensor, "pair ..."]:
+    return _by_run(x, n_runs).sum(0, dtype=torch.float32)
 
 
 def source_changes(

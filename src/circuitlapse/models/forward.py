@@ -6,7 +6,7 @@ never needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,9 +45,15 @@ def attend(
         inputs: of the heads.
         end: the position of the queries when there is one per prompt; None for all positions.
     """
-    query = _project(inputs.query, attn.W_Q, attn.b_Q, inputs.heads)  # [job, pair, query, d_head]
-    key = _project(inputs.key, attn.W_K, attn.b_K, inputs.heads)  # [job, pair, pos, d_head]
-    value = _project(inputs.value, attn.W_V, attn.b_V, inputs.heads)  # [job, pair, pos, d_head]
+    ports = (
+        (inputs.query, attn.W_Q, attn.b_Q),
+        (inputs.key, attn.W_K, attn.b_K),
+        (inputs.value, attn.W_V, attn.b_V),
+    )
+    query, key, value = (  # each [job, pair, query or pos, d_head]
+        multiply_heads(received, weight, inputs.heads, bias=bias)
+        for received, weight, bias in ports
+    )
     return mix(attn, query, key, value, at=None if end is None else end[:, None])[0]
 
 
@@ -92,20 +98,45 @@ def _rotate(
     return torch.cat([turned * cos + torch.cat([-second, first], -1) * sin, passed], dim=-1)
 
 
-def _project(
-    inputs: list[Float[Tensor, "pair pos d_model"]],
-    weight: Float[Tensor, "head d_model d_head"],
-    bias: Float[Tensor, "head d_head"],
+def multiply_heads(
+    inputs: Sequence[Float[Tensor, "pair pos d_in"]],
+    weight: Float[Tensor, "head d_in d_out"],
     heads: list[int],
-) -> Float[Tensor, "job pair pos d_head"]:
-    """Multiply each input with the weight of its head.
+    *,
+    bias: Float[Tensor, "head d_out"] | None = None,
+) -> Float[Tensor, "job pair pos d_out"]:
+    """Multiply each input with the weight of its head, and add the bias.
 
-    One product per head, on views: gathering the weights first would copy as much as it reads.
+    A CPU does one product after the other, on views: gathering the operands first would copy as
+    much as the products read. On a GPU the product of one head keeps only some multiprocessors
+    busy, so that all are done at once.
     """
+    products = _at_once if weight.is_cuda else _in_turn
+    return products(inputs, weight, heads, bias)
+
+
+def _in_turn(
+    inputs: Sequence[Tensor], weight: Tensor, heads: list[int], bias: Tensor | None
+) -> Tensor:
     out = inputs[0].new_empty(len(heads), *inputs[0].shape[:-1], weight.shape[-1])
     for row, head, x in zip(out, heads, inputs, strict=True):  # row, x: [pair, pos, ...]
-        torch.addmm(bias[head], x.flatten(0, 1), weight[head], out=row.flatten(0, 1))
+        rows, product = x.flatten(0, 1), row.flatten(0, 1)
+        if bias is None:
+            torch.mm(rows, weight[head], out=product)
+        else:
+            torch.addmm(bias[head], rows, weight[head], out=product)
     return out
+
+
+def _at_once(
+    inputs: Sequence[Tensor], weight: Tensor, heads: list[int], bias: Tensor | None
+) -> Tensor:
+    rows = torch.stack(list(inputs)).flatten(1, 2)  # [job, pair * pos, d_in]
+    if bias is None:
+        out = torch.bmm(rows, weight[heads])
+    else:
+        out = torch.baddbmm(bias[heads][:, None], rows, weight[heads])
+    return out.view(len(heads), *inputs[0].shape[:-1], -1)
 
 
 Edit = Callable[[int, str, Tensor], Tensor]

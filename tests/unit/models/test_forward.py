@@ -5,6 +5,8 @@ from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
 from circuitlapse import load_decoder
 from circuitlapse.models.forward import (
     HeadInputs,
+    _at_once,
+    _in_turn,
     at_end,
     attend,
     embed_tokens,
@@ -56,6 +58,16 @@ def test_chosen_heads_mix_what_they_mix_in_the_whole_layer(random_model, random_
     z = attend(random_model.blocks[1].attn, inputs, end=None)
     expected = layers[1].z.movedim(2, 0)[[1, 0, 1]]
     torch.testing.assert_close(z, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_products_of_heads_at_once_are_those_in_turn(with_bias):
+    """The first is for GPUs, the second for CPUs."""
+    inputs, weight = torch.randn(3, 5, 4, 8).unbind(), torch.randn(2, 8, 6)
+    bias = torch.randn(2, 6) if with_bias else None
+    expected = _in_turn(inputs, weight, [1, 0, 1], bias)
+    torch.testing.assert_close(_at_once(inputs, weight, [1, 0, 1], bias), expected)
+    torch.testing.assert_close(expected[1], inputs[1] @ weight[0] + (bias[0] if with_bias else 0))
 
 
 def test_a_query_at_the_end_alone_gives_the_end_of_all_queries(random_model, random_pairs):

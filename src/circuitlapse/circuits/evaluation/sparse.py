@@ -21,7 +21,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import Ablated
 from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
 from circuitlapse.models.decoder import Decoder
-from circuitlapse.models.forward import HeadInputs, at_end, attend, start_of_stream
+from circuitlapse.models.forward import HeadInputs, at_end, attend, multiply_heads, start_of_stream
 from circuitlapse.models.graph import PORTS, Graph
 from circuitlapse.models.layers import Norm
 from circuitlapse.models.prompts import PromptPairs
@@ -215,13 +215,16 @@ class KnownChanges:
         self._ends = like.new_empty(len(plan.slots), like.shape[0], 1, like.shape[2])
         self._at_end: set[int] = set()  # versions whose row of `_ends` is filled
 
-    def place(self, version: int) -> Float[Tensor, "pair pos_or_one d_model"]:
-        """Return where to write a change: at all positions, or at the end position only."""
-        slot = self._slots[version]
-        if slot >= 0:
-            return self._everywhere[slot]
-        self._at_end.add(version)
-        return self._ends[version]
+    def put(
+        self, versions: Sequence[int], changes: Float[Tensor, "version pair pos_or_one d_model"]
+    ) -> None:
+        """Keep the changes of some versions, all known everywhere or all at the end only."""
+        slots = [self._slots[version] for version in versions]
+        if min(slots) >= 0:
+            self._everywhere[slots] = changes
+        else:
+            self._ends[list(versions)] = changes
+            self._at_end |= set(versions)
 
     def sums(
         self, rows: list[Versions], *, end_only: bool
@@ -291,7 +294,7 @@ class _Run:
         self._base = start_of_stream(model, self._ablated.embed)
         self._changes = KnownChanges(plan, embed, pairs.end)
         # Version 0: every circuit may hold edges from the clean embedding.
-        torch.sub(embed, self._ablated.embed, out=self._changes.place(0))
+        self._changes.put([0], (embed - self._ablated.embed)[None])
 
     def resid_ends(self) -> Iterator[Float[Tensor, "pair d_model"]]:
         parallel = bool(self._model.cfg.parallel_attn_mlp)
@@ -331,21 +334,23 @@ class _Run:
         *,
         end_only: bool,
     ) -> None:
-        w_out = self._model.blocks[layer].attn.W_O
         known = self._known(self._ablated.z[:, :, layer], end_only=end_only)
         heads = [node.head for node in nodes]
         moved = z - known.movedim(2, 0)[heads]  # [node, pair, query, d_head]
-        for (node, version), change in zip(nodes.items(), moved, strict=True):
-            out = self._changes.place(version).flatten(0, 1)
-            torch.mm(change.flatten(0, 1), w_out[node.head], out=out)  # [pair * query, d_model]
+        written = multiply_heads(moved.unbind(), self._model.blocks[layer].attn.W_O, heads)
+        self._changes.put([*nodes.values()], written)
 
     def _run_mlps(self, layer: int) -> None:
         stage, block = self._plan.mlps[layer], self._model.blocks[layer]
         inputs = self._inputs(stage.inputs, block.ln2)
         for end_only, rows in zip((False, True), inputs, strict=True):
             known = self._known(self._ablated.mlp_out[:, :, layer], end_only=end_only)
-            for node, version in stage.of(end_only=end_only).items():
-                torch.sub(block.mlp(rows[node.rows[0]]), known, out=self._changes.place(version))
+            versions = list(stage.of(end_only=end_only).values())  # in the order of their rows
+            if versions and end_only:  # few numbers: all are one batch
+                self._changes.put(versions, block.mlp(rows) - known)
+                continue
+            for version, row in zip(versions, rows, strict=True):
+                self._changes.put([version], (block.mlp(row) - known)[None])
 
     def _known(self, output: Float[Tensor, "pair pos ..."], *, end_only: bool) -> Tensor:
         return at_end(output, self._end)[:, None] if end_only else output

@@ -143,7 +143,7 @@ class Literal:
         def project(module, args, output, ports):
             # Every input goes through the whole module; each channel is taken from its own input.
             every = module.forward(seen["inputs"])  # [pair, pos, column, channel]
-            column = self._column_of_channel(ports, every.shape[-1])
+            column = self.column_of_channel(ports, every.shape[-1])
             return every.take_along_dim(column[None, None, None], 2)[:, :, 0]
 
         def mix(module, args):
@@ -168,7 +168,7 @@ class Literal:
         handles.append(layer.mlp_output.register_forward_hook(mlp))
         return handles
 
-    def _column_of_channel(self, ports: str, n_channels: int) -> Tensor:
+    def column_of_channel(self, ports: str, n_channels: int) -> Tensor:
         """Return for each channel of a projection which of the inputs it is computed from."""
         shape = {"interleaved": (self.n_heads, 3, -1), "qkv": (3, self.n_heads, -1)}
         if ports in PORTS:

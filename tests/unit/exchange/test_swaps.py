@@ -13,6 +13,7 @@ from circuitlapse.models.forward import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import HeadSet
+from tests import families, literal
 from tests.conftest import bridge_of, save_random, save_random_model
 
 D_HEAD = 16
@@ -140,6 +141,59 @@ def test_heads_swapped_in_memory_are_heads_swapped_in_the_checkpoint(
     assert_same_weights(all_weights(model), all_weights(expected))
     logits = logits_elsewhere(expected, random_pairs)
     torch.testing.assert_close(logits_of(model, random_pairs), logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(params=families.ALGEBRAS)
+def family_steps(request, family_folder, tmp_path):
+    """Folders of two steps of a model of any family."""
+    source = families.save(request.param, tmp_path / "source")
+    draw = torch.Generator().manual_seed(1)
+
+    def move(weights):
+        for weight in weights.values():
+            weight += 0.1 * torch.randn(weight.shape, generator=draw)
+
+    families.edit_weights(source, move)
+    return family_folder(request.param), source
+
+
+@torch.no_grad()
+def lent_elsewhere(target, source, heads, pairs):
+    """The logits of transformers, with rows and columns of heads from another model.
+
+    In `literal.Literal` every query head has a key and a value of its own.
+    """
+    mine, theirs = literal.Literal(target), literal.Literal(source)
+    for layer, head in heads:
+        ours, other = (oracle.layers[layer] for oracle in (mine, theirs))
+        for (module, ports), (lent, _) in zip(ours.ports, other.ports, strict=True):
+            for weight, new in zip(module.parameters(), lent.parameters(), strict=True):
+                turned = type(module).__name__ == "Conv1D" and weight.ndim == 2
+                rows, with_rows = (w.T if turned else w for w in (weight, new))
+                column = mine.column_of_channel(ports, len(rows))
+                rows[column % mine.n_heads == head] = with_rows[column % mine.n_heads == head]
+        turned = type(ours.out).__name__ == "Conv1D"
+        out, new = (x.out.weight if turned else x.out.weight.T for x in (ours, other))
+        place = torch.arange(len(out)) // (len(out) // mine.n_heads) == head
+        out[place] = new[place]
+    return mine.end_logits(pairs.clean, pairs)
+
+
+def test_in_every_family_heads_are_swapped_as_in_transformers(family_steps, random_pairs):
+    heads = [(0, 1), (1, 2), (1, 3)]
+    target, source = (load_decoder(folder, dtype="float64") for folder in family_steps)
+    ours = logits_of(swapped(target, source, heads), random_pairs)
+    expected = lent_elsewhere(*family_steps, heads, random_pairs)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+    assert (ours - logits_of(target, random_pairs)).abs().max() > 0.01
+
+
+def test_in_every_family_all_heads_and_all_else_make_the_source(family_steps, random_pairs):
+    target, source = (load_decoder(folder, dtype="float64") for folder in family_steps)
+    heads = [(layer, head) for layer in range(2) for head in range(4)]
+    ours = logits_of(swapped(target, source, heads, also=PARTS), random_pairs)
+    expected = lent_elsewhere(family_steps[1], family_steps[1], [], random_pairs)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_one_head_changes_its_own_output_and_no_other_before_it_or_beside_it(steps, random_pairs):

@@ -37,7 +37,8 @@ def keep_to_share(device: str, jobs_per_gpu: int) -> None:
     if device == "cuda" and jobs_per_gpu > 1 and torch.cuda.is_available():
         gpu = torch.device(device)
         _, total = torch.cuda.mem_get_info(gpu)
-        torch.cuda.set_per_process_memory_fraction(share_of_gpu(gpu, jobs_per_gpu) / total, gpu)
+        # Of the current GPU: PyTorch takes no device without a number here.
+        torch.cuda.set_per_process_memory_fraction(share_of_gpu(gpu, jobs_per_gpu) / total)
 
 
 def free_on_gpu(device: torch.device) -> int:

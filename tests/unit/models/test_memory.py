@@ -35,9 +35,13 @@ def gpu(monkeypatch):
     limits = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1, TOTAL))
-    monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda share, device: limits.append(share)
-    )
+
+    def limit(share, device=None):
+        """PyTorch refuses a device without a number."""
+        assert device is None or torch.device(device).index is not None
+        limits.append(share)
+
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limit)
     return limits
 
 

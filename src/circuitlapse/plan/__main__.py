@@ -42,7 +42,7 @@ def main() -> None:
 
 def report(config: Config, gpu: Gpu, *, name: str) -> str:
     """Return the plan as text: tables by rule and by model, and the totals."""
-    frame = pd.DataFrame(stages(config, Machine.of(gpu)))
+    frame = pd.DataFrame(stages(config, Machine.of(gpu, config.compute)))
     by_rule = frame.groupby("rule", sort=False).agg(
         jobs=("jobs", "sum"), hours=("hours", "sum"), ram_gb=("ram_gb", "max"),
         gpu_gb=("gpu_gb", "max"),

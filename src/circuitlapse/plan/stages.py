@@ -18,9 +18,8 @@ BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 """Bytes of a number, by type."""
 CUDA_GB = 1.5
 """GPU memory of CUDA itself and of a pass of one prompt."""
-LOADED = 1.3
-"""GPU memory of a loaded model, relative to its weights; query, key and value weights are
-stored twice."""
+LOADED = 1.1
+"""GPU memory of a loaded model, relative to its weights: one weight at a time is held twice."""
 COPIES = 2.0
 """GPU memory of the activations of a task, relative to their size: batches are concatenated, or
 split halves and attention outputs are added."""

@@ -9,6 +9,7 @@ import yaml
 from circuitlapse.config import load_config
 from circuitlapse.plan.hardware import Machine, find_gpu
 from circuitlapse.plan.stages import Stage, stages
+from circuitlapse.settings.analysis import Compute
 
 PUBLISHED = {
     "70m": 70_426_624,
@@ -32,5 +33,5 @@ def config_of(root: Path, name: str, **changes):
 
 
 def of_model(root: Path, model: str) -> list[Stage]:
-    found = stages(config_of(root, "pythia"), Machine.of(find_gpu("h100")))
+    found = stages(config_of(root, "pythia"), Machine.of(find_gpu("h100"), Compute()))
     return [stage for stage in found if stage.model == model]

@@ -40,8 +40,8 @@ from circuitlapse.io.corpus_files import read_tokenizer
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.plan.cost import PYTHIA_SHAPES
 from circuitlapse.plan.hardware import GPUS, Machine
+from circuitlapse.plan.requests import REQUESTS
 from circuitlapse.plan.stages import stages
-from circuitlapse.plan.workflow import REQUESTS
 from circuitlapse.tasks.builtin import build_task
 
 ROOT = Path(__file__).resolve().parents[1]

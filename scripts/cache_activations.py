@@ -5,7 +5,7 @@ import pandas as pd
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import write_activations
-from circuitlapse.io.provenance import provenance, published_as, weights_hash
+from circuitlapse.io.provenance import notes_on, provenance, weights_hash
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_tasks_for
 from circuitlapse.plan.slots import take_gpu
@@ -17,12 +17,13 @@ with job_logging(snakemake.log[0]) as log:
     tasks = read_tasks_for(given.model, given.tasks)
     checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
-    inputs, published = {"weights": weights_hash(given.model)}, published_as(given.model)
+    weights, notes = weights_hash(given.model), notes_on(given.model, given.get("verified"))
     cached = output.get("activations") or [None] * len(tasks)
     files = list(zip(tasks, cached, output.behaviour, strict=True))
     for task, activations, behaviour in progress(files, "tasks", log=log):
-        made_from, how = inputs | {"task": task.content_hash}, settings | {"seed": task.seed}
-        origin = provenance(made_from, how, stage="activations", script=__file__) | published
+        made_from = {"weights": weights, "task": task.content_hash}
+        how = settings | {"seed": task.seed}
+        origin = provenance(made_from, how, stage="activations", script=__file__) | notes
         if activations:
             runs = checkpoint.run(task)
             write_activations(activations, runs, origin, dtype=params.stored_dtype)

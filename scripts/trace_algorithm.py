@@ -5,7 +5,7 @@ from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.circuits.selection import circuit_of
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import read_circuit
-from circuitlapse.io.provenance import file_hash, provenance, published_as, weights_hash
+from circuitlapse.io.provenance import file_hash, notes_on, provenance, weights_hash
 from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.plan.slots import take_gpu
@@ -29,11 +29,12 @@ with job_logging(snakemake.log[0]) as log:
         inputs = {"weights": weights, "task": task.content_hash}
         runs = read_activations(given.gt_activations, inputs=inputs, **checkpoint.tensors)
         tables["gt_algorithm"] = checkpoint.greater_than_algorithm(task, runs, circuit)
-    inputs = {name: file_hash(path) for name, path in given.items() if name != "model"}
+    files = {name: path for name, path in given.items() if name not in ("model", "verified")}
+    inputs = {name: file_hash(path) for name, path in files.items()}
     origin = provenance(
         inputs | {"weights": weights}, dict(params.items()), stage="algorithm", script=__file__
     )
-    origin |= published_as(given.model)
+    origin |= notes_on(given.model, given.get("verified"))
     for name, table in tables.items():
         write_table(snakemake.output.get(name), table, provenance=origin)
         log.info("%s: %d rows", name, len(table))

@@ -19,6 +19,9 @@ class Paths:
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"
+        # what a comparison with TransformerLens found: for a model at its first step, or for a step
+        self.verified = f"{results}/verified/{{model}}/first.json"
+        self.verified_step = f"{results}/verified/{{model}}/step{{step}}.json"
         # an empty file: disk space for this checkpoint of a published model is free
         self.reserved = f"{results}/reserved/{{model}}/step{{step}}"
         # prompt pairs, shared by every model with this tokenizer

@@ -26,6 +26,7 @@ def test_each_configuration_plans_one_job_per_model_and_step(workflow, config, p
     planned = workflow.jobs("--config", f"compute={{tasks_per_job: {per_job}}}", config=config)
     assert planned == dict.fromkeys(ONCE, 1) | {
         "train_suite": models,
+        "verify_model": models,
         "make_task": tasks,
         "cache_activations": of_tasks,
         "discover_circuit": of_tasks,
@@ -51,8 +52,8 @@ def test_every_stage_can_be_asked_for_by_name(workflow):
     assert "plot_circuits" not in workflow.jobs("tables")
     assert "plot_circuits" in workflow.jobs("figures")
     keep = ("--config", "activations={keep: true}")
-    computed = {"activations", "make_corpus", "train_suite", "make_task", "cache_activations"}
-    assert set(workflow.jobs("activations", *keep)) == computed
+    made = {"make_corpus", "train_suite", "make_task", "verify_model", "cache_activations"}
+    assert set(workflow.jobs("activations", *keep)) == {"activations", *made}
     assert set(workflow.jobs("activations")) == {"activations"}
 
 

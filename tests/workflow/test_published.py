@@ -203,6 +203,7 @@ def test_every_result_of_a_model_names_the_commit_that_it_was(run, step):
     circuit = run.results / f"circuits/pythia-70m/ioi/step{step}.h5"
     for origin in (*found, read_attributes(circuit)):
         assert {name: origin[name] for name in expected} == expected
+        assert origin["verified_step"] == "0"
 
 
 def test_a_second_run_does_nothing(run):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from circuitlapse.config import load_config
-from circuitlapse.plan.workflow import REQUESTS
+from circuitlapse.plan.requests import REQUESTS
 from circuitlapse.pocket.corpus import make_pocket_tokenizer
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric

@@ -38,7 +38,10 @@ TABLES = (
     *("ranking_curve", "ranking_area"),
 )
 WHOLE = {"corpus", "models", "tasks", "behaviour", "circuits"}
-RULES_TO_THE_CIRCUITS = {"make_corpus", "train_suite", "make_task", "cache_activations"}
+RULES_TO_THE_CIRCUITS = {
+    *("make_corpus", "train_suite", "make_task"),
+    *("verify_model", "cache_activations"),
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

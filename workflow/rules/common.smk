@@ -11,13 +11,8 @@ from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
-from circuitlapse.plan.workflow import (
-    REQUESTS,
-    Plan,
-    memory_mb,
-    pattern_of,
-    where_to_look,
-)
+from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
+from circuitlapse.plan.workflow import Plan, pattern_of, where_to_look
 from circuitlapse.tables.registry import JOBS, TABLES
 
 # Snakemake writes this path into shell commands unquoted, which fails if a folder has a space.
@@ -41,6 +36,7 @@ COMPUTE = PLAN.compute
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
 ENVIRONMENT = "../../envs/environment.yaml"
 TASK = PATHS.task.format(suite=CONFIG.suite, task="{task}")
+VERIFIED = ancient(PLAN.verified) if PLAN.verified else []
 TASKS_OF_JOB = "{wildcards.task}" if PLAN.one_task else "all tasks"
 
 

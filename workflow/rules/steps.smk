@@ -14,9 +14,41 @@ rule models:
         "All models, their tokenizer and the text for their heads are complete"
 
 
+if PLAN.verified:
+
+    # `update`: the record stays while its job starts, because it says which step it is about
+    rule verify_model:
+        input:
+            model=lambda wildcards: PATHS.model.format(
+                model=wildcards.model, step=PLAN.verified_step(**wildcards)
+            ),
+        output:
+            update(PLAN.verified),
+        log:
+            log_of(PLAN.verify_job),
+        benchmark:
+            timing_of(PLAN.verify_job)
+        # first of all: a wrong model shows before hours of training
+        priority: 10
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=lambda wildcards, input, attempt: memory_mb(
+                1500 + loading_mb([input.model], VERIFYING), attempt
+            ),
+            runtime=minutes(60),
+        params:
+            step=lambda wildcards: PLAN.verified_step(**wildcards),
+        message:
+            "Compare {wildcards.model} with TransformerLens at step {params.step}"
+        script:
+            "../../scripts/verify_model.py"
+
+
 rule cache_activations:
     input:
         model=PATHS.model,
+        verified=VERIFIED,
         tasks=PLAN.of_job(TASK),
     output:
         activations=[kept_if_asked(path) for path in PLAN.of_job(PATHS.activations)],
@@ -74,6 +106,7 @@ rule activations:
 rule discover_circuit:
     input:
         model=PATHS.model,
+        verified=VERIFIED,
         tasks=PLAN.of_job(TASK),
         activations=PLAN.of_job(PATHS.activations),
     output:
@@ -112,6 +145,7 @@ rule score_heads:
     input:
         unpack(lambda wildcards: PLAN.ioi_prompts(**wildcards)),
         model=PATHS.model,
+        verified=VERIFIED,
         text=PLAN.text(),
     output:
         PATHS.heads,
@@ -154,6 +188,7 @@ rule trace_algorithm:
     input:
         unpack(lambda wildcards: PLAN.known_tasks(**wildcards)),
         model=PATHS.model,
+        verified=VERIFIED,
         heads=PATHS.heads,
     output:
         **{

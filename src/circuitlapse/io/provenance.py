@@ -19,14 +19,19 @@ from circuitlapse.models.snapshot import CONFIG, weight_files
 PROVENANCE = "provenance.json"
 """In the folder of a model."""
 ORIGIN_KEYS = ("repo", "revision", "commit", "folder")
+VERIFICATION_KEYS = ("judge", "step", "n_prompts", "difference")
 LIBRARIES = ("torch", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "h5py")
 """Libraries whose versions every result carries."""
-MORE_LIBRARIES: Mapping[str, tuple[str, ...]] = {"training": ("transformers",)}
+MORE_LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "training": ("transformers",),
+    "verification": ("transformers", "transformer-lens"),
+}
 """Stages that use further ones."""
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "training": ("pocket",),
     "fetching": ("hub",),
+    "verification": ("models.verify",),
     "prompts": ("tasks", "io.task_files"),
     "activations": ("checkpoint", "models", "io.activation_files", "schemas"),
     "circuits": (
@@ -164,15 +169,24 @@ def provenance(
     return record | {"key": hash_of(record)}
 
 
-def published_as(folder: str | Path) -> dict[str, str]:
-    """Return where a model came from: repo, revision and commit on a hub, or a folder.
+def notes_on(folder: str | Path, verified: str | Path | None = None) -> dict[str, str]:
+    """Return what a result says of its model beside its key: its origin and its verification.
 
-    A model trained here, or without a record, has no origin. The origin goes beside a result's
-    key, not into it: the same weights from another place are the same model.
+    They are not in the key: the same weights from another place are the same model.
+
+    Args:
+        folder: of the model. One that was trained here, or is without a record, has no origin.
+        verified: the record of `verify_model`, if there is one.
+
+    Returns:
+        Repo, revision and commit on a hub, or a folder; the library that the model was compared
+        with, the step, the number of prompts and the largest difference of two logits.
     """
     path = Path(folder) / PROVENANCE
-    said = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
-    return {f"model_{name}": said[name] for name in ORIGIN_KEYS if name in said}
+    origin = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    found = json.loads(Path(verified).read_text(encoding="utf-8")) if verified else {}
+    notes = {f"model_{name}": origin[name] for name in ORIGIN_KEYS if name in origin}
+    return notes | {f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if found}
 
 
 def write_provenance(path: str | Path, record: Mapping[str, str]) -> None:

@@ -20,11 +20,15 @@ from circuitlapse.models.load import load_decoder
 from circuitlapse.models.prompts import PromptPairs
 
 if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
     from circuitlapse.tasks.encode import Task
 
 JUDGE = "transformer-lens"
 PAIRS_PER_TASK = 2
 """Pairs of each task whose prompts are compared."""
+RANDOM_PROMPTS, RANDOM_TOKENS = 4, 32
+"""Prompts without tasks, and their length."""
 TOLERANCE = 1e-4
 """Largest difference that counts as rounding, relative to the largest value."""
 
@@ -45,34 +49,32 @@ class Verification:
 
 
 @torch.no_grad()
-def verify_model(folder: str | Path, tasks: Sequence[Task]) -> Verification:
+def verify_model(folder: str | Path, tasks: Sequence[Task] = ()) -> Verification:
     """Compare the logits of our decoder with those of TransformerLens, in float32 on the CPU.
 
     The logits at all positions of a few prompts are compared, and the residual streams before
-    them, which tell where the two part.
+    them, which tell where the two part. One model is in memory at a time.
 
     Args:
         folder: laid out like a hub snapshot.
-        tasks: their first prompts are used.
+        tasks: their first prompts are used; without any, random tokens of the tokenizer.
 
     Raises:
         ModelError: if the two differ by more than `TOLERANCE`, naming the first layer that differs;
             if TransformerLens cannot load the model; or see `load_decoder`.
     """
     decoder = load_decoder(folder)
-    try:
-        judge = load_model(folder)
-    except ModelError as error:
-        raise ModelError(
-            f"{error}; set checkpoints.verify to none to analyse it without this check"
-        ) from error
-    largest, prompts = 0.0, [tokens for task in tasks for tokens in _prompts(task)]
-    for tokens in prompts:
+    prompts = [tokens for task in tasks for tokens in _prompts(task)] or _random_prompts(decoder)
+    ours = [_streams_and_logits(decoder, tokens) for tokens in prompts]
+    places, names = _places(decoder), _streams(decoder.cfg.n_layers)
+    del decoder  # so that the memory of one model is enough
+    judge = _judge(folder)
+    largest = 0.0
+    for tokens, mine in zip(prompts, ours, strict=True):
         logits, cache = judge.run_with_cache(tokens)
-        theirs = [cache[name] for name in _streams(decoder.cfg.n_layers)]
-        ours = _streams_and_logits(decoder, tokens)
-        for place, mine, other in zip(_places(decoder), ours, [*theirs, logits], strict=True):
-            difference = ((mine - other).abs().max() / other.abs().max()).item()
+        theirs = [*(cache[name] for name in names), logits]
+        for place, own, other in zip(places, mine, theirs, strict=True):
+            difference = ((own - other).abs().max() / other.abs().max()).item()
             if not difference <= TOLERANCE:
                 raise ModelError(
                     f"{folder}: {place} of our decoder differ from those of TransformerLens by "
@@ -81,6 +83,23 @@ def verify_model(folder: str | Path, tasks: Sequence[Task]) -> Verification:
                 )
         largest = max(largest, difference)
     return Verification(f"{JUDGE} {version(JUDGE)}", len(prompts), largest)
+
+
+def _judge(folder: str | Path) -> TransformerBridge:
+    try:
+        return load_model(folder)
+    except ModelError as error:
+        raise ModelError(
+            f"{error}; set checkpoints.verify to none to analyse it without this check"
+        ) from error
+
+
+def _random_prompts(decoder: Decoder) -> list[Int[Tensor, "1 pos"]]:
+    """Return the same prompts at every call, without the tokens that no text has."""
+    generator = torch.Generator().manual_seed(0)
+    longest = min(decoder.cfg.n_ctx, decoder.cfg.window or decoder.cfg.n_ctx)
+    shape = (RANDOM_PROMPTS, 1, min(RANDOM_TOKENS, longest))
+    return list(torch.randint(decoder.n_tokens, shape, generator=generator))
 
 
 def _prompts(task: Task) -> Iterator[Int[Tensor, "1 pos"]]:

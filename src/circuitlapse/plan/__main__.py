@@ -63,6 +63,9 @@ def report(config: Config, gpu: Gpu, *, name: str) -> str:
     ]
     if any(model.train for model in config.models):
         lines.append("Not included: training on the CPU, one job per model.")
+    if (verify := config.checkpoints.verify) != "none":
+        per = "checkpoint" if verify == "all" else "model"
+        lines.append(f"Not included: verification on the CPU, one job per {per}.")
     shared = jobs_per_gpu(config, gpu.memory_gb)
     lines.append(f"Jobs at once on one GPU (compute.jobs_per_gpu: auto): {shared}.")
     if large := _too_large(frame, gpu):

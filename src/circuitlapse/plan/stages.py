@@ -11,7 +11,8 @@ from circuitlapse.config.schema import Config
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import Shape, Work, shape_of
 from circuitlapse.plan.hardware import USABLE, Machine
-from circuitlapse.plan.workflow import LOADING, REQUESTS, Plan, memory_mb
+from circuitlapse.plan.requests import LOADING, REQUESTS, memory_mb
+from circuitlapse.plan.workflow import Plan
 from circuitlapse.settings.suite import Model, Task
 
 BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}

@@ -7,60 +7,28 @@ neither torch nor pandas.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from string import Formatter
-from typing import Any, NamedTuple
+from typing import Any
 
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.paths import Paths
+from circuitlapse.plan.requests import CUDA_MB, FORWARD_MB, REQUESTS, loading_mb, memory_mb
 from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model
 from circuitlapse.tables.registry import Files, Job
 from circuitlapse.tasks.registry import BUILDERS
 
-SNAKEMAKE_MB = 350
-"""Memory of Snakemake itself: a job on a cluster starts it twice, which takes 310 MB."""
-CUDA_MB, FORWARD_MB = 3000, 500
-"""Host memory for a forward pass: with CUDA, whose libraries take it; on a CPU by default."""
-LOADING = 3
-"""Memory for loading a model, in multiples of its files, which have half precision on a hub."""
-
-
 SCHEDULING = {"tasks_per_job", "gpus", "jobs_per_gpu"}
 """Keys of `compute` that say how work is divided into jobs, and which GPUs they share. No result
 depends on them."""
-
-
-class Request(NamedTuple):
-    """What a job that runs models requests at its first attempt.
-
-    Attributes:
-        memory_mb: memory of the host, besides models and a forward pass.
-        minutes: time limit.
-        models: number of models loaded at once.
-    """
-
-    memory_mb: int
-    minutes: int
-    models: int = 1
-
-
-REQUESTS: Mapping[str, Request] = {
-    "cache_activations": Request(1000, minutes=30),
-    "measure_behaviour": Request(1000, minutes=30),
-    "discover_circuit": Request(1300, minutes=120),
-    "score_heads": Request(1000, minutes=60),
-    "trace_algorithm": Request(1300, minutes=60),
-    "transfer_circuits": Request(1300, minutes=240),
-    "swap_components": Request(1500, minutes=240, models=2),
-}
-"""Every rule that runs models."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +91,35 @@ class Plan:
     def job_name(self, rule: str) -> str:
         """Return the name of such a job for its log and timings, with the wildcards of its rule."""
         return f"{rule}/{{model}}/{'{task}/' if self.one_task else ''}step{{step}}"
+
+    @cached_property
+    def verified(self) -> str:
+        """The record of `verify_model` that a checkpoint needs before it is analysed, if any.
+
+        If it is about the first step of a model, its name has no step: otherwise one more step in
+        a schedule would make Snakemake analyse every other step again.
+        """
+        records = {"first": self.paths.verified, "all": self.paths.verified_step, "none": ""}
+        return records[self.config.checkpoints.verify]
+
+    @cached_property
+    def verify_job(self) -> str:
+        """The name of such a job for its log and timings, with the wildcards of its rule."""
+        return f"verify_model/{{model}}{'/step{step}' if '{step}' in self.verified else ''}"
+
+    def verified_step(self, model: str, step: int | str | None = None) -> int:
+        """Return the step that a record is about, from the wildcards in its name.
+
+        A record about the first step of a model stays valid when an earlier step is added or that
+        step is removed. If it were made again, Snakemake would not see what else has changed: of
+        results that need a new file only as `ancient`, it looks at nothing else.
+        """
+        if step is not None:
+            return int(step)
+        record, found = Path(self.verified.format(model=model)), self.config.model(model)
+        known = json.loads(record.read_text())["step"] if record.is_file() else None
+        lasting = found.train is None or known in self.config.training.save_steps
+        return known if known is not None and lasting else found.steps[0]
 
     @cached_property
     def gpus(self) -> int:
@@ -208,6 +205,8 @@ class Plan:
         deleted then.
         """
         every = [(each.name, step) for each in self.config.models for step in each.steps]
+        if (model, int(step)) not in every:  # verified, but no longer analysed
+            return []
         earlier = every.index((model, int(step))) - self.config.checkpoints.at_once
         return self.results_of(*every[earlier]) if earlier >= 0 else []
 
@@ -368,23 +367,6 @@ def _listed(value: Any) -> Sequence[Any]:
 def pattern_of(names: Iterable[str]) -> str:
     """Return a regular expression that matches these names only; without any, nothing."""
     return "|".join(map(re.escape, names)) or "(?!)"
-
-
-def memory_mb(mb: int | float, attempt: int) -> int:
-    """Return the memory of an attempt at a job that needs `mb` itself; retries get more."""
-    return round(mb * attempt) + SNAKEMAKE_MB
-
-
-def loading_mb(folders: Iterable[str | Path]) -> int | float:
-    """Return the memory for loading the largest of these models.
-
-    The size of a checkpoint that does not exist yet is unknown and counts as 0.
-    """
-    return LOADING * max(map(_weights_mb, folders))
-
-
-def _weights_mb(folder: str | Path) -> int | float:
-    return sum(file.stat().st_size for file in Path(folder).glob("*.safetensors")) / 2**20
 
 
 def where_to_look(figures: Sequence[str], files: Sequence[str]) -> str:

@@ -215,8 +215,11 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
 
 
 class Checkpoints(Section):
-    """Downloaded checkpoints on disk."""
+    """Checkpoints: how they are verified, and how long downloaded ones stay on disk."""
 
+    verify: Literal["first", "all", "none"] = key("first", reruns="activations; circuits are kept")
+    """Compare the logits of a model with those of TransformerLens before it is analysed: at its
+    first step, at all steps, or at none. A model that differs is not analysed."""
     keep: bool = key(False, reruns="if true, fetching and the stages after it; if false, nothing")
     """Keep them. If false, each is deleted as soon as no job needs it."""
     at_once: int = key(4, reruns="nothing", ge=1, le=10_000)

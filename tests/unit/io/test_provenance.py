@@ -14,8 +14,8 @@ from circuitlapse.io.provenance import (
     code_of,
     file_hash,
     hash_of,
+    notes_on,
     provenance,
-    published_as,
     weights_hash,
     write_provenance,
 )
@@ -82,14 +82,22 @@ def test_provenance_names_code_libraries_and_settings():
 
 
 def test_a_model_says_where_it_was_published_if_it_was(tmp_path):
-    assert published_as(tmp_path) == {}
+    assert notes_on(tmp_path) == {}
     for settings, expected in (
         ({"seed": 3}, {}),
         ({"folder": "/data", "seed": 3}, {"model_folder": "/data"}),
         ({"repo": "a/b", "commit": "c"}, {"model_repo": "a/b", "model_commit": "c"}),
     ):
         write_provenance(tmp_path / "provenance.json", provenance({}, settings, stage="fetching"))
-        assert published_as(tmp_path) == expected
+        assert notes_on(tmp_path) == expected
+
+
+def test_a_result_says_what_the_verification_of_its_model_found(tmp_path):
+    found = {"judge": "transformer-lens 4", "step": 0, "n_prompts": 4, "difference": 1e-6}
+    record = tmp_path / "first.json"
+    write_provenance(record, found | provenance(INPUTS, {}, stage="verification"))
+    notes = notes_on(tmp_path, record)
+    assert notes == {f"verified_{name}": str(value) for name, value in found.items()}
 
 
 def test_provenance_in_a_file_of_its_own_is_json_with_the_same_bytes_every_time(tmp_path):
@@ -144,7 +152,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("heads/cspa.py", {"heads"}),
         ("io/activation_files.py", {"activations", "circuits", "heads", "algorithm"}),
         ("exchange/swaps.py", {"swaps"}),
-        ("models/load.py", MODEL_STAGES),
+        ("models/load.py", {*MODEL_STAGES, "verification"}),
         ("models/activations.py", MODEL_STAGES),
     ],
 )

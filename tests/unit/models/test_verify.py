@@ -60,6 +60,20 @@ def test_a_model_that_is_read_rightly_passes(family_folder, tasks, name):
     assert found.difference < 1e-5
 
 
+def test_without_tasks_random_tokens_find_a_fault_too(family_folder, monkeypatch):
+    folder = family_folder("llama")
+    assert verify_model(folder).n_prompts == verify.RANDOM_PROMPTS
+    assert verify_model(folder) == verify_model(folder)
+    plant(monkeypatch, lambda m: with_block(m, 1, ln2=replace(m.blocks[1].ln2, weight=None)))
+    with pytest.raises(ModelError, match=r"layer 1\b"):
+        verify_model(folder)
+
+
+def test_random_tokens_fit_into_a_short_context(tmp_path):
+    folder = families.save("gpt2", tmp_path / "model", n_positions=8)
+    assert verify_model(folder).difference < 1e-5
+
+
 @pytest.mark.parametrize("name", NORMS)
 def test_a_wrong_gain_is_found_in_its_layer(family_folder, tasks, monkeypatch, name):
     def change(model):

@@ -25,6 +25,7 @@ def test_the_report_on_a_small_run_is_in_mb_and_says_that_training_is_not_in_it(
     weights = 3 * config_checkpoint_bytes()
     assert f"Downloads: none. Disk space at once: at most {weights / 1e6:.0f} MB of" in text
     assert "Not included: training on the CPU, one job per model." in text
+    assert "Not included: verification on the CPU, one job per model." in text
     published = report(config_of(root, "pythia-quick"), GPUS["a100"], name="a100")
     assert "Downloads: 6 GB. " in published  # 12 x 0.23 x 2
     assert "training" not in published

@@ -7,6 +7,7 @@ from circuitlapse.models.activations import DIMS, cache_activations
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Shape
 from circuitlapse.plan.hardware import DISK_GB_PER_S, START_S, USABLE, Machine, find_gpu
+from circuitlapse.plan.requests import REQUESTS
 from circuitlapse.plan.stages import (
     activations_gb,
     cached_gb,
@@ -15,7 +16,7 @@ from circuitlapse.plan.stages import (
     jobs_per_gpu,
     stages,
 )
-from circuitlapse.plan.workflow import REQUESTS, Plan
+from circuitlapse.plan.workflow import Plan
 from circuitlapse.settings.analysis import Compute
 from tests.unit.plan.conftest import PUBLISHED, config_of, of_model
 

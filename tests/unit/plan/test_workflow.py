@@ -12,8 +12,6 @@ from circuitlapse.errors import UnknownNameError
 from circuitlapse.figures.registry import FIGURES
 from circuitlapse.plan.workflow import (
     Plan,
-    loading_mb,
-    memory_mb,
     paths,
     pattern_of,
     where_to_look,
@@ -117,6 +115,48 @@ def test_a_job_has_the_files_of_all_tasks_or_of_one_that_is_a_wildcard(plan):
     assert one.job_name("discover_circuit") == "discover_circuit/{model}/{task}/step{step}"
 
 
+@pytest.mark.parametrize(
+    ("verify", "record", "job", "wildcards", "step"),
+    [
+        ("first", "first", "verify_model/{model}", {}, 100),
+        ("all", "step{step}", "verify_model/{model}/step{step}", {"step": "400"}, 400),
+    ],
+)
+def test_a_model_is_verified_at_its_first_step_or_at_all(
+    plan, verify, record, job, wildcards, step
+):
+    """The name of a record about the first step does not change with the step."""
+    asked = plan(checkpoints={"verify": verify}, steps=[100, 400])
+    assert asked.verified == f"results-smoke/verified/{{model}}/{record}.json"
+    assert asked.verify_job == job
+    assert asked.verified_step("pocket-tiny", **wildcards) == step
+
+
+def test_a_record_about_the_first_step_stays_valid_when_another_step_is_the_first(plan, tmp_path):
+    """Unless there will be no such checkpoint: then the model is trained anew, too."""
+
+    def step(name, **changes):
+        asked = plan(name, results=str(tmp_path), **changes)
+        model = asked.config.models[0].name
+        record = tmp_path / f"verified/{model}/first.json"
+        record.parent.mkdir(parents=True, exist_ok=True)
+        record.write_text('{"step": 100}')
+        return asked.verified_step(model)
+
+    assert step("smoke", steps=[0, 100, 400]) == step("smoke", steps=[200, 400]) == 100
+    training = {"save_steps": [0, 200, 400], "corpus_sentences": 20000}
+    assert step("smoke", steps=[200, 400], training=training) == 200
+    assert step("pythia-quick") == 100
+
+
+def test_a_checkpoint_that_was_verified_but_is_no_longer_analysed_waits_for_nothing(plan):
+    assert plan("pythia-quick").before_fetching("pythia-70m", "5") == []
+
+
+def test_without_verification_there_is_no_record(plan):
+    assert plan(checkpoints={"verify": "none"}).verified == ""
+
+
 def test_how_work_is_divided_into_jobs_is_no_parameter_of_a_job(plan):
     assert plan(compute={"tasks_per_job": 1}).compute == plan().compute
     assert "dtype" in plan().compute
@@ -204,21 +244,11 @@ def test_figures_label_originals_and_group_their_variants(plan):
     assert sorted(grouped) == sorted(settings["run_labels"])
 
 
-def test_a_retry_gets_more_memory_for_all_but_snakemake(plan):
-    assert memory_mb(1000, 1) == 1350
-    assert memory_mb(1000, 2) == 2350
-
-
-def test_memory_for_models_is_that_of_the_largest_as_far_as_they_exist(plan, tmp_path):
-    for name, mb in (("small", 1), ("large", 2)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_bytes(bytes(mb * 2**20))
-    folders = [tmp_path / name for name in ("small", "large", "missing")]
-    assert loading_mb(folders) == 6
-    assert loading_mb(folders[2:]) == 0
+def test_a_job_asks_for_its_models_a_forward_pass_and_what_it_needs_besides(plan, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(bytes(2 * 2**20))
     # swapping holds two models
-    assert plan().memory_mb("swap_components", folders, 1) == 1500 + 500 + 2 * 6 + 350
-    assert plan().memory_mb("score_heads", folders, 2) == 2 * (1000 + 500 + 6) + 350
+    assert plan().memory_mb("swap_components", [tmp_path], 1) == 1500 + 500 + 2 * 6 + 350
+    assert plan().memory_mb("score_heads", [tmp_path], 2) == 2 * (1000 + 500 + 6) + 350
 
 
 def test_with_a_gpu_cuda_takes_memory_of_the_host_and_else_the_forward_pass_does(plan):

@@ -117,17 +117,25 @@ def make_plan(graph: Graph, circuits: Sequence[Circuit], *, ablated_is_a_run: bo
 
 def where_needed(circuit: Circuit) -> Int[ndarray, " source"]:
     """Return for every source where its output is needed: nowhere, at the end, everywhere."""
-    graph, n_sources = circuit.graph, len(circuit.graph.sources)
+    graph = circuit.graph
     at_target = np.zeros(len(graph.targets), dtype=np.int8)  # where each input is read
     at_target[-1] = AT_END  # the logits
-    needs = np.zeros(n_sources, dtype=np.int8)
+    needs = np.zeros(len(graph.sources), dtype=np.int8)
+
+    def send(rows: slice) -> Int[ndarray, " row"]:
+        needs[rows] = (at_target * circuit.mask[rows]).max(axis=1)
+        return needs[rows]
+
     # Backwards: a source sends to later nodes only, so where those are needed is known by then.
-    for source in reversed(range(n_sources)):
-        needs[source] = (at_target * circuit.mask[source]).max()
-        for target in np.flatnonzero(graph.target_nodes == source):
+    for layer in reversed(range(graph.n_layers)):
+        mlp = graph.mlp_source(layer)
+        at_target[graph.mlp_target(layer)] = send(slice(mlp, mlp + 1))[0]
+        at_heads = send(graph.head_sources(layer))
+        for port in PORTS:
             # A query at the end attends to all positions: keys and values are needed everywhere.
-            reads_back = graph.targets[target].endswith(("<k>", "<v>"))
-            at_target[target] = EVERYWHERE if reads_back and needs[source] else needs[source]
+            at_port = at_heads if port == "q" else np.where(at_heads, EVERYWHERE, NOT)
+            at_target[graph.port_targets(layer, port)] = at_port
+    send(slice(0, 1))
     return needs
 
 
@@ -141,13 +149,15 @@ class _Planner:
         self._needs = where_needed(circuit)
         self._version = np.full(len(circuit.graph.sources), -1)  # -1: not computed, so ablated
         self._version[0] = 0  # the clean embedding
-        self._sources = [np.flatnonzero(column) for column in circuit.mask.T]  # of each target
+        # The sources of target t are those from `starts[t]` up to `starts[t + 1]`.
+        columns, self._sources = np.nonzero(circuit.mask.T)
+        self._starts = np.searchsorted(columns, np.arange(len(circuit.graph.targets) + 1))
 
     def add(self) -> None:
         graph = self._graph
         for layer in range(graph.n_layers):
             first = graph.head_sources(layer).start
-            for head in range(graph.n_heads):
+            for head in np.flatnonzero(self._needs[graph.head_sources(layer)]).tolist():
                 targets = [graph.port_targets(layer, port).start + head for port in PORTS]
                 self._add_node(self._plan.heads[layer], first + head, head, targets)
             mlp = graph.mlp_source(layer)
@@ -155,7 +165,8 @@ class _Planner:
         self._plan.logits.append(self._versions(len(graph.targets) - 1))
 
     def _versions(self, target: int) -> Versions:
-        known = self._version[self._sources[target]]  # sources that are ablated anyway add nothing
+        sources = self._sources[self._starts[target] : self._starts[target + 1]]
+        known = self._version[sources]  # sources that are ablated anyway add nothing
         return tuple(known[known >= 0].tolist())
 
     def _add_node(self, stage: Stage, source: int, head: int, targets: list[int]) -> None:
@@ -236,12 +247,12 @@ class KnownChanges:
         slots = range(len(self._slots)) if end_only else self._slots
         # A sum over a ragged list of versions per row is what an embedding bag computes, without
         # a copy of the summands: `ids` holds all lists end to end, `starts` where each begins.
-        ids = torch.tensor([slots[v] for versions in rows for v in versions], dtype=torch.long)
-        starts = torch.tensor([0, *(len(versions) for versions in rows[:-1])]).cumsum(0)
-        total = torch.nn.functional.embedding_bag(
-            ids.to(known.device), known.flatten(1), starts.to(known.device), mode="sum"
-        )  # [row, pair * pos * d_model]
-        return total.view(len(rows), *known.shape[1:])
+        places = [slots[version] for versions in rows for version in versions]
+        ids = torch.tensor(places, dtype=torch.long, device=known.device)
+        lengths = [0, *(len(versions) for versions in rows[:-1])]
+        starts = torch.tensor(lengths, device=known.device).cumsum(0)
+        total = torch.nn.functional.embedding_bag(ids, known.flatten(1), starts, mode="sum")
+        return total.view(len(rows), *known.shape[1:])  # from [row, pair * pos * d_model]
 
     def _fill_ends(self, versions: set[int]) -> None:
         """Take the end position of versions that are known everywhere, where not done yet."""

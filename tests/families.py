@@ -104,6 +104,7 @@ VARIANTS: dict[str, Variant] = {
     "gpt2-head": Variant("gpt2", file="head"),
     "gpt2-untied": Variant("gpt2", UNTIED),
     "gpt2-other-norms": Variant("gpt2", {"layer_norm_epsilon": 0.1, "activation_function": "gelu"}),
+    "gpt2-scores-by-layer": Variant("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
     "gpt2-buffers": Variant("gpt2", file="buffers"),
     "gpt2-bare-buffers": Variant("gpt2", {"n_inner": None}, file="bare-buffers"),
     "llama": Variant("llama"),

@@ -79,7 +79,8 @@ def mix(
         cos, sin = attn.rotary.angles(len(positions), key.dtype)
         # Queries may stand at other positions in every prompt: cos[at] is [pair, query, rotary].
         query, key = _rotate(query, cos[at], sin[at]), _rotate(key, cos, sin)
-    scores = query @ key.mT * attn.d_head**-0.5  # [job, pair, query, pos]
+    scale = attn.d_head**-0.5 / attn.score_divisor
+    scores = query @ key.mT * scale  # [job, pair, query, pos]
     # The causal mask also hides padding, which stands to the right of every real query.
     scores = scores.masked_fill(positions > at[..., None], -torch.inf)
     # In float32 for every format of the weights, as transformers does.

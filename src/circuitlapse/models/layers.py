@@ -145,6 +145,7 @@ class Attention:
         q_norm, k_norm: of queries and keys, before rotation; None for none.
         norm_all_heads: whether these normalise all heads together.
         norm_after: of the sum of what all heads write.
+        score_divisor: of attention scores, besides the square root of d_head.
     """
 
     qkv: Float[Tensor, "rows d_model"]
@@ -159,6 +160,7 @@ class Attention:
     k_norm: Norm | None = None
     norm_all_heads: bool = False
     norm_after: Norm | None = None
+    score_divisor: float = 1.0
 
     @property
     def d_head(self) -> int:

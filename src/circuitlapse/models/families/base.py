@@ -19,7 +19,6 @@ REFUSED: Mapping[str, str] = {
     "attn_logit_softcapping": "a soft cap on attention scores",
     "final_logit_softcapping": "a soft cap on logits",
     "add_cross_attention": "cross-attention",
-    "scale_attn_by_inverse_layer_idx": "attention scores scaled by layer",
     "embedding_multiplier": "scaled embeddings",
     "residual_multiplier": "scaled residuals",
     "logits_scaling": "scaled logits",

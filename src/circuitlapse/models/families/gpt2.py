@@ -16,6 +16,9 @@ def _linear(weights: Weights, name: str, d_out: int, d_in: int) -> tuple[Tensor,
 
 
 def _block(config: ConfigFile, weights: Weights, name: str, d_model: int, d_mlp: int) -> Block:
+    # Stanford's models divide the scores of layer 0 by 1, of layer 1 by 2, and so on.
+    by_layer = config.flag("scale_attn_by_inverse_layer_idx", default=False)
+    divisor = 1.0 + int(name.rpartition(".")[2]) if by_layer else 1.0
     eps = config.number("layer_norm_epsilon", 1e-5)
     n_heads = heads_of(config, d_model, "n_head")
     return Block(
@@ -24,6 +27,7 @@ def _block(config: ConfigFile, weights: Weights, name: str, d_model: int, d_mlp:
             *_linear(weights, f"{name}.attn.c_attn", 3 * d_model, d_model),
             *_linear(weights, f"{name}.attn.c_proj", d_model, d_model),
             *(n_heads, n_heads),
+            score_divisor=divisor,
         ),
         weights.layer_norm(f"{name}.ln_2", d_model, eps),
         Mlp(

@@ -134,7 +134,6 @@ def copy(folder, home):
         ("qwen3", {"num_experts": 4}, "num_experts is 4.* mixture of experts"),
         ("llama", {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50.0.* soft cap"),
         ("olmo2", {"final_logit_softcapping": 30.0}, "final_logit_softcapping is 30.0.* soft cap"),
-        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False, expected True"),
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True.* cross-attention"),
         ("gpt_neox", {"hidden_act": "geglu"}, "hidden_act is 'geglu', expected one of gelu"),

@@ -202,6 +202,10 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
             if pattern is not None and not listed and pattern.count("{step}") != 1:
                 sentence = f"= '{pattern}' must contain {{step}} once, in place of its number."
                 yield Problem((name,), sentence)
+        steps, names = set(self.revisions or ()), set((self.revisions or {}).values())
+        if self.revisions is not None and (not steps or len(names) < len(steps)):
+            sentence = f"= {self.revisions} must list a revision of its own for every step."
+            yield Problem(("revisions",), sentence)
         if not self.tokens_per_step:
             yield Problem(("tokens_per_step",))
 

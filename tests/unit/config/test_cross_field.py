@@ -319,6 +319,15 @@ def test_listed_revisions_have_the_analysed_steps(errors, load):
     assert config.model("a").hub.source(20) == {"repo": "a/b", "revision": "twenty"}
 
 
+@pytest.mark.parametrize("revisions", ["{}", "{10: 'main', 20: 'main'}"])
+def test_every_listed_step_has_a_revision_of_its_own(errors, revisions):
+    hub = f"hub: {{repo: a/b, tokens_per_step: 6, revisions: {revisions}}}"
+    assert (
+        f"user.yaml: models[0].hub.revisions = {revisions} must list a revision of its own for "
+        "every step."
+    ) in errors(published(f"name: a, steps: [10, 20], {hub}"))
+
+
 def test_a_schedule_with_steps_that_are_not_saved_names_the_first(errors):
     assert errors("schedule: sparse") == [
         "user.yaml: schedule has step 256, which is not a saved step; nearest is 20."

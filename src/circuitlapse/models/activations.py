@@ -153,7 +153,7 @@ def cache_activations(
     """Run every pair once clean and once corrupted, and keep what the analyses need.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts.
         limits: how many prompts go through the model at once.
     """

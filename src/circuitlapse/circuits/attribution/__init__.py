@@ -35,7 +35,7 @@ def attribute_edges(
     """Score every edge: how much the metric is predicted to fall when it is ablated.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts; the score is a mean over them and does not depend on batching.
         metric: `logit_diff`, `prob_diff` or `kl_divergence`. The gradient of the last one
             vanishes at the clean prompt, so that `eap` finds nothing with it.

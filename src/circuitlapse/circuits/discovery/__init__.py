@@ -39,7 +39,7 @@ def discover_circuit(
     prompts, which costs about as much as one more search.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts.
         activations: of these pairs.
         metric: `logit_diff` or `prob_diff`.

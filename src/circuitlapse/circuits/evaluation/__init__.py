@@ -61,7 +61,7 @@ def evaluate_circuits(
     of the circuits rather than that of the model.
 
     Args:
-        model: from `load_model`.
+        model: a decoder, or a model from `load_model`.
         pairs: the prompts.
         circuits: circuits of this model's graph, or one alone.
         metric: `logit_diff` (logits), `prob_diff` (probability) or `kl_divergence` (nats).

@@ -81,7 +81,8 @@ class LocalSource:
         {tokens} in the name of the revision is resolved; see `matching_revision`.
         """
         cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
-        known = [path.name for path in (cached / "refs").glob("*")]
+        refs = cached / "refs"
+        known = [str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file()]
         revision = matching_revision(repo, revision, known)
         remedy = (
             "fill the cache on a machine with a network, with the same HF_HOME: "

@@ -130,7 +130,7 @@ def _with_rest(mine: Decoder, theirs: Decoder) -> Decoder:
     def of(block: Block, other: Block) -> Block:
         return replace(block, attn=replace(block.attn, out_bias=other.attn.out_bias))
 
-    names = ("embed", "positions", "unembed", "unembed_bias")
+    names = ("embed", "positions", "unembed")
     taken = {name: getattr(theirs, name) for name in names}
     return replace(_with_blocks(mine, theirs, of), **taken)
 

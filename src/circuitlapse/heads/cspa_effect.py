@@ -132,7 +132,7 @@ class Unembedding:
     """
 
     def __init__(self, model: Decoder, dtype: torch.dtype) -> None:
-        self._norm, self._weight, self._bias = model.ln_final, model.unembed, model.unembed_bias
+        self._norm, self._weight = model.ln_final, model.unembed
         self._gain = self._norm.gain(self._weight).to(dtype)
         wide = torch.promote_types(dtype, torch.float32)
         self._mean = self._weight.mean(0, dtype=wide).to(dtype)
@@ -155,8 +155,7 @@ class Unembedding:
         self, normed: Float[Tensor, "doc pos d_model"], part: slice
     ) -> Float[Tensor, "doc pos token"]:
         """Return the model's own logits of a part of the vocabulary."""
-        bias = None if self._bias is None else self._bias[part]
-        return linear(normed, self._weight[part], bias).to(self._gain.dtype)
+        return linear(normed, self._weight[part]).to(self._gain.dtype)
 
     def parts(self, n_logits: int) -> Iterator[slice]:
         """Yield parts of the vocabulary for which `n_logits` logits per token fit a block."""

@@ -216,9 +216,7 @@ def matching_revision(repo: str, revision: str, known: Collection[str]) -> str:
     """
     if TOKENS not in revision:
         return revision
-    pattern = re.escape(revision).replace(re.escape(TOKENS), r"\d+")
-    found = sorted(name for name in known if re.fullmatch(pattern, name))
-    if not found:
+    if not (found := fitting(revision, known)):
         raise unknown_revision(repo, revision, known)
     if len(found) > 1:
         raise HubError(
@@ -226,6 +224,12 @@ def matching_revision(repo: str, revision: str, known: Collection[str]) -> str:
             "expected one; list them in hub.revisions"
         )
     return found[0]
+
+
+def fitting(revision: str, known: Collection[str]) -> list[str]:
+    """Return the known names that a name with {tokens} stands for."""
+    pattern = re.escape(revision).replace(re.escape(TOKENS), r"\d+")
+    return sorted(name for name in known if re.fullmatch(pattern, name))
 
 
 def nearest(wanted: str, known: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.sha import git_hash
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.retry import invalid_repo, matching_revision, nearest
+from circuitlapse.hub.retry import fitting, invalid_repo, matching_revision, nearest
 from circuitlapse.models.snapshot import CONFIG
 
 SHA256_LENGTH = 64
@@ -83,7 +83,8 @@ class LocalSource:
         cached = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
         refs = cached / "refs"
         known = [str(path.relative_to(refs)) for path in refs.rglob("*") if path.is_file()]
-        revision = matching_revision(repo, revision, known)
+        if fitting(revision, known):  # else the name is not found below
+            revision = matching_revision(repo, revision, known)
         remedy = (
             "fill the cache on a machine with a network, with the same HF_HOME: "
             f"hf download {repo} --revision {revision} --include '*.json' --include "

@@ -72,7 +72,6 @@ class Decoder:
         blocks: the layers.
         ln_final: before the unembedding.
         unembed: the same tensor as `embed` in a model with tied embeddings.
-        unembed_bias: None for zeros.
     """
 
     cfg: DecoderConfig
@@ -82,7 +81,6 @@ class Decoder:
     blocks: tuple[Block, ...]
     ln_final: Norm
     unembed: Float[Tensor, "vocab d_model"]
-    unembed_bias: Float[Tensor, " vocab"] | None = None
 
     def __repr__(self) -> str:
         """Return for instance `Decoder(pythia-70m, 6 layers of 8 heads)`."""

@@ -238,10 +238,8 @@ def end_logits(
         resid_end: final residual stream, at the end position.
         tokens: those whose logits are needed; None for the whole vocabulary.
     """
-    weight, bias = model.unembed, model.unembed_bias
-    if tokens is not None:
-        weight, bias = weight[tokens], None if bias is None else bias[tokens]
-    return linear(model.ln_final(resid_end), weight, bias)
+    weight = model.unembed if tokens is None else model.unembed[tokens]
+    return linear(model.ln_final(resid_end), weight)
 
 
 def at_end(x: Float[Tensor, "pair pos ..."], end: Int[Tensor, " pair"]) -> Tensor:

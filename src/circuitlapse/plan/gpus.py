@@ -82,12 +82,13 @@ def _listed() -> list[Card]:
         done = subprocess.run(QUERY, capture_output=True, text=True, check=True, timeout=QUERY_S)
     except (OSError, subprocess.SubprocessError):
         return [Card(str(at)) for at, _ in enumerate(DRIVER.glob("*"))]
-    return [_card(line) for line in done.stdout.splitlines()]
+    rows = (line.split(",") for line in done.stdout.splitlines())
+    return [_card(*row) for row in rows if len(row) == len(QUERY[1].split(","))]
 
 
-def _card(line: str) -> Card:
-    """Read a line of `nvidia-smi`; memory is in MiB, or "[N/A]"."""
-    uuid, memory, mode = (part.strip() for part in line.split(","))
+def _card(*row: str) -> Card:
+    """Read a row of `nvidia-smi`; memory is in MiB, or "[N/A]"."""
+    uuid, memory, mode = (part.strip() for part in row)
     mib = int(memory) if memory.isdigit() else None
     return Card(uuid, mib, exclusive=mode.startswith("Exclusive"))
 

@@ -118,11 +118,11 @@ class Plan:
             return int(step)
         record, found = Path(self.verified.format(model=model)), self.config.model(model)
         known = json.loads(record.read_text())["step"] if record.is_file() else None
-        if found.train is not None:
-            steps = self.config.training.save_steps
-        else:
-            steps = (found.hub and found.hub.revisions) or [known]
-        return known if known is not None and known in steps else found.steps[0]
+        listed = (
+            self.config.training.save_steps if found.train else found.hub and found.hub.revisions
+        )
+        lasting = not listed or known in listed
+        return known if known is not None and lasting else found.steps[0]
 
     @cached_property
     def gpus(self) -> int:

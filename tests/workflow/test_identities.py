@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from circuitlapse import Circuit, PromptPairs, attribute_edges, evaluate_circuits, load_model
+from circuitlapse import Circuit, PromptPairs, attribute_edges, evaluate_circuits, load_decoder
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
@@ -16,7 +16,7 @@ def trained(finished, request):
     """A trained model, a task's pairs, and the task's metric."""
     results = finished.folder / "results-smoke"
     task = read_task(results / f"tasks/pocket/{request.param}.parquet")
-    model = load_model(results / "models/pocket-tiny/step400", dtype="float64")
+    model = load_decoder(results / "models/pocket-tiny/step400", dtype="float64")
     return model, PromptPairs.from_task(task), task.metric
 
 

@@ -63,9 +63,9 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
             )
     # it raises AssertionError, ValueError and others for what it does not support
     except Exception as error:
+        why = ": ".join(filter(None, (type(error).__name__, str(error))))  # some say nothing
         raise ModelError(
-            f"{path}: TransformerLens cannot load it ({type(error).__name__}: {error}); "
-            "load_decoder can"
+            f"{path}: TransformerLens cannot load it ({why}); load_decoder can"
         ) from error
     _tokenizers[model] = tokenizer
     return model.eval().requires_grad_(False)

@@ -260,8 +260,7 @@ def _run_layer(
     ports = block.attn.ports(block.ln1(resid))
     # `mix` wants heads in front: [head, pair, pos, d_head].
     mixed, pattern = mix(block.attn, *(port.movedim(2, 0) for port in ports))
-    z, scale = mixed.movedim(0, 2), block.attn.scale_of(mixed.movedim(0, 2))
-    z = z if scale is None else z / scale[..., None, None]  # [pair, pos, head, d_head]
+    z, scale = block.attn.divided(mixed.movedim(0, 2))  # [pair, pos, head, d_head]
     z = edit(layer, "z", z) if edit else z
     attn_out = block.attn.write(z)
     # With a parallel residual (Pythia) the MLP does not see the attention of its own layer.

@@ -177,8 +177,7 @@ class Attention:
     ) -> tuple[Float[Tensor, "*batch head d_head"], ...]:
         """Return query, key and value of every head, before clipping, norms and rotation."""
         rows = functional.linear(x, self.qkv, self.qkv_bias)
-        per_head = split(unflatten(rows, -1, (-1, self.d_head)), self._split, -2)
-        return per_head[0], *(self._per_query(part, -2) for part in per_head[1:])
+        return self._by_port(unflatten(rows, -1, (-1, self.d_head)), -2)
 
     def ungrouped(self) -> Attention:
         """Return the same attention with keys and values of its own for every head."""
@@ -186,9 +185,7 @@ class Attention:
             return self
 
         def copied(rows: Tensor) -> Tensor:
-            parts = split(unflatten(rows, 0, (-1, self.d_head)), self._split)
-            each = [parts[0], *(self._per_query(part, 0) for part in parts[1:])]
-            return torch.cat(each).flatten(0, 1)
+            return torch.cat(self._by_port(unflatten(rows, 0, (-1, self.d_head)), 0)).flatten(0, 1)
 
         bias = None if self.qkv_bias is None else copied(self.qkv_bias)
         return replace(
@@ -199,9 +196,10 @@ class Attention:
             k_norm=self.k_norm_of_heads,
         )
 
-    @property
-    def _split(self) -> list[int]:
-        return [self.n_heads, self.n_kv_heads, self.n_kv_heads]
+    def _by_port(self, rows: Tensor, dim: int) -> tuple[Tensor, ...]:
+        """Return queries, keys and values, one per query head along `dim`."""
+        query, *others = split(rows, [self.n_heads, self.n_kv_heads, self.n_kv_heads], dim)
+        return query, *(self._per_query(part, dim) for part in others)
 
     def _per_query(self, x: Tensor, dim: int) -> Tensor:
         shared = self.n_heads // self.n_kv_heads
@@ -209,14 +207,12 @@ class Attention:
 
     @cached_property
     def _weights(self) -> tuple[Float[Tensor, "head d_model d_head"], ...]:
-        parts = split(unflatten(self.qkv, 0, (-1, self.d_head)).mT, self._split)
-        return parts[0], *(self._per_query(part, 0) for part in parts[1:])
+        return self._by_port(unflatten(self.qkv, 0, (-1, self.d_head)).mT, 0)
 
     @cached_property
     def _biases(self) -> tuple[Float[Tensor, "head d_head"], ...]:
         bias = self.qkv.new_zeros(len(self.qkv)) if self.qkv_bias is None else self.qkv_bias
-        parts = split(unflatten(bias, 0, (-1, self.d_head)), self._split)
-        return parts[0], *(self._per_query(part, 0) for part in parts[1:])
+        return self._by_port(unflatten(bias, 0, (-1, self.d_head)), 0)
 
     @property
     def W_Q(self) -> Float[Tensor, "head d_model d_head"]:  # noqa: N802 - TransformerLens' name
@@ -289,6 +285,13 @@ class Attention:
         joined = norm(x.movedim(0, 2).flatten(2))  # [pair, pos, head * d_head]
         apart: Tensor = unflatten(joined, 2, (len(x), -1))
         return apart.movedim(2, 0)
+
+    def divided(
+        self, mixed: Float[Tensor, "*batch head d_head"]
+    ) -> tuple[Float[Tensor, "*batch head d_head"], Float[Tensor, "*batch"] | None]:
+        """Return z, and the scale of `norm_after` that it has been divided by; see `scale_of`."""
+        scale = self.scale_of(mixed)
+        return (mixed if scale is None else mixed / scale[..., None, None]), scale
 
     def scale_of(
         self, mixed: Float[Tensor, "*batch head d_head"]

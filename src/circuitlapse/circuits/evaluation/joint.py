@@ -20,7 +20,6 @@ from circuitlapse.models.batching import bytes_of_logits, bytes_per_number
 from circuitlapse.models.decoder import Block, Decoder
 from circuitlapse.models.forward import at_end, mix, start_of_stream
 from circuitlapse.models.graph import PORTS
-from circuitlapse.models.layers import Attention
 from circuitlapse.models.prompts import PromptPairs
 
 
@@ -70,7 +69,7 @@ class _Run:
     def final_stream(self) -> Float[Tensor, "pair pos d_model"]:
         """Return what the last norm reads."""
         for layer, block in enumerate(self._model.blocks):
-            self._run_heads(layer, block.attn, block)
+            self._run_heads(layer, block)
             after = self._base + self._ablated.attn_out[:, :, layer]
             if not self._model.cfg.parallel_attn_mlp:  # the MLP reads what attention wrote
                 self._base = after
@@ -85,8 +84,9 @@ class _Run:
         last = len(self._graph.targets) - 1
         return self._received(len(self._graph.sources), slice(last, last + 1))[0]
 
-    def _run_heads(self, layer: int, attn: Attention, block: Block) -> None:
-        graph, seen = self._graph, self._graph.n_visible(layer)
+    def _run_heads(self, layer: int, block: Block) -> None:
+        attn, graph = block.attn, self._graph
+        seen = graph.n_visible(layer)
         weights = zip(
             PORTS, (attn.W_Q, attn.W_K, attn.W_V), (attn.b_Q, attn.b_K, attn.b_V), strict=True
         )
@@ -96,9 +96,7 @@ class _Run:
             # [head, pair, pos, d_model] times [head, d_model, d_head]
             ports.append(torch.einsum("hbtm,hmd->hbtd", normed, weight) + bias[:, None, None])
         mixed = mix(attn, *ports)[0].movedim(0, 2)  # [pair, pos, head, d_head]
-        scale = attn.scale_of(mixed)
-        z = mixed if scale is None else mixed / scale[..., None, None]
-        moved = z - self._ablated.z[:, :, layer]
+        moved = attn.divided(mixed)[0] - self._ablated.z[:, :, layer]
         self._changes[graph.head_sources(layer)] = torch.einsum("bthd,hdm->hbtm", moved, attn.W_O)
 
     def _received(self, seen: int, columns: slice) -> Float[Tensor, "target pair pos d_model"]:

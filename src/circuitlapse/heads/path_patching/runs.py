@@ -259,8 +259,7 @@ def _attend(
     at = runs.at[:, -n_queries:].repeat(n_senders, 1)  # [sender * pair, query]
     mixed, pattern = mix(block.attn, *(port.flatten(0, 1).movedim(2, 0) for port in ports), at=at)
     resid, z = resid[:, :, -n_queries:], mixed.movedim(0, 2)  # [sender * pair, query, head, d_head]
-    scale = block.attn.scale_of(z)
-    attn_out = block.attn.write(z if scale is None else z / scale[..., None, None])
+    attn_out = block.attn.write(block.attn.divided(z)[0])
     middle = resid + attn_out.view(n_senders, n_pairs, n_queries, -1)
     after = middle + mlp(block, resid if runs.model.cfg.parallel_attn_mlp else middle)
     # The last query stands at the end.

@@ -67,8 +67,7 @@ class ConfigFile:
         Raises:
             ModelError: if it is anything else, or missing without a default.
         """
-        value = self._values.get(key)
-        value = default if value is None else value
+        value = self._value(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             self.wrong(key, "a whole number above 0")
         return value
@@ -79,8 +78,7 @@ class ConfigFile:
         Raises:
             ModelError: if it is anything else, or missing without a default.
         """
-        value = self._values.get(key)
-        value = default if value is None else value
+        value = self._value(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
             self.wrong(key, "a number above 0")
         return float(value)
@@ -91,8 +89,7 @@ class ConfigFile:
         Raises:
             ModelError: if it is anything else.
         """
-        value = self._values.get(key)
-        value = default if value is None else value
+        value = self._value(key, default)
         if not isinstance(value, bool):
             self.wrong(key, "true or false")
         return value
@@ -170,6 +167,11 @@ class ConfigFile:
         if "sliding_window" not in self or not (slides or self.flag(SLIDES, default=True)):
             return None
         return self.integer("sliding_window")
+
+    def _value(self, key: str, default: Any) -> Any:
+        """Return a value; null and a missing key mean the default."""
+        value = self._values.get(key)
+        return default if value is None else value
 
     def _section(self, key: str) -> dict[str, Any]:
         value = self._values.get(key) or {}

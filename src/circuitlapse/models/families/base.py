@@ -258,13 +258,11 @@ class Family:
 
     Attributes:
         architecture: class in transformers.
-        suites: published models with training checkpoints, for messages and documents.
         build: makes the parts of a decoder.
         ignored: pattern of weights that follow from the configuration.
     """
 
     architecture: str
-    suites: str
     build: Callable[[ConfigFile, Weights], Built]
     ignored: str = r"(^|\.)rotary_emb\.inv_freq$"
 

@@ -73,7 +73,6 @@ def _build(config: ConfigFile, weights: Weights) -> Built:
 
 GPT2 = Family(
     "GPT2LMHeadModel",
-    "Stanford's GPT-2 runs",
     _build,
     ignored=r"\.attn\.(bias|masked_bias)$",  # causal masks in old files
 )

@@ -94,7 +94,6 @@ def _build(config: ConfigFile, weights: Weights) -> Built:
 
 GPT_NEOX = Family(
     "GPTNeoXForCausalLM",
-    "Pythia, PolyPythias",
     _build,
     # causal masks and rotary frequencies in old files
     ignored=r"\.attention\.(bias|masked_bias|rotary_emb\.inv_freq)$",

@@ -9,15 +9,14 @@ from circuitlapse.models.families.gpt2 import GPT2
 from circuitlapse.models.families.gpt_neox import GPT_NEOX
 from circuitlapse.models.families.llama import Variant, builder
 
-LLAMA = Family("LlamaForCausalLM", "Amber and LLM360, SmolLM, OpenLLaMA", builder(Variant()))
+LLAMA = Family("LlamaForCausalLM", builder(Variant()))
 
 # LayerNorm without weights; large values of queries, keys and values may be clipped.
-OLMO = Family("OlmoForCausalLM", "OLMo 1B and 7B", builder(Variant(norm="layer", clips=True)))
+OLMO = Family("OlmoForCausalLM", builder(Variant(norm="layer", clips=True)))
 
 # Norms after attention and MLP instead of before, and of all queries and all keys together.
 OLMO2 = Family(
     "Olmo2ForCausalLM",
-    "OLMo-2 1B, 7B and 13B",
     builder(
         Variant(
             norms_before=None,
@@ -29,12 +28,10 @@ OLMO2 = Family(
 )
 
 # Biases of queries, keys and values, and nowhere else.
-QWEN2 = Family("Qwen2ForCausalLM", "final models only", builder(Variant(always_qkv_bias=True)))
+QWEN2 = Family("Qwen2ForCausalLM", builder(Variant(always_qkv_bias=True)))
 
 # Each query and each key is normalised.
-QWEN3 = Family(
-    "Qwen3ForCausalLM", "final models only", builder(Variant(qk_norm="head", d_head=128))
-)
+QWEN3 = Family("Qwen3ForCausalLM", builder(Variant(qk_norm="head", d_head=128)))
 
 FAMILIES: Mapping[str, Family] = {
     family.architecture: family for family in (GPT_NEOX, GPT2, LLAMA, OLMO, OLMO2, QWEN2, QWEN3)

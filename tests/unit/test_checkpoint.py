@@ -74,7 +74,7 @@ def with_roles(task):
     return replace(task, frame=frame)
 
 
-SETTINGS = Heads(length=4, n_mean=4, n_documents=2, n_positions=6)
+SETTINGS = Heads(lengths=[4], n_mean=4, n_documents=2, n_positions=6)
 
 
 def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):

@@ -43,7 +43,7 @@ def settings(**changes: object) -> dict[str, object]:
         "tasks": [{"name": name, "n_prompts": N_PROMPTS} for name in TASKS],
         "circuits": {"ig_steps": 2, "refine_points": 0, "random_circuits": 1},
         "heads": {"text": "text.txt", "n_documents": 2, "n_mean": 4, "n_positions": 20}
-        | {"length": 10, "n_sequences": 2},
+        | {"lengths": [10], "n_sequences": 2},
         "bootstrap": {"samples": 100},
     } | changes
 

@@ -77,7 +77,7 @@ def components_figure(
     *,
     labels: Mapping[str, str],
     tasks: Collection[str],
-    length: int,
+    lengths: Sequence[int],
     min_step: int,
 ) -> Figure:
     """Draw four scores of heads against training tokens by three rules, one line per model.
@@ -91,7 +91,7 @@ def components_figure(
         components: the table `components`.
         labels: models to draw and their names, in the order of the legend.
         tasks: tasks of the run; the first row is empty for scores that belong to another task.
-        length: number of random tokens, for the chance level of `induction`.
+        lengths: numbers of random tokens, for the chance level of `induction`.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
@@ -108,7 +108,7 @@ def components_figure(
                 for axes in column:
                     say_empty(axes, why_empty(analysed, min_step=min_step))
                 continue
-            chance = chance_of(score, rows, length=length)
+            chance = chance_of(score, rows, lengths=lengths)
             why = no_head(rows, tasks)
             names = _draw_score(column, rows, score=score, looks=looks, chance=chance, why=why)
             if rows["task"].isin(list(tasks)).any():
@@ -184,7 +184,7 @@ def components_per_model_figure(
     *,
     labels: Mapping[str, str],
     tasks: Collection[str],
-    length: int,
+    lengths: Sequence[int],
     min_step: int,
 ) -> Figure:
     """Draw four scores of up to five heads per model, a row per model.
@@ -197,7 +197,7 @@ def components_per_model_figure(
         components: the table `components`.
         labels: models to draw and their names, from top to bottom.
         tasks: tasks of the run; a score that belongs to another task has no heads.
-        length: number of random tokens, for the chance level of `induction`.
+        lengths: numbers of random tokens, for the chance level of `induction`.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
@@ -206,12 +206,18 @@ def components_per_model_figure(
         return most_often_in_circuit(rows, share=SHARES[score], limit=MOST_HEADS)
 
     return _rows_of_models(
-        components, COMPONENTS, choose, labels=labels, tasks=tasks, length=length, min_step=min_step
+        components,
+        COMPONENTS,
+        choose,
+        labels=labels,
+        tasks=tasks,
+        lengths=lengths,
+        min_step=min_step,
     )
 
 
 def tertiary_heads_figure(
-    components: pd.DataFrame, *, labels: Mapping[str, str], length: int, min_step: int
+    components: pd.DataFrame, *, labels: Mapping[str, str], lengths: Sequence[int], min_step: int
 ) -> Figure:
     """Draw every induction, duplicate-token and previous-token head that is best at some step.
 
@@ -222,7 +228,7 @@ def tertiary_heads_figure(
     Args:
         components: the table `components`.
         labels: models to draw and their names, from top to bottom.
-        length: number of random tokens, for the chance levels of the scores.
+        lengths: numbers of random tokens, for the chance levels of the scores.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
@@ -231,7 +237,7 @@ def tertiary_heads_figure(
         return ever_best(rows)
 
     return _rows_of_models(
-        components, TERTIARY, choose, labels=labels, tasks=(), length=length, min_step=min_step
+        components, TERTIARY, choose, labels=labels, tasks=(), lengths=lengths, min_step=min_step
     )
 
 
@@ -242,7 +248,7 @@ def _rows_of_models(
     *,
     labels: Mapping[str, str],
     tasks: Collection[str],
-    length: int,
+    lengths: Sequence[int],
     min_step: int,
 ) -> Figure:
     """Draw the heads that `choose` picks: a row per model, a column per score."""
@@ -260,7 +266,7 @@ def _rows_of_models(
                 else why_empty(analysed[score], min_step=min_step)
                 for score, rows in own.items()
             }
-            _draw_model(panels, row, own, heads=heads, why=why, length=length)
+            _draw_model(panels, row, own, heads=heads, why=why, lengths=lengths)
         figure = panels.finish()
         marks = [*chance_handles(figure), *near_chance_handles(panels.names())]
         layout.legend_below(figure, marks)
@@ -274,14 +280,14 @@ def _draw_model(
     *,
     heads: Mapping[str, Sequence[Head]],
     why: Mapping[str, str],
-    length: int,
+    lengths: Sequence[int],
 ) -> None:
     looks = looks_of(heads.values())
     for column, (axes, (score, own)) in enumerate(zip(panels.grid[row], rows.items(), strict=True)):
         if not heads[score]:
             say_empty(axes, why[score])
             continue
-        chance = chance_of(score, own, length=length)
+        chance = chance_of(score, own, lengths=lengths)
         draw_chance(axes, chance)
         draw_heads(axes, own, heads[score], looks=looks)
         drawn = own.merge(pd.DataFrame(heads[score], columns=["layer", "head"]))

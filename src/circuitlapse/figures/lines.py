@@ -85,16 +85,16 @@ def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
     return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else layout.NO_TASK
 
 
-def chance_of(score: str, rows: pd.DataFrame, *, length: int) -> float | None:
+def chance_of(score: str, rows: pd.DataFrame, *, lengths: Sequence[int]) -> float | None:
     """Return the score of a head that has learned nothing; None if it is unknown.
 
     Args:
         score: the name of a score.
         rows: its rows that are drawn.
-        length: number of random tokens in the sequences for scores of repeated tokens.
+        lengths: numbers of random tokens in the sequences for scores of repeated tokens.
     """
     known = set(rows.loc[rows["value"].notna(), "n"])
-    return SCORES[score].chance.level(length, known.pop() if len(known) == 1 else 0)
+    return SCORES[score].chance.level(lengths, known.pop() if len(known) == 1 else 0)
 
 
 class Rows:

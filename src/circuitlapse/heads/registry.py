@@ -7,7 +7,7 @@ chance levels without torch. `heads.scoring` imports a detector when its score i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -19,12 +19,12 @@ class Chance:
 
     Attributes:
         text: the value in words, for the documentation.
-        level: `level(length, n)` is the value, given the number of random tokens that come twice
+        level: `level(lengths, n)` is the value, given the numbers of random tokens that come twice
             and the number of observations behind the score; None where these do not determine it.
     """
 
     text: str
-    level: Callable[[int, int], float | None] = lambda length, n: None  # noqa: ARG005
+    level: Callable[[Sequence[int], int], float | None] = lambda lengths, n: None  # noqa: ARG005
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,20 @@ class Score:
     needs: Literal["prompts", "text", ""] = ""
 
 
-def _in_second_half(length: int, _: int) -> float:
-    """Return what each position gets of uniform attention, on average over the second half."""
-    return fmean(1 / (query + 1) for query in range(length, 2 * length))
+def _in_second_half(lengths: Sequence[int], _: int) -> float:
+    """Return what each position gets of uniform attention, on average over the second half.
+
+    Like the scores, it is the smallest over the lengths: that of the longest.
+    """
+    return min(fmean(1 / (query + 1) for query in range(s, 2 * s)) for s in lengths)
 
 
-def _in_all_but_the_first(length: int, _: int) -> float:
+def _in_all_but_the_first(lengths: Sequence[int], _: int) -> float:
     """Return the same, on average over all positions but the first, which sees only itself."""
-    return fmean(1 / (query + 1) for query in range(1, 2 * length))
+    return min(fmean(1 / (query + 1) for query in range(1, 2 * s)) for s in lengths)
 
 
-def _of_all_pairs(_: int, n: int) -> float | None:
+def _of_all_pairs(_: Sequence[int], n: int) -> float | None:
     """Return the share of the 288 pairs that a random item of the right list gets right.
 
     A tokenizer that lacks words has shorter lists, whose lengths `n` does not tell.

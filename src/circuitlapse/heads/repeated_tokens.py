@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,18 +21,22 @@ def repeated_tokens(
     subject: Subject,
     *,
     n_sequences: int = DEFAULTS.n_sequences,
-    length: int = DEFAULTS.length,
+    lengths: Sequence[int] = DEFAULTS.lengths,
     limits: Limits = AUTOMATIC,
 ) -> dict[str, HeadScore]:
     """Return how much each head attends from repeated random tokens to three related positions.
 
-    Each sequence has S = `length` tokens, drawn uniformly from those that are not special, and
-    then the same tokens again. With the attention A[query, key], each score is a mean over
-    sequences and queries:
+    Each sequence has S tokens, drawn uniformly from those that are not special, and then the same
+    tokens again. With the attention A[query, key], each score is a mean over sequences and queries:
 
     - `prev_token`: A[q, q-1] for q = 1..2S-1, the token before;
     - `duplicate`: A[q, q-S] for q = S..2S-1, the same token earlier;
     - `induction`: A[q, q-S+1] for q = S..2S-1, the token after the same token earlier.
+
+    The score of a head is the smallest of its means at the given lengths S. At one length, a head
+    that looks a fixed number of places back cannot be told from an induction or duplicate-token
+    head; at several it is near 0. `prev_token` follows the same rule, so that all three mean the
+    same: the head does it at every length.
 
     Scores are attention probabilities, in 0..1. Uniform attention to all visible tokens, as in an
     untrained model, gives 0.0245 for `prev_token` and 0.0069 for the others at S = 100. In a small
@@ -38,20 +44,34 @@ def repeated_tokens(
 
     Args:
         subject: its model and seed are used.
-        n_sequences: number of sequences, the `n` of the scores.
-        length: S.
+        n_sequences: number of sequences of each length, the `n` of the scores.
+        lengths: every S.
         limits: how many sequences go through at once.
 
     Raises:
-        ValueError: if 2 S is beyond the model's context, S is below 2, or there are no sequences.
+        ValueError: if 2 S is beyond the model's context, S is below 2, or there are no lengths or
+            no sequences.
 
     Source: Olsson et al. 2022 (arXiv 2209.11895) and, for the three means, Tigges et al. 2024
-    (arXiv 2407.10827), who draw two sequences without a seed and also count the query S-1 for
-    `induction`, before any token is repeated. `detect_head` of TransformerLens divides by
-    the attention of all queries instead of by the number of queries that a score is about: if
-    all S tokens differ, its `mul` measure is (2S-1)/2S of `prev_token` and half of the others.
+    (arXiv 2407.10827), who have one length, draw two sequences without a seed and also count the
+    query S-1 for `induction`, before any token is repeated. `detect_head` of TransformerLens
+    divides by the attention of all queries instead of by the number of queries that a score is
+    about: if all S tokens differ, its `mul` measure is (2S-1)/2S of `prev_token` and half of the
+    others.
     """
-    _refuse(n_sequences=n_sequences, length=length, context=subject.model.cfg.n_ctx)
+    _refuse(n_sequences=n_sequences, lengths=lengths, context=subject.model.cfg.n_ctx)
+    means = [_means(subject, n_sequences, length, limits) for length in lengths]
+    least = torch.stack(means).amin(0)  # [score, layer, head]
+    return {
+        name: HeadScore(value, n_sequences)
+        for name, value in zip(REPEAT_SCORES, least, strict=True)
+    }
+
+
+def _means(
+    subject: Subject, n_sequences: int, length: int, limits: Limits
+) -> Float[Tensor, "score layer head"]:
+    """Return the means at one length, in float32."""
     model = subject.model
     tokens = draw_repeated(
         plain_tokens(model), n_sequences=n_sequences, length=length, seed=subject.seed
@@ -65,10 +85,7 @@ def repeated_tokens(
         return torch.stack(scores, 1)  # [score, layer, head]
 
     parts = in_batches(n_sequences, size=size, work=score, what="scoring repeated tokens")
-    means = (torch.stack(parts).sum(0) / n_sequences).float().cpu()
-    return {
-        name: HeadScore(mean, n_sequences) for name, mean in zip(REPEAT_SCORES, means, strict=True)
-    }
+    return (torch.stack(parts).sum(0) / n_sequences).float().cpu()
 
 
 def draw_repeated(
@@ -96,10 +113,11 @@ def diagonal_means(
     return torch.stack([after_same[..., 1:].mean(-1), before.mean(-1), same.mean(-1)])
 
 
-def _refuse(*, n_sequences: int, length: int, context: int) -> None:
+def _refuse(*, n_sequences: int, lengths: Sequence[int], context: int) -> None:
     if n_sequences < 1:
         raise ValueError(f"n_sequences must be at least 1, found {n_sequences}")
-    if not 2 <= length <= context // 2:
+    if not lengths or min(lengths) < 2 or max(lengths) > context // 2:
         raise ValueError(
-            f"length must lie in 2..{context // 2}, half of the model's context, found {length}"
+            f"lengths must lie in 2..{context // 2}, half of the model's context, found "
+            f"{', '.join(map(str, lengths)) or 'none'}"
         )

@@ -175,7 +175,8 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
 def scoring(shape: Shape, tasks: Sequence[Task], heads: Heads) -> Work:
     """Return the work of `score_heads`; most of it is copy suppression."""
     n_heads = shape.layers * shape.heads
-    repeated = forward(shape, Prompts(heads.n_sequences, 2 * heads.length)) * 1.5
+    twice = (Prompts(heads.n_sequences, 2 * length) for length in heads.lengths)
+    repeated = _sum(forward(shape, prompts) for prompts in twice) * 1.5
     text = forward(shape, Prompts(heads.n_mean + heads.n_documents, heads.n_positions))
     positions = heads.n_documents * heads.n_positions
     suppression = Work(0.25 * n_heads * positions * shape.unembedding, float(shape.layers))

@@ -320,7 +320,7 @@ class Plan:
             "pythia_sizes": self.pythia_sizes(),
             "stability": config.stability.model_dump(mode="json"),
             "min_step": config.stability.min_step,
-            "length": config.heads.length,
+            "lengths": config.heads.lengths,
             "corruption": config.task(ioi).corruption if ioi else None,
             "copy_ln": config.heads.copy_ln,
         }
@@ -343,7 +343,7 @@ class Plan:
             "ioi_task": config.built_by("ioi"),
             "greater_than_task": config.built_by("greater_than"),
             "threshold": config.circuits.threshold,
-            "length": config.heads.length,
+            "lengths": config.heads.lengths,
             "min_step": config.figures.min_step,
         }
 

@@ -73,6 +73,19 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     changes a circuit. Needs at least 20 prompts; smaller tasks are skipped."""
 
 
+def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("a number is there twice")
+    return numbers
+
+
+Lengths = Annotated[
+    tuple[Annotated[int, Field(ge=2, le=128)], ...],
+    Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_different),
+]
+
+
 class Heads(Section, json_schema_extra=reruns("head scores, and activations unless kept")):
     """How attention heads are scored."""
 
@@ -91,10 +104,12 @@ class Heads(Section, json_schema_extra=reruns("head scores, and activations unle
     n_positions: int = key(61, ge=2, le=256)
     """Tokens read from each document; shorter documents are skipped."""
     n_sequences: int = key(10, ge=1, le=10_000)
-    """Number of sequences of random tokens, for induction, prev_token and duplicate."""
-    length: int = key(100, ge=2, le=128)
-    """Random tokens per sequence. They are repeated once, so twice as many must fit into the
-    context of the models."""
+    """Number of sequences of random tokens of each length, for induction, prev_token and
+    duplicate."""
+    lengths: Lengths = key((50, 75, 100), examples=[[12, 16, 24]])
+    """Random tokens per sequence; a head must do well at all of these lengths. Sequences are
+    repeated once, so twice the longest must fit into the context of the models. The paper has one
+    length."""
     copy_ln: Literal["full", "folded"] = "full"
     """LayerNorms in copy and copy_neg: complete (full), or as linear maps folded into the weights,
     as in the paper's implementation (folded)."""
@@ -154,12 +169,6 @@ def _without_number(device: Any) -> Any:
             f"= '{device}' must be cpu or cuda; to choose a GPU, set compute.gpus: [{number}]."
         )
     return device
-
-
-def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(numbers)) < len(numbers):
-        raise ValueError("a number is there twice")
-    return numbers
 
 
 Gpus = Annotated[

@@ -159,7 +159,7 @@ JOBS: Mapping[str, Job] = {
             *("behaviour", "circuit_summary", "components"),
             *("roles", "stability", "size_correlation"),
         ),
-        settings=("pythia_sizes", "task_of_builder", "length", "corruption", "copy_ln"),
+        settings=("pythia_sizes", "task_of_builder", "lengths", "corruption", "copy_ln"),
     ),
 }
 

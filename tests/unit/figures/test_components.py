@@ -19,11 +19,15 @@ from tests.unit.figures.head_tables import make_components
 
 STEPS = (0, 64, 512, 4000, 33000, 143000)
 MODEL = "small"
+LENGTHS = (40, 100)
+"""Of random tokens; the chance level is that of the longest."""
 
 
 def figure_of(table: pd.DataFrame, labels, *, min_step: int = 1, tasks=(*TASKS, "mine")):
     """The figure and its panels, [rule, score]."""
-    figure = components_figure(table, labels=labels, tasks=tasks, length=100, min_step=min_step)
+    figure = components_figure(
+        table, labels=labels, tasks=tasks, lengths=LENGTHS, min_step=min_step
+    )
     return figure, np.array(figure.axes).reshape(3, 4)
 
 
@@ -194,7 +198,9 @@ def scores():
 @pytest.fixture(scope="module")
 def per_model(scores):
     """The panels of the whole scores, [model, score]."""
-    figure = components_per_model_figure(scores, labels=LABELS, tasks=TASKS, length=100, min_step=1)
+    figure = components_per_model_figure(
+        scores, labels=LABELS, tasks=TASKS, lengths=LENGTHS, min_step=1
+    )
     return np.array(figure.axes).reshape(len(LABELS), 4)
 
 
@@ -239,7 +245,7 @@ def test_a_head_looks_alike_in_all_panels_of_its_model(per_model):
 
 
 def test_every_tertiary_head_that_leads_at_some_step_is_drawn(scores, labels):
-    figure = tertiary_heads_figure(scores, labels=labels, length=100, min_step=1)
+    figure = tertiary_heads_figure(scores, labels=labels, lengths=LENGTHS, min_step=1)
     per_model = np.array(figure.axes).reshape(len(labels), 3)
     assert [axes.get_title() for axes in per_model[0]] == [
         *("Induction", "Duplicate token", "Previous token"),
@@ -258,7 +264,9 @@ def test_panels_without_heads_say_why(scores):
     rows = scores[scores["model"] == "small"].copy()
     rows.loc[rows["score"] == "cspa", ["value", "status"]] = [np.nan, "no_effect"]
     rows.loc[rows["score"] == "copy", "in_circuit"] = pd.NA
-    figure = components_per_model_figure(rows, labels=labels, tasks=TASKS, length=100, min_step=1)
+    figure = components_per_model_figure(
+        rows, labels=labels, tasks=TASKS, lengths=LENGTHS, min_step=1
+    )
     words = [" ".join(t.get_text() for t in axes.texts).split() for axes in figure.axes]
     found = [" ".join(word) for word in words]
     assert found[2:4] == ["not defined: heads have no effect", "no circuit contains such a head"]
@@ -268,7 +276,9 @@ def test_panels_without_heads_say_why(scores):
 def test_a_score_whose_task_is_not_in_the_run_says_so(scores):
     rows = scores.copy()
     rows.loc[rows["task"] == "greater_than", "in_circuit"] = pd.NA
-    figure = components_per_model_figure(rows, labels=LABELS, tasks=["ioi"], length=100, min_step=1)
+    figure = components_per_model_figure(
+        rows, labels=LABELS, tasks=["ioi"], lengths=LENGTHS, min_step=1
+    )
     for row in np.array(figure.axes).reshape(len(LABELS), 4):
         words = [" ".join(text.get_text().split()) for axes in row[:2] for text in axes.texts]
         assert words == ["no such task in this run"] * 2
@@ -282,7 +292,7 @@ def test_a_head_that_stays_below_twice_chance_has_a_star(scores, factor, starred
     one = one[(one["layer"] == 0) & (one["head"] == 0)]
     chance = np.mean([1 / (query + 1) for query in range(100, 200)])
     one["value"] = np.float32(factor * chance) * (one["step"] == 4000)
-    figure = tertiary_heads_figure(one, labels={"small": "Small"}, length=100, min_step=1)
+    figure = tertiary_heads_figure(one, labels={"small": "Small"}, lengths=LENGTHS, min_step=1)
     (name,) = figure.axes[0].get_legend().get_texts()
     assert name.get_text() == ("a0.h0*" if starred else "a0.h0")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -297,4 +307,4 @@ def test_per_model_it_can_be_printed(scores, draw, steps, check_print):
     rows = scores[scores["step"].isin(steps) & (scores["model"] != "large")]
     far = rows.assign(layer=rows["layer"] + 28, head=rows["head"] + 28)
     labels = {"small": "Small (0.1 M), deduplicated text, run 2", "absent": "None"}
-    check_print(draw(far, labels=labels, length=100, min_step=1))
+    check_print(draw(far, labels=labels, lengths=LENGTHS, min_step=1))

@@ -77,8 +77,8 @@ def test_the_chance_level_of_succession_is_a_random_item_of_each_list():
         n / len(set(words)) for n, words in zip(n_pairs, ORDERED_LISTS.values(), strict=True)
     )
     level = SCORES["succession"].chance.level
-    assert level(100, sum(n_pairs)) == pytest.approx(hits / sum(n_pairs), abs=5e-5)
-    assert level(100, 78) is None
+    assert level([100], sum(n_pairs)) == pytest.approx(hits / sum(n_pairs), abs=5e-5)
+    assert level([100], 78) is None
 
 
 def test_the_chance_level_of_copying_is_the_share_of_the_vocabulary_on_top():
@@ -93,8 +93,11 @@ def test_chance_is_what_a_head_that_attends_alike_to_all_has():
         before = np.mean([pattern[q, q - 1] for q in range(1, 2 * length)])
         same = np.mean([pattern[q, q - length] for q in range(length, 2 * length)])
         after = np.mean([pattern[q, q - length + 1] for q in range(length, 2 * length)])
-        assert SCORES["prev_token"].chance.level(length, 10) == pytest.approx(before)
-        assert SCORES["duplicate"].chance.level(length, 10) == pytest.approx(same)
-        assert SCORES["induction"].chance.level(length, 10) == pytest.approx(after)
-    assert round(SCORES["induction"].chance.level(100, 10), 4) == 0.0069
-    assert round(SCORES["prev_token"].chance.level(100, 10), 4) == 0.0245
+        assert SCORES["prev_token"].chance.level([length], 10) == pytest.approx(before)
+        assert SCORES["duplicate"].chance.level([length], 10) == pytest.approx(same)
+        assert SCORES["induction"].chance.level([length], 10) == pytest.approx(after)
+    for score in ("prev_token", "duplicate", "induction"):
+        level = SCORES[score].chance.level
+        assert level([12, 24, 16], 10) == level([24], 10)
+    assert round(SCORES["induction"].chance.level([100], 10), 4) == 0.0069
+    assert round(SCORES["prev_token"].chance.level([100], 10), 4) == 0.0245

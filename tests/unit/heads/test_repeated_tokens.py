@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
 
 from circuitlapse import load_decoder
 from circuitlapse.errors import ModelError
+from circuitlapse.heads import repeated_tokens as module
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.repeated_tokens import diagonal_means, draw_repeated, repeated_tokens
 from circuitlapse.models.batching import Limits
@@ -13,6 +16,14 @@ from tests.unit.heads.words import with_words
 
 INDUCTION, PREV_TOKEN, DUPLICATE = range(3)
 S = 100
+
+
+class Layer(NamedTuple):
+    pattern: torch.Tensor
+
+
+def larger(model, **sizes):
+    return replace(model, cfg=replace(model.cfg, **sizes))
 
 
 def looks_back(n_back, length=S):
@@ -85,22 +96,63 @@ def planted(tmp_path_factory):
 
 
 def test_a_planted_head_that_looks_one_place_back_is_a_previous_token_head(planted):
-    scores = repeated_tokens(planted, length=3)
+    scores = repeated_tokens(planted, lengths=[3])
     assert scores["prev_token"].values[PREVIOUS] == pytest.approx(1, abs=1e-3)
     assert scores["duplicate"].values[PREVIOUS] == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize(("name", "length"), [("duplicate", 3), ("induction", 4)])
 def test_a_planted_head_that_looks_three_places_back_finds_what_is_there(planted, name, length):
-    score = repeated_tokens(planted, length=length)[name]
+    score = repeated_tokens(planted, lengths=[length])[name]
     assert score.values[FETCH] == pytest.approx(1, abs=1e-3)
     assert score.values[PREVIOUS] == pytest.approx(0, abs=1e-3)
     assert (score.n, score.values.shape) == (10, (2, 8))
 
 
+def test_a_score_is_the_smallest_of_those_at_single_lengths(planted):
+    together = repeated_tokens(planted, lengths=[3, 4, 6])
+    alone = [repeated_tokens(planted, lengths=[length]) for length in (3, 4, 6)]
+    for name, score in together.items():
+        each = torch.stack([one[name].values for one in alone])
+        assert torch.equal(score.values, each.amin(0))
+        assert score.n == 10
+    assert alone[1]["induction"].values[FETCH] == pytest.approx(1, abs=1e-3)
+    assert together["induction"].values[FETCH] == pytest.approx(0, abs=1e-3)
+    assert together["prev_token"].values[PREVIOUS] > 0.85
+
+
+FIXED, TRUE = range(2)
+
+
+def attends(tokens):
+    """Attention of two heads: 23 places back; and to what came after the same token last time."""
+    n = tokens.shape[1]
+    back = looks_back(23, n // 2).expand(len(tokens), n, n)
+    same = (tokens[:, :, None] == tokens[:, None]) & torch.ones(n, n).tril(-1).bool()
+    last = same * torch.arange(1, n + 1)  # [sequence, query, key]
+    finds = torch.nn.functional.one_hot((last.amax(2) % n), n).float()
+    return torch.stack([back, finds], 1)
+
+
+def test_a_head_of_fixed_offset_is_no_induction_head_but_at_one_length(planted, monkeypatch):
+    monkeypatch.setattr(module, "embed_tokens", lambda _, tokens: tokens)
+    monkeypatch.setattr(module, "run_layers", lambda _, tokens: [Layer(attends(tokens))])
+    subject = replace(
+        planted, model=with_words(larger(planted.model, n_ctx=48, d_vocab=9999), 9999)
+    )
+    one, three = (
+        repeated_tokens(subject, lengths=lengths)["induction"].values[0]
+        for lengths in ([24], [12, 16, 24])
+    )
+    assert one[FIXED] == 1
+    assert three[FIXED] == 0
+    assert one[TRUE] > 0.98
+    assert three[TRUE] > 0.98
+
+
 def test_scores_do_not_depend_on_the_batches(planted):
-    whole = repeated_tokens(planted, n_sequences=5, length=4)
-    parts = repeated_tokens(planted, n_sequences=5, length=4, limits=Limits(2))
+    whole = repeated_tokens(planted, n_sequences=5, lengths=[4])
+    parts = repeated_tokens(planted, n_sequences=5, lengths=[4], limits=Limits(2))
     for name, score in whole.items():
         torch.testing.assert_close(parts[name].values, score.values)
 
@@ -108,9 +160,10 @@ def test_scores_do_not_depend_on_the_batches(planted):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": 9}, r"length must lie in 2..8, half of the model's context, found 9"),
-        ({"length": 1}, r"length must lie in 2..8"),
-        ({"length": 4, "n_sequences": 0}, "n_sequences must be at least 1, found 0"),
+        ({"lengths": [4, 9]}, r"lengths must lie in 2..8, half of the model's context, found 4, 9"),
+        ({"lengths": [1, 4]}, r"lengths must lie in 2..8"),
+        ({"lengths": []}, "found none"),
+        ({"lengths": [4], "n_sequences": 0}, "n_sequences must be at least 1, found 0"),
     ],
 )
 def test_what_cannot_be_run_is_refused(planted, options, message):
@@ -120,9 +173,9 @@ def test_what_cannot_be_run_is_refused(planted, options, message):
 
 def test_a_tokenizer_with_special_tokens_only_is_refused(random_model):
     with pytest.raises(ModelError, match="no tokens but special ones"):
-        repeated_tokens(Subject(with_words(random_model, 1), seed=0), length=4)
+        repeated_tokens(Subject(with_words(random_model, 1), seed=0), lengths=[4])
 
 
 def test_a_model_without_a_tokenizer_is_refused(random_model):
     with pytest.raises(ModelError, match=r"no tokenizer.json, expected one in the folder"):
-        repeated_tokens(Subject(random_model, seed=0), length=4)
+        repeated_tokens(Subject(random_model, seed=0), lengths=[4])

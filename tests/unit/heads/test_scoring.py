@@ -28,7 +28,7 @@ def pairs(random_pairs):
 
 
 def test_the_table_has_a_row_per_score_and_head_as_they_were_asked_for(model, pairs):
-    table = score_heads(model, scores=["attn_s1", "prev_token"], pairs=pairs, length=4)
+    table = score_heads(model, scores=["attn_s1", "prev_token"], pairs=pairs, lengths=[4])
     HEAD_SCORES.check(table, where="score_heads")
     heads = [(layer, head) for layer in range(3) for head in range(2)]
     found = table[["score", "layer", "head"]].itertuples(index=False, name=None)
@@ -41,7 +41,7 @@ def test_the_table_has_a_row_per_score_and_head_as_they_were_asked_for(model, pa
 def test_scores_asked_for_together_are_those_asked_for_alone(model, pairs):
     scores = ["duplicate", "copy", "attn_io", "induction", "copy_neg"]
     clean = cache_activations(model, pairs).clean
-    how = {"pairs": pairs, "length": 4, "seed": 3}
+    how = {"pairs": pairs, "lengths": [4], "seed": 3}
     together = score_heads(model, scores=scores, **how, clean=clean)
     alone = [score_heads(model, scores=[score], **how) for score in scores]
     pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True))
@@ -58,8 +58,8 @@ def test_a_bridge_is_scored_as_its_decoder(random_model, pairs):
 def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(model, monkeypatch):
     calls = []
 
-    def counted(subject, *, length=1):
-        calls.append((subject.seed, length))
+    def counted(subject, *, lengths=(1,)):
+        calls.append((subject.seed, lengths))
         values = torch.full((3, 2), 0.5)
         values[1, 1] = torch.nan
         score = HeadScore(values, 7, ScoreStatus.NO_EFFECT)
@@ -67,9 +67,9 @@ def test_a_detector_runs_once_for_all_its_scores_and_gets_the_options_it_takes(m
 
     monkeypatch.setattr(repeated_tokens, "repeated_tokens", counted)
     table = score_heads(
-        model, scores=["duplicate", "induction", "duplicate"], seed=5, length=8, copy_ln="folded"
+        model, scores=["duplicate", "induction", "duplicate"], seed=5, lengths=[8], copy_ln="folded"
     )
-    assert calls == [(5, 8)]
+    assert calls == [(5, [8])]
     assert len(table) == 12
     undefined = table[table["status"] != "ok"]
     assert undefined["value"].isna().all()
@@ -90,7 +90,7 @@ def test_a_detector_that_returns_another_name_is_named_with_what_was_expected(mo
 
 def test_all_scores_can_be_asked_for_at_once(model, pairs):
     text = list(torch.randint(1, 40, (6, 12), generator=torch.Generator().manual_seed(2)))
-    sizes = {"length": 4, "n_mean": 6, "n_documents": 3, "n_positions": 10}
+    sizes = {"lengths": [4], "n_mean": 6, "n_documents": 3, "n_positions": 10}
     table = score_heads(
         model, scores=list(SCORES), pairs=pairs, text=text, limits=Limits(batch_size=4), **sizes
     )

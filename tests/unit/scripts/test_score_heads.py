@@ -7,7 +7,7 @@ from circuitlapse.schemas import HEADS
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "memory_mb": None, "threads": 1}
-OPTIONS = {"length": 4, "n_mean": 3, "n_documents": 2, "n_positions": 6}
+OPTIONS = {"lengths": [4], "n_mean": 3, "n_documents": 2, "n_positions": 6}
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class Run:
         tables: name -> table; a table that the run did not make is absent.
         pythia_sizes: size of a published model, such as 160m -> its name in the run.
         tasks: builder -> the name of its task in the run, or None.
-        length: number of random tokens in the sequence that heads saw twice.
+        lengths: numbers of random tokens in the sequences that heads saw twice.
         corruption: of the task that `ioi` built; None if there is no such task.
         copy_ln: LayerNorms in copy scores, `full` or `folded`.
     """
@@ -52,7 +52,7 @@ class Run:
     tables: Mapping[str, pd.DataFrame]
     pythia_sizes: Mapping[str, str]
     tasks: Mapping[str, str | None]
-    length: int
+    lengths: Sequence[int]
     corruption: str | None
     copy_ln: str
 

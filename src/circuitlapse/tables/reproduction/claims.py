@@ -260,7 +260,7 @@ def attends_by_chance(score: str, within: float) -> Callable[[Run], Found]:
     def test(run: Run) -> Found:
         rows = untrained(run, "components")
         means = rows[rows["score"] == score].groupby("model")["value"].mean().dropna()
-        chance = SCORES[score].chance.level(run.length, len(rows))
+        chance = SCORES[score].chance.level(run.lengths, len(rows))
         if means.empty or chance is None:
             return NOTHING
         agrees = (means / chance - 1).abs().max() <= within

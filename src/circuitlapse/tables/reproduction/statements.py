@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -188,7 +188,7 @@ def reproduction_table(
     *,
     pythia_sizes: Mapping[str, str],
     task_of_builder: Mapping[str, str | None],
-    length: int,
+    lengths: Sequence[int],
     corruption: str | None,
     copy_ln: str,
     **tables: pd.DataFrame,
@@ -198,13 +198,18 @@ def reproduction_table(
     Args:
         pythia_sizes: see `Run`.
         task_of_builder: `tasks` of a `Run`.
-        length: see `Run`.
+        lengths: see `Run`.
         corruption: see `Run`.
         copy_ln: see `Run`.
         tables: the tables of the run by name.
     """
     run = Run(
-        tables, pythia_sizes, task_of_builder, length=length, corruption=corruption, copy_ln=copy_ln
+        tables,
+        pythia_sizes,
+        task_of_builder,
+        lengths=lengths,
+        corruption=corruption,
+        copy_ln=copy_ln,
     )
     table = judged(run, STATEMENTS)
     for verdict, count in table["verdict"].value_counts().items():

@@ -17,7 +17,7 @@ RUN = Run(
     {"behaviour": pd.DataFrame({"model": ["a", "a", "b"], "task": "ioi", "step": [5, 0, 0]})},
     pythia_sizes={"70m": "a"},
     tasks={"ioi": "ioi", "sva": None},
-    length=9,
+    lengths=(9,),
     corruption=None,
     copy_ln="full",
 )

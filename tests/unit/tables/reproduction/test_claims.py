@@ -7,7 +7,7 @@ from circuitlapse.tables.reproduction import STATEMENTS, Found, Run, judged
 STATEMENT = {one.name: one for one in STATEMENTS}
 NAMED = {"160m": "p160", "410m": "p410", "70m": "p70"}
 TASKS = {name: name for name in ("ioi", "greater_than", "gendered_pronoun", "sva")}
-SETTINGS = {"pythia_sizes": NAMED, "tasks": TASKS, "length": 100}
+SETTINGS = {"pythia_sizes": NAMED, "tasks": TASKS, "lengths": (100,)}
 SETTINGS |= {"corruption": "s2_to_io", "copy_ln": "folded"}
 
 
@@ -268,7 +268,7 @@ def test_chance_is_that_of_uniform_attention_to_the_tokens_that_the_heads_saw(sc
 
     def verdict(factor):
         rows = heads_of(score, {"a": chance, "b": factor * chance})
-        run = run_with(SETTINGS | {"length": length}, components=rows)
+        run = run_with(SETTINGS | {"lengths": (length,)}, components=rows)
         return verdict_of(f"untrained_{score}", run)[0]
 
     assert [verdict(factor) for factor in (0.55, 0.65, 1.35, 1.45)] == [

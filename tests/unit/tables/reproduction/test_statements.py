@@ -5,7 +5,7 @@ import pandas as pd
 from circuitlapse.schemas import REPRODUCTION
 from circuitlapse.tables.reproduction import STATEMENTS, reproduction_table
 
-SETTINGS = {"length": 100, "corruption": "s2_to_io", "copy_ln": "folded"}
+SETTINGS = {"lengths": (100,), "corruption": "s2_to_io", "copy_ln": "folded"}
 
 
 def test_every_statement_has_its_own_name():

@@ -63,10 +63,11 @@ DUPLICATE = (0, 1)
 INHIBIT = {(1, 2): 2.0, (1, 5): 1.0}
 MOVERS = {(2, 0): 4.0, (2, 3): 2.0, (2, 4): -1.0, (2, 7): 1.0}
 SCORE, LATER_BALLAST = 24.0, 1024.0
+COUPLES = tuple(permutations(range(N_NAMES), 2))
 
 
-def save_planted_ioi(folder):
-    """Save the model, laid out like a hub snapshot."""
+def save_planted_ioi(folder, *, more=lambda model: None):
+    """Save the model, laid out like a hub snapshot; `more` plants other heads."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
@@ -80,6 +81,8 @@ def save_planted_ioi(folder):
     )
     model = GPT2LMHeadModel(config)
     set_weights(model.transformer)
+    with torch.no_grad():
+        more(model.transformer)
     model.save_pretrained(folder)
     return folder
 
@@ -144,12 +147,12 @@ def plant_mover(model, at, gain):
     writes[:6] = gain * NAMES
 
 
-def planted_ioi_pairs():
-    """Return a pair for every two names, in either order: 60 in all."""
+def planted_ioi_pairs(couples=COUPLES):
+    """Return a pair for every IO and S, in either order: by default 60 in all."""
     from circuitlapse import PromptPairs
 
     clean, corrupted, correct, wrong, first = [], [], [], [], []
-    for io, subject in permutations(range(N_NAMES), 2):
+    for io, subject in couples:
         for names in ((io, subject), (subject, io)):
             start = [names[0], AND, names[1], GAVE]
             clean.append([*start, subject, TO])

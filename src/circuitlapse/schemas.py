@@ -169,8 +169,11 @@ S2I = Schema(
     columns=CHECKPOINT_TASK
     | _HEAD
     | {"flip": "str"}
-    | dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
-    | {"unit": "str", "is_s2i": "bool", "n": "int32"},
+    | dict.fromkeys(("d_logit_diff", "d_logit_diff_low", "d_logit_diff_high"), "float32")
+    | dict.fromkeys(("d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
+    | {"unit": "str"}
+    | dict.fromkeys(("by_position", "by_token", "is_s2i"), "bool")
+    | {"n": "int32"},
 )
 """What the name movers do when a head gets the names of another prompt."""
 

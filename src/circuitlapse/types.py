@@ -232,8 +232,11 @@ ROLE_TITLES = {
 NAME_ROLES = ("io", "s1", "s2")
 """In IOI prompts: the indirect object, and the first and second mention of the subject."""
 
-S2I_FLIP = "same_opposite"
-"""The flip of names that identifies S-inhibition heads: same token, opposite position."""
+S2I_SIGNALS = {"position": "same_opposite", "token": "opposite_same"}
+"""What tells name movers which name is repeated -> the flip of names that turns this signal alone.
+
+The position signal is where the repeated name stands first, the token signal which name it is.
+"""
 
 
 class MethodFacts(NamedTuple):

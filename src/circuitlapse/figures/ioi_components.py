@@ -26,7 +26,7 @@ from circuitlapse.figures.lines import (
 )
 from circuitlapse.figures.style import label_log
 from circuitlapse.tables.head_choice import Head, largest_in_circuit
-from circuitlapse.types import S2I_FLIP, ScoreStatus
+from circuitlapse.types import S2I_SIGNALS, ScoreStatus
 
 MOST_HEADS = 6
 _RATIO = "IO / S1 attention"
@@ -42,6 +42,8 @@ _UPPER = {
     _RATIO: _RATIO,
     "cspa": title_of("cspa"),
 }
+_Panels = Mapping[str, pd.DataFrame]
+"""Score or column -> the rows of its panel."""
 
 
 def ioi_components_figure(
@@ -52,15 +54,15 @@ def ioi_components_figure(
     ioi_task: str | None,
     min_step: int,
 ) -> Figure:
-    """Draw what heads of the IOI circuit do against training tokens, two rows per model.
+    """Draw what heads of the IOI circuit do against training tokens, three rows per model.
 
     The upper row has the copy score, attention from the end to the indirect object (IO), its
-    ratio to that to the first mention of the subject (S1), and copy suppression. The lower row
-    has how logit difference and name movers' attention change when a head is misled about the
-    position of the names. A panel has at most six heads: those with the highest score at the last
-    step at which a head of the circuit has it. The ratio has the heads of attention to IO, the
-    lower row those that lower the logit difference most. A head has one colour and marker in all
-    panels of its model.
+    ratio to that to the first mention of the subject (S1), and copy suppression. The lower rows
+    have how logit difference and name movers' attention change when the position signal of a head
+    is flipped, and when its token signal is. A panel has at most six heads: those with the highest
+    score at the last step at which a head of the circuit has it. The ratio has the heads of
+    attention to IO, a lower row those that lower the logit difference most. A head has one colour
+    and marker in all panels of its model.
 
     Args:
         components: the table `components`.
@@ -70,31 +72,37 @@ def ioi_components_figure(
         min_step: first step to draw; the logarithmic axis never shows step 0.
     """
     with style.in_style():
-        panels = Rows([[*_UPPER.values()], [*_CHANGES.values()]] * len(labels))
+        titles = [[*_UPPER.values()], *[[*_CHANGES.values()]] * len(S2I_SIGNALS)]
+        panels = Rows(titles * len(labels))
         for index, (model, label) in enumerate(labels.items()):
-            name_row(panels.grid[2 * index, 0], label)
-            name_row(panels.grid[2 * index + 1, 0], label, unit="change when misled")
+            first = index * len(titles)
+            name_row(panels.grid[first, 0], label)
+            for below, signal in enumerate(S2I_SIGNALS, start=1):
+                unit = f"change: {signal}\nsignal flipped"
+                name_row(panels.grid[first + below, 0], label, unit=unit)
             if ioi_task is None:
-                for axes in panels.grid[2 * index : 2 * index + 2].flat:
+                for axes in panels.grid[first : first + len(titles)].flat:
                     say_empty(axes, layout.NO_TASK)
                 continue
             analysed = _analysed(components, s2i=s2i, model=model)
-            _draw_model(panels, 2 * index, analysed, min_step=min_step)
+            _draw_model(panels, first, analysed, min_step=min_step)
         return panels.finish()
 
 
-def _analysed(
-    components: pd.DataFrame, *, s2i: pd.DataFrame, model: str
-) -> dict[str, pd.DataFrame]:
-    """Return the rows of each panel of a model, by score or column."""
+def _analysed(components: pd.DataFrame, *, s2i: pd.DataFrame, model: str) -> list[_Panels]:
+    """Return the panels of each row of a model."""
     copy, io, s1, cspa = (
         of_score(components, name, models=[model])
         for name in ("copy", "attn_io", "attn_s1", "cspa")
     )
     heard = components[(components["model"] == model) & (components["score"] == "e_nm_q")]
     steps = heard.loc[heard["value"].notna(), "step"].unique()
-    changes = _changes(io, s2i[s2i["model"] == model], steps_with_movers=steps.tolist())
-    return {"copy": copy, "attn_io": io, _RATIO: _ratio(io, s1), "cspa": cspa} | changes
+    own = s2i[s2i["model"] == model]
+    changes = [
+        _changes(io, own[own["flip"] == flip], steps_with_movers=steps.tolist())
+        for flip in S2I_SIGNALS.values()
+    ]
+    return [{"copy": copy, "attn_io": io, _RATIO: _ratio(io, s1), "cspa": cspa}, *changes]
 
 
 def _ratio(io: pd.DataFrame, s1: pd.DataFrame) -> pd.DataFrame:
@@ -106,16 +114,16 @@ def _ratio(io: pd.DataFrame, s1: pd.DataFrame) -> pd.DataFrame:
 
 
 def _changes(
-    heads: pd.DataFrame, s2i: pd.DataFrame, *, steps_with_movers: Collection[int]
-) -> dict[str, pd.DataFrame]:
+    heads: pd.DataFrame, flipped: pd.DataFrame, *, steps_with_movers: Collection[int]
+) -> _Panels:
     """Return for each change a row for every head of `heads`; NaN where it was not tested.
 
-    At `steps_with_movers` there are name movers: effects on their queries are known.
+    `flipped` are the rows of one flip. At `steps_with_movers` there are name movers: effects on
+    their queries are known.
     """
     at = ["step", "task", "layer", "head"]
-    decisive = s2i.loc[s2i["flip"] == S2I_FLIP, [*at, *_CHANGES]]
     tested = heads.drop(columns=["value", "status"]).merge(
-        decisive.assign(status=str(ScoreStatus.OK)), on=at, how="left"
+        flipped[[*at, *_CHANGES]].assign(status=str(ScoreStatus.OK)), on=at, how="left"
     )
     reason = (
         tested["step"]
@@ -129,36 +137,48 @@ def _changes(
     }
 
 
-def _draw_model(
-    panels: Rows, row: int, analysed: Mapping[str, pd.DataFrame], *, min_step: int
-) -> None:
-    rows = {name: style.drawable(own, min_step=min_step) for name, own in analysed.items()}
-    heads = _choose(rows)
-    looks = looks_of(heads.values())
-    drawn = {name: _of(rows[name], heads[name]) for name in heads}
-    attention = [value for name in _CHANGES if "attn" in name for value in drawn[name]]
-    for at, name in enumerate([*_UPPER, *_CHANGES]):
-        below, column = divmod(at, len(_UPPER))
-        axes = panels.grid[row + below, column]
-        if drawn[name].empty:
-            say_empty(axes, _why_empty(analysed[name], name=name, min_step=min_step))
-            continue
-        draw_heads(axes, rows[name], heads[name], looks=looks)
-        panels.key(row + below, column, [looks[head] for head in heads[name]])
-        if name == _RATIO:
-            _around_one(axes, drawn[name])
-        elif name in _CHANGES:
-            _around_zero(axes, attention if "attn" in name else drawn[name])
-        else:
-            axes.set_ylim(*limits_of(drawn[name]))
+def _draw_model(panels: Rows, first: int, analysed: Sequence[_Panels], *, min_step: int) -> None:
+    rows = [
+        {name: style.drawable(own, min_step=min_step) for name, own in row.items()}
+        for row in analysed
+    ]
+    upper, *lower = rows
+    heads = [_choose(upper), *(_misleading(row) for row in lower)]
+    looks = looks_of(chosen for row in heads for chosen in row.values())
+    for below, row in enumerate(rows):
+        drawn = {name: _of(row[name], heads[below][name]) for name in row}
+        for column, name in enumerate(row):
+            axes = panels.grid[first + below, column]
+            if drawn[name].empty:
+                say_empty(axes, _why_empty(analysed[below][name], name=name, min_step=min_step))
+                continue
+            draw_heads(axes, row[name], heads[below][name], looks=looks)
+            panels.key(first + below, column, [looks[head] for head in heads[below][name]])
+            _set_range(axes, drawn, name)
 
 
-def _choose(rows: Mapping[str, pd.DataFrame]) -> dict[str, list[Head]]:
-    """Return the heads of each panel."""
-    fall = rows["d_logit_diff"].assign(value=-rows["d_logit_diff"]["value"])
-    own = {name: largest_in_circuit(rows[name], limit=MOST_HEADS) for name in _UPPER}
-    misleading = largest_in_circuit(fall, limit=MOST_HEADS)
-    return own | {_RATIO: own["attn_io"]} | dict.fromkeys(_CHANGES, misleading)
+def _set_range(axes: Axes, drawn: Mapping[str, pd.Series[float]], name: str) -> None:
+    """Set the y axis of a panel; changes of attention share theirs."""
+    if name == _RATIO:
+        _around_one(axes, drawn[name])
+    elif name not in _CHANGES:
+        axes.set_ylim(*limits_of(drawn[name]))
+    elif "attn" in name:
+        _around_zero(axes, [value for other in drawn if "attn" in other for value in drawn[other]])
+    else:
+        _around_zero(axes, drawn[name])
+
+
+def _choose(upper: _Panels) -> dict[str, list[Head]]:
+    """Return the heads of each panel of the upper row."""
+    own = {name: largest_in_circuit(upper[name], limit=MOST_HEADS) for name in _UPPER}
+    return own | {_RATIO: own["attn_io"]}
+
+
+def _misleading(lower: _Panels) -> dict[str, list[Head]]:
+    """Return the heads of each panel of a lower row: one choice for all."""
+    fall = lower["d_logit_diff"].assign(value=-lower["d_logit_diff"]["value"])
+    return dict.fromkeys(_CHANGES, largest_in_circuit(fall, limit=MOST_HEADS))
 
 
 def _of(rows: pd.DataFrame, heads: Sequence[Head]) -> pd.Series[float]:

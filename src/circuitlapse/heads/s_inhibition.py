@@ -1,4 +1,17 @@
-"""S-inhibition: does a head tell the name movers which name comes twice, and how?"""
+"""S-inhibition: does a head tell the name movers which name comes twice, and how?
+
+A head passes by the position or by the token signal if, under the flip that turns this signal alone
+(`S2I_SIGNALS`),
+
+- the logit difference and attention of the name movers to io fall, and that to s1 rises;
+- the logit difference falls by `min_s2i_effect` at least, and
+- the bootstrap interval of its change lies below 0.
+
+With the `s2i_rule` `signs`, the first is enough.
+
+Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A, for the two signals; Tigges
+et al. 2024 (arXiv 2407.10827), whose code has the rule `signs`.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +19,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from circuitlapse.heads.base import Subject, positions_of_names, with_names
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch_paths
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import NAME_ROLES, S2I_FLIP, ScoreStatus
+from circuitlapse.settings.analysis import Algorithm, Bootstrap
+from circuitlapse.statistics import ratio_interval
+from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, ScoreStatus
 
 FLIPS = {
     "random_same": "XYY",
-    "opposite_same": "BAA",
-    S2I_FLIP: "BAB",
+    S2I_SIGNALS["token"]: "BAA",
+    S2I_SIGNALS["position"]: "BAB",
     "random_opposite": "XYX",
     "opposite_opposite": "ABA",
 }
@@ -30,7 +47,10 @@ A is the indirect object of the prompt, B its subject, X and Y are two other nam
 flip is the same whether the indirect object or the subject comes first.
 """
 COLUMNS = ("d_logit_diff", *(f"d_attn_{role}" for role in NAME_ROLES))
+INTERVAL = ("d_logit_diff_low", "d_logit_diff_high")
 NO_ORIGINAL = 1e-6
+RULES, RESAMPLING = Algorithm(), Bootstrap()
+"""Settings where a caller gives none: the defaults of the configuration."""
 
 
 class _Means(NamedTuple):
@@ -46,7 +66,8 @@ def s_inhibition(
     *,
     name_movers: Sequence[Head],
     candidates: Sequence[Head] | None = None,
-    freeze_mlps: bool = False,
+    settings: Algorithm = RULES,
+    bootstrap: Bootstrap = RESAMPLING,
     limits: Limits = AUTOMATIC,
 ) -> pd.DataFrame:
     """Return how much less the model prefers the indirect object when a head is misled.
@@ -56,38 +77,37 @@ def s_inhibition(
 
     - `layer`, `head`, and `flip`, one of `FLIPS`;
     - `d_logit_diff`: (patched - original) / original, of the means over prompts;
+    - `d_logit_diff_low`, `d_logit_diff_high`: its bootstrap interval over prompts, of which the
+      patched and the original logit difference stay together;
     - `d_attn_io`, `d_attn_s1`, `d_attn_s2`: the same of the name movers' attention from the end
       to each name, means over prompts and name movers;
-    - `is_s2i`: whether under `same_opposite` the logit difference and attention to io fall and
-      attention to s1 rises; the same in all rows of a head.
+    - `by_position`, `by_token`: whether the head passes by this signal, as the module defines it;
+    - `is_s2i`: whether it passes by either, or with `signs` by position; like the two before, the
+      same in all rows of a head.
 
     Changes are relative and without a range; 0 is no effect, NaN an original of less than 1e-6.
     Where the model prefers the subject, the original is negative and the sign of `d_logit_diff`
     turns around. `attrs["status"]` of the frame is a `ScoreStatus`; without name movers there are
-    no rows.
-
-    Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A. The other names are
-    drawn from those of all prompts with a seed; the reference draws without one.
+    no rows. X and Y are drawn with a seed from the names of all prompts; the reference has no seed.
 
     Args:
         subject: gives the model, the seed, and IOI prompts with the roles io, s1 and s2.
         name_movers: (layer, head) of the name movers.
         candidates: (layer, head) of the heads to test; None for all before the last name mover.
-        freeze_mlps: see `patch_paths`.
+        settings: the rule, its smallest effect, and `freeze_mlps`, for which see `patch_paths`.
+        bootstrap: for intervals; with fewer than two prompts there are none, and no head passes.
         limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if the prompts lack a role, or have fewer than four names in all.
     """
     if not name_movers:
-        return _frame([], ScoreStatus.NO_NAME_MOVERS)
-    if candidates is None:
-        last = max(layer for layer, _ in name_movers)
-        heads = range(subject.model.cfg.n_heads)
-        candidates = [(layer, head) for layer in range(last) for head in heads]
+        return _frame([], ScoreStatus.NO_NAME_MOVERS, settings)
     pairs, frames = with_names(subject.pairs), []
+    if candidates is None:
+        candidates = list(np.ndindex(max(name_movers)[0], subject.model.cfg.n_heads))
     if not candidates:
-        return _frame([], ScoreStatus.OK)
+        return _frame([], ScoreStatus.OK, settings)
     for flip, corrupted in flipped_prompts(pairs, seed=subject.seed).items():
         patched = patch_paths(
             subject.model,
@@ -95,12 +115,12 @@ def s_inhibition(
             receivers=[HeadPort(layer, head, "q") for layer, head in name_movers],
             senders=candidates,
             sender_positions="end",
-            freeze_mlps=freeze_mlps,
+            freeze_mlps=settings.freeze_mlps,
             attention=True,
             limits=limits,
         )
-        frames.append(_changes(patched, pairs, flip))
-    return _frame(frames, ScoreStatus.OK)
+        frames.append(_changes(patched, pairs, flip, bootstrap))
+    return _frame(frames, ScoreStatus.OK, settings)
 
 
 def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "pair pos"]]:
@@ -137,7 +157,9 @@ def _names(pairs: PromptPairs, seed: int) -> Int[Tensor, "letter pair"]:
     return torch.cat([io, s1, others], dim=1).T
 
 
-def _changes(paths: PatchedPaths, pairs: PromptPairs, flip: str) -> pd.DataFrame:
+def _changes(
+    paths: PatchedPaths, pairs: PromptPairs, flip: str, bootstrap: Bootstrap
+) -> pd.DataFrame:
     original = _means(paths.clean[None], paths.clean_attention[None], pairs)
     patched = _means(paths.patched, paths.attention, pairs)
     columns = [_relative(patched.logit_diff, original.logit_diff)[:, None]]
@@ -146,7 +168,16 @@ def _changes(paths: PatchedPaths, pairs: PromptPairs, flip: str) -> pd.DataFrame
     heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
     frame = heads.assign(flip=flip)
     frame[list(COLUMNS)] = changes
+    frame[list(INTERVAL)] = _intervals(paths, bootstrap)
     return frame
+
+
+def _intervals(paths: PatchedPaths, bootstrap: Bootstrap) -> Float[ndarray, "head end"]:
+    """Return the interval of the relative change of the logit difference, of every head."""
+    patched, clean = (x.double().cpu().numpy() for x in (paths.patched, paths.clean))
+    if abs(clean.mean()) < NO_ORIGINAL:
+        return np.full((len(patched), 2), np.nan)
+    return np.array([ratio_interval(row - clean, clean, bootstrap) for row in patched])
 
 
 def _means(
@@ -164,14 +195,25 @@ def _relative(patched: Tensor, original: Tensor) -> Tensor:
     return change.masked_fill(original.abs() < NO_ORIGINAL, torch.nan)
 
 
-def _frame(frames: list[pd.DataFrame], status: ScoreStatus) -> pd.DataFrame:
-    columns = ["layer", "head", "flip", *COLUMNS]
+def _frame(frames: list[pd.DataFrame], status: ScoreStatus, settings: Algorithm) -> pd.DataFrame:
+    columns = ["layer", "head", "flip", *COLUMNS, *INTERVAL]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    decisive = frame[frame["flip"] == S2I_FLIP]
-    down = (decisive["d_logit_diff"] < 0) & (decisive["d_attn_io"] < 0)
-    found = decisive[down & (decisive["d_attn_s1"] > 0)]
-    heads = pd.MultiIndex.from_frame(found[["layer", "head"]])
+    passed = frame[_passes(frame, settings)]
     own = pd.MultiIndex.from_frame(frame[["layer", "head"]])
-    frame["is_s2i"] = own.isin(heads)
+    for signal, flip in S2I_SIGNALS.items():
+        heads = passed.loc[passed["flip"] == flip, ["layer", "head"]]
+        frame[f"by_{signal}"] = own.isin(pd.MultiIndex.from_frame(heads))
+    frame["is_s2i"] = frame["by_position"]
+    if settings.s2i_rule == "effect":
+        frame["is_s2i"] |= frame["by_token"]
     frame.attrs["status"] = status
     return frame
+
+
+def _passes(frame: pd.DataFrame, settings: Algorithm) -> pd.Series[bool]:
+    """Return for every row whether its flip does what flipping an S-inhibition head does."""
+    away = (frame["d_attn_io"] < 0) & (frame["d_attn_s1"] > 0)
+    if settings.s2i_rule == "signs":
+        return away & (frame["d_logit_diff"] < 0)
+    enough = frame["d_logit_diff"] <= -settings.min_s2i_effect
+    return away & enough & (frame["d_logit_diff_high"] < 0)

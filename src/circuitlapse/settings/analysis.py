@@ -133,6 +133,13 @@ class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations u
     max_effect: float = key(-0.001, le=0)
     """Effect below which a head can be an S-inhibition, induction or duplicate-token head. At -1,
     the metric falls to its value on corrupted prompts."""
+    s2i_rule: Literal["effect", "signs"] = "effect"
+    """Test of an S-inhibition head. effect: flipping its position signal or its token signal lowers
+    the logit difference by min_s2i_effect or more, with an interval below 0. signs: flipping the
+    position signal has the right signs, however small, as in the paper's implementation."""
+    min_s2i_effect: float = key(0.05, ge=0, le=1)
+    """Smallest fall of the logit difference, as a share of it, when an S-inhibition head is misled.
+    The default is the share below which a metric counts as negligible elsewhere."""
     freeze_mlps: bool = False
     """Freeze MLPs when a path is patched, so that a path through an MLP does not count as direct.
     The paper's implementation recomputes them."""

@@ -72,5 +72,7 @@ def make_s2i(components: pd.DataFrame, *, from_step: int = 1000) -> pd.DataFrame
     for flip in FLIPS:
         fall = draw.random(len(tested)) ** 3 * np.log10(tested["step"]) / 5
         changes = {"d_logit_diff": -fall, "d_attn_io": -0.8 * fall, "d_attn_s1": 1.5 * fall}
-        frames.append(tested.assign(flip=flip, d_attn_s2=0.05 * fall, is_s2i=True, **changes))
-    return S2I.cast(pd.concat(frames).assign(unit="relative change"))
+        frames.append(tested.assign(flip=flip, d_attn_s2=0.05 * fall, **changes))
+    passed = dict.fromkeys(("by_position", "by_token", "is_s2i"), True)
+    ends = {"d_logit_diff_low": np.nan, "d_logit_diff_high": np.nan}
+    return S2I.cast(pd.concat(frames).assign(unit="relative change", **passed, **ends))

@@ -73,12 +73,14 @@ def test_a_ratio_without_attention_to_s1_is_not_drawn(table, s2i):
     assert axes.texts
 
 
-def test_the_lower_row_is_the_telling_flip_of_the_heads_that_matter_most(whole, s2i):
-    telling = s2i[s2i["flip"] == "same_opposite"]
+@pytest.mark.parametrize(("first", "flip"), [(4, "same_opposite"), (8, "opposite_same")])
+def test_a_lower_row_is_one_flip_of_the_heads_that_matter_most(whole, s2i, first, flip):
+    telling = s2i[s2i["flip"] == flip]
     order = telling[telling["step"] == LAST].sort_values("d_logit_diff")
-    lower = whole[4:]
     for axes, change in zip(
-        lower, ("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"), strict=True
+        whole[first : first + 4],
+        ("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"),
+        strict=True,
     ):
         drawn = lines_of(axes)
         assert list(drawn) == list(named(order)[:6])
@@ -88,9 +90,15 @@ def test_the_lower_row_is_the_telling_flip_of_the_heads_that_matter_most(whole, 
             np.testing.assert_array_equal(line, expected)
 
 
+def test_rows_of_changes_say_which_signal_is_flipped(whole):
+    position, token = (whole[first].get_ylabel().splitlines() for first in (4, 8))
+    assert position == ["Medium", "change: position", "signal flipped"]
+    assert token == ["Medium", "change: token", "signal flipped"]
+
+
 def test_attention_changes_share_their_range_with_the_control(whole):
-    *_, io, s1, s2 = whole
-    assert io.get_ylim() == s1.get_ylim() == s2.get_ylim()
+    for _, io, s1, s2 in (whole[4:8], whole[8:]):
+        assert io.get_ylim() == s1.get_ylim() == s2.get_ylim()
 
 
 def words(axes) -> str:
@@ -126,11 +134,11 @@ def test_a_row_of_empty_panels_is_lower(table, s2i):
         ).get_figheight()
 
     n_heads = len(panels(table, s2i)[4].get_legend().get_texts())
-    keys = 0.1 + 0.135 * -(-n_heads // 2)  # below the lower row, two in a line
-    assert height(s2i) - height(s2i[:0]) == pytest.approx(1.15 - 0.8 + keys)
+    keys = 0.1 + 0.135 * -(-n_heads // 2)  # below a lower row, two in a line
+    assert height(s2i) - height(s2i[:0]) == pytest.approx(2 * (1.15 - 0.8 + keys))
 
 
-def test_two_rows_per_model_can_be_printed(table, s2i, check_print):
+def test_three_rows_per_model_can_be_printed(table, s2i, check_print):
     labels = {"medium": "Medium (0.4 M), deduplicated text", "absent": "Absent"}
     check_print(ioi_components_figure(table, s2i=s2i, labels=labels, ioi_task="ioi", min_step=1))
 

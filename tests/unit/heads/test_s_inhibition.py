@@ -1,20 +1,36 @@
+import math
 from dataclasses import replace
+from itertools import permutations
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from circuitlapse import PromptPairs
+from circuitlapse import PromptPairs, load_decoder
 from circuitlapse.heads import s_inhibition as module
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import PatchedPaths
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
-from circuitlapse.types import ScoreStatus
+from circuitlapse.settings.analysis import Algorithm, Bootstrap
+from circuitlapse.types import S2I_SIGNALS, ScoreStatus
+from tests.planted_ioi import (
+    NAMES,
+    PLACE,
+    ROOT,
+    SCORE,
+    head_weights,
+    plant_inhibit,
+    planted_ioi_pairs,
+    save_planted_ioi,
+)
 from tests.unit.heads.path_patching.test_path_patching import literal
 
 A, B, C, D, E = 10, 11, 12, 13, 14
 """Names; 1 to 5 are other words."""
 ABB, BAB = [A, 1, B, 2, B, 3], [5, D, C, 2, D, 3]
 MOVERS = [(2, 0), (1, 1)]
+OFTEN = Bootstrap(samples=20_000, seed=1)
 
 
 @pytest.fixture
@@ -70,44 +86,181 @@ def test_changes_are_those_of_patching_with_hooks(random_model, pairs):
             assert got == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def test_a_head_is_s_inhibition_by_three_signs_under_one_flip(random_model, pairs, monkeypatch):
-    """Originals: logit difference 2; attention 0.4 to io, 0.2 to s1, 0.1 to s2."""
-    heads = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    end = torch.tensor([0.4, 0.2, 0.1])
+def heads_by(frame, column):
+    found = frame[frame[column]]
+    return set(zip(found["layer"], found["head"], strict=True))
+
+
+HEADS = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+NOTHING = ([2.0, 2.0, 2.0], 0.4, 0.2)
+"""Logit difference of each prompt, attention to io and to s1; that to s2 is 0.1."""
+
+
+@pytest.fixture
+def measured(random_model, pairs, monkeypatch):
+    """Run the test on numbers set by hand: {flip: what patching each of `HEADS` gives}."""
     roles = torch.stack([pairs.roles[role] for role in ("io", "s1", "s2")], 1)
+    flips = flipped_prompts(pairs, seed=0)
 
-    def at_roles(*attended):
+    def at_roles(io, s1):
         rows = torch.zeros(3, 1, 6)
-        return rows.scatter(2, roles[:, None], torch.tensor(attended).expand(3, 1, 3))
+        return rows.scatter(2, roles[:, None], torch.tensor([io, s1, 0.1]).expand(3, 1, 3))
 
-    inhibited, less_s1 = (1.0, 0.1, 0.3, 0.1), (1.0, 0.1, 0.1, 0.1)
-    more_io, better = (1.0, 0.5, 0.3, 0.1), (3.0, 0.1, 0.3, 0.1)
-    patched = [inhibited, less_s1, more_io, better]
+    def run(given, **options):
+        def fake(model, prompts, **_):
+            [flip] = [name for name in flips if torch.equal(prompts.corrupted, flips[name])]
+            cases = given.get(flip, [NOTHING] * len(HEADS))
+            return PatchedPaths(
+                senders=tuple(HEADS),
+                patched=torch.tensor([case[0] for case in cases]),
+                clean=torch.tensor(NOTHING[0]),
+                corrupted=torch.zeros(3),
+                attended=((2, 0),),
+                attention=torch.stack([at_roles(*case[1:]) for case in cases]),
+                clean_attention=at_roles(*NOTHING[1:]),
+            )
 
-    def fake(model, given, **options):
-        told = torch.equal(given.corrupted, flipped_prompts(pairs, seed=0)["same_opposite"])
-        cases = patched if told else [inhibited] * 4
-        return PatchedPaths(
-            senders=tuple(heads),
-            patched=torch.tensor([case[0] for case in cases])[:, None].expand(4, 3),
-            clean=torch.full((3,), 2.0),
-            corrupted=torch.zeros(3),
-            attended=((2, 0),),
-            attention=torch.stack([at_roles(*case[1:]) for case in cases]),
-            clean_attention=at_roles(*end.tolist()),
-        )
+        monkeypatch.setattr(module, "patch_paths", fake)
+        return s_inhibition(Subject(random_model, 0, pairs), name_movers=[(2, 0)], **options)
 
-    monkeypatch.setattr(module, "patch_paths", fake)
-    frame = s_inhibition(Subject(random_model, 0, pairs), name_movers=[(2, 0)])
+    return run
+
+
+FALLS = ([1.0, 1.0, 1.0], 0.1, 0.3)
+OTHERS = [([1.0] * 3, 0.1, 0.1), ([1.0] * 3, 0.5, 0.3), ([3.0] * 3, 0.1, 0.3), NOTHING]
+"""Less attention to s1; more to io; a larger logit difference; no change."""
+
+
+@pytest.mark.parametrize("signal", ["position", "token"])
+def test_a_head_passes_by_three_signs_under_the_flip_of_one_signal(measured, signal):
+    frame = measured({S2I_SIGNALS[signal]: [FALLS, *OTHERS]})
     assert frame.attrs["status"] == ScoreStatus.OK
-    found = frame[frame.is_s2i]
-    assert set(zip(found.layer, found["head"], strict=True)) == {(0, 0)}
-    assert len(found) == 5
-    row = found.iloc[0]
+    assert heads_by(frame, f"by_{signal}") == heads_by(frame, "is_s2i") == {(0, 0)}
+    assert frame[["by_position", "by_token"]].sum().sum() == 5  # all rows of the head
+    row = frame[frame.is_s2i & (frame.flip == S2I_SIGNALS[signal])].squeeze()
     assert row.d_logit_diff == pytest.approx(-0.5)
+    assert (row.d_logit_diff_low, row.d_logit_diff_high) == pytest.approx((-0.5, -0.5))
     assert row.d_attn_io == pytest.approx(-0.75)
     assert row.d_attn_s1 == pytest.approx(0.5)
     assert row.d_attn_s2 == pytest.approx(0)
+
+
+def test_flips_that_turn_both_signals_or_neither_find_no_head(measured):
+    others = set(module.FLIPS) - set(S2I_SIGNALS.values())
+    assert not measured(dict.fromkeys(others, [FALLS] * 5)).is_s2i.any()
+
+
+def test_a_negligible_fall_and_one_within_noise_do_not_pass_but_have_the_signs_of_the_paper(
+    measured,
+):
+    """Falls of 10 %, 4 % and 1e-6, of 5 % where one prompt rises, and none."""
+    falls = [[1.8] * 3, [1.92] * 3, [2 - 2e-6] * 3, [1.2, 1.8, 2.7], [2.0] * 3]
+    given = {S2I_SIGNALS["position"]: [(patched, 0.1, 0.3) for patched in falls]}
+    frame = measured(given)
+    assert heads_by(frame, "is_s2i") == {HEADS[0]}
+    rows = frame[frame.flip == S2I_SIGNALS["position"]].set_index(["layer", "head"])
+    noisy = rows.loc[HEADS[3]]
+    assert noisy.d_logit_diff == pytest.approx(-0.05)
+    assert (noisy.d_logit_diff_low, noisy.d_logit_diff_high) == pytest.approx((-0.4, 0.35))
+    small = measured(given, settings=Algorithm(min_s2i_effect=0.03))
+    assert heads_by(small, "is_s2i") == set(HEADS[:2])
+    signs = measured(given, settings=Algorithm(s2i_rule="signs"))
+    assert heads_by(signs, "is_s2i") == set(HEADS[:4])
+
+
+def test_by_the_rule_of_the_paper_the_token_signal_does_not_count(measured):
+    given = {S2I_SIGNALS["token"]: [FALLS, *OTHERS]}
+    frame = measured(given, settings=Algorithm(s2i_rule="signs"))
+    assert heads_by(frame, "by_token") == {(0, 0)}
+    assert not frame.is_s2i.any()
+
+
+def test_the_interval_is_a_paired_bootstrap_of_the_ratio(measured):
+    from scipy.stats import bootstrap
+
+    patched, clean = np.array([1.2, 1.8, 2.7]), np.array(NOTHING[0])
+    frame = measured({"random_same": [(patched.tolist(), 0.4, 0.2)] * 5}, bootstrap=OFTEN)
+    row = frame[frame.flip == "random_same"].iloc[0]
+    found = bootstrap(
+        (patched, clean),
+        lambda a, b, axis: (a - b).mean(axis) / b.mean(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=OFTEN.samples,
+        rng=0,
+    ).confidence_interval
+    assert (row.d_logit_diff_low, row.d_logit_diff_high) == pytest.approx(tuple(found), abs=0.02)
+
+
+def test_without_an_interval_no_head_passes():
+    rows = pd.DataFrame({"layer": [0], "head": [1], "flip": [S2I_SIGNALS["position"]]})
+    rows = rows.assign(d_logit_diff=-1.0, d_attn_io=-1.0, d_attn_s1=1.0)
+    rows = rows.assign(d_logit_diff_low=np.nan, d_logit_diff_high=np.nan)
+    assert not module._frame([rows], ScoreStatus.OK, Algorithm()).is_s2i.any()
+
+
+POSITION, TOKEN, SMALL, RARE = {(1, 2), (1, 5)}, (1, 3), (1, 6), (1, 4)
+BY_NAME = (2, 1)
+AVOID_NAME = torch.kron(torch.eye(16), torch.tensor([1.0, 1.0, -1.0, -1.0]))[:6] / 2
+"""Features, orthogonal to all others, of a name that is not to be looked at."""
+
+
+def plant_token_signal(model):
+    """Add a name mover that avoids names, not places, and three heads that talk to name movers.
+
+    TOKEN moves the name at place 4 to AVOID_NAME. SMALL is another head for places, a 600th as
+    strong as the first two together. RARE does what TOKEN does, but for the name 0 alone.
+    """
+    reads, bias, writes = head_weights(model, BY_NAME)
+    strength = math.sqrt(SCORE) * ROOT
+    reads[:, 0, :6] = -ROOT * AVOID_NAME.T
+    reads[:, 1, :6] = ROOT * NAMES.T
+    bias[6] = strength
+    reads[:, 1, 6] = strength * (PLACE[0] + PLACE[2])
+    reads[:, 2, :6] = NAMES.T
+    writes[:6] = 6 * NAMES
+    plant_inhibit(model, SMALL, 0.005)
+    for at, names, gain in ((TOKEN, slice(0, 6), 3.0), (RARE, slice(0, 1), 6.0)):
+        plant_inhibit(model, at, 0.0)
+        reads, _, writes = head_weights(model, at)
+        reads[:, 2, :6] = 0
+        reads[:, 2, names] = NAMES[names].T
+        writes[:6] = gain * AVOID_NAME
+
+
+@pytest.fixture(scope="module")
+def planted_signals(tmp_path_factory):
+    """A model, and 26 prompts: in two of them the name 0 is the indirect object."""
+    folder = tmp_path_factory.mktemp("signals") / "model"
+    save_planted_ioi(folder, more=plant_token_signal)
+    couples = [(0, 1), *permutations(range(1, 5), 2)]
+    return Subject(load_decoder(folder), 0, planted_ioi_pairs(couples))
+
+
+PLANTED_MOVERS = [(2, 0), (2, 3), BY_NAME]
+
+
+def test_planted_heads_are_found_by_the_signal_that_they_carry(planted_signals):
+    frame = s_inhibition(planted_signals, name_movers=PLANTED_MOVERS)
+    assert heads_by(frame, "by_position") == POSITION
+    assert heads_by(frame, "by_token") == {TOKEN}
+    assert heads_by(frame, "is_s2i") == POSITION | {TOKEN}
+    rows = frame.set_index(["layer", "head", "flip"])
+    small, rare = rows.loc[(*SMALL, "same_opposite")], rows.loc[(*RARE, "opposite_same")]
+    assert -0.01 < small.d_logit_diff < small.d_logit_diff_high < 0
+    assert rare.d_logit_diff < -0.05
+    assert rare.d_logit_diff_low < rare.d_logit_diff_high == 0
+    # Half of the logit difference is from the mover that avoids names: tanh(3/2) turns around.
+    told = rows.loc[(*TOKEN, "opposite_same")]
+    assert told.d_logit_diff == pytest.approx(-1, abs=0.06)
+    assert rows.loc[(*TOKEN, "same_opposite")].d_logit_diff == pytest.approx(0, abs=1e-3)
+
+
+def test_by_the_rule_of_the_paper_weak_heads_are_found_and_those_for_names_are_not(planted_signals):
+    signs = Algorithm(s2i_rule="signs")
+    frame = s_inhibition(planted_signals, name_movers=PLANTED_MOVERS, settings=signs)
+    assert heads_by(frame, "is_s2i") >= POSITION | {SMALL}
+    assert TOKEN not in heads_by(frame, "is_s2i")
 
 
 def test_all_heads_before_the_last_name_mover_are_candidates(random_model, pairs):
@@ -122,7 +275,8 @@ def test_without_name_movers_there_is_an_empty_frame_that_says_so(random_model, 
     assert frame.attrs["status"] == ScoreStatus.NO_NAME_MOVERS
     assert list(frame.columns) == [
         *("layer", "head", "flip"),
-        *("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2", "is_s2i"),
+        *("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2"),
+        *("d_logit_diff_low", "d_logit_diff_high", "by_position", "by_token", "is_s2i"),
     ]
 
 
@@ -135,8 +289,8 @@ def test_mlps_are_held_where_asked_for(random_model, pairs, monkeypatch):
         return patch(*given, **options)
 
     monkeypatch.setattr(module, "patch_paths", watched)
-    subject = Subject(random_model, 0, pairs)
-    s_inhibition(subject, name_movers=MOVERS, candidates=[(0, 1)], freeze_mlps=True)
+    subject, frozen = Subject(random_model, 0, pairs), Algorithm(freeze_mlps=True)
+    s_inhibition(subject, name_movers=MOVERS, candidates=[(0, 1)], settings=frozen)
     assert asked == [True] * 5
 
 

@@ -130,9 +130,15 @@ def traced(schema, *steps, **changes):
     about = {"model": "small", "variant": "", "tokens": 0, "task": "ioi", "layer": 1, "head": 2}
     about |= {"flip": "same_opposite", "role": "NM", "node": "m1", "check": "mlp_gap", "value": 1.0}
     about |= dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2", "effect"), -0.5)
+    about |= {"d_logit_diff_low": -0.6, "d_logit_diff_high": -0.4}
     about |= {"panel": "direct", "denominator": "circuit", "pct": 80.0, "explained": 0.4}
     about |= {"pct_low": 70.0, "pct_high": 90.0, "total": 0.5, "n_heads": 3}
-    about |= {"unit": "%", "is_s2i": True, "n": 9, "status": "ok"}
+    about |= {
+        "unit": "%",
+        **dict.fromkeys(("by_position", "by_token", "is_s2i"), True),
+        "n": 9,
+        "status": "ok",
+    }
     frame = pd.DataFrame({"step": steps}).assign(**about | changes)
     return schema.cast(frame[list(schema.columns)])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,7 +41,6 @@ class Case:
     Attributes:
         scores: one of `ROLE_SCORES` -> its values.
         seed: of the names that S-inhibition heads are misled with.
-        options: of `patch_paths` and `s_inhibition`.
     """
 
     model: Decoder
@@ -49,17 +48,31 @@ class Case:
     scores: Mapping[str, Float[ndarray, " head"]]
     circuit: Circuit | None
     settings: Algorithm
+    bootstrap: Bootstrap
     seed: int
-    options: Mapping[str, Any]
+    limits: Limits
 
     def patch(self, receivers: Receivers) -> PatchedPaths:
         """Patch the paths from all heads."""
-        return patch_paths(self.model, self.pairs, receivers=receivers, **self.options)
+        return patch_paths(
+            self.model,
+            self.pairs,
+            receivers=receivers,
+            freeze_mlps=self.settings.freeze_mlps,
+            limits=self.limits,
+        )
 
     def test(self, *, name_movers: Sequence[Head], candidates: Sequence[Head]) -> pd.DataFrame:
         """Test for S-inhibition."""
         subject = Subject(self.model, self.seed, self.pairs)
-        return s_inhibition(subject, name_movers=name_movers, candidates=candidates, **self.options)
+        return s_inhibition(
+            subject,
+            name_movers=name_movers,
+            candidates=candidates,
+            settings=self.settings,
+            bootstrap=self.bootstrap,
+            limits=self.limits,
+        )
 
     def heads(self, mask: Bool[ndarray, " head"]) -> list[Head]:
         """Return (layer, head) where a mask is true."""
@@ -140,7 +153,7 @@ def trace_ioi(
        NegNM: negative copy above it and E other than 0. Copy suppression CS: cspa above
        `min_cspa` and E < 0; NegCS: the same and E > 0.
     2. `s2i`, E from each head to the queries of all NM together. S2I: E below `max_effect`, an
-       edge of the circuit into the query of a name mover, and the signs of `s_inhibition`.
+       edge of the circuit into the query of a name mover, and `is_s2i` of `s_inhibition`.
     3. `tertiary`, E from each head to the values of the S2I heads that are not CS. Ind: E below
        `max_effect` and an induction score above the mean of all heads; Dup: the same with the
        duplicate-token score.
@@ -158,36 +171,36 @@ def trace_ioi(
         circuit: of these prompts; None where none was found.
         bootstrap: for intervals over prompts, and to tell whether the model does the task.
         seed: of the names that S-inhibition heads are misled with.
-        settings: thresholds of roles, and `freeze_mlps`; None for those of the paper.
+        settings: thresholds of roles, and `freeze_mlps`; None for the defaults.
         limits: how many prompts go through the model at once.
 
     Raises:
         ValueError: if a score of a head is missing, the circuit is of another graph, or the
             prompts lack a role or have fewer than four names in all.
     """
-    model, settings = as_decoder(model), settings or Algorithm()
-    refuse_other_graph(circuit, shape := shape_of(model))
+    refuse_other_graph(circuit, shape := shape_of(model := as_decoder(model)))
     case = Case(
         model=model,
         pairs=pairs,
         scores={name: values_of(scores, name, shape=shape) for name in ROLE_SCORES},
         circuit=circuit,
-        settings=settings,
+        settings=settings or Algorithm(),
+        bootstrap=bootstrap,
         seed=seed,
-        options={"freeze_mlps": settings.freeze_mlps, "limits": limits},
+        limits=limits,
     )
-    panels, tested = _trace(case, bootstrap)
+    panels, tested = _trace(case)
     in_circuit = None if circuit is None else circuit.heads.ravel()  # [layer, head] -> [head]
     return tables_of(
         panels, tested, in_circuit=in_circuit, shape=shape, n=len(pairs), bootstrap=bootstrap
     )
 
 
-def _trace(case: Case, bootstrap: Bootstrap) -> tuple[Sequence[Panel], pd.DataFrame]:
+def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
     """Return the three steps, and what the test for S-inhibition measured."""
     paths = case.patch("logits")
     clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))  # [prompt]
-    if not does_the_task(clean, corrupted, metric=Metric.LOGIT_DIFF, bootstrap=bootstrap):
+    if not does_the_task(clean, corrupted, metric=Metric.LOGIT_DIFF, bootstrap=case.bootstrap):
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
         return panels, case.test(name_movers=[], candidates=[])

@@ -12,6 +12,7 @@ from circuitlapse.heads.algorithm import trace_ioi
 from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
 from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.batching import AUTOMATIC
 from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
@@ -135,6 +136,8 @@ def test_a_head_that_moves_places_is_found_by_flips_of_the_place_and_by_no_other
     rows = found.s2i.set_index("flip")
     assert set(zip(rows["layer"], rows["head"], strict=True)) == {(1, 2)}
     assert rows["is_s2i"].all()
+    assert rows["by_position"].all()
+    assert not rows["by_token"].any()
 
     def sigmoid(x):
         return 1 / (1 + math.exp(-x))
@@ -175,7 +178,7 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):
     of_head = np.zeros(24, dtype=bool)
     of_head[8 + 2] = True
-    case = Case(planted, planted_ioi_pairs(), {}, None, Algorithm(), 0, {})
+    case = Case(planted, planted_ioi_pairs(), {}, None, Algorithm(), BOOTSTRAP, 0, AUTOMATIC)
     second = Panel("s2i", "e_nm_q", None, {Role.S_INHIBITION: of_head})
     assert share(found, "tertiary", "all")["status"] == "ok"
     assert module._tertiary(case, second, of_head).status == "no_s2i_heads"

@@ -42,6 +42,8 @@ localrules:
 
 
 onsuccess:
+    if took := TIMES.table():
+        print(took, file=sys.stderr)
     files = [relpath(file) for file in workflow.config_settings.configfiles]
     if text := where_to_look(expand(PATHS.figure_png, figure=FIGURES), files):
         print(text, file=sys.stderr)

@@ -1,10 +1,16 @@
-"""The log of a job and its progress. Scripts import this module first: see the end of it."""
+"""The log of a job, its progress, and what it took.
+
+Scripts import this module first: see the end of it.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
+import resource
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,10 +20,14 @@ from typing import Any, NoReturn, TypeVar
 from tqdm import tqdm
 
 from circuitlapse.errors import CircuitlapseError
+from circuitlapse.paths import timings_of
 
 Item = TypeVar("Item")
 
 EVERY_S = 5.0
+GC_THRESHOLD = 100_000
+"""How many new objects start a garbage collection in a job. With Python's default of 700, that
+takes a fifth of the time of importing PyTorch, transformers and TransformerLens."""
 
 
 class _LogStream:
@@ -87,8 +97,10 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     """Send log records, warnings and an uncaught exception to the job's log file.
 
     The terminal shows only the library's own warnings and the message of an exception. The log
-    adds the traceback, except for a `CircuitlapseError`, whose message says everything.
+    adds the traceback, except for a `CircuitlapseError`, whose message says everything. At its
+    end, what the job took is written to the file that `timings_of` names.
     """
+    timings = timings_of(path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, mode="w", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
@@ -110,6 +122,8 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     except Exception as error:
         log.exception("failed")
         sys.exit(f"{type(error).__name__}: {error}\n(traceback in {path})")
+    else:
+        _write_timings(timings)
     finally:
         logging.captureWarnings(False)
         log.removeHandler(terminal)
@@ -117,9 +131,34 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         handler.close()
 
 
-# With Python's default (a collection after every 700 new objects), garbage collection takes a
-# fifth of the time of importing PyTorch, transformers and TransformerLens, which is most of the
-# time of a small job. Snakemake defines `snakemake` in the main module of a job; the session of
-# somebody who uses the library keeps its own threshold.
+_started_s: float
+"""When this process started, on the monotonic clock."""
+
+
+def _note_start() -> None:
+    """Note when this process started, if it was busy until now."""
+    global _started_s
+    _started_s = time.monotonic() - time.process_time()
+
+
+def _write_timings(path: Path) -> None:
+    """Write what this process and its children took since it started, imports included.
+
+    The columns have the names and units of Snakemake's benchmarks: wall seconds, CPU seconds of
+    user and system, and the peak memory of one process in MB.
+    """
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    wall_s = time.monotonic() - _started_s
+    cpu_s = sum(one.ru_utime + one.ru_stime for one in used)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak_mb = max(one.ru_maxrss for one in used) / unit
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\tcpu_time\tmax_rss\n{wall_s:.2f}\t{cpu_s:.2f}\t{peak_mb:.1f}\n")
+
+
+_note_start()
+os.register_at_fork(after_in_child=_note_start)
+# Snakemake defines `snakemake` in the main module of a job; the session of somebody who uses the
+# library keeps its own threshold.
 if hasattr(sys.modules["__main__"], "snakemake"):
-    gc.set_threshold(100_000)
+    gc.set_threshold(GC_THRESHOLD)

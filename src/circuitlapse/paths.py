@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class Paths:
     """Path templates; wildcards always come in the order model, task, step.
@@ -51,3 +53,14 @@ class Paths:
         # one log and one timing per job, in a folder with the name of its rule
         self.logs = f"{results}/logs"
         self.benchmarks = f"{results}/benchmarks"
+
+
+def timings_of(log: str | Path) -> Path:
+    """Return the file with the time and memory of a job, from the path of its log.
+
+    Raises:
+        ValueError: the log is not in a folder `logs`.
+    """
+    parts = Path(log).parts
+    logs = len(parts) - 1 - parts[::-1].index("logs")
+    return Path(*parts[:logs], "benchmarks", *parts[logs + 1 :]).with_suffix(".tsv")

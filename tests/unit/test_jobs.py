@@ -6,6 +6,7 @@ import textwrap
 import time
 import warnings
 
+import pandas as pd
 import pytest
 
 from circuitlapse.jobs import byte_progress, job_logging, progress
@@ -20,13 +21,44 @@ def test_records_and_warnings_go_to_the_log(tmp_path):
     assert "careful" in text
 
 
+def test_the_timings_of_a_job_are_what_its_process_and_its_children_took(tmp_path):
+    """Each burns 0.3 s of CPU; one sleeps as long; 200 MB are held for a moment."""
+    code = f"""
+        import subprocess, sys, time
+        from circuitlapse.jobs import job_logging
+        burn = "import time\\nwhile time.process_time() < 0.3: pass"
+        with job_logging({str(tmp_path / "logs/rule/a.log")!r}):
+            start = time.process_time()
+            while time.process_time() < start + 0.3: pass
+            len(b'x' * 200 * 2**20)
+            own = time.process_time()
+            subprocess.run([sys.executable, "-I", "-S", "-c", burn], check=True)
+            time.sleep(0.3)
+        print(own + 0.3)
+    """
+    begun = time.monotonic()
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    whole_s = time.monotonic() - begun
+    table = pd.read_csv(tmp_path / "benchmarks/rule/a.tsv", sep="\t")
+    (row,) = table.itertuples()
+    assert row.cpu_time == pytest.approx(float(done.stdout), abs=0.1)
+    assert float(done.stdout) + 0.25 < row.s < whole_s + 0.01
+    assert 200 < row.max_rss < 400
+
+
+def test_a_failed_job_has_no_timings(tmp_path):
+    failed(tmp_path / "logs/a.log", "ValueError('a defect')")
+    assert not (tmp_path / "benchmarks").exists()
+
+
 def test_our_own_warnings_are_also_on_the_terminal(tmp_path, capsys):
     for _ in range(2):  # a handler that stays would say it twice
-        with job_logging(tmp_path / "a.log") as log:
+        with job_logging(tmp_path / "logs/a.log") as log:
             log.info("loaded 3 prompts")
             log.warning("only 3 prompts")
         assert capsys.readouterr().err == "WARNING only 3 prompts\n"
-    assert "WARNING only 3 prompts" in (tmp_path / "a.log").read_text()
+    assert "WARNING only 3 prompts" in (tmp_path / "logs/a.log").read_text()
 
 
 def failed(log, error):
@@ -49,16 +81,16 @@ def failed(log, error):
 
 def test_an_expected_error_is_its_message_alone_on_the_terminal_and_in_the_log(tmp_path):
     message = "TaskError: row 3 has no answer\n"
-    assert failed(tmp_path / "a.log", "TaskError('row 3 has no answer')") == message
-    log = (tmp_path / "a.log").read_text()
+    assert failed(tmp_path / "logs/a.log", "TaskError('row 3 has no answer')") == message
+    log = (tmp_path / "logs/a.log").read_text()
     assert log.endswith(f" ERROR {message}")
     assert len(log.splitlines()) == 1
 
 
 def test_any_other_error_is_one_line_on_the_terminal_and_a_traceback_in_the_log(tmp_path):
-    terminal = failed(tmp_path / "a.log", "ValueError('a defect')")
-    assert terminal == f"ValueError: a defect\n(traceback in {tmp_path / 'a.log'})\n"
-    log = (tmp_path / "a.log").read_text()
+    terminal = failed(tmp_path / "logs/a.log", "ValueError('a defect')")
+    assert terminal == f"ValueError: a defect\n(traceback in {tmp_path / 'logs/a.log'})\n"
+    log = (tmp_path / "logs/a.log").read_text()
     assert "Traceback" in log
     assert "KeyError" in log
 

@@ -12,6 +12,7 @@ from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
+from circuitlapse.plan.run_times import RunTimes
 from circuitlapse.plan.workflow import Plan, pattern_of, where_to_look
 from circuitlapse.tables.registry import JOBS, TABLES
 
@@ -40,15 +41,16 @@ VERIFIED = ancient(PLAN.verified) if PLAN.verified else []
 TASKS_OF_JOB = "{wildcards.task}" if PLAN.one_task else "all tasks"
 
 
+# Whether jobs run on this machine; Snakemake knows the number of nodes only on a cluster.
+HERE = workflow.is_main_process and workflow.global_resources["_nodes"].value is None
+
+
 def gpu_slots():
     """Return the slots on the GPUs of this machine, or a sentence that says why there are none.
 
-    A cluster gives each job its GPU. Snakemake knows the number of nodes only on a cluster.
+    A cluster gives each job its GPU.
     """
-    here = (
-        workflow.is_main_process and workflow.global_resources["_nodes"].value is None
-    )
-    if not (PLAN.gpus and here):
+    if not (PLAN.gpus and HERE):
         return None, ""
     try:
         return slots_on_this_machine(CONFIG), ""
@@ -63,13 +65,16 @@ if SLOTS:
             workflow.register_resource(name, amount)
 
 
+TIMES = RunTimes()
+
+
 onstart:
-    if NO_GPU and any(
-        job.rule.name in REQUESTS for job in workflow.dag.needrun_jobs()
-    ):
+    jobs = [] if workflow.touch else [*workflow.dag.needrun_jobs()]
+    if NO_GPU and any(job.rule.name in REQUESTS for job in jobs):
         raise WorkflowError(NO_GPU)
     if SLOTS:
         SLOTS.tell_jobs()
+    TIMES.start((job.rule.name, log) for job in jobs for log in job.log)
 
 
 wildcard_constraints:
@@ -82,11 +87,6 @@ wildcard_constraints:
 def log_of(job):
     """Return the log of a job: the name of its rule, then its wildcards."""
     return f"{PATHS.logs}/{job}.log"
-
-
-def timing_of(job):
-    """Return the file with the time and memory that a job took."""
-    return f"{PATHS.benchmarks}/{job}.tsv"
 
 
 def memory(mb):

@@ -17,8 +17,6 @@ for name, figure in FIGURES.items():
             ),
         log:
             log_of(f"plot_{name}"),
-        benchmark:
-            timing_of(f"plot_{name}")
         conda:
             ENVIRONMENT
         resources:
@@ -45,8 +43,6 @@ rule plot_circuit_diagram:
         ),
     log:
         log_of("plot_circuit_diagram/{model}/{task}/step{step}"),
-    benchmark:
-        timing_of("plot_circuit_diagram/{model}/{task}/step{step}")
     wildcard_constraints:
         # anything: the input function names what is wrong with a name or step
         model="[^/]+",

@@ -23,8 +23,6 @@ rule fetch_step:
         fetched(PATHS.model),
     log:
         log_of("fetch_step/{model}/step{step}"),
-    benchmark:
-        timing_of("fetch_step/{model}/step{step}")
     conda:
         ENVIRONMENT
     resources:
@@ -46,8 +44,6 @@ rule take_tokenizer:
         PATHS.tokenizer.format(suite=CONFIG.suite),
     log:
         log_of("take_tokenizer"),
-    benchmark:
-        timing_of("take_tokenizer")
     conda:
         ENVIRONMENT
     resources:
@@ -67,8 +63,6 @@ rule fetch_text:
         PATHS.text.format(suite=CONFIG.suite),
     log:
         log_of("fetch_text"),
-    benchmark:
-        timing_of("fetch_text")
     conda:
         ENVIRONMENT
     resources:

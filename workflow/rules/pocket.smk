@@ -9,8 +9,6 @@ rule make_corpus:
         tokenizer=PATHS.tokenizer,
     log:
         log_of("make_corpus/{suite}"),
-    benchmark:
-        timing_of("make_corpus/{suite}")
     conda:
         ENVIRONMENT
     resources:
@@ -38,8 +36,6 @@ rule train_suite:
         ],
     log:
         log_of("train_suite/{model}"),
-    benchmark:
-        timing_of("train_suite/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.training.threads

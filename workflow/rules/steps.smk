@@ -26,8 +26,6 @@ if PLAN.verified:
             update(PLAN.verified),
         log:
             log_of(PLAN.verify_job),
-        benchmark:
-            timing_of(PLAN.verify_job)
         # first of all: a wrong model shows before hours of training
         priority: 10
         conda:
@@ -55,8 +53,6 @@ rule cache_activations:
         behaviour=PLAN.of_job(PATHS.behaviour),
     log:
         log_of(PLAN.job_name("cache_activations")),
-    benchmark:
-        timing_of(PLAN.job_name("cache_activations"))
     wildcard_constraints:
         model=pattern_of(model.name for model in PLAN.analysed),
     conda:
@@ -83,8 +79,6 @@ use rule cache_activations as measure_behaviour with:
         behaviour=PLAN.of_job(PATHS.behaviour),
     log:
         log_of(PLAN.job_name("measure_behaviour")),
-    benchmark:
-        timing_of(PLAN.job_name("measure_behaviour"))
     wildcard_constraints:
         model=pattern_of(model.name for model in CONFIG.models if not model.circuits),
     params:
@@ -113,8 +107,6 @@ rule discover_circuit:
         [update(path) for path in PLAN.of_job(PATHS.circuit)],
     log:
         log_of(PLAN.job_name("discover_circuit")),
-    benchmark:
-        timing_of(PLAN.job_name("discover_circuit"))
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -151,8 +143,6 @@ rule score_heads:
         PATHS.heads,
     log:
         log_of("score_heads/{model}/step{step}"),
-    benchmark:
-        timing_of("score_heads/{model}/step{step}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -197,8 +187,6 @@ rule trace_algorithm:
         },
     log:
         log_of("trace_algorithm/{model}/step{step}"),
-    benchmark:
-        timing_of("trace_algorithm/{model}/step{step}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads

@@ -13,8 +13,6 @@ for name, job in JOBS.items():
             csv=[csv_of(table) for table in job.tables],
         log:
             log_of(f"aggregate_{name}"),
-        benchmark:
-            timing_of(f"aggregate_{name}")
         conda:
             ENVIRONMENT
         resources:

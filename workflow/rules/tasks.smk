@@ -9,8 +9,6 @@ rule make_task:
         TASK,
     log:
         log_of("make_task/{task}"),
-    benchmark:
-        timing_of("make_task/{task}")
     # first of all: a mistake in a file of prompts shows before hours of training
     priority: 10
     conda:

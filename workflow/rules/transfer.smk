@@ -13,8 +13,6 @@ rule transfer_circuits:
         PATHS.transfer,
     log:
         log_of("transfer_circuits/{model}"),
-    benchmark:
-        timing_of("transfer_circuits/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads
@@ -48,8 +46,6 @@ rule swap_components:
         PATHS.swaps,
     log:
         log_of("swap_components/{model}"),
-    benchmark:
-        timing_of("swap_components/{model}")
     conda:
         ENVIRONMENT
     threads: CONFIG.compute.threads

@@ -37,7 +37,7 @@ def run_script(root: Path, tmp_path: Path) -> Callable[..., str]:
     def run(
         name: str, *, inputs: dict[str, Any], output: Any, params: dict[str, Any], rule: str = ""
     ) -> str:
-        log = tmp_path / f"{name}.log"
+        log = tmp_path / f"logs/{name}.log"
         given = SimpleNamespace(
             input=as_text(inputs), output=as_text(output), params=Named(params), log=[str(log)]
         )

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import h5py
@@ -118,6 +119,35 @@ def test_logs_say_what_was_done(finished):
     logs = finished.folder / RESULTS / "logs"
     assert "loss" in (logs / "train_suite/pocket-tiny.log").read_text()
     assert "tasks: 2/2" in (logs / "discover_circuit/pocket-tiny/step400.log").read_text()
+
+
+def test_every_job_says_what_it_took(finished):
+    folder = finished.folder / RESULTS
+    logs, timings = (
+        {file.relative_to(folder / kind).with_suffix("") for file in (folder / kind).rglob("*.*")}
+        for kind in ("logs", "benchmarks")
+    )
+    assert logs == timings
+    took = pd.concat(pd.read_csv(file, sep="\t") for file in folder.glob("benchmarks/**/*.tsv"))
+    assert (took[["s", "cpu_time", "max_rss"]] > 0).all(axis=None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="jobs are forks on Linux")
+def test_a_run_ends_with_what_its_jobs_took_which_is_less_than_their_imports(copied):
+    command = [sys.executable, "-c", "import pandas, time; print(time.process_time())"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    targets = [f"{RESULTS}/tables/{name}.csv" for name in ("behaviour", "components")]
+    for target in targets:
+        (copied.folder / target).unlink()
+    output = copied.run(*targets)
+    table = output.partition("Its jobs took:\n")[2].splitlines()[1:4]
+    *rules, total = (line.split() for line in table)
+    assert {(name, jobs) for name, jobs, *_ in rules} == {
+        ("aggregate_behaviour", "1"),
+        ("aggregate_components", "1"),
+    }
+    assert total[:3] == ["all", "jobs", "2"]
+    assert all(float(cpu_s) < float(done.stdout) for *_, cpu_s in rules)
 
 
 def test_a_run_ends_with_where_to_look(copied):

@@ -10,6 +10,7 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
+from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
 from circuitlapse.plan.run_times import RunTimes
@@ -65,6 +66,14 @@ if SLOTS:
             workflow.register_resource(name, amount)
 
 
+# Whether jobs are forks of a server. Elsewhere, or in an environment of their own, they start as
+# usual, and so do those with CUDA.
+SERVED = (
+    HERE
+    and sys.platform == "linux"
+    and not PLAN.gpus
+    and not workflow.deployment_settings.deployment_method
+)
 TIMES = RunTimes()
 
 
@@ -74,7 +83,10 @@ onstart:
         raise WorkflowError(NO_GPU)
     if SLOTS:
         SLOTS.tell_jobs()
-    TIMES.start((job.rule.name, log) for job in jobs for log in job.log)
+    logs = [(job.rule.name, log) for job in jobs for log in job.log]
+    TIMES.start(logs)
+    if SERVED and len(logs) > 1:
+        sys.executable = start_server(sys.executable)
 
 
 wildcard_constraints:

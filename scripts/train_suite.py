@@ -2,7 +2,7 @@
 
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
+from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
 from circuitlapse.pocket.corpus import NEW_LINE
 from circuitlapse.pocket.training import make_model, save_snapshot, train
@@ -12,17 +12,15 @@ from circuitlapse.tasks.vocabulary import Vocabulary
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     tokenizer = read_tokenizer(snakemake.input.tokenizer)
-    tokens = read_tokens(snakemake.input.tokens)
-    # the workflow has validated both sections
-    shape = Train.model_construct(**params.train)
-    training = Training.model_construct(**params.recipe)
+    corpus = read_corpus(snakemake.input.tokens)
+    shape, training = Train(**params.train), Training(**params.recipe)
     model = make_model(shape, tokenizer)
     log.info("%d parameters", model.num_parameters())
     inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
     settings = dict(params.items())
     folders = dict(zip(training.save_steps, snakemake.output, strict=True))
     end = tokenizer.token_to_id(NEW_LINE)
-    run = train(model, tokens, line_end=end, training=training, data_seed=shape.data_seed)
+    run = train(model, corpus, line_end=end, training=training, data_seed=shape.data_seed)
     for step, loss in (steps := progress(run, "steps", log=log, total=training.save_steps[-1] + 1)):
         steps.set_postfix_str(f"loss {loss:.3f} nats per token", refresh=False)
         if step in folders:

@@ -15,7 +15,7 @@ class Paths:
     def __init__(self, results: str) -> None:
         # the pocket suite: training text, its token ids, held-out text, tokenizer
         self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
-        self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npy"
+        self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npz"
         self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
         self.text = f"{results}/text/{{suite}}.txt"
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"

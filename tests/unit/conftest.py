@@ -27,7 +27,7 @@ def pocket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     tokenizer = make_tokenizer((*lines, "\n"))
     tokenizer.save(str(folder / "tokenizer.json"))
-    np.save(folder / "train.npy", encode_lines(lines * 40, tokenizer))
+    np.savez(folder / "train.npz", sentences=encode_lines(lines * 40, tokenizer))
     model = make_model(Train(layers=2, heads=2, d_model=16), tokenizer)
     save_snapshot(model, tokenizer, folder / "step0")
     rows = [f'"So {a} is here, isn\'t","So {b} is here, isn\'t",{x},{y}' for a, b, x, y in PAIRS]

@@ -2,13 +2,13 @@ import pytest
 
 from circuitlapse.errors import ArtifactError, require_file, unknown_name
 from circuitlapse.io.circuit_files import read_circuit
-from circuitlapse.io.corpus_files import read_tokenizer, read_tokens
+from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.table_files import read_provenance
 from circuitlapse.io.task_files import read_task
 
 
 @pytest.mark.parametrize(
-    "read", [require_file, read_circuit, read_provenance, read_task, read_tokenizer, read_tokens]
+    "read", [require_file, read_circuit, read_corpus, read_provenance, read_task, read_tokenizer]
 )
 def test_a_file_that_is_not_there_is_not_called_broken(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,8 @@ rule make_corpus:
         mem_mb=memory(1000),
         runtime=minutes(10),
     params:
-        sentences=CONFIG.training.corpus_sentences,
+        kinds=CONFIG.training.kinds,
+        tokens=CONFIG.training.corpus_tokens,
         seed=CONFIG.training.corpus_seed,
     message:
         "Write the corpus of {wildcards.suite}"
@@ -44,7 +45,7 @@ rule train_suite:
         runtime=minutes(60),
     params:
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
-        recipe=CONFIG.training.model_dump(exclude={"corpus_sentences", "corpus_seed"}),
+        recipe=CONFIG.training.model_dump(exclude={"corpus_tokens", "corpus_seed"}),
     message:
         "Train {wildcards.model}; progress and time left: {log}"
     script:

@@ -76,7 +76,8 @@ class Config(Section):
     """The models: sizes or seeds of one family."""
     checkpoints: Checkpoints = section(Checkpoints)
     training: Training = key(
-        description=str(Training.__doc__), examples=[{"save_steps": [0, 500, 1000]}]
+        description=str(Training.__doc__),
+        examples=[{"phases": [{"steps": 500}], "save_steps": [0, 250, 500]}],
     )
     tasks: tuple[Annotated[Task, Lenient], ...] = key(
         strict=False, min_length=1, examples=[[{"name": "ioi"}]]
@@ -131,11 +132,11 @@ class Config(Section):
             return ("schedule",), SCHEDULES.get(self.schedule, INVALID)
         return ("steps",), self.steps
 
-    def tokens_per_step(self, model: str) -> int:
-        """Return how many tokens a model saw in one training step."""
+    def tokens_at(self, model: str, step: int) -> int:
+        """Return how many tokens a model has seen after a training step."""
         if (hub := self.model(model).hub) is not None:
-            return hub.tokens_per_step
-        return self.training.batch_size * self.training.sequence_length
+            return step * hub.tokens_per_step
+        return self.training.tokens_at(step)
 
     def model(self, name: str) -> Model:
         """Return the model called `name`; UnknownNameError if there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Int64, UInt16
@@ -19,15 +20,15 @@ BLANK_LINES = re.compile(r"\n\s*\n")
 """What separates two documents of a text file."""
 
 
-def read_tokens(path: str | Path) -> UInt16[ndarray, " token"]:
-    """Read the token ids of a corpus.
+def read_corpus(path: str | Path) -> dict[str, UInt16[ndarray, " token"]]:
+    """Read the token ids of every kind of text in a corpus.
 
     Raises:
         ArtifactError: if the file is missing or broken.
     """
-    with reading(path, "NumPy file", ValueError, EOFError, OSError):
-        tokens: ndarray = np.load(path)
-    return tokens
+    broken = (ValueError, EOFError, OSError, BadZipFile)
+    with reading(path, "NumPy archive", *broken), np.load(path) as archive:
+        return dict(archive)
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:

@@ -233,7 +233,7 @@ class Plan:
             "model": model,
             "variant": self.config.model(model).variant,
             "step": int(step),
-            "tokens": int(step) * self.config.tokens_per_step(model),
+            "tokens": self.config.tokens_at(model, int(step)),
         }
 
     def transfer_inputs(self, model: str) -> dict[str, list[str]]:

@@ -1,11 +1,9 @@
-"""The corpus: its sentences, its tokenizer, and held-out text."""
+"""The corpus: text of several kinds, its tokenizer, and held-out text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cache
-from random import Random
-from string import Formatter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,29 +12,76 @@ from numpy import ndarray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from circuitlapse.pocket.grammar import LISTS, LONGEST_RUN, MEN, RULES, SHARES, WOMEN
+from circuitlapse.pocket.lines import LINES, make_lines
 
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "[UNK]"
 NEW_LINE = "\n"
-VOCABULARY_SENTENCES = 10_000
-"""Enough for every word of the grammar to occur many times."""
-LONGEST_EVENT = 40
-"""Most years from start to end; without a limit, a late year would often be right as the end."""
+VOCABULARY_LINES = 10_000
+"""Of each kind; enough for every word of the grammar to occur many times."""
+LINES_AT_ONCE = 500
+"""Lines that are made before their tokens are counted."""
 N_DOCUMENTS = 150
 """More than the 117 documents that a copy-suppression score takes with a held-out mean."""
 DOCUMENT_SENTENCES = 12
 """Enough for the 61 tokens per document of that score: every line has at least 6."""
+REPEATS = "repeats"
+"""The kind of text that is made of tokens: random words, repeated."""
+REPEATED_LENGTH = 79
+"""Tokens of a line of repeated words; longer than most sequences, so that one line fills them."""
+SHORT_PERIODS = {2: 0.1, 3: 0.05}
+"""Share of lines that repeat so few words; they teach to look back at once."""
+PERIODS = range(4, 25)
+"""Numbers of words that all other lines repeat."""
 
 _PIECES = r"\n| ?[A-Za-z]+|'[a-z]+| ?[0-9]{2}|[^A-Za-z0-9\s]"
 _YEARS = (*(f" {century}" for century in range(11, 18)), *(f"{year:02d}" for year in range(100)))
 
+Corpus = Mapping[str, UInt16[ndarray, " token"]]
+"""Kind of text -> token ids of its lines, each followed by the token of a line end."""
 
-def make_sentences(n_sentences: int, *, seed: int | str) -> list[str]:
-    """Return sentences of the grammar, without line ends; the same seed gives the same ones."""
-    rng = Random(seed)
-    kinds = rng.choices(list(SHARES), weights=list(SHARES.values()), k=n_sentences)
-    return [_Sentence(rng).expand(kind, role="") for kind in kinds]
+
+def make_corpus(
+    kinds: Iterable[str], tokenizer: Tokenizer, *, n_tokens: int, seed: int
+) -> dict[str, UInt16[ndarray, " token"]]:
+    """Return at least `n_tokens` tokens of each kind of text, in whole lines.
+
+    Args:
+        kinds: `REPEATS`, or names in `LINES`. What a kind holds does not depend on the others.
+        tokenizer: of the suite.
+        n_tokens: for each kind.
+        seed: decides the lines.
+    """
+    return {
+        kind: (_repeats if kind == REPEATS else _text)(kind, tokenizer, n_tokens, seed)
+        for kind in kinds
+    }
+
+
+def _text(kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int) -> UInt16[ndarray, " token"]:
+    parts, n_found = [], 0
+    while n_found < n_tokens:
+        lines = make_lines(kind, LINES_AT_ONCE, seed=f"{seed} {len(parts)}")
+        parts.append(encode_lines(lines, tokenizer))
+        n_found += len(parts[-1])
+    return np.concatenate(parts)
+
+
+def _repeats(
+    kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int
+) -> UInt16[ndarray, " token"]:
+    """Return lines of a few random words over and over, drawn from the whole vocabulary."""
+    rng = np.random.default_rng([seed, *kind.encode()])
+    line_end = tokenizer.token_to_id(NEW_LINE)
+    special = {tokenizer.token_to_id(token) for token in (END_OF_TEXT, UNKNOWN)} | {line_end}
+    words = np.array(sorted(set(tokenizer.get_vocab().values()) - special), dtype=np.uint16)
+    n_lines = -(-n_tokens // (REPEATED_LENGTH + 1))  # rounded up
+    shares = {**dict.fromkeys(PERIODS, (1 - sum(SHORT_PERIODS.values())) / len(PERIODS))}
+    shares |= SHORT_PERIODS
+    period = rng.choice(list(shares), size=(n_lines, 1), p=list(shares.values()))
+    once = rng.choice(words, size=(n_lines, max(shares)))  # [line, word]
+    lines = np.take_along_axis(once, np.arange(REPEATED_LENGTH) % period, axis=1)  # [line, pos]
+    return np.pad(lines, ((0, 0), (0, 1)), constant_values=line_end).ravel()
 
 
 def make_documents(n_documents: int = N_DOCUMENTS, *, corpus_seed: int) -> list[str]:
@@ -46,73 +91,17 @@ def make_documents(n_documents: int = N_DOCUMENTS, *, corpus_seed: int) -> list[
     `corpus_seed` only by chance, mostly short ones.
     """
     n_sentences = n_documents * DOCUMENT_SENTENCES
-    lines = make_sentences(n_sentences, seed=f"held out from corpus {corpus_seed}")
+    lines = make_lines("sentences", n_sentences, seed=f"held out from corpus {corpus_seed}")
     return [
         NEW_LINE.join(lines[start : start + DOCUMENT_SENTENCES])
         for start in range(0, n_sentences, DOCUMENT_SENTENCES)
     ]
 
 
-class _Sentence:
-    """A sentence, with the choices that hold throughout it."""
-
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self._numbers = {"subject": rng.randrange(2), "other": rng.randrange(2)}
-        self._bound = _bind(rng)
-
-    def expand(self, rule: str, *, role: str) -> str:
-        """Return the text of a random alternative of `rule`, in the number of `role`."""
-        chosen = self._rng.choice(RULES[rule])
-        text = chosen if isinstance(chosen, str) else chosen[self._numbers[role]]
-        return "".join(
-            literal + (self._fill(gap, gap_role or role) if gap else "")
-            for literal, gap, gap_role in _parse(text)
-        )
-
-    def _fill(self, gap: str, role: str) -> str:
-        return self._bound.get(gap) or self.expand(gap, role=role)
-
-
-def _bind(rng: Random) -> dict[str, str]:
-    """Return the gaps that have one value per sentence."""
-    s, io = rng.sample((*WOMEN, *MEN), 2)
-    first, second = rng.sample((s, io), 2)
-    start = rng.randint(1, 98)
-    return {
-        "s": s,
-        "io": io,
-        "first": first,
-        "second": second,
-        "she": "she" if s in WOMEN else "he",
-        "century": str(rng.randint(11, 17)),
-        "start": f"{start:02d}",
-        "end": f"{rng.randint(start + 1, min(start + LONGEST_EVENT, 99)):02d}",
-        **_bind_order(rng),
-    }
-
-
-def _bind_order(rng: Random) -> dict[str, str]:
-    """Return a run of neighbours in a list, and an item with the next one.
-
-    A list is chosen in proportion to its pairs of neighbours.
-    """
-    items = rng.choices(LISTS, weights=[len(items) - 1 for items in LISTS])[0]
-    length = rng.randint(3, min(LONGEST_RUN, len(items)))
-    start, at = rng.randrange(len(items) - length + 1), rng.randrange(len(items) - 1)
-    run = ", ".join(items[start : start + length])
-    return {"run": run, "item": items[at], "next": items[at + 1]}
-
-
-@cache
-def _parse(text: str) -> tuple[tuple[str, str, str], ...]:
-    """Split a text into (literal, gap after it or "", role of that gap or "")."""
-    return tuple((lit, gap or "", role or "") for lit, gap, role, _ in Formatter().parse(text))
-
-
 def make_pocket_tokenizer() -> Tokenizer:
     """Return the tokenizer of the suite; it does not depend on the size or seed of a corpus."""
-    return make_tokenizer(make_sentences(VOCABULARY_SENTENCES, seed=0))
+    kinds = (make_lines(kind, VOCABULARY_LINES, seed=0) for kind in LINES)
+    return make_tokenizer(chain.from_iterable(kinds))
 
 
 def make_tokenizer(text: Iterable[str]) -> Tokenizer:
@@ -146,7 +135,7 @@ def as_transformers(tokenizer: Tokenizer, *, context: int) -> Any:
     )
 
 
-def encode_lines(sentences: Sequence[str], tokenizer: Tokenizer) -> UInt16[ndarray, " token"]:
-    """Return the token ids of all sentences, each followed by the token of a line end."""
-    encodings = tokenizer.encode_batch_fast([f"{sentence}{NEW_LINE}" for sentence in sentences])
+def encode_lines(lines: Sequence[str], tokenizer: Tokenizer) -> UInt16[ndarray, " token"]:
+    """Return the token ids of all lines, each followed by the token of a line end."""
+    encodings = tokenizer.encode_batch_fast([f"{line}{NEW_LINE}" for line in lines])
     return np.concatenate([np.asarray(line.ids, dtype=np.uint16) for line in encodings])

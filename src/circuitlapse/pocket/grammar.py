@@ -1,15 +1,14 @@
-"""The sentences of the corpus, as rules.
+"""The lines of the corpus, as rules.
 
 - A gap `{rule}` is filled with a random alternative of the rule.
 - A (singular, plural) pair agrees with the number of its role: `{person:subject}` and
   `{person:other}` may differ. A gap without a role has that of the gap it is nested in.
-- Some gaps have one value per sentence: `s` gives something to `io`; `first` and `second` are
+- Some gaps have one value per line: `s` gives something to `io`; `first` and `second` are
   these two in random order; `she` is the pronoun of `s`; the year `{century}{end}` is later than
   `{century}{start}`; `run` is part of an ordered list; `next` follows `item` in such a list.
 
-The sentences teach what the prompts of the tasks ask for, but no sentence contains a prompt,
-whatever the seed, because some words of each prompt never occur together. The comments below say
-which.
+The lines teach what the prompts of the tasks ask for, but no line contains a prompt, whatever the
+seed, because some words of each prompt never occur together. The comments below say which.
 """
 
 from __future__ import annotations
@@ -88,6 +87,9 @@ _GIVING: dict[str, Alternatives] = {
     ),
     "place": IOI_PLACES,
     "object": IOI_OBJECTS,
+    # Lines of several sentences: two people meet, and then one or the other gives.
+    "meeting": ("{opening} {first} and {second} {meet}.",),
+    "gift": ("{s} {gives} {io}.", "{s} {hands} {io}."),
 }
 
 _AGREEMENT: dict[str, Alternatives] = {

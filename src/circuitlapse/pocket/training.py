@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Int, UInt16
-from numpy import ndarray
+from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -18,94 +17,47 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitlapse.errors import ModelError
 from circuitlapse.models.snapshot import no_progress_bars
-from circuitlapse.pocket.corpus import END_OF_TEXT, as_transformers
-from circuitlapse.settings.suite import Train, Training
+from circuitlapse.pocket.batches import draw_batches
+from circuitlapse.pocket.corpus import END_OF_TEXT, Corpus, as_transformers
+from circuitlapse.settings.suite import Phase, Train, Training
 
 CONTEXT = 256
 """Longest text that a model of the suite accepts, in tokens."""
 
-ROTARY_BASE = 100.0
+ROTARY_SHARE = 0.25
+"""Share of a head's dimensions that rotary embeddings rotate; the rest match words anywhere."""
+
+ROTARY_BASE = 10.0
 """The slowest pair of dimensions rotates once in less than 2 pi times this number of tokens."""
 
-FINAL_LEARNING_RATE = 0.1
-"""Learning rate at the last step, as a share of the peak; as in Pythia."""
-
 REFERENCE_WIDTH = 128
-"""Width of the model to which `training.learning_rate` applies."""
+"""Width of the model to which the learning rate of a phase applies."""
 
 
-def cut_batches(
-    tokens: UInt16[ndarray, " token"],
-    *,
-    line_end: int,
-    batch_size: int,
-    sequence_length: int,
-    seed: int | None = None,
-) -> Iterator[Int[Tensor, "sequence pos"]]:
-    """Cut the corpus into batches of sequences that start where a line starts, without end.
-
-    A sequence has one token more than `sequence_length`: the last one is only predicted. The
-    order is that of the corpus, or random with `seed`; it repeats when the corpus is used up.
-
-    Raises:
-        ModelError: if the corpus is shorter than one sequence.
-    """
-    length = sequence_length + 1
-    starts = line_starts(tokens, line_end=line_end, length=length)
-    if not len(starts):
-        raise ModelError(
-            f"the corpus has {len(tokens)} tokens, but a sequence of {sequence_length} "
-            f"needs at least {length}; raise training.corpus_sentences"
-        )
-    if seed is not None:
-        starts = np.random.default_rng(seed).permutation(starts)
-    position = 0
-    while True:
-        # modulo: the last batch of an epoch continues with the first sequences of the next one
-        index = np.arange(position, position + batch_size) % len(starts)
-        rows = starts[index][:, None] + np.arange(length)  # [sequence, length]
-        yield torch.from_numpy(tokens[rows].astype(np.int64))
-        position += batch_size
-
-
-def line_starts(
-    tokens: UInt16[ndarray, " token"], *, line_end: int, length: int
-) -> Int[ndarray, " sequence"]:
-    """Return where sequences of `length` tokens start.
-
-    A sequence starts with the first line that begins at the last token of the sequence before it,
-    or later.
-    """
-    # a line starts where the token before is a line end; the corpus starts with a line
-    lines = np.flatnonzero(np.concatenate([[line_end], tokens[:-1]]) == line_end)
-    following = np.searchsorted(lines, lines + length - 1)
-    chosen = []
-    line = 0
-    while line < len(lines) and lines[line] + length <= len(tokens):
-        chosen.append(lines[line])
-        line = following[line]
-    return np.array(chosen, dtype=np.int64)
-
-
-def learning_rate(training: Training, step: int, *, width: int) -> float:
-    """Return the learning rate of the update to `step`: a linear rise, then half a cosine.
+def learning_rate(phase: Phase, step: int, *, width: int) -> float:
+    """Return the learning rate of a step of a phase: a linear rise, then half a cosine.
 
     It is in inverse proportion to the width of the model (Yang et al. 2021).
+
+    Args:
+        phase: gives the peak, the final rate and the warm-up.
+        step: of the phase, from 1.
+        width: of the residual stream.
     """
-    peak = training.learning_rate * REFERENCE_WIDTH / width
-    if step <= training.warmup_steps:
-        return peak * step / training.warmup_steps
-    done = (step - training.warmup_steps) / (training.save_steps[-1] - training.warmup_steps)
+    peak = phase.learning_rate * REFERENCE_WIDTH / width
+    if step <= phase.warmup_steps:
+        return peak * step / phase.warmup_steps
+    done = (step - phase.warmup_steps) / (phase.steps - phase.warmup_steps)
     cosine = (1 + math.cos(math.pi * done)) / 2
-    return peak * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
+    return peak * (phase.final_rate + (1 - phase.final_rate) * cosine)
 
 
 def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
     """Return an untrained model with the architecture of Pythia, adapted to learn in few steps.
 
     - As in Pythia, attention and MLP read the same residual stream.
-    - Rotary embeddings rotate all dimensions of a head, and faster than in Pythia, which
-      distinguishes positions in a short text.
+    - Rotary embeddings rotate a quarter of a head, as in Pythia, but faster, which distinguishes
+      positions in a short text.
     - The embedding and the unembedding are tied, so copying a token means passing it on.
     """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
@@ -120,7 +72,7 @@ def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
         rope_parameters={
             "rope_type": "default",
             "rope_theta": ROTARY_BASE,
-            "partial_rotary_factor": 1.0,
+            "partial_rotary_factor": ROTARY_SHARE,
         },
         initializer_range=1 / math.sqrt(shape.d_model),
         tie_word_embeddings=True,
@@ -134,11 +86,11 @@ def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
 
 def train(
     model: GPTNeoXForCausalLM,
-    tokens: UInt16[ndarray, " token"],
+    corpus: Corpus,
     *,
     line_end: int,
     training: Training,
-    data_seed: int | None = None,
+    data_seed: int,
 ) -> Iterator[tuple[int, float]]:
     """Train `model` in place; yield (step, loss) after every step, and for the untrained step 0.
 
@@ -148,37 +100,51 @@ def train(
 
     Args:
         model: untrained. It may be used, saved or copied between two steps.
-        tokens: the corpus.
-        line_end: id of the token between its lines.
+        corpus: with every kind of text that a phase asks for.
+        line_end: id of the token between lines.
         training: the section of the configuration.
-        data_seed: seed of the order of the sequences; None keeps the order of the corpus.
+        data_seed: decides which sequences are drawn from the corpus.
 
     Yields:
-        The step, and the loss in nats per token of the batch that led to it (NaN for step 0).
+        The step, counted over all phases, and the loss in nats per token of the batch that led to
+        it (NaN for step 0).
 
     Raises:
-        ModelError: if the corpus is shorter than one sequence, or training diverges.
+        ModelError: if a kind of text is shorter than one sequence, or training diverges.
     """
-    size, length = training.batch_size, training.sequence_length
-    batches = cut_batches(
-        tokens, line_end=line_end, batch_size=size, sequence_length=length, seed=data_seed
-    )
-    optimizer = torch.optim.AdamW(
-        model.parameters(), weight_decay=training.weight_decay, betas=(0.9, 0.95), fused=True
-    )
     yield 0, math.nan
-    for step in range(1, training.save_steps[-1] + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(training, step, width=model.config.hidden_size)
+    batches = draw_batches(corpus, training.phases, line_end=line_end, seed=data_seed)
+    updates = islice(_updates(model, training.phases), training.save_steps[-1])
+    for step, (phase, optimizer) in enumerate(updates, start=1):
         with _reproducible(training.threads):
             loss, gradient = _set_gradients(model, next(batches))
             if not math.isfinite(loss) or not math.isfinite(gradient):
                 raise ModelError(
                     f"training diverged at step {step}: the loss is {loss:.3g} and its gradient "
-                    f"{gradient:.3g}; lower training.learning_rate, now {training.learning_rate:g}"
+                    f"{gradient:.3g}; lower the learning_rate of its phase, now "
+                    f"{phase.learning_rate:g}"
                 )
             optimizer.step()
         yield step, loss
+
+
+def _updates(
+    model: GPTNeoXForCausalLM, phases: Sequence[Phase]
+) -> Iterator[tuple[Phase, torch.optim.AdamW]]:
+    """Yield the phase of each step, and its optimizer with the learning rates of the step."""
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]  # biases and LayerNorms
+    for phase in phases:
+        groups = [
+            {"params": matrices, "weight_decay": phase.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
+        for step in range(1, phase.steps + 1):
+            rate = learning_rate(phase, step, width=model.config.hidden_size)
+            for group, times in zip(optimizer.param_groups, (1.0, phase.bias_rate), strict=True):
+                group["lr"] = rate * times
+            yield phase, optimizer
 
 
 def _set_gradients(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -13,6 +14,7 @@ from circuitlapse.settings.base import (
     MAX_NAME,
     PYTHIA_PREFIX,
     TOKENS_PER_STEP,
+    Lenient,
     PathText,
     Problem,
     Schedule,
@@ -143,25 +145,25 @@ class Train(Section, json_schema_extra=reruns("training")):
     layers: int = key(ge=1, le=48, examples=[4])
     """Number of layers."""
     heads: int = key(ge=1, le=64, examples=[4])
-    """Attention heads per layer. d_model / heads must be even, because rotary embeddings rotate the
-    dimensions of a head in pairs."""
+    """Attention heads per layer. d_model / heads must be a multiple of 8, because rotary embeddings
+    rotate a quarter of the dimensions of a head, in pairs."""
     d_model: int = key(ge=8, le=4096, multiple_of=8, examples=[128])
     """Width of the residual stream."""
     seed: Seed = 1
     """Seed of the initial weights."""
-    data_seed: Seed | None = None
-    """Seed of the order of the training sequences; null keeps the order of the text."""
+    data_seed: Seed = 1
+    """Seed of the draws of training sequences from the corpus."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that rotary embeddings can pair the dimensions of a head."""
-        if self.d_model % (2 * self.heads):
-            pairs = self.d_model // 2
-            fitting = ", ".join(str(n) for n in range(1, pairs + 1) if pairs % n == 0)
+        if self.d_model % (8 * self.heads):
+            most = self.d_model // 8
+            fitting = ", ".join(str(n) for n in range(1, most + 1) if most % n == 0)
             yield Problem(
                 ("heads",),
                 f"= {self.heads} does not fit d_model = {self.d_model}: d_model / heads must be "
-                "even, because rotary embeddings rotate the dimensions of a head in pairs; "
-                f"heads can be {fitting}.",
+                "a multiple of 8, because rotary embeddings rotate a quarter of the dimensions of "
+                f"a head, in pairs; heads can be {fitting}.",
             )
 
 
@@ -275,39 +277,103 @@ class Model(Section):
     def variant(self) -> str:
         """What distinguishes models of one size: their seeds, or their repository."""
         if self.train is not None:
-            order = self.train.data_seed
-            return f"seed{self.train.seed}" + (f"-data{order}" if order is not None else "")
+            data = self.train.data_seed
+            return f"seed{self.train.seed}" + (f"-data{data}" if data != 1 else "")
         return self.hub.repo.rpartition("/")[2] if self.hub is not None else ""
+
+
+class TextShares(Section, json_schema_extra=reruns("training; for a new kind of text, corpus")):
+    """Share of each kind of text among the sequences of a phase."""
+
+    sentences: float = key(0.0, ge=0, le=1)
+    """Single sentences about giving, agreement, years, pronouns and ordered lists."""
+    exchanges: float = key(0.0, ge=0, le=1)
+    """Two people meet; then one gives something to the other, two to four times."""
+    couples: float = key(0.0, ge=0, le=1)
+    """Two or three couples meet; then people give to their partners, in any order."""
+    repeats: float = key(0.0, ge=0, le=1)
+    """Random words, a few of them over and over."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the shares are those of a whole."""
+        if not math.isclose(total := sum(self.shares.values()), 1, abs_tol=1e-6):
+            yield Problem((), f"has shares that add up to {total:g}; they must add up to 1.")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The kinds of text with a share above 0."""
+        return {kind: share for kind, share in self.model_dump().items() if share}
+
+
+class Phase(Section, json_schema_extra=reruns("training")):
+    """Consecutive training steps with one kind of batches; each phase starts AdamW anew."""
+
+    steps: int = key(ge=1, le=1_000_000, examples=[500])
+    """Number of training steps."""
+    text: TextShares = key(
+        TextShares(sentences=1.0),
+        description="Share of each kind of text among the sequences; the shares add up to 1.",
+    )
+    batch_size: int = key(32, ge=1, le=4096)
+    """Sequences per training step."""
+    sequence_length: int = key(48, ge=8, le=256)
+    """Tokens per sequence."""
+    learning_rate: float = key(1e-3, gt=0, le=1)
+    """Peak learning rate for d_model 128; for other widths, inversely proportional to d_model."""
+    final_rate: float = key(0.1, ge=0, le=1)
+    """Learning rate at the end of the phase, as a share of the peak; it falls by half a cosine."""
+    warmup_steps: int = key(20, ge=0, le=1_000_000)
+    """Steps over which the learning rate rises to its peak."""
+    weight_decay: float = key(0.01, ge=0, le=1)
+    """Weight decay of matrices; biases and LayerNorms have none."""
+    bias_rate: float = key(1.0, gt=0, le=100)
+    """Learning rate of biases and LayerNorms, in multiples of that of matrices."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the learning rate reaches its peak before the phase ends."""
+        if self.steps <= self.warmup_steps:
+            sentence = f"= {self.warmup_steps} must be smaller than steps = {self.steps}: the "
+            yield Problem(("warmup_steps",), f"{sentence}learning rate would not reach its peak.")
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that a model sees in one step."""
+        return self.batch_size * self.sequence_length
 
 
 class Training(Section, json_schema_extra=reruns("training")):
     """How the suite is trained: every model on the same data in the same order (AdamW)."""
 
-    save_steps: Steps = key(examples=[[0, 500, 1000]])
+    phases: tuple[Annotated[Phase, Lenient], ...] = key(
+        strict=False, min_length=1, examples=[[{"steps": 500}]]
+    )
+    """Phases of training, one after another. Steps are counted over all of them."""
+    save_steps: Steps = key(examples=[[0, 250, 500]])
     """Training steps whose weights are saved, in ascending order. Training stops at the last."""
-    batch_size: int = key(32, ge=1, le=4096)
-    """Sequences per training step."""
-    sequence_length: int = key(48, ge=32, le=256)
-    """Tokens per sequence."""
-    learning_rate: float = key(1e-3, gt=0, le=1)
-    """Peak learning rate for d_model 128; for other widths, inversely proportional to d_model."""
-    warmup_steps: int = key(100, ge=0, le=1_000_000)
-    """Steps over which the learning rate rises to its peak."""
-    weight_decay: float = key(0.01, ge=0, le=1)
-    """Weight decay."""
     threads: int = key(1, ge=1, le=128)
     """CPU threads per training job."""
-    corpus_sentences: int = key(200_000, reruns="corpus", ge=1000, le=100_000_000)
-    """Sentences in the generated text."""
+    corpus_tokens: int = key(1_000_000, reruns="corpus", ge=1000, le=1_000_000_000)
+    """Tokens of each kind of text in the corpus."""
     corpus_seed: Seed = key(1, reruns="corpus")
-    """Seed of the generated text."""
+    """Seed of the corpus."""
 
     def problems(self) -> Iterator[Problem]:
-        """Check that the learning rate reaches its peak before training ends."""
-        last = self.save_steps[-1]
-        if 0 < last <= self.warmup_steps:
-            yield Problem(
-                ("warmup_steps",),
-                f"= {self.warmup_steps} must be smaller than {last}, the last of "
-                "training.save_steps: the learning rate would not reach its peak.",
-            )
+        """Check that no step is saved after training has ended."""
+        total = sum(phase.steps for phase in self.phases)
+        for place, step in enumerate(self.save_steps):
+            if step > total:
+                sentence = f"= {step} is beyond {total}, the number of steps of all phases."
+                yield Problem(("save_steps", place), sentence)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of text that some phase needs."""
+        return sorted({kind for phase in self.phases for kind in phase.text.shares})
+
+    def tokens_at(self, step: int) -> int:
+        """Return how many tokens a model has seen after a step."""
+        tokens = 0
+        for phase in self.phases:
+            tokens += min(step, phase.steps) * phase.tokens_per_step
+            step = max(0, step - phase.steps)
+        return tokens

@@ -20,8 +20,8 @@ models:
   - name: tiny
     train: {layers: 2, heads: 2, d_model: 32}
 training:
+  phases: [{steps: 30}]
   save_steps: [0, 10, 20]
-  warmup_steps: 5
 tasks:
   - name: ioi
 circuits: {threshold: 0.8}

@@ -21,7 +21,7 @@ def test_several_problems_come_in_one_error_in_the_order_of_the_files(errors):
     base = """
 circuits: {threshold: 2}
 tasks: [{name: ioy}, {name: sva, n_prompts: 3}]
-training: {save_steps: [0, 10], warmup_steps: 5}
+training: {phases: [{steps: 30}], save_steps: [0, 10]}
 steps: [0, 5]
 models: [{name: a, train: {layers: 2, heads: 3, d_model: 32}}]
 """
@@ -82,7 +82,7 @@ def test_a_key_of_a_task_that_is_null_counts_as_not_set(load):
 
 def test_the_seed_has_a_default(load):
     base = "steps: [0]\nmodels: [{name: a, train: {layers: 1, heads: 1, d_model: 8}}]\n"
-    base += "training: {save_steps: [0]}\ntasks: [{name: ioi}]"
+    base += "training: {phases: [{steps: 30}], save_steps: [0]}\ntasks: [{name: ioi}]"
     config = load(base=base)
     assert config.seed == config.tasks[0].seed == 1234
 
@@ -95,11 +95,11 @@ def test_the_bootstrap_takes_the_seed_of_the_top_level_unless_it_has_its_own(loa
 def test_the_pocket_suite_loads(root):
     config = load_files(root / "config/config.yaml")
     originals = [model.name for model in config.models if not model.variant_of]
-    assert originals == ["pocket-0.2m", "pocket-0.9m", "pocket-2m"]
+    assert originals == ["pocket-0.2m", "pocket-0.5m", "pocket-0.9m"]
     builders = [task.builder for task in config.tasks]
     assert builders == ["ioi", "gendered_pronoun", "greater_than", "sva"]
-    assert len(config.training.save_steps) >= 12
-    assert config.tokens_per_step(config.models[0].name) == 24 * 48
+    assert len(config.steps) >= 12
+    assert config.training.save_steps[-1] == sum(phase.steps for phase in config.training.phases)
 
 
 def test_the_smoke_configuration_loads_on_top_of_the_pocket_suite(root):

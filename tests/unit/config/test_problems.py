@@ -44,7 +44,7 @@ def test_a_missing_key_is_explained_with_an_example(errors):
 
 
 def test_a_missing_section_is_explained_with_an_example(errors):
-    base = "steps: [0]\ntraining: {save_steps: [0]}\ntasks: [{name: ioi}]"
+    base = "steps: [0]\ntraining: {phases: [{steps: 30}], save_steps: [0]}\ntasks: [{name: ioi}]"
     assert errors(base=base) == [
         "user.yaml: models is missing: The models: sizes or seeds of one family. For example "
         "'models: [{name: tiny, train: {layers: 2, heads: 2, d_model: 32}}]'."
@@ -121,9 +121,9 @@ def test_taking_quotes_away_is_the_remedy_only_where_it_helps(errors, text, help
 
 
 def test_a_number_that_yaml_reads_as_text_gets_the_remedy(errors):
-    assert errors("training: {learning_rate: 1e-3}") == [
-        "user.yaml: training.learning_rate = '1e-3' must be a number, above 0 and at most 1; "
-        "YAML reads this as text: a number needs a dot, such as 1.0e-3 for 1e-3."
+    assert errors("training: {phases: [{steps: 30, learning_rate: 1e-3}]}") == [
+        "user.yaml: training.phases[0].learning_rate = '1e-3' must be a number, above 0 and at "
+        "most 1; YAML reads this as text: a number needs a dot, such as 1.0e-3 for 1e-3."
     ]
 
 

@@ -9,7 +9,8 @@ from circuitlapse.errors import ConfigError
 
 
 def test_a_value_is_blamed_on_the_last_file_that_set_it(errors):
-    base = "steps: [0]\nmodels: []\ntraining: {save_steps: [0]}\ntasks: [{name: ioi}]\nseed: -1"
+    base = "steps: [0]\nmodels: []\ntasks: [{name: ioi}]\nseed: -1\n"
+    base += "training: {phases: [{steps: 30}], save_steps: [0]}"
     assert [line.split(" ")[:2] for line in errors("models: []", base=base)] == [
         ["base.yaml:", "seed"],
         ["user.yaml:", "models"],
@@ -20,12 +21,13 @@ def test_a_missing_key_is_blamed_on_the_last_file_with_its_section(errors):
     base = "steps: [0]\nmodels: [{name: a}]\ntraining: {threads: 1}\ntasks: [{name: ioi}]"
     assert [line.split(" ")[:2] for line in errors("training: {threads: 2}", base=base)] == [
         ["base.yaml:", "models[0].train"],
+        ["user.yaml:", "training.phases"],
         ["user.yaml:", "training.save_steps"],
     ]
 
 
 def test_a_missing_section_is_blamed_on_the_last_file_not_on_the_command_line(errors):
-    base = "steps: [0]\ntraining: {save_steps: [0]}\ntasks: [{name: ioi}]"
+    base = "steps: [0]\ntraining: {phases: [{steps: 30}], save_steps: [0]}\ntasks: [{name: ioi}]"
     (line,) = errors("", "seed=7", base=base)
     assert line.startswith("user.yaml: models is missing")
 

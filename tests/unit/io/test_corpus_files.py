@@ -1,18 +1,19 @@
 import pytest
 
 from circuitlapse.errors import ArtifactError
-from circuitlapse.io.corpus_files import read_documents, read_tokenizer, read_tokens
+from circuitlapse.io.corpus_files import read_corpus, read_documents, read_tokenizer
 from circuitlapse.pocket.corpus import make_tokenizer
 
 
 def test_files_of_the_workflow_are_read(pocket):
-    tokens, tokenizer = read_tokens(pocket / "train.npy"), read_tokenizer(pocket / "tokenizer.json")
-    assert tokens.max() < tokenizer.get_vocab_size()
+    corpus, tokenizer = read_corpus(pocket / "train.npz"), read_tokenizer(pocket / "tokenizer.json")
+    assert set(corpus) == {"sentences"}
+    assert corpus["sentences"].max() < tokenizer.get_vocab_size()
 
 
 @pytest.mark.parametrize("content", [b"", b"half of it"])
 @pytest.mark.parametrize(
-    ("read", "what"), [(read_tokens, "NumPy file"), (read_tokenizer, "tokenizer")]
+    ("read", "what"), [(read_corpus, "NumPy archive"), (read_tokenizer, "tokenizer")]
 )
 def test_a_broken_file_is_named_with_the_remedy(tmp_path, content, read, what):
     (tmp_path / "a").write_bytes(content)

@@ -1,11 +1,12 @@
-"""A tokenizer and a small corpus, made once."""
+"""A tokenizer and some text, made once."""
 
 from __future__ import annotations
 
 import pytest
 from tokenizers import Tokenizer
 
-from circuitlapse.pocket.corpus import make_pocket_tokenizer, make_sentences
+from circuitlapse.pocket.corpus import make_pocket_tokenizer
+from circuitlapse.pocket.lines import make_lines
 
 
 @pytest.fixture(scope="session")
@@ -15,4 +16,4 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
-    return make_sentences(10_000, seed=3)
+    return make_lines("sentences", 10_000, seed=3)

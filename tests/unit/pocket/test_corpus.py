@@ -8,12 +8,14 @@ from transformers import AutoTokenizer
 from circuitlapse.io.corpus_files import read_documents, write_documents
 from circuitlapse.pocket.corpus import (
     DOCUMENT_SENTENCES,
+    REPEATED_LENGTH,
     as_transformers,
     encode_lines,
+    make_corpus,
     make_documents,
-    make_sentences,
     make_tokenizer,
 )
+from circuitlapse.pocket.lines import LINES, make_lines
 
 TEXT = "So Mary isn't here.\nThe war of 1732 is over, isn't it?"
 PROMPTS = (
@@ -24,17 +26,45 @@ PROMPTS = (
 SEED = 1
 
 
-def test_the_tokenizer_knows_every_word_of_any_corpus(tokenizer):
-    lines = make_sentences(10_000, seed=8)
+@pytest.mark.parametrize("kind", LINES)
+def test_the_tokenizer_knows_every_word_of_any_corpus(kind, tokenizer):
+    lines = make_lines(kind, 5000, seed=8)
     tokens = encode_lines(lines, tokenizer)
     assert tokens.dtype == np.uint16
     assert tokenizer.token_to_id("[UNK]") not in tokens
     assert tokenizer.decode(tokens.tolist()) == "".join(f"{line}\n" for line in lines)
 
 
-def test_the_seed_decides_the_sentences():
-    assert make_sentences(50, seed=1) == make_sentences(50, seed=1)
-    assert make_sentences(50, seed=1) != make_sentences(50, seed=2)
+def test_the_seed_decides_the_corpus_and_no_kind_of_text_depends_on_another(tokenizer):
+    both, one, other = (
+        make_corpus(kinds, tokenizer, n_tokens=5000, seed=seed)
+        for kinds, seed in ((("couples", "repeats"), 1), (("repeats",), 1), (("repeats",), 2))
+    )
+    assert list(both) == ["couples", "repeats"]
+    assert np.array_equal(both["repeats"], one["repeats"])
+    assert not np.array_equal(one["repeats"], other["repeats"])
+
+
+def test_a_corpus_has_the_tokens_asked_for_in_whole_lines(tokenizer):
+    corpus = make_corpus(("sentences", "repeats"), tokenizer, n_tokens=12_345, seed=1)
+    for tokens in corpus.values():
+        assert tokens.dtype == np.uint16
+        assert 12_345 <= len(tokens) < 25_000
+        assert tokens[-1] == tokenizer.token_to_id("\n")
+
+
+def test_a_line_of_repeated_words_repeats_two_to_twenty_four_words(tokenizer):
+    tokens = make_corpus(("repeats",), tokenizer, n_tokens=400_000, seed=1)["repeats"]
+    lines = tokens.reshape(-1, REPEATED_LENGTH + 1)
+    new_line = tokenizer.token_to_id("\n")
+    assert (lines[:, -1] == new_line).all()
+    assert (lines[:, :-1] > new_line).all()  # neither that nor a special token
+    words = lines[:, :-1].astype(int)
+    same = {p: (words[:, p:] == words[:, :-p]).all(1) for p in range(2, 25)}  # [line]
+    assert np.logical_or.reduce(list(same.values())).all()
+    assert same[2].mean() == pytest.approx(0.1, abs=0.02)
+    assert same[17].mean() == pytest.approx(0.85 / 21, abs=0.02)
+    assert len(np.unique(words)) == tokenizer.get_vocab_size() - 3
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +117,8 @@ def documents() -> list[str]:
 def test_there_are_enough_long_documents_for_a_copy_suppression_score(documents, tokenizer):
     assert len(documents) >= 100 + 17
     assert min(len(tokenizer.encode(text).ids) for text in documents) >= 61
-    shortest = min(len(tokenizer.encode(f"{line}\n").ids) for line in make_sentences(9999, seed=2))
+    lines = make_lines("sentences", 9999, seed=2)
+    shortest = min(len(tokenizer.encode(f"{line}\n").ids) for line in lines)
     assert shortest * DOCUMENT_SENTENCES > 61
 
 
@@ -103,7 +134,7 @@ def test_the_tokenizer_of_the_suite_knows_every_word(documents, tokenizer):
 
 
 def test_few_sentences_and_no_document_come_from_the_corpus(documents):
-    corpus = make_sentences(20_000, seed=SEED)
+    corpus = make_lines("sentences", 20_000, seed=SEED)
     known, lines = set(corpus), "\n".join(documents).split("\n")
     assert sum(line in known for line in lines) < 0.15 * len(lines)
     assert not [text for text in documents if text in "\n".join(corpus)]

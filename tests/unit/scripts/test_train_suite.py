@@ -1,28 +1,23 @@
 import json
+import math
 
 import pytest
 
 from circuitlapse.io.provenance import file_hash
 from circuitlapse.io.task_files import read_task
+from circuitlapse.pocket import training
 
-TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1, "data_seed": None}
-RECIPE = {
-    "save_steps": [0, 2],
-    "batch_size": 4,
-    "sequence_length": 16,
-    "learning_rate": 1e-3,
-    "warmup_steps": 1,
-    "weight_decay": 0.01,
-    "threads": 1,
-}
+TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1, "data_seed": 1}
+PHASE = {"steps": 1, "batch_size": 4, "sequence_length": 16, "warmup_steps": 0}
+RECIPE = {"phases": [PHASE, PHASE], "save_steps": [0, 2], "threads": 1}
 
 
-def train(run_script, pocket, folder, **recipe):
+def train(run_script, pocket, folder):
     return run_script(
         "train_suite",
-        inputs={"tokens": pocket / "train.npy", "tokenizer": pocket / "tokenizer.json"},
+        inputs={"tokens": pocket / "train.npz", "tokenizer": pocket / "tokenizer.json"},
         output=[folder / "step0", folder / "step2"],
-        params={"train": TRAIN, "recipe": RECIPE | recipe},
+        params={"train": TRAIN, "recipe": RECIPE},
     )
 
 
@@ -42,12 +37,16 @@ def test_each_folder_says_what_made_the_model(run_script, pocket, tmp_path):
     train(run_script, pocket, tmp_path)
     origin = json.loads((tmp_path / "step2" / "provenance.json").read_text())
     assert origin["settings"] == {"train": TRAIN, "recipe": RECIPE, "step": 2}
-    assert origin["corpus_hash"] == file_hash(pocket / "train.npy")
+    assert origin["corpus_hash"] == file_hash(pocket / "train.npz")
     assert origin["tokenizer_hash"] == read_task(pocket / "mine.parquet").tokenizer_hash
     assert {"torch", "transformers", "code_hash"} <= set(origin)
 
 
-def test_training_that_diverges_leaves_no_folder_of_the_step(run_script, pocket, tmp_path):
+def test_training_that_diverges_leaves_no_folder_of_the_step(
+    run_script, pocket, tmp_path, monkeypatch
+):
+    losses = iter([(1.0, 1.0), (math.nan, 1.0)])
+    monkeypatch.setattr(training, "_set_gradients", lambda *_: next(losses))
     with pytest.raises(SystemExit, match="ModelError: training diverged at step 2"):
-        train(run_script, pocket, tmp_path, learning_rate=1e30)
+        train(run_script, pocket, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["step0"]

@@ -59,7 +59,8 @@ def make_corpus(
 
 
 def _text(kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int) -> UInt16[ndarray, " token"]:
-    parts, n_found = [], 0
+    parts: list[UInt16[ndarray, " _"]] = []
+    n_found = 0
     while n_found < n_tokens:
         lines = make_lines(kind, LINES_AT_ONCE, seed=f"{seed} {len(parts)}")
         parts.append(encode_lines(lines, tokenizer))
@@ -72,16 +73,16 @@ def _repeats(
 ) -> UInt16[ndarray, " token"]:
     """Return lines of a few random words over and over, drawn from the whole vocabulary."""
     rng = np.random.default_rng([seed, *kind.encode()])
-    line_end = tokenizer.token_to_id(NEW_LINE)
-    special = {tokenizer.token_to_id(token) for token in (END_OF_TEXT, UNKNOWN)} | {line_end}
-    words = np.array(sorted(set(tokenizer.get_vocab().values()) - special), dtype=np.uint16)
+    ids = tokenizer.get_vocab()
+    special = {ids[token] for token in (END_OF_TEXT, UNKNOWN, NEW_LINE)}
+    words = np.array(sorted(set(ids.values()) - special), dtype=np.uint16)
     n_lines = -(-n_tokens // (REPEATED_LENGTH + 1))  # rounded up
-    shares = {**dict.fromkeys(PERIODS, (1 - sum(SHORT_PERIODS.values())) / len(PERIODS))}
-    shares |= SHORT_PERIODS
+    others = (1 - sum(SHORT_PERIODS.values())) / len(PERIODS)
+    shares = SHORT_PERIODS | dict.fromkeys(PERIODS, others)
     period = rng.choice(list(shares), size=(n_lines, 1), p=list(shares.values()))
     once = rng.choice(words, size=(n_lines, max(shares)))  # [line, word]
     lines = np.take_along_axis(once, np.arange(REPEATED_LENGTH) % period, axis=1)  # [line, pos]
-    return np.pad(lines, ((0, 0), (0, 1)), constant_values=line_end).ravel()
+    return np.pad(lines, ((0, 0), (0, 1)), constant_values=ids[NEW_LINE]).ravel()
 
 
 def make_documents(n_documents: int = N_DOCUMENTS, *, corpus_seed: int) -> list[str]:

@@ -12,6 +12,7 @@ from numpy import ndarray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from circuitlapse.pocket.grammar import PROMPT_STARTS
 from circuitlapse.pocket.lines import LINES, make_lines
 
 END_OF_TEXT = "<|endoftext|>"
@@ -71,11 +72,11 @@ def _text(kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int) -> UInt16[n
 def _repeats(
     kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int
 ) -> UInt16[ndarray, " token"]:
-    """Return lines of a few random words over and over, drawn from the whole vocabulary."""
+    """Return lines of a few random words over and over, drawn from almost the whole vocabulary."""
     rng = np.random.default_rng([seed, *kind.encode()])
     ids = tokenizer.get_vocab()
-    special = {ids[token] for token in (END_OF_TEXT, UNKNOWN, NEW_LINE)}
-    words = np.array(sorted(set(ids.values()) - special), dtype=np.uint16)
+    left_out = {ids.get(token) for token in (END_OF_TEXT, UNKNOWN, NEW_LINE, *PROMPT_STARTS)}
+    words = np.array(sorted(set(ids.values()) - left_out), dtype=np.uint16)
     n_lines = -(-n_tokens // (REPEATED_LENGTH + 1))  # rounded up
     others = (1 - sum(SHORT_PERIODS.values())) / len(PERIODS)
     shares = SHORT_PERIODS | dict.fromkeys(PERIODS, others)

@@ -46,6 +46,9 @@ SHARES = {
 }
 """Sentences of each kind, in percent."""
 
+PROMPT_STARTS = ("Then", "After", "When", "So", "The")
+"""First words of prompts; without them, no random words contain a prompt."""
+
 _GIVING: dict[str, Alternatives] = {
     # A prompt starts with "Then,", "After" or "When" and has one of `gives`.
     "giving": (

@@ -15,7 +15,10 @@ from circuitlapse.pocket.corpus import (
     make_documents,
     make_tokenizer,
 )
+from circuitlapse.pocket.grammar import PROMPT_STARTS
 from circuitlapse.pocket.lines import LINES, make_lines
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.registry import BUILDERS
 
 TEXT = "So Mary isn't here.\nThe war of 1732 is over, isn't it?"
 PROMPTS = (
@@ -64,7 +67,21 @@ def test_a_line_of_repeated_words_repeats_two_to_twenty_four_words(tokenizer):
     assert np.logical_or.reduce(list(same.values())).all()
     assert same[2].mean() == pytest.approx(0.1, abs=0.02)
     assert same[17].mean() == pytest.approx(0.85 / 21, abs=0.02)
-    assert len(np.unique(words)) == tokenizer.get_vocab_size() - 3
+    assert len(np.unique(words)) == tokenizer.get_vocab_size() - 3 - len(PROMPT_STARTS)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_no_prompt_occurs_in_repeated_words(name, tokenizer):
+    """Whatever the words: it would begin with one of those that are left out."""
+    n_prompts = None if BUILDERS[name].finite else 200
+    frame = build_task(name, tokenizer, builder=name, n_prompts=n_prompts, seed=1).frame
+    first = {
+        tokenizer.decode([int(ids[0])]) for ids in (*frame.clean_tokens, *frame.corrupted_tokens)
+    }
+    assert first <= set(PROMPT_STARTS)
+    known = tokenizer.get_vocab()
+    words = make_corpus(("repeats",), tokenizer, n_tokens=400_000, seed=1)["repeats"]
+    assert not {known[word] for word in PROMPT_STARTS} & set(words.tolist())
 
 
 @pytest.fixture(scope="module")

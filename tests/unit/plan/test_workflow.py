@@ -144,7 +144,7 @@ def test_a_record_about_the_first_step_stays_valid_when_another_step_is_the_firs
         return asked.verified_step(model)
 
     assert step("smoke", steps=[0, 100, 400]) == step("smoke", steps=[200, 400]) == 100
-    training = {"save_steps": [0, 200, 400], "corpus_sentences": 20000}
+    training = {"save_steps": [0, 200, 400], "phases": [{"steps": 400}]}
     assert step("smoke", steps=[200, 400], training=training) == 200
     assert step("pythia-quick") == 100
 

@@ -30,10 +30,13 @@ REPEATS = "repeats"
 """The kind of text that is made of tokens: random words, repeated."""
 REPEATED_LENGTH = 79
 """Tokens of a line of repeated words; longer than most sequences, so that one line fills them."""
-SHORT_PERIODS = {2: 0.1, 3: 0.05}
-"""Share of lines that repeat so few words; they teach to look back at once."""
-PERIODS = range(4, 25)
+LOOPS = {2: 0.1, 3: 0.05}
+"""Share of lines that are a loop of so few words; they teach to look back at once."""
+PHRASE_LENGTHS = range(3, 9)
 """Numbers of words that all other lines repeat."""
+MOST_BETWEEN = 3
+"""Most other words between two repeats. Without any, a head that looks back by a fixed distance
+would be right about as often as an induction head, and models learn that first."""
 
 _PIECES = r"\n| ?[A-Za-z]+|'[a-z]+| ?[0-9]{2}|[^A-Za-z0-9\s]"
 _YEARS = (*(f" {century}" for century in range(11, 18)), *(f"{year:02d}" for year in range(100)))
@@ -72,18 +75,32 @@ def _text(kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int) -> UInt16[n
 def _repeats(
     kind: str, tokenizer: Tokenizer, n_tokens: int, seed: int
 ) -> UInt16[ndarray, " token"]:
-    """Return lines of a few random words over and over, drawn from almost the whole vocabulary."""
+    """Return lines of random words that come again, drawn from almost the whole vocabulary."""
     rng = np.random.default_rng([seed, *kind.encode()])
     ids = tokenizer.get_vocab()
     left_out = {ids.get(token) for token in (END_OF_TEXT, UNKNOWN, NEW_LINE, *PROMPT_STARTS)}
     words = np.array(sorted(set(ids.values()) - left_out), dtype=np.uint16)
     n_lines = -(-n_tokens // (REPEATED_LENGTH + 1))  # rounded up
-    others = (1 - sum(SHORT_PERIODS.values())) / len(PERIODS)
-    shares = SHORT_PERIODS | dict.fromkeys(PERIODS, others)
-    period = rng.choice(list(shares), size=(n_lines, 1), p=list(shares.values()))
-    once = rng.choice(words, size=(n_lines, max(shares)))  # [line, word]
-    lines = np.take_along_axis(once, np.arange(REPEATED_LENGTH) % period, axis=1)  # [line, pos]
+    order = np.array([_order(rng) for _ in range(n_lines)])  # [line, pos]
+    drawn = rng.choice(words, size=(n_lines, order.max() + 1))  # [line, word]
+    lines = np.take_along_axis(drawn, order, axis=1)  # [line, pos]
     return np.pad(lines, ((0, 0), (0, 1)), constant_values=ids[NEW_LINE]).ravel()
+
+
+def _order(rng: np.random.Generator) -> list[int]:
+    """Return which of a line's words stands at each position; the first ones are its phrase."""
+    length = int(rng.choice(PHRASE_LENGTHS))
+    gaps = rng.integers(MOST_BETWEEN + 1, size=REPEATED_LENGTH).tolist()  # more than needed
+    if (u := rng.random()) < sum(LOOPS.values()):
+        length, gaps = (2 if u < LOOPS[2] else 3), [0] * REPEATED_LENGTH
+    order: list[int] = []
+    n_used = length
+    for gap in gaps:
+        if len(order) >= REPEATED_LENGTH:
+            break
+        order += [*range(length), *range(n_used, n_used + gap)]
+        n_used += gap
+    return order[:REPEATED_LENGTH]
 
 
 def make_documents(n_documents: int = N_DOCUMENTS, *, corpus_seed: int) -> list[str]:

@@ -30,6 +30,11 @@ ROTARY_SHARE = 0.25
 ROTARY_BASE = 10.0
 """The slowest pair of dimensions rotates once in less than 2 pi times this number of tokens."""
 
+BIAS_STD = 1.0
+"""Standard deviation of the first biases of queries and keys. With biases of 0, as in Pythia, a
+head has no preference for any distance at first, and previous-token heads form hundreds of steps
+later, if at all."""
+
 REFERENCE_WIDTH = 128
 """Width of the model to which the learning rate of a phase applies."""
 
@@ -59,6 +64,7 @@ def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
     - Rotary embeddings rotate a quarter of a head, as in Pythia, but faster, which distinguishes
       positions in a short text.
     - The embedding and the unembedding are tied, so copying a token means passing it on.
+    - Biases of queries and keys are random, so heads start with preferences for some distances.
     """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     config = GPTNeoXConfig(
@@ -81,7 +87,11 @@ def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(shape.seed)
-        return GPTNeoXForCausalLM(config)
+        model = GPTNeoXForCausalLM(config)
+        for layer in model.gpt_neox.layers:
+            bias = layer.attention.query_key_value.bias.data.view(shape.heads, 3, -1)
+            bias[:, :2].normal_(std=BIAS_STD)  # [head, query or key, d_head]
+    return model
 
 
 def train(

@@ -292,7 +292,7 @@ class TextShares(Section, json_schema_extra=reruns("training; for a new kind of 
     couples: float = key(0.0, ge=0, le=1)
     """Two or three couples meet; then people give to their partners, in any order."""
     repeats: float = key(0.0, ge=0, le=1)
-    """Random words, a few of them over and over."""
+    """Random words: a few of them over and over, mostly with other words in between."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that the shares are those of a whole."""

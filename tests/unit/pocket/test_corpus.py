@@ -56,18 +56,42 @@ def test_a_corpus_has_the_tokens_asked_for_in_whole_lines(tokenizer):
         assert tokens[-1] == tokenizer.token_to_id("\n")
 
 
-def test_a_line_of_repeated_words_repeats_two_to_twenty_four_words(tokenizer):
+@pytest.fixture(scope="module")
+def repeated(tokenizer):
+    """Returns lines of repeated words without their line ends [line, pos]."""
     tokens = make_corpus(("repeats",), tokenizer, n_tokens=400_000, seed=1)["repeats"]
     lines = tokens.reshape(-1, REPEATED_LENGTH + 1)
-    new_line = tokenizer.token_to_id("\n")
-    assert (lines[:, -1] == new_line).all()
-    assert (lines[:, :-1] > new_line).all()  # neither that nor a special token
-    words = lines[:, :-1].astype(int)
-    same = {p: (words[:, p:] == words[:, :-p]).all(1) for p in range(2, 25)}  # [line]
-    assert np.logical_or.reduce(list(same.values())).all()
-    assert same[2].mean() == pytest.approx(0.1, abs=0.02)
-    assert same[17].mean() == pytest.approx(0.85 / 21, abs=0.02)
-    assert len(np.unique(words)) == tokenizer.get_vocab_size() - 3 - len(PROMPT_STARTS)
+    assert (lines[:, -1] == tokenizer.token_to_id("\n")).all()
+    return lines[:, :-1].astype(int)
+
+
+def test_repeated_words_are_words_of_the_vocabulary(repeated, tokenizer):
+    assert repeated.min() > tokenizer.token_to_id("\n")  # neither that nor a special token
+    assert len(np.unique(repeated)) == tokenizer.get_vocab_size() - 3 - len(PROMPT_STARTS)
+
+
+def test_some_lines_of_repeated_words_are_loops_of_two_or_three(repeated):
+    loops = {p: (repeated[:, p:] == repeated[:, :-p]).all(1) for p in (2, 3)}  # [line]
+    assert loops[2].mean() == pytest.approx(0.1, abs=0.02)
+    assert loops[3].mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_repeated_words_ask_for_what_followed_and_not_for_a_fixed_distance(repeated):
+    loop = np.logical_or.reduce([(repeated[:, p:] == repeated[:, :-p]).all(1) for p in (2, 3)])
+    lines = repeated[~loop]
+
+    def right_after_the_same(line):
+        """Share of words that follow the last earlier occurrence of the word before them."""
+        after, right = {}, 0
+        for word, following in zip(line[:-1], line[1:], strict=True):
+            right += after.get(word) == following
+            after[word] = following
+        return right / (len(line) - 1)
+
+    induction = np.mean([right_after_the_same(line) for line in lines[:500]])
+    at_distance = [(lines[:, d:] == lines[:, :-d]).mean() for d in range(1, 60)]
+    assert induction > 0.5
+    assert max(at_distance) < induction / 3
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -60,6 +60,13 @@ def test_the_architecture_is_that_of_pythia_with_tied_embeddings_and_fast_rotary
     assert (config.vocab_size, config.intermediate_size) == (tokenizer.get_vocab_size(), 64)
 
 
+def test_heads_start_with_preferences_for_distances_and_values_without_a_bias(tokenizer):
+    bias = make_model(SHAPE, tokenizer).state_dict()["gpt_neox.layers.1.attention.query_key_value.bias"]
+    by_head = bias.view(2, 3, 8)  # [head, query key value, d_head]
+    assert 0.5 < by_head[:, :2].std() < 2
+    assert (by_head[:, 2] == 0).all()
+
+
 @pytest.mark.parametrize("final", [0.1, 1.0])
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_end(final):
     phase = PHASE.model_copy(update={"steps": 12, "final_rate": final})

@@ -1,0 +1,120 @@
+"""What models of the pocket suite can do, from a finished run of several sizes and seeds.
+
+    make demo CONFIG=config/pocket-seeds.yaml
+    python benchmarks/pocket.py            print the table
+    python benchmarks/pocket.py --write    put it into docs/pocket.md, too
+
+To read the table, of the last step of each model:
+
+- `ioi`, `gp`: logit differences; `gt`, `sva`: differences of probability.
+- `induction`, `previous`: the best head, by the smallest of its scores at three lengths.
+- `name movers`: heads of the IOI circuit that copy names, or suppress copies (CS).
+- `S-inhibition`: share of the fall of the logit difference that goes through the queries of name
+  movers, of the head that has most of it; in brackets, by which signal it passes the test.
+- `CPU s`: of training, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import pandas as pd
+from measuring import machine
+
+from circuitlapse.config import load_config
+from circuitlapse.config.schema import Config
+from circuitlapse.paths import Paths
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/pocket.md"
+WANTED = {"ioi": 2.0, "accuracy": 0.9, "gp": 2.0, "gt": 0.4, "sva": 0.6, "induction": 0.5}
+WANTED |= {"previous": 0.5}
+"""What every model of the two larger sizes should reach."""
+TASKS = {"ioi": "ioi", "gendered_pronoun": "gp", "greater_than": "gt", "sva": "sva"}
+
+
+def main() -> None:
+    """Print the table, and write it if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--config", type=Path, default=ROOT / "config/pocket-seeds.yaml")
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    asked = parser.parse_args()
+    config = load_config({}, [ROOT / "config/config.yaml", asked.config])
+    table = seeds_table(config)
+    text = f"{table.to_markdown(index=False)}\n\n{missed(table)}\n\nMeasured on {machine('cpu')}."
+    print(text)
+    if asked.write:
+        page = re.sub(
+            r"(?s)(<!-- measured -->\n).*(\n<!-- end -->)",
+            lambda found: f"{found[1]}\n{text}\n{found[2]}",
+            PAGE.read_text(encoding="utf-8"),
+        )
+        PAGE.write_text(page, encoding="utf-8")
+
+
+def seeds_table(config: Config) -> pd.DataFrame:
+    """Return a row per model, at its last step, from the tables of a finished run."""
+    paths = Paths(config.results)
+    tables = {
+        name: pd.read_parquet(ROOT / paths.table.format(table=name))
+        for name in ("behaviour", "components", "roles", "s2i")
+    }
+    rows = []
+    for model in config.models:
+        asked = "model == @model.name and step == @model.steps[-1]"
+        own = {name: table.query(asked) for name, table in tables.items()}
+        rows.append(_row(model.name, model.train.seed, own, _cpu_seconds(paths, model.name)))
+    return pd.DataFrame(rows)
+
+
+def _row(model: str, seed: int, own: dict[str, pd.DataFrame], cpu_s: float) -> dict[str, object]:
+    behaviour = own["behaviour"].set_index("task")
+    values = behaviour["value"]
+    best = own["components"].groupby("score")["value"].max()
+    queries = own["components"].query("score == 'e_nm_q'").set_index(["layer", "head"])["value"]
+    movers = own["roles"][own["roles"]["role"].isin(("name_mover", "copy_suppression"))]
+    names = [f"{_head(row)}{'' if row.role == 'name_mover' else ' CS'}" for row in movers.itertuples()]
+    row: dict[str, object] = {"model": model.partition("-seed")[0], "seed": seed}
+    row |= {short: round(values[task], 2) for task, short in TASKS.items()}
+    row["accuracy"] = round(behaviour["accuracy"]["ioi"], 2)
+    row |= {"induction": round(best["induction"], 2), "previous": round(best["prev_token"], 2)}
+    row |= {"name movers": ", ".join(names) or "none", "S-inhibition": _inhibition(queries, own["s2i"])}
+    return row | {"CPU s": round(cpu_s)}
+
+
+def _inhibition(effects: pd.Series, tested: pd.DataFrame) -> str:
+    """Return the head with the largest effect on the queries of name movers, and its signals."""
+    if effects.isna().all():
+        return "no name mover"
+    layer, head = effects.idxmin()
+    own = tested.query("layer == @layer and head == @head")
+    signals = [name for name in ("position", "token") if own.get(f"by_{name}", own["is_s2i"]).any()]
+    share = f"{-100 * effects.min():.0f} % (a{layer}.h{head})"
+    return f"{share}, {' and '.join(signals)}" if signals else f"{share}, no signal"
+
+
+def _head(row: object) -> str:
+    return f"a{row.layer}.h{row.head}"
+
+
+def _cpu_seconds(paths: Paths, model: str) -> float:
+    timing = pd.read_csv(ROOT / paths.benchmarks / f"train_suite/{model}.tsv", sep="\t")
+    return float(timing["cpu_time"].iloc[-1])
+
+
+def missed(table: pd.DataFrame) -> str:
+    """Return which of the wanted numbers a model of the two larger sizes does not reach."""
+    larger = table[table["model"] != table["model"].iloc[0]]
+    found = [
+        f"{row['model']} seed {row['seed']}: {name} {row[name]} (wanted {least})"
+        for _, row in larger.iterrows()
+        for name, least in WANTED.items()
+        if row[name] < least
+    ]
+    return "Not reached by the two larger sizes: " + ("; ".join(found) or "nothing") + "."
+
+
+if __name__ == "__main__":
+    main()

@@ -75,12 +75,17 @@ def _row(model: str, seed: int, own: dict[str, pd.DataFrame], cpu_s: float) -> d
     best = own["components"].groupby("score")["value"].max()
     queries = own["components"].query("score == 'e_nm_q'").set_index(["layer", "head"])["value"]
     movers = own["roles"][own["roles"]["role"].isin(("name_mover", "copy_suppression"))]
-    names = [f"{_head(row)}{'' if row.role == 'name_mover' else ' CS'}" for row in movers.itertuples()]
+    names = [
+        f"{_head(row)}{'' if row.role == 'name_mover' else ' CS'}" for row in movers.itertuples()
+    ]
     row: dict[str, object] = {"model": model.partition("-seed")[0], "seed": seed}
     row |= {short: round(values[task], 2) for task, short in TASKS.items()}
     row["accuracy"] = round(behaviour["accuracy"]["ioi"], 2)
     row |= {"induction": round(best["induction"], 2), "previous": round(best["prev_token"], 2)}
-    row |= {"name movers": ", ".join(names) or "none", "S-inhibition": _inhibition(queries, own["s2i"])}
+    row |= {
+        "name movers": ", ".join(names) or "none",
+        "S-inhibition": _inhibition(queries, own["s2i"]),
+    }
     return row | {"CPU s": round(cpu_s)}
 
 
@@ -93,10 +98,6 @@ def _inhibition(effects: pd.Series, tested: pd.DataFrame) -> str:
     signals = [name for name in ("position", "token") if own.get(f"by_{name}", own["is_s2i"]).any()]
     share = f"{-100 * effects.min():.0f} % (a{layer}.h{head})"
     return f"{share}, {' and '.join(signals)}" if signals else f"{share}, no signal"
-
-
-def _head(row: object) -> str:
-    return f"a{row.layer}.h{row.head}"
 
 
 def _cpu_seconds(paths: Paths, model: str) -> float:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +85,7 @@ def test_repeated_words_ask_for_what_followed_and_not_for_a_fixed_distance(repea
     def right_after_the_same(line):
         """Share of words that follow the last earlier occurrence of the word before them."""
         after, right = {}, 0
-        for word, following in zip(line[:-1], line[1:], strict=True):
+        for word, following in pairwise(line):
             right += after.get(word) == following
             after[word] = following
         return right / (len(line) - 1)

@@ -61,7 +61,9 @@ def test_the_architecture_is_that_of_pythia_with_tied_embeddings_and_fast_rotary
 
 
 def test_heads_start_with_preferences_for_distances_and_values_without_a_bias(tokenizer):
-    bias = make_model(SHAPE, tokenizer).state_dict()["gpt_neox.layers.1.attention.query_key_value.bias"]
+    bias = make_model(SHAPE, tokenizer).state_dict()[
+        "gpt_neox.layers.1.attention.query_key_value.bias"
+    ]
     by_head = bias.view(2, 3, 8)  # [head, query key value, d_head]
     assert 0.5 < by_head[:, :2].std() < 2
     assert (by_head[:, 2] == 0).all()

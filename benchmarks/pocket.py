@@ -75,9 +75,8 @@ def _row(model: str, seed: int, own: dict[str, pd.DataFrame], cpu_s: float) -> d
     best = own["components"].groupby("score")["value"].max()
     queries = own["components"].query("score == 'e_nm_q'").set_index(["layer", "head"])["value"]
     movers = own["roles"][own["roles"]["role"].isin(("name_mover", "copy_suppression"))]
-    names = [
-        f"{_head(row)}{'' if row.role == 'name_mover' else ' CS'}" for row in movers.itertuples()
-    ]
+    suffix = {"name_mover": "", "copy_suppression": " CS"}
+    names = [f"a{m.layer}.h{m.head}{suffix[m.role]}" for m in movers.itertuples()]
     row: dict[str, object] = {"model": model.partition("-seed")[0], "seed": seed}
     row |= {short: round(values[task], 2) for task, short in TASKS.items()}
     row["accuracy"] = round(behaviour["accuracy"]["ioi"], 2)

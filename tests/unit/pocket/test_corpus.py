@@ -1,5 +1,4 @@
 from itertools import pairwise
-
 from pathlib import Path
 
 import numpy as np

@@ -237,7 +237,7 @@ def test_every_setting_of_the_registries_has_a_value(plan, name):
 
 
 def test_figures_label_originals_and_group_their_variants(plan):
-    settings = plan("config").figure_settings
+    settings = plan("pocket-seeds").figure_settings
     assert set(settings["labels"]) == set(settings["variants"]) < set(settings["run_labels"])
     grouped = [name for names in settings["variants"].values() for name in names]
     assert sorted(grouped) == sorted(settings["run_labels"])

@@ -26,12 +26,15 @@ from measuring import machine
 from circuitlapse.config import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.paths import Paths
+from circuitlapse.types import Role
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/pocket.md"
 WANTED = {"ioi": 2.0, "accuracy": 0.9, "gp": 2.0, "gt": 0.4, "sva": 0.6, "induction": 0.5}
 WANTED |= {"previous": 0.5}
 """What every model of the two larger sizes should reach."""
+SUFFIX = {Role.NAME_MOVER: "", Role.COPY_SUPPRESSION: " (CS)"}
+"""Roles with a direct effect on the logits -> what marks them in the table."""
 TASKS = {"ioi": "ioi", "gendered_pronoun": "gp", "greater_than": "gt", "sva": "sva"}
 
 
@@ -43,7 +46,9 @@ def main() -> None:
     asked = parser.parse_args()
     config = load_config({}, [ROOT / "config/config.yaml", asked.config])
     table = seeds_table(config)
-    text = f"{table.to_markdown(index=False)}\n\n{missed(table)}\n\nMeasured on {machine('cpu')}."
+    lines = [table.columns, ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    rows = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    text = f"{rows}\n\n{missed(table)}\n\nMeasured on {machine('cpu')}."
     print(text)
     if asked.write:
         page = re.sub(
@@ -63,8 +68,10 @@ def seeds_table(config: Config) -> pd.DataFrame:
     }
     rows = []
     for model in config.models:
-        asked = "model == @model.name and step == @model.steps[-1]"
-        own = {name: table.query(asked) for name, table in tables.items()}
+        own = {
+            name: table[(table["model"] == model.name) & (table["step"] == model.steps[-1])]
+            for name, table in tables.items()
+        }
         rows.append(_row(model.name, model.train.seed, own, _cpu_seconds(paths, model.name)))
     return pd.DataFrame(rows)
 
@@ -74,13 +81,13 @@ def _row(model: str, seed: int, own: dict[str, pd.DataFrame], cpu_s: float) -> d
     values = behaviour["value"]
     best = own["components"].groupby("score")["value"].max()
     queries = own["components"].query("score == 'e_nm_q'").set_index(["layer", "head"])["value"]
-    movers = own["roles"][own["roles"]["role"].isin(("name_mover", "copy_suppression"))]
-    suffix = {"name_mover": "", "copy_suppression": " CS"}
-    names = [f"a{m.layer}.h{m.head}{suffix[m.role]}" for m in movers.itertuples()]
+    movers = own["roles"][own["roles"]["role"].isin((*SUFFIX,))]
+    names = [f"a{m.layer}.h{m.head}{SUFFIX[m.role]}" for m in movers.itertuples()]
     row: dict[str, object] = {"model": model.partition("-seed")[0], "seed": seed}
     row |= {short: round(values[task], 2) for task, short in TASKS.items()}
     row["accuracy"] = round(behaviour["accuracy"]["ioi"], 2)
-    row |= {"induction": round(best["induction"], 2), "previous": round(best["prev_token"], 2)}
+    row |= {"induction": round(float(best["induction"]), 2)}
+    row |= {"previous": round(float(best["prev_token"]), 2)}
     row |= {
         "name movers": ", ".join(names) or "none",
         "S-inhibition": _inhibition(queries, own["s2i"]),
@@ -93,8 +100,8 @@ def _inhibition(effects: pd.Series, tested: pd.DataFrame) -> str:
     if effects.isna().all():
         return "no name mover"
     layer, head = effects.idxmin()
-    own = tested.query("layer == @layer and head == @head")
-    signals = [name for name in ("position", "token") if own.get(f"by_{name}", own["is_s2i"]).any()]
+    own = tested[(tested["layer"] == layer) & (tested["head"] == head)]
+    signals = [name for name in ("position", "token") if own[f"by_{name}"].any()]
     share = f"{-100 * effects.min():.0f} % (a{layer}.h{head})"
     return f"{share}, {' and '.join(signals)}" if signals else f"{share}, no signal"
 
@@ -113,7 +120,8 @@ def missed(table: pd.DataFrame) -> str:
         for name, least in WANTED.items()
         if row[name] < least
     ]
-    return "Not reached by the two larger sizes: " + ("; ".join(found) or "nothing") + "."
+    listed = "\n".join(f"- {line}" for line in found) or "- nothing"
+    return f"What the two larger sizes do not reach:\n\n{listed}"
 
 
 if __name__ == "__main__":

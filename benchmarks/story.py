@@ -1,0 +1,154 @@
+"""The numbers in docs/story.md, from the tables of a finished `make demo`.
+
+    python benchmarks/story.py            print every number
+    python benchmarks/story.py --write    put them into docs/story.md
+
+The page marks a number as `<!-- name --> 0.93 <!-- -->`. `pytest -m demo` checks that the page says
+what the tables say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from circuitlapse.config import load_config
+from circuitlapse.config.schema import Config
+from circuitlapse.paths import Paths
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/story.md"
+NUMBER = re.compile(r"<!-- (?P<name>[a-z0-9_ .]+) -->.*?<!-- -->", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of config/config.yaml."""
+
+    config: Config
+
+    @cached_property
+    def sizes(self) -> list[str]:
+        """The models, from the smallest."""
+        return [model.name for model in self.config.models]
+
+    @cached_property
+    def last(self) -> int:
+        """The last training step."""
+        return self.config.models[0].steps[-1]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read one table."""
+        return pd.read_parquet(ROOT / Paths(self.config.results).table.format(table=name))
+
+    def best(self, score: str) -> pd.DataFrame:
+        """Return the best value of a head score [model, step]."""
+        table = self.table("components")
+        rows = table[table["score"] == score]
+        return rows.groupby(["model", "step"])["value"].max().unstack()
+
+
+def _onset(run: Run, task: str) -> pd.Series:
+    """Return the first step with an accuracy of 0.9 on a task, per model."""
+    table = run.table("behaviour")
+    rows = table[(table["task"] == task) & (table["accuracy"] >= 0.9)]
+    return rows.groupby("model")["step"].min().reindex(run.sizes)
+
+
+def _steps(values: pd.Series) -> str:
+    return ", ".join("never" if pd.isna(step) else f"{int(step)}" for step in values)
+
+
+def _circuits(run: Run) -> pd.DataFrame:
+    return run.table("circuit_summary").query("status == 'ok'")
+
+
+def _induction_onset(run: Run) -> str:
+    rows = run.best("induction").reindex(run.sizes)
+    return _steps((rows >= 0.4).apply(lambda row: row.idxmax() if row.any() else None, axis=1))
+
+
+def _at_the_end(run: Run, score: str) -> str:
+    return ", ".join(f"{x:.2f}" for x in run.best(score)[run.last].reindex(run.sizes))
+
+
+def _share(run: Run, panel: str) -> str:
+    table = run.table("algorithm_consistency").query("denominator == 'all' and step == @run.last")
+    shares = table[table["panel"] == panel].set_index("model").reindex(run.sizes)
+    return ", ".join(
+        f"{row.pct:.0f} %" if row.status == "ok" else "undefined" for row in shares.itertuples()
+    )
+
+
+def _inhibition(run: Run) -> str:
+    """The largest share of the drop through name movers' queries at the last step, per model."""
+    rows = run.table("components").query("score == 'e_nm_q' and step == @run.last")
+    least = rows.groupby("model")["value"].min().reindex(run.sizes)
+    return ", ".join("undefined" if pd.isna(x) else f"{-100 * x:.0f} %" for x in least)
+
+
+def _attention_of_it(run: Run) -> str:
+    """Return how much these heads attend to the second mention of the subject."""
+    table = run.table("components").query("step == @run.last")
+    heads = table.pivot_table(index=["model", "layer", "head"], columns="score", values="value")
+    most = heads.loc[heads.groupby("model")["e_nm_q"].idxmin()].droplevel(["layer", "head"])
+    return ", ".join(f"{x:.2f}" for x in most["attn_s2"].reindex(run.sizes))
+
+
+def _stability(run: Run, comparison: str) -> str:
+    table = run.table("stability").query("level == 'node' and weighting == 'none'")
+    return f"{table.loc[table['comparison'] == comparison, 'jaccard'].median():.2f}"
+
+
+FACTS: Mapping[str, Callable[[Run], str]] = {
+    "ioi onset": lambda run: _steps(_onset(run, "ioi")),
+    "gp onset": lambda run: _steps(_onset(run, "gendered_pronoun")),
+    "induction onset": _induction_onset,
+    "induction": lambda run: _at_the_end(run, "induction"),
+    "previous": lambda run: _at_the_end(run, "prev_token"),
+    "copy": lambda run: _at_the_end(run, "copy"),
+    "cspa": lambda run: _at_the_end(run, "cspa"),
+    "n circuits": lambda run: str(len(_circuits(run))),
+    "edge share": lambda run: f"{100 * _circuits(run)['edge_fraction'].median():.0f} %",
+    "direct": lambda run: _share(run, "direct"),
+    "s2i": lambda run: _share(run, "s2i"),
+    "tertiary": lambda run: _share(run, "tertiary"),
+    "inhibition": _inhibition,
+    "attention": _attention_of_it,
+    "next step": lambda run: _stability(run, "consecutive"),
+    "halves": lambda run: _stability(run, "halves"),
+}
+"""Every number of the page. Of several, the first is that of the smallest model."""
+
+
+def with_numbers(page: str, run: Run) -> str:
+    """Return the page with the numbers of a run."""
+    return NUMBER.sub(
+        lambda found: f"<!-- {found['name']} --> {FACTS[found['name']](run)} <!-- -->", page
+    )
+
+
+def demo() -> Run:
+    """Return the run of the default configuration."""
+    return Run(load_config({}, [ROOT / "config/config.yaml"]))
+
+
+def main() -> None:
+    """Print the numbers, and write them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    asked, run = parser.parse_args(), demo()
+    for name, fact in FACTS.items():
+        print(f"{name}: {fact(run)}")
+    if asked.write:
+        PAGE.write_text(with_numbers(PAGE.read_text(encoding="utf-8"), run), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -79,8 +79,16 @@ def ended(job: subprocess.Popen[str]) -> tuple[int, str, str]:
     return job.returncode, out, err
 
 
+@pytest.fixture(scope="module", autouse=True)
+def interruptible() -> Iterator[None]:
+    """Lets Ctrl-C reach the processes of this module; those of a background job ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
-def new_parent(tmp_path_factory) -> Iterator[Callable[..., Parent]]:
+def new_parent(interruptible, tmp_path_factory) -> Iterator[Callable[..., Parent]]:
     parents = []
 
     def new(modules: tuple[str, ...] = ()) -> Parent:

@@ -36,7 +36,7 @@ def run(root, tmp_path, **environment):
     """Run the script as a user's shell would, for a step that is not there and one that is."""
     outputs = [str(tmp_path / "step1"), str(tmp_path / "step1000")]
     script = str(root / "scripts" / "fetch_step.py")
-    command = [sys.executable, "-c", textwrap.dedent(RUN), script, f"{tmp_path}/log-", *outputs]
+    command = [sys.executable, "-c", textwrap.dedent(RUN), script, f"{tmp_path}/logs/", *outputs]
     where = {"HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1,localhost"}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     done = subprocess.run(
@@ -58,7 +58,7 @@ def test_the_environment_says_where_the_hub_is_and_who_asks(root, small, tmp_pat
     assert "Traceback" not in said
     made = tmp_path / "step1000"
     assert (made / "model.safetensors").read_bytes() == small["model.safetensors"]
-    logs = [(tmp_path / f"log-{step}").read_text() for step in ("step1", "step1000")]
+    logs = [(tmp_path / f"logs/{step}").read_text() for step in ("step1", "step1000")]
     assert missing in logs[0]
     assert "HTTP 429 Too Many Requests" in logs[1]
     assert "model.safetensors: " in logs[1]
@@ -73,7 +73,7 @@ def test_credentials_in_the_address_of_the_hub_stay_secret(root, small, tmp_path
     hub.faults = [Fault("*/resolve/*", status=403)]
     said = run(root, tmp_path, HF_ENDPOINT=hub.address.replace("//", "//lab:sesame@"))
     hub.close()
-    logs = [(tmp_path / f"log-{step}").read_text() for step in ("step1", "step1000")]
+    logs = [(tmp_path / f"logs/{step}").read_text() for step in ("step1", "step1000")]
     assert "denies access (HTTP 403 Forbidden)" in said
     assert not any("sesame" in text for text in (said, *logs))
 

@@ -136,11 +136,11 @@ def plant_inhibit(model, at, gain):
     writes[:6] = gain * AVOID
 
 
-def plant_mover(model, at, gain):
+def plant_mover(model, at, gain, *, keys=PLACE, avoid=AVOID):
     reads, bias, writes = head_weights(model, at)
     strength = math.sqrt(SCORE) * ROOT
-    reads[:, 0, :6] = -ROOT * AVOID.T
-    reads[:, 1, :6] = ROOT * PLACE.T
+    reads[:, 0, :6] = -ROOT * avoid.T
+    reads[:, 1, :6] = ROOT * keys.T
     bias[6] = strength
     reads[:, 1, 6] = strength * (PLACE[0] + PLACE[2])
     reads[:, 2, :6] = NAMES.T

@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 from itertools import permutations
 
@@ -16,11 +15,9 @@ from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import S2I_SIGNALS, ScoreStatus
 from tests.planted_ioi import (
     NAMES,
-    PLACE,
-    ROOT,
-    SCORE,
     head_weights,
     plant_inhibit,
+    plant_mover,
     planted_ioi_pairs,
     save_planted_ioi,
 )
@@ -211,14 +208,7 @@ def plant_token_signal(model):
     TOKEN moves the name at place 4 to AVOID_NAME. SMALL is another head for places, a 600th as
     strong as the first two together. RARE does what TOKEN does, but for the name 0 alone.
     """
-    reads, bias, writes = head_weights(model, BY_NAME)
-    strength = math.sqrt(SCORE) * ROOT
-    reads[:, 0, :6] = -ROOT * AVOID_NAME.T
-    reads[:, 1, :6] = ROOT * NAMES.T
-    bias[6] = strength
-    reads[:, 1, 6] = strength * (PLACE[0] + PLACE[2])
-    reads[:, 2, :6] = NAMES.T
-    writes[:6] = 6 * NAMES
+    plant_mover(model, BY_NAME, 6, keys=NAMES, avoid=AVOID_NAME)
     plant_inhibit(model, SMALL, 0.005)
     for at, names, gain in ((TOKEN, slice(0, 6), 3.0), (RARE, slice(0, 1), 6.0)):
         plant_inhibit(model, at, 0.0)

@@ -6,7 +6,7 @@
 
 To read the table, of the last step of each model:
 
-- `ioi`, `gp`: logit differences; `gt`, `sva`: differences of probability.
+- `ioi`, `gp`: logit differences; `gt`, `sva`: differences of probability; `accuracy`: that of IOI.
 - `induction`, `previous`: the best head, by the smallest of its scores at three lengths.
 - `name movers`: heads of the IOI circuit that copy names, or suppress copies (CS).
 - `S-inhibition`: share of the fall of the logit difference that goes through the queries of name

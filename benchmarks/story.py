@@ -21,6 +21,7 @@ import pandas as pd
 from circuitlapse.config import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.paths import Paths
+from circuitlapse.types import S2I_SIGNALS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/story.md"
@@ -101,6 +102,27 @@ def _attention_of_it(run: Run) -> str:
     return ", ".join(f"{x:.2f}" for x in most["attn_s2"].reindex(run.sizes))
 
 
+def _flipped(run: Run, flip: str) -> str:
+    """Return the change of the logit difference, where a flip misleads an S-inhibition head."""
+    rows = run.table("s2i").query("is_s2i and step == @run.last")
+    change = rows[rows["flip"] == flip].groupby("model")["d_logit_diff"].min().reindex(run.sizes)
+    return ", ".join("undefined" if pd.isna(x) else f"{round(100 * x) + 0} %" for x in change)
+
+
+def _transferred(run: Run, *, to_last: bool) -> str:
+    """Return the range of faithfulness of IOI circuits between the last step and steps 300 to 1450.
+
+    It is that of the middle size.
+    """
+    model, earlier = run.sizes[1], range(300, 1451)
+    table = run.table("transfer").query("task == 'ioi' and circuit_task == 'ioi'")
+    table = table[table["model"] == model]
+    source, target = table["circuit_step"], table["step"]
+    early, late = (source, target) if to_last else (target, source)
+    found = table.loc[early.isin(earlier) & (late == run.last), "f_raw"]
+    return f"{found.min():.2f} to {found.max():.2f}"
+
+
 def _stability(run: Run, comparison: str) -> str:
     table = run.table("stability").query("level == 'node' and weighting == 'none'")
     return f"{table.loc[table['comparison'] == comparison, 'jaccard'].median():.2f}"
@@ -121,6 +143,10 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "tertiary": lambda run: _share(run, "tertiary"),
     "inhibition": _inhibition,
     "attention": _attention_of_it,
+    "token flipped": lambda run: _flipped(run, S2I_SIGNALS["token"]),
+    "position flipped": lambda run: _flipped(run, S2I_SIGNALS["position"]),
+    "to the last": lambda run: _transferred(run, to_last=True),
+    "from the last": lambda run: _transferred(run, to_last=False),
     "next step": lambda run: _stability(run, "consecutive"),
     "halves": lambda run: _stability(run, "halves"),
 }

@@ -112,7 +112,7 @@ class Checkpoint:
     def circuit(
         self, task: Task, runs: PairActivations, settings: Circuits, bootstrap: Bootstrap
     ) -> CircuitRecord:
-        """Find the smallest faithful circuit; `runs` come from `run` or from disk."""
+        """Find a small faithful circuit; `runs` come from `run` or from disk."""
         found = discover_circuit(
             self.model,
             self._pairs(task),

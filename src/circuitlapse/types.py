@@ -79,7 +79,7 @@ class Ranking(StrEnum):
 
 
 class Status(StrEnum):
-    """Result of the search for the smallest faithful circuit."""
+    """Result of the search for a small faithful circuit."""
 
     OK = "ok"
     """A faithful circuit."""

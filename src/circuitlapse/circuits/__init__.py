@@ -1,1 +1,1 @@
-"""Circuits: edge scores, selection, faithfulness, and the search for the smallest faithful one."""
+"""Circuits: edge scores, selection, faithfulness, and the search for a small faithful one."""

@@ -1,4 +1,4 @@
-"""Faithfulness: how much of the task a circuit does, and the smallest circuit that does enough."""
+"""Faithfulness: how much of the task a circuit does, and a small circuit that does enough."""
 
 from __future__ import annotations
 
@@ -109,13 +109,14 @@ def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
     return sizes
 
 
-def find_smallest(
+def find_small(
     evaluate: Callable[[list[int]], Curve], *, n_edges: int, settings: Circuits
 ) -> tuple[Curve, int, Status]:
-    """Return the whole curve, the size of the smallest faithful circuit, and a status.
+    """Return the whole curve, the size of a small faithful circuit, and a status.
 
     Faithfulness is not monotone in size, so a size only counts when the next larger size
-    tried passes too. The grid finds the interval; sizes evenly spaced inside it refine it.
+    tried passes too. The grid finds the interval; sizes evenly spaced inside it refine it. The
+    first size tried that counts is taken. Other sets of edges may be smaller and faithful too.
 
     Args:
         evaluate: runs circuits of so many requested edges, on a model whose mean metric is
@@ -139,14 +140,14 @@ def find_smallest(
 
 
 def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tuple[float, float]:
-    """Return the interval of the smallest faithful circuit's edges, prompts resampled.
+    """Return the interval of the number of edges of the circuit found, prompts resampled.
 
-    The circuits stay the same; every resample decides anew which of the sizes tried is the
-    smallest faithful one. If none is, or if the mean metric of the model is not positive, the
+    The circuits stay the same; every resample decides anew which is the first size tried that is
+    faithful. If none is, or if the mean metric of the model is not positive, the
     largest size counts.
     """
 
-    def smallest(*values: ndarray, axis: int = -1) -> ndarray:
+    def n_edges(*values: ndarray, axis: int = -1) -> ndarray:
         # One array per size and the model: [..., prompt] -> [...], a mean per resample.
         *metric, m_model = (part.mean(axis) for part in values)
         faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)  # [size, ...]
@@ -155,7 +156,7 @@ def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tu
         first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)  # index of a size
         return curve.n_edges[first].astype(float)
 
-    return bootstrap_interval((*curve.metric, curve.m_model), smallest, bootstrap)
+    return bootstrap_interval((*curve.metric, curve.m_model), n_edges, bootstrap)
 
 
 def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:

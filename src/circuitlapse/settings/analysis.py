@@ -45,7 +45,7 @@ class Activations(Section):
 
 
 class Circuits(Section, json_schema_extra=reruns("circuits, and activations unless kept")):
-    """How edges are scored, and how the smallest faithful circuit is found."""
+    """How edges are scored, and how a small faithful circuit is found."""
 
     method: FastMethod = Method.EAP_IG_INPUTS
     """How an edge is scored (arXiv 2403.17806)."""

@@ -5,7 +5,7 @@ from circuitlapse.circuits.faithfulness import (
     Curve,
     does_the_task,
     faithfulness,
-    find_smallest,
+    find_small,
     grid_sizes,
     size_interval,
 )
@@ -24,7 +24,7 @@ def search(faithfulness, *, pruned=0, **changes):
         metric = np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
         return Curve(np.array(sizes), np.array(sizes) - pruned, metric, M_MODEL)
 
-    return find_smallest(evaluate, n_edges=64, settings=settings)
+    return find_small(evaluate, n_edges=64, settings=settings)
 
 
 def test_the_grid_is_geometric_and_ends_at_the_cap():

@@ -1,4 +1,4 @@
-"""Find the smallest faithful circuit of a task in a model."""
+"""Find a small faithful circuit of a task in a model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
-from circuitlapse.circuits.discovery.search import Search, Smallest
+from circuitlapse.circuits.discovery.search import Search, SmallCircuit
 from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
 from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -32,7 +32,7 @@ def discover_circuit(
     bootstrap: Bootstrap,
     limits: Limits = AUTOMATIC,
 ) -> Discovery:
-    """Score all edges, put them in order and find the smallest faithful circuit.
+    """Score all edges, put them in order and find a small faithful circuit.
 
     If the model does not do the task, only the scores are kept: there is nothing that a circuit
     could be faithful to. With `settings.noise_floor` the search is repeated on two halves of the
@@ -56,7 +56,7 @@ def discover_circuit(
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
     search = Search(model, pairs, activations, metric, settings, bootstrap, limits)
     scores, split_half = _score(search)
-    found = search.smallest(scores)
+    found = search.small_circuit(scores)
     return Discovery(
         scores=scores,
         **found._asdict(),
@@ -75,7 +75,7 @@ def _score(search: Search) -> tuple[EdgeScores, SplitHalf]:
     return scores, SplitHalf.none(scores.graph, len(search.pairs))
 
 
-def _metric_of(found: Smallest, *, n_prompts: int) -> Float[ndarray, " prompt"]:
+def _metric_of(found: SmallCircuit, *, n_prompts: int) -> Float[ndarray, " prompt"]:
     if found.n_requested is None:
         return np.full(n_prompts, np.nan)
     # The circuit is one of those on the curve, so that its metric [prompt] is known.

@@ -1,4 +1,4 @@
-"""Search the smallest faithful circuit on one set of prompts."""
+"""Search a small faithful circuit on one set of prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from circuitlapse.circuits.attribution import attribute_edges
 from circuitlapse.circuits.evaluation import evaluate_circuits
-from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_smallest
+from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_small
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
@@ -23,8 +23,8 @@ from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Status
 
 
-class Smallest(NamedTuple):
-    """The smallest faithful circuit, and how it was found; see `Discovery`."""
+class SmallCircuit(NamedTuple):
+    """A small faithful circuit, and how it was found; see `Discovery`."""
 
     order: Int[ndarray, "edge 2"]
     curve: Curve
@@ -90,13 +90,13 @@ class Search:
         """Return the metric of every circuit."""
         return evaluate_circuits(self.model, self.pairs, circuits, **self._shared)
 
-    def smallest(self, scores: EdgeScores) -> Smallest:
-        """Find the smallest faithful circuit; none if the model does not do the task."""
+    def small_circuit(self, scores: EdgeScores) -> SmallCircuit:
+        """Find a small faithful circuit; none if the model does not do the task."""
         graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
         if not self.does_the_task:
             none = np.zeros(0, dtype=int)
             curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model)
-            return Smallest(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
+            return SmallCircuit(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
 
         def curve_of(sizes: list[int]) -> Curve:
             # Nested circuits: the sparse evaluation shares what they have in common.
@@ -104,8 +104,8 @@ class Search:
             n_edges = np.array([circuit.n_edges for circuit in circuits])  # after pruning
             return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
 
-        curve, size, status = find_smallest(curve_of, n_edges=graph.n_edges, settings=self.settings)
-        return Smallest(order, curve, size, cut(graph, order, size), status)
+        curve, size, status = find_small(curve_of, n_edges=graph.n_edges, settings=self.settings)
+        return SmallCircuit(order, curve, size, cut(graph, order, size), status)
 
     @property
     def _shared(self) -> dict[str, Any]:

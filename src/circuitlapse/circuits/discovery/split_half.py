@@ -76,5 +76,5 @@ def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
 
 def _search(half: Search) -> tuple[ndarray, ndarray, Status]:
     scores = half.scores()
-    found = half.smallest(scores)
+    found = half.small_circuit(scores)
     return scores.values, found.circuit.mask, found.status

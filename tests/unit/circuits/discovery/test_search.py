@@ -53,9 +53,9 @@ def test_a_search_on_some_prompts_sees_only_these(search):
     np.testing.assert_allclose(part.evaluate(full), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_smallest_circuit_is_the_first_of_its_order_and_on_its_curve(search):
+def test_the_circuit_is_the_first_of_its_order_and_on_its_curve(search):
     scores = search.scores()
-    found = search.smallest(scores)
+    found = search.small_circuit(scores)
     size = found.n_requested
     assert found.status in {Status.OK, Status.OVERSHOOT}
     mask = np.zeros_like(scores.graph.exists)
@@ -70,7 +70,7 @@ def test_without_the_task_there_is_an_order_but_no_circuit(search):
     pairs = replace(search.pairs, correct=search.pairs.wrong, wrong=search.pairs.correct)
     opposite = replace(search, pairs=pairs)
     assert not opposite.does_the_task
-    found = opposite.smallest(search.scores())
+    found = opposite.small_circuit(search.scores())
     assert (found.status, found.n_requested) == (Status.NO_BEHAVIOUR, None)
     assert found.circuit.n_edges == 0
     assert len(found.order) == Graph(3, 2).n_edges

@@ -86,3 +86,42 @@ def test_the_correlation_is_that_of_numpy_and_its_p_value_that_of_permutations()
 def test_two_values_or_equal_ones_have_no_correlation(x, y):
     assert all(math.isnan(part) for part in (*pearson(np.array(x), np.array(y)),))
     assert all(math.isnan(part) for part in (*pearson(np.array(y), np.array(x)),))
+
+
+def mirrored(draw, n_groups):
+    """Return groups of two, or some of one, whose prompts share most of their deviation."""
+    sizes = np.where(draw.random(n_groups) < 0.8, 2, 1)
+    groups = draw.permutation(np.repeat(np.arange(n_groups), sizes))
+    shared = draw.exponential(size=n_groups) - 1  # skewed, mean 0
+    return groups, shared[groups] + 0.2 * draw.normal(size=len(groups))
+
+
+def opposed(draw, n_groups):
+    """Return pairs whose deviations cancel, as those of a model that prefers one answer."""
+    groups = np.repeat(np.arange(n_groups), 2)
+    bias = np.tile([3.0, -3.0], n_groups) + np.repeat(draw.normal(size=n_groups), 2) / 2
+    return groups, bias + 0.2 * draw.normal(size=len(groups))
+
+
+@pytest.mark.xfail(strict=True, reason="intervals resample prompts, not groups")
+@pytest.mark.parametrize(
+    ("make", "n_groups"), [(mirrored, 50), (mirrored, 100), (mirrored, 200), (opposed, 50)]
+)
+def test_intervals_over_groups_cover_the_truth_as_often_as_they_say(make, n_groups):
+    """Means, ratios, and functions of means; the interval of a mean over prompts does not."""
+    draw, n = np.random.default_rng(n_groups), 500
+    hits = np.zeros(4)
+    for seed in range(n):
+        bootstrap = Bootstrap(samples=400, seed=seed)
+        groups, spread = make(draw, n_groups)
+        both = np.stack([8 + 2 * spread, 10 + spread + 0.1 * draw.normal(size=len(spread))])
+        found = (
+            (8.0, mean_interval(both[0], bootstrap, groups)),
+            (0.8, ratio_interval(*both, bootstrap, groups)),
+            (80.0, interval_of_means(both, lambda m: m[:, 0] * m[:, 1], bootstrap, groups)),
+            (8.0, mean_interval(both[0], bootstrap)),
+        )
+        hits += [low <= truth <= high for truth, (low, high) in found]
+    *covered, over_prompts = hits / n
+    assert covered == pytest.approx([0.95] * 3, abs=0.03)
+    assert over_prompts != pytest.approx(0.95, abs=0.03)

@@ -1,79 +1,132 @@
-"""Bootstrap intervals over prompts, and correlations over models."""
+"""Bootstrap intervals over groups of prompts, and correlations over models.
+
+Prompts of one group, such as twins (`tasks.encode.twins`), are no independent measurements. So
+groups are resampled and not prompts: every interval here takes `groups`, the group of each prompt,
+0, 1, 2, ... With None, every prompt is a group of its own. Estimates stay means over prompts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap
 
 Interval = tuple[float, float]
-"""Low and high end; (nan, nan) for fewer than two prompts, which say nothing of their spread."""
+"""Low and high end; (nan, nan) for fewer than two groups, which say nothing of their spread."""
+
+Groups = Int[ndarray, " prompt"] | None
+"""The group of each prompt, 0..n_groups-1; None where every prompt is a group of its own."""
 
 
-def bootstrap_interval(
-    data: Sequence[Float[ndarray, " prompt"]],
-    statistic: Callable[..., ndarray],
-    bootstrap: Bootstrap,
-) -> Interval:
-    """Return the percentile bootstrap interval of a statistic.
+def group_sums(
+    values: Float[ndarray, "*value prompt"], groups: Groups
+) -> tuple[Float[ndarray, "*value group"], Float[ndarray, " group"]]:
+    """Return the sum of values over the prompts of each group, and the number of prompts in it."""
+    if groups is None:
+        return values, np.ones(values.shape[-1])
+    sizes = np.bincount(groups)
+    # Prompts of one group side by side; each group starts where the ones before it end.
+    together = values[..., np.argsort(groups, kind="stable")]
+    sums = np.add.reduceat(together, sizes.cumsum() - sizes, axis=-1)
+    return sums, sizes.astype(float)
 
-    Args:
-        data: one or several values per prompt, each [prompt]; prompts are resampled, so that the
-            values of one prompt stay together.
-        statistic: takes as many arrays [..., prompt] and `axis`, and returns [...].
-        bootstrap: number of resamples, confidence level and seed.
+
+def group_values(values: Float[ndarray, " prompt"], groups: Groups) -> Float[ndarray, " group"]:
+    """Return a value per group: their mean is that over prompts, and so is its standard error.
+
+    With groups of different sizes the mean over prompts is a ratio, sum over number, and these are
+    its linear terms. Where every prompt is a group, they are the values.
     """
-    n = len(data[0])
-    if n < 2:
-        return float("nan"), float("nan")
+    sums, sizes = group_sums(values, groups)
+    weights = sizes * (len(sizes) / len(values))
+    return np.asarray(sums * (len(sizes) / len(values)) + (1 - weights) * values.mean())
+
+
+def resamples(n_groups: int, bootstrap: Bootstrap) -> Int[ndarray, "sample group"]:
+    """Return the groups in each resample."""
     # The same draws as scipy.stats.bootstrap, which takes a second of CPU time to import.
-    rows = np.random.default_rng(bootstrap.seed).integers(0, n, (bootstrap.samples, n))
-    drawn = statistic(*(values[rows] for values in data), axis=-1)  # [sample]
+    generator = np.random.default_rng(bootstrap.seed)
+    return generator.integers(0, n_groups, (bootstrap.samples, n_groups))
+
+
+def percentile_interval(drawn: Float[ndarray, " sample"], bootstrap: Bootstrap) -> Interval:
+    """Return the interval between the percentiles of a statistic of every resample."""
     tail = (1 - bootstrap.level) / 2
     low, high = np.percentile(drawn, (100 * tail, 100 * (1 - tail)))
     return float(low), float(high)
 
 
-def mean_interval(values: Float[ndarray, " prompt"], bootstrap: Bootstrap) -> Interval:
+def bootstrap_interval(
+    data: Sequence[Float[ndarray, " prompt"]],
+    statistic: Callable[..., Float[ndarray, " sample"]],
+    bootstrap: Bootstrap,
+    groups: Groups = None,
+) -> Interval:
+    """Return the percentile bootstrap interval of a function of means over prompts.
+
+    Args:
+        data: one or several values per prompt, each [prompt]; groups are resampled, so that the
+            values of a prompt, and the prompts of a group, stay together.
+        statistic: takes the mean of each of these values in every resample, [sample] each.
+        bootstrap: number of resamples, confidence level and seed.
+        groups: of the prompts.
+    """
+    sums, sizes = zip(*(group_sums(values, groups) for values in data), strict=True)
+    if len(sizes[0]) < 2:
+        return float("nan"), float("nan")
+    rows = resamples(len(sizes[0]), bootstrap)
+    n_prompts = sizes[0][rows].sum(-1)  # [sample]; groups of different sizes vary it
+    means = [total[rows].sum(-1) / n_prompts for total in sums]
+    return percentile_interval(statistic(*means), bootstrap)
+
+
+def mean_interval(
+    values: Float[ndarray, " prompt"], bootstrap: Bootstrap, groups: Groups = None
+) -> Interval:
     """Return the interval of the mean, in units of `values`."""
-    return bootstrap_interval((values,), np.mean, bootstrap)
+    return bootstrap_interval((values,), lambda mean: mean, bootstrap, groups)
 
 
 def ratio_interval(
-    over: Float[ndarray, " prompt"], under: Float[ndarray, " prompt"], bootstrap: Bootstrap
+    over: Float[ndarray, " prompt"],
+    under: Float[ndarray, " prompt"],
+    bootstrap: Bootstrap,
+    groups: Groups = None,
 ) -> Interval:
     """Return the interval of mean(over) / mean(under)."""
-
-    def ratio(a: ndarray, b: ndarray, axis: int = -1) -> ndarray:
-        quotient: ndarray = a.mean(axis) / b.mean(axis)
-        return quotient
-
-    return bootstrap_interval((over, under), ratio, bootstrap)
+    return bootstrap_interval((over, under), lambda a, b: a / b, bootstrap, groups)
 
 
 def interval_of_means(
     values: Float[ndarray, "value prompt"],
-    statistic: Callable[[Float[ndarray, "*sample value"]], Float[ndarray, "*sample"]],
+    statistic: Callable[[Float[ndarray, "sample value"]], Float[ndarray, " sample"]],
     bootstrap: Bootstrap,
+    groups: Groups = None,
 ) -> Interval:
     """Return the interval of a function of many means.
 
     NaN where the function is NaN for one of the resamples.
     """
-    n_prompts = values.shape[1]
+    n_groups = values.shape[1] if groups is None else int(groups.max()) + 1
+    if n_groups < 2:
+        return float("nan"), float("nan")
+    return percentile_interval(statistic(resampled_means(values, bootstrap, groups)), bootstrap)
 
-    def of_rows(rows: ndarray, axis: int = -1) -> ndarray:
-        rows = np.moveaxis(rows, axis, -1).astype(int)  # [..., prompt]
-        # How often each prompt was drawn: the means of all values are then one matrix product.
-        times = np.apply_along_axis(np.bincount, -1, rows, minlength=n_prompts)  # [..., prompt]
-        return statistic(times @ values.T / n_prompts)  # means [..., value] -> [...]
 
-    # Prompt numbers are resampled in place of the values, which may be many.
-    return bootstrap_interval((np.arange(n_prompts, dtype=float),), of_rows, bootstrap)
+def resampled_means(
+    values: Float[ndarray, "value prompt"], bootstrap: Bootstrap, groups: Groups = None
+) -> Float[ndarray, "sample value"]:
+    """Return the mean over prompts of each value, in every resample of the groups."""
+    sums, sizes = group_sums(values, groups)
+    n_groups, n_samples = len(sizes), bootstrap.samples
+    # How often each group was drawn: the means of all values are then one matrix product.
+    places = resamples(n_groups, bootstrap) + n_groups * np.arange(n_samples)[:, None]
+    times = np.bincount(places.ravel(), minlength=n_samples * n_groups).reshape(places.shape)
+    return np.asarray(times @ sums.T / (times @ sizes)[:, None])
 
 
 def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[float, float]:

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import interval_of_means, mean_interval, pearson, ratio_interval
+from circuitlapse.statistics import (
+    bootstrap_interval,
+    group_sums,
+    group_values,
+    interval_of_means,
+    mean_interval,
+    pearson,
+    ratio_interval,
+    resampled_means,
+)
 
 BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)
 
@@ -103,7 +112,6 @@ def opposed(draw, n_groups):
     return groups, bias + 0.2 * draw.normal(size=len(groups))
 
 
-@pytest.mark.xfail(strict=True, reason="intervals resample prompts, not groups")
 @pytest.mark.parametrize(
     ("make", "n_groups"), [(mirrored, 50), (mirrored, 100), (mirrored, 200), (opposed, 50)]
 )
@@ -125,3 +133,44 @@ def test_intervals_over_groups_cover_the_truth_as_often_as_they_say(make, n_grou
     *covered, over_prompts = hits / n
     assert covered == pytest.approx([0.95] * 3, abs=0.03)
     assert over_prompts != pytest.approx(0.95, abs=0.03)
+
+
+def test_intervals_where_every_prompt_is_a_group_are_those_over_prompts_bit_for_bit():
+    draw = np.random.default_rng(11)
+    values, groups = draw.exponential(size=(3, 40)), draw.permutation(40)
+    place = np.argsort(groups)  # the same draws meet the same prompts in this order
+    rows = np.random.default_rng(BOOTSTRAP.seed).integers(0, 40, (BOOTSTRAP.samples, 40))
+    by_prompts = np.percentile(values[0, place][rows].mean(-1), (2.5, 97.5))
+    assert mean_interval(values[0], BOOTSTRAP, groups) == tuple(by_prompts)
+    for interval in (
+        lambda values, known: mean_interval(values[0], BOOTSTRAP, known),
+        lambda values, known: ratio_interval(values[0], values[1], BOOTSTRAP, known),
+        lambda values, known: interval_of_means(values, lambda m: m.sum(-1), BOOTSTRAP, known),
+    ):
+        assert interval(values[:, place], None) == interval(values, groups)
+    np.testing.assert_array_equal(group_values(values[0], groups), values[0, place])
+
+
+def test_the_mean_over_resamples_is_that_over_prompts_and_not_over_groups():
+    """Nine prompts of 0 in one group, and 99 groups of one prompt of 1."""
+    values, groups = np.r_[np.zeros(9), np.ones(99)], np.r_[np.zeros(9, int), 1:100]
+    sums, sizes = group_sums(values, groups)
+    assert (sums[0], sizes[0], len(sizes)) == (0, 9, 100)
+    drawn = resampled_means(values[None], BOOTSTRAP, groups)[:, 0]
+    assert drawn.mean() == pytest.approx(values.mean(), abs=0.005)
+    assert group_values(values, groups).mean() == pytest.approx(values.mean())
+
+
+def test_the_spread_of_group_values_is_that_of_the_resampled_mean():
+    groups, values = mirrored(np.random.default_rng(3), 200)
+    drawn = bootstrap_interval((values + 5,), lambda m: m, Bootstrap(level=0.6827), groups)
+    one_se = group_values(values + 5, groups).std(ddof=1) / 200**0.5
+    assert (drawn[1] - drawn[0]) / 2 == pytest.approx(one_se, rel=0.1)
+    assert one_se > 1.2 * values.std(ddof=1) / len(values) ** 0.5
+
+
+def test_prompts_of_one_group_have_no_interval():
+    values, groups = np.array([1.0, 2.0, 3.0]), np.zeros(3, int)
+    assert all(math.isnan(end) for end in mean_interval(values, BOOTSTRAP, groups))
+    ends = interval_of_means(values[None], lambda m: m[:, 0], BOOTSTRAP, groups)
+    assert all(math.isnan(end) for end in ends)

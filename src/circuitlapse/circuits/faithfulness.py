@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.statistics import bootstrap_interval, mean_interval
+from circuitlapse.statistics import Groups, bootstrap_interval, mean_interval
 from circuitlapse.types import CHANCE, Metric, Status
 
 OVERSHOOT = 1.2
@@ -139,24 +139,24 @@ def find_small(
     return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK
 
 
-def size_interval(curve: Curve, *, threshold: float, bootstrap: Bootstrap) -> tuple[float, float]:
-    """Return the interval of the number of edges of the circuit found, prompts resampled.
+def size_interval(
+    curve: Curve, *, threshold: float, bootstrap: Bootstrap, groups: Groups = None
+) -> tuple[float, float]:
+    """Return the interval of the number of edges of the circuit found, groups resampled.
 
     The circuits stay the same; every resample decides anew which is the first size tried that is
-    faithful. If none is, or if the mean metric of the model is not positive, the
-    largest size counts.
+    faithful. If none is, or if the mean metric of the model is not positive, the largest size
+    counts.
     """
 
-    def n_edges(*values: ndarray, axis: int = -1) -> ndarray:
-        # One array per size and the model: [..., prompt] -> [...], a mean per resample.
-        *metric, m_model = (part.mean(axis) for part in values)
-        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)  # [size, ...]
-        has_edges = (curve.n_edges > 0).reshape(-1, *[1] * m_model.ndim)
-        lasting = _lasting(faithful & has_edges)
+    def n_edges(*means: Float[ndarray, " sample"]) -> Float[ndarray, " sample"]:
+        *metric, m_model = means  # one per size, and the model
+        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)  # [size, sample]
+        lasting = _lasting(faithful & (curve.n_edges > 0)[:, None])
         first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)  # index of a size
         return curve.n_edges[first].astype(float)
 
-    return bootstrap_interval((*curve.metric, curve.m_model), n_edges, bootstrap)
+    return bootstrap_interval((*curve.metric, curve.m_model), n_edges, bootstrap, groups)
 
 
 def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:

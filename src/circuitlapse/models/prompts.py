@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from numpy import ndarray
@@ -27,6 +28,9 @@ class PromptPairs:
         wrong: ids of the wrong answers, one list per pair.
         roles: name of a role -> the position of the word that has it in each clean prompt
             [pair], such as io, s1 and s2 in IOI.
+        groups: the group of each pair, 0..n_groups-1; pairs of one group, such as twins, are no
+            independent measurements. Given as any whole numbers, equal within a group; None
+            makes every pair a group of its own.
 
     Raises:
         ValueError: if the shapes disagree, `end` lies outside, or an answer list is empty.
@@ -38,9 +42,10 @@ class PromptPairs:
     correct: Sequence[Sequence[int]]
     wrong: Sequence[Sequence[int]]
     roles: Mapping[str, Int[Tensor, " pair"]] = field(default_factory=dict)
+    groups: Int[ndarray, " pair"] = None  # type: ignore[assignment]  # never None once made
 
     def __post_init__(self) -> None:
-        """Check that the five parts describe the same pairs."""
+        """Check that the parts describe the same pairs, and number the groups."""
         n_pairs, n_pos = self.clean.shape
         if self.corrupted.shape != self.clean.shape:
             raise ValueError(
@@ -48,6 +53,10 @@ class PromptPairs:
                 "both must be [pair, pos] of one size"
             )
         counts = {"end": len(self.end), "correct": len(self.correct), "wrong": len(self.wrong)}
+        groups = np.arange(n_pairs) if self.groups is None else self.groups
+        # Some pairs of a task may be left, such as every second one: number their groups again.
+        object.__setattr__(self, "groups", np.unique(groups, return_inverse=True)[1])
+        counts |= {"groups": len(groups)}
         counts |= {f"role {name}": len(positions) for name, positions in self.roles.items()}
         for name, count in counts.items():
             if count != n_pairs:
@@ -98,7 +107,7 @@ class PromptPairs:
             str(name).removeprefix("pos_"): torch.tensor(column.to_numpy(dtype="int64"))
             for name, column in positions.items()
         }
-        return replace(pairs, roles=roles)
+        return replace(pairs, roles=roles, groups=task.frame["group"].to_numpy(dtype="int64"))
 
     def __repr__(self) -> str:
         """Return for instance `PromptPairs(100 pairs of up to 15 tokens)`."""
@@ -108,6 +117,11 @@ class PromptPairs:
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.end)
+
+    @property
+    def n_groups(self) -> int:
+        """Number of independent groups of pairs: the n of every interval."""
+        return len(np.unique(self.groups))
 
     @property
     def attention_mask(self) -> Bool[Tensor, "pair pos"]:
@@ -125,6 +139,7 @@ class PromptPairs:
             self.correct[part],
             self.wrong[part],
             {name: positions[part] for name, positions in self.roles.items()},
+            self.groups[part],
         )
 
     def take(self, rows: Int[ndarray, " row"]) -> PromptPairs:
@@ -137,6 +152,7 @@ class PromptPairs:
             [self.correct[row] for row in rows],
             [self.wrong[row] for row in rows],
             {name: positions[index] for name, positions in self.roles.items()},
+            self.groups[rows],
         )
 
     def repeat(self, times: int) -> PromptPairs:
@@ -148,10 +164,11 @@ class PromptPairs:
             [*self.correct] * times,
             [*self.wrong] * times,
             {name: positions.repeat(times) for name, positions in self.roles.items()},
+            np.tile(self.groups, times),
         )
 
     def to(self, device: torch.device | str) -> PromptPairs:
         """Return the same pairs on `device`."""
         clean, corrupted, end = (t.to(device) for t in (self.clean, self.corrupted, self.end))
         roles = {name: positions.to(device) for name, positions in self.roles.items()}
-        return PromptPairs(clean, corrupted, end, self.correct, self.wrong, roles)
+        return PromptPairs(clean, corrupted, end, self.correct, self.wrong, roles, self.groups)

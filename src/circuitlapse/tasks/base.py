@@ -25,6 +25,8 @@ class Pair:
         template: name of the sentence pattern.
         spans: role of a word -> its (start, stop) characters in `clean`.
         n_changed: positions in which clean and corrupted differ; None means any number.
+        group: name of a group of pairs that are not independent; "" for none. If no pair of a task
+            has one, twins are found by their texts; see `tasks.encode.twins`.
     """
 
     clean: str
@@ -34,6 +36,7 @@ class Pair:
     template: str = ""
     spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     n_changed: int | None = 1
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks.base import Draft, Pair
 from circuitlapse.tasks.checks import problems, warn_of_likely_mistakes
-from circuitlapse.tasks.encode import Task, encode
+from circuitlapse.tasks.encode import Task, encode, groups_of
 from circuitlapse.tasks.prompt_file import (
     Row,
     answers_of,
     cell_problems,
+    group_of,
     read_rows,
     refuse_bad_rows,
 )
@@ -33,11 +34,15 @@ def build_custom_task(
     seed: int = 0,
     prepend_bos: bool = False,
 ) -> Task:
-    """Make a task from rows with `clean`, `corrupted`, `correct`, `wrong` and maybe `template`.
+    """Make a task from rows with `clean`, `corrupted`, `correct`, `wrong`, and maybe more.
 
-    An answer is the text of one token, usually with a leading space. Several answers are a list
-    in JSON Lines and are separated by "|" in CSV. Rows that keep the rules but look like a
-    mistake cause a warning.
+    `template` names the pattern of a prompt. `group` names pairs that are not independent, such as
+    variants of one sentence; an empty cell leaves a pair on its own. Without this column, twins are
+    found by their texts (`tasks.encode.twins`).
+
+    An answer is the text of one token, usually with a leading space. Several answers are a list in
+    JSON Lines and are separated by "|" in CSV. Rows that keep the rules but look like a mistake
+    cause a warning.
 
     Args:
         name: the user's name for the task.
@@ -51,15 +56,17 @@ def build_custom_task(
     Raises:
         UnknownNameError: if the metric is unknown.
         TaskError: if the file cannot be read, rows break a rule (the first ones are listed), or
-            there are fewer than `MIN_PROMPTS` rows.
+            there are fewer than `MIN_PROMPTS` rows, or all rows are one group.
     """
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric", metric, TASK_METRICS))
     path = Path(file)
     vocabulary = Vocabulary(tokenizer)
     try:
+        pairs = _limit(_checked(path, vocabulary), n_prompts=n_prompts, seed=seed)
+        _refuse_one_group(path, pairs)
         return encode(
-            Draft(_limit(_checked(path, vocabulary), n_prompts=n_prompts, seed=seed), {}),
+            Draft(pairs, {}),
             vocabulary,
             name=name,
             metric=Metric(metric),
@@ -76,6 +83,19 @@ def build_custom_task(
 def _limit(pairs: Sequence[Pair], *, n_prompts: int | None, seed: int) -> tuple[Pair, ...]:
     n_kept = len(pairs) if n_prompts is None else min(n_prompts, len(pairs))
     return tuple(pairs[index] for index in sorted(Random(seed).sample(range(len(pairs)), n_kept)))
+
+
+def _refuse_one_group(path: Path, pairs: Sequence[Pair]) -> None:
+    if len(set(groups_of(pairs))) < 2:
+        why = (
+            "has the same group in every row"
+            if pairs[0].group
+            else "has only twins: rows with the same clean prompt, or with both prompts swapped"
+        )
+        raise TaskError(
+            f"{path}: {why}; intervals need at least two groups of prompts. Name the groups in "
+            "the column group"
+        )
 
 
 def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
@@ -98,5 +118,6 @@ def _pair(row: Row) -> Pair:
         correct=answers_of(row, "correct"),
         wrong=answers_of(row, "wrong"),
         template=str(row.cells.get("template") or ""),
+        group=group_of(row),
         n_changed=None,
     )

@@ -20,6 +20,7 @@ MIN_PAIRS = 2
 
 COLUMNS = {
     "prompt_id": "int32",
+    "group": "int32",
     "template": "str",
     "clean": "str",
     "corrupted": "str",
@@ -45,7 +46,8 @@ class Task:
         options: settings of the builder.
         tokenizer_hash: SHA-256 of the tokenizer that made the ids.
         dropped: reason -> number of words, templates or prompts left out.
-        frame: one row per pair, columns as in `COLUMNS`. `end` is the index of the last token of
+        frame: one row per pair, columns as in `COLUMNS`. `group` numbers the groups of `groups_of`,
+            from 0. `end` is the index of the last token of
             the prompt, whose logits predict the answer. `pos_<role>` is the index in
             `clean_tokens` of the word with that role, missing where a prompt has none.
 
@@ -117,7 +119,10 @@ def encode(
         found = f"there are {len(draft.pairs)} prompt pairs"
         raise TaskError(f"{found}; at least {MIN_PAIRS} are needed")
     start = [vocabulary.bos_id] if prepend_bos else []
-    rows = [_row(pair, vocabulary, start=start) for pair in draft.pairs]
+    rows = [
+        {"prompt_id": index, "group": group, **_row(pair, vocabulary, start=start)}
+        for index, (group, pair) in enumerate(zip(groups_of(draft.pairs), draft.pairs, strict=True))
+    ]
     return Task(
         name=name,
         metric=metric,
@@ -127,8 +132,39 @@ def encode(
         options=options,
         tokenizer_hash=vocabulary.hash,
         dropped=_dropped(draft, n_prompts),
-        frame=to_frame([{"prompt_id": index, **row} for index, row in enumerate(rows)]),
+        frame=to_frame(rows),
     )
+
+
+def groups_of(pairs: Sequence[Pair]) -> list[int]:
+    """Return the group of each pair: 0, 1, 2, ... in the order in which they first come.
+
+    Pairs of a group are no independent measurements. If any pair has a named group, names decide,
+    and a pair without one is a group of its own. Otherwise `twins` decides.
+    """
+    if any(pair.group for pair in pairs):
+        keys: list[object] = [pair.group or index for index, pair in enumerate(pairs)]
+    else:
+        keys = twins(pairs)
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def twins(pairs: Sequence[Pair]) -> list[object]:
+    """Return a key for each pair, which its twins share.
+
+    Twins swap clean and corrupted prompt, so that a model does nearly the same on both, with
+    the opposite sign of whatever it prefers by itself. Pairs with the same clean prompt count as
+    twins too, and so do chains of twins.
+    """
+    # Linked are clean prompts: by a pair and its swapped one, which must both be there.
+    there = {(pair.clean, pair.corrupted) for pair in pairs}
+    linked: dict[str, set[str]] = {pair.clean: {pair.clean} for pair in pairs}
+    for clean, corrupted in there:
+        if (corrupted, clean) in there and linked[clean] is not linked[corrupted]:
+            joined = linked[clean] | linked[corrupted]
+            linked.update(dict.fromkeys(joined, joined))
+    return [id(linked[pair.clean]) for pair in pairs]
 
 
 def _dropped(draft: Draft, n_prompts: int | None) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
 from random import Random
 
 from circuitlapse.errors import TaskError
@@ -19,8 +18,9 @@ PRONOUNS = (" she", " he")
 def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) -> Draft:
     """Combine names with descriptions; the corrupted prompt has a name of the other gender.
 
-    Every description comes with a woman and with a man, so a model that ignores the name has a
-    mean logit difference of exactly 0. An odd `n_prompts` is rounded down.
+    For every description, women and men are matched at random. Of a couple, each is the corruption
+    of the other: twins. So a model that ignores the name has a mean logit difference of exactly 0,
+    in every couple. An odd `n_prompts` is rounded down.
 
     Raises:
         TaskError: if the tokenizer lacks the pronouns, or all names or descriptions.
@@ -34,14 +34,14 @@ def make_pairs(vocabulary: Vocabulary, *, n_prompts: int | None, rng: Random) ->
         "male names that are not one known token": len(MALE_NAMES) - len(known[1]),
         "descriptions with unknown words": len(GP_DESCRIPTIONS) - len(descriptions),
     }
-    couples = list(product(zip(women, men, strict=True), descriptions))
+    couples = [
+        (*couple, description)
+        for description in descriptions
+        for couple in zip(women, rng.sample(men, n_names), strict=True)
+    ]
     if n_prompts is not None:
         couples = rng.sample(couples, min(n_prompts // 2, len(couples)))
-    pairs = [
-        pair
-        for (woman, man), description in couples
-        for pair in _both(woman, man, description, others=(men, women), rng=rng)
-    ]
+    pairs = [pair for couple in couples for pair in _both(*couple)]
     return Draft(tuple(pairs), dropped)
 
 
@@ -60,18 +60,13 @@ def _usable(example: Sequence[str], vocabulary: Vocabulary) -> list[str]:
     return descriptions
 
 
-def _both(
-    woman: str,
-    man: str,
-    description: str,
-    *,
-    others: tuple[Sequence[str], Sequence[str]],
-    rng: Random,
-) -> Iterator[Pair]:
-    orders = (PRONOUNS, PRONOUNS[::-1])
-    for name, other, (correct, wrong) in zip((woman, man), others, orders, strict=True):
+def _both(woman: str, man: str, description: str) -> Iterator[Pair]:
+    for name, other, (correct, wrong) in (
+        (woman, man, PRONOUNS),
+        (man, woman, PRONOUNS[::-1]),
+    ):
         clean, spans = _prompt(name, description)
-        corrupted, _ = _prompt(rng.choice(other), description)
+        corrupted, _ = _prompt(other, description)
         template = description.replace(" ", "_")
         yield Pair(clean, corrupted, (correct,), (wrong,), template=template, spans=spans)
 

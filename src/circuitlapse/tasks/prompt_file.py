@@ -15,6 +15,7 @@ from circuitlapse.types import MIN_PROMPTS
 
 PROMPTS = ("clean", "corrupted")
 ANSWERS = ("correct", "wrong")
+GROUP = "group"
 SEPARATOR = "|"
 """Between the answers of one CSV cell."""
 LISTED = 20
@@ -107,7 +108,7 @@ def cell_problems(row: Row) -> list[str]:
         )
         for column in columns
         if not fits(row.cells[column])
-    ]
+    ] + _group_problems(row.cells.get(GROUP))
 
 
 def prompt_problem(side: str, text: str) -> str:
@@ -123,6 +124,18 @@ def answers_of(row: Row, side: str) -> tuple[str, ...]:
     """Return the answers in one cell, which is text or a list of texts."""
     cell = row.cells[side]
     return (cell,) if isinstance(cell, str) else tuple(cell)
+
+
+def group_of(row: Row) -> str:
+    """Return the name of the row's group, which may be a number; "" for none."""
+    cell = row.cells.get(GROUP)
+    return "" if cell is None else str(cell).strip()
+
+
+def _group_problems(cell: Any) -> list[str]:
+    if cell is None or _is_text(cell) or (isinstance(cell, int) and not isinstance(cell, bool)):
+        return []
+    return [f"{GROUP} must be text or a whole number, found {cell!r}"]
 
 
 def _plain_problems(row: Row) -> list[str]:
@@ -194,7 +207,7 @@ def _json_row(line: int, text: str) -> Row:
 def _header_problem(header: list[str]) -> str:
     missing = _missing(header)
     if not missing:
-        twice = [name for name in (*PROMPTS, *ANSWERS) if header.count(name) > 1]
+        twice = [name for name in (*PROMPTS, *ANSWERS, GROUP) if header.count(name) > 1]
         return f"line 1 names the column {twice[0]} twice" if twice else ""
     others = [name for sign, name in ((";", "';'"), ("\t", "tabs")) if sign in "".join(header)]
     hint = f"; put commas between them, not {others[0]}" if others else ""

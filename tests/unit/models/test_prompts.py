@@ -35,6 +35,7 @@ def test_lists_are_padded_on_the_right_and_end_at_their_last_token():
         ({"correct": [[7]]}, "correct has 1 entries for 2 pairs"),
         ({"wrong": [[8], []]}, "at least one correct and one wrong answer"),
         ({"roles": {"name": torch.tensor([1])}}, "role name has 1 entries for 2 pairs"),
+        ({"groups": np.array([0, 0, 1])}, "groups has 3 entries for 2 pairs"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(changes, message, monkeypatch):
@@ -78,3 +79,17 @@ def test_pairs_can_be_taken_by_their_places():
     assert (part.correct, part.wrong) == ([[8], [7]], [[7], [8]])
     assert part.end.tolist() == [pairs.end[3], pairs.end[0]]
     assert part.roles["name"].tolist() == [0, 1]
+
+
+def test_groups_go_with_their_pairs_and_are_numbered_again():
+    pairs = pairs_of(groups=np.array([7, 7]))
+    assert (pairs.groups.tolist(), pairs.n_groups) == ([0, 0], 1)
+    four = pairs_of(groups=np.array([4, 2])).repeat(2)
+    assert (four.groups.tolist(), four.n_groups) == ([1, 0, 1, 0], 2)
+    assert four.batch(0, 1).groups.tolist() == [0]
+    assert four.take(np.array([2, 1, 0])).groups.tolist() == [1, 0, 1]
+    assert four.to("cpu").groups.tolist() == [1, 0, 1, 0]
+
+
+def test_without_groups_every_pair_is_one():
+    assert pairs_of().groups.tolist() == [0, 1]

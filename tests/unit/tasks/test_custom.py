@@ -17,6 +17,7 @@ GOOD = [
     f'"So {woman} is","So {man} is", she, he,x'
     for woman, man in (("Mary", "John"), ("Anna", "Paul"))
 ]
+MORE_PLAIN = [row.removesuffix(",x") for row in GOOD * 3][:5]
 MORE = GOOD * 4
 """Good rows that make a file long enough."""
 
@@ -158,3 +159,32 @@ def test_a_prompt_that_ends_in_its_own_answer_is_used_and_pointed_out(
         f"{file}: clean ends in its own answer, such as ' Mary', in line 3, 5, 6, 7, 8, 9, 10, 11, "
         "12, 13 and 2 more;"
     )
+
+
+def test_a_column_of_groups_overrides_twins(pythia: Tokenizer, tmp_path: Path) -> None:
+    rows = [f'"So {name} is","So Mary is", she, he' for name in ("Anna", "Paul", "Emma", "Lisa")]
+    twin = '"So Mary is","So Anna is", she, he'
+    header, named = HEADER.removesuffix(",template"), ("g1", "g2", "g1", " 7", "")
+    plain = write(tmp_path, header, *rows, twin, *MORE_PLAIN)
+    assert build(pythia, plain).frame["group"].tolist()[:5] == [0, 1, 2, 3, 0]
+    lines = [f"{row},{name}" for row, name in zip([*rows, twin], named, strict=True)]
+    own = write(tmp_path, f"{header},group", *lines, *[f"{row},g2" for row in MORE_PLAIN])
+    assert build(pythia, own).frame["group"].tolist() == [0, 1, 0, 2, 3, 1, 1, 1, 1, 1]
+
+
+def test_a_file_of_one_group_is_refused(pythia: Tokenizer, tmp_path: Path) -> None:
+    twins = ['"So Mary is","So Anna is", she, he', '"So Anna is","So Mary is", he, she'] * 5
+    header = HEADER.removesuffix(",template")
+    with pytest.raises(TaskError, match=r"has only twins: .* Name the groups in the column group"):
+        build(pythia, write(tmp_path, header, *twins))
+    same = [f"{row},a" for row in twins]
+    with pytest.raises(TaskError, match="has the same group in every row; intervals need"):
+        build(pythia, write(tmp_path, f"{header},group", *same))
+
+
+def test_a_group_is_text_or_a_whole_number(pythia: Tokenizer, tmp_path: Path) -> None:
+    keys = ("clean", "corrupted", "correct", "wrong", "group")
+    rows = [("So Mary is", "So John is", " she", " he", group) for group in (1, "b", [2], None)]
+    lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in rows * 3]
+    with pytest.raises(TaskError, match=r"line 3: group must be text or a whole number, found \[2"):
+        build(pythia, write(tmp_path, *lines, name="mine.jsonl"))

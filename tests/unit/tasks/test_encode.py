@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from circuitlapse.errors import TaskError
 from circuitlapse.tasks.base import Draft, Pair
 from circuitlapse.tasks.builtin import build_task
-from circuitlapse.tasks.encode import Task, encode
+from circuitlapse.tasks.encode import Task, encode, groups_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import Metric
 
@@ -117,3 +117,44 @@ def test_the_hash_changes_with_the_order_of_the_rows(task: Task) -> None:
 def test_a_table_without_a_column_is_no_task(task: Task) -> None:
     with pytest.raises(TaskError, match="the table has no column end"):
         replace(task, frame=task.frame.drop(columns="end"))
+
+
+def pairs_of(*texts: str, groups: str = "") -> list[Pair]:
+    """Return a pair for each text such as "ab": clean "a", corrupted "b"."""
+    names = groups or " " * len(texts)
+    return [
+        replace(GOOD, clean=clean, corrupted=corrupted, group=name.strip())
+        for (clean, corrupted), name in zip(texts, names, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "groups"),
+    [
+        (("ab", "cd", "ef"), [0, 1, 2]),
+        (("ab", "cd", "ba"), [0, 1, 0]),
+        (("ab", "ab", "cd"), [0, 0, 1]),  # a prompt that is there twice
+        (("ab", "ac", "de"), [0, 0, 1]),  # two corruptions of one clean prompt
+        (("ab", "cb", "de"), [0, 1, 2]),  # one corruption of two prompts is no swap
+        (("ab", "bc", "cd"), [0, 1, 2]),  # swapped on one side only
+        (("xy", "ab", "bc", "ba", "cb", "de"), [0, 1, 1, 1, 1, 2]),  # a chain: ab-ba-bc-cb
+    ],
+)
+def test_pairs_whose_texts_are_swapped_are_twins(texts: tuple[str, ...], groups: list[int]) -> None:
+    assert groups_of(pairs_of(*texts)) == groups
+    backwards = [groups[index] for index in reversed(range(len(texts)))]
+    assert groups_of(pairs_of(*reversed(texts))) == [
+        list(dict.fromkeys(backwards)).index(number) for number in backwards
+    ]
+
+
+def test_named_groups_override_twins_and_a_pair_without_a_name_is_alone() -> None:
+    assert groups_of(pairs_of("ab", "ba", "cd", "ef", "gh", groups="xyx  ")) == [0, 1, 0, 2, 3]
+
+
+def test_a_task_has_the_groups_of_its_pairs(vocabulary: Vocabulary) -> None:
+    swapped = replace(GOOD, clean=GOOD.corrupted, corrupted=GOOD.clean)
+    other = replace(GOOD, clean="So Sarah is")
+    frame = make_task([GOOD, other, swapped], vocabulary).frame
+    assert frame["group"].tolist() == [0, 1, 0]
+    assert str(frame["group"].dtype) == "int32"

@@ -60,6 +60,25 @@ def test_the_name_is_where_its_position_says(pythia: Tokenizer) -> None:
         assert pythia.decode([row.clean_tokens[row.pos_name]]) == f" {name}"
 
 
+@pytest.mark.parametrize("n_prompts", [None, 30])
+def test_every_couple_is_a_group_of_twins(pythia: Tokenizer, n_prompts: int | None) -> None:
+    frame = build(pythia, n_prompts).frame
+    for _, couple in frame.groupby("group"):
+        assert couple["clean"].tolist() == couple["corrupted"].tolist()[::-1]
+    assert frame["group"].nunique() == len(frame) // 2
+
+
+def test_names_are_matched_anew_for_every_description(pythia: Tokenizer) -> None:
+    frame = build(pythia).frame
+    matches = Counter(
+        frozenset(text.split()[1] for text in pair)
+        for pair in frame["clean"].groupby(frame["group"]).agg(tuple)
+    )
+    assert len(matches) > 25
+    again = build(pythia).frame
+    assert frame.equals(again)
+
+
 @pytest.mark.parametrize("n_prompts", [None, 2, 30])
 def test_genders_are_balanced_within_each_description(
     pythia: Tokenizer, n_prompts: int | None

@@ -73,11 +73,11 @@ def test_intervals_are_those_of_a_loop_over_resamples():
     effects = Effects(draw.normal(-1, 2, size=(4, 12)), draw.normal(3, 1, size=12))
     inside = np.array([True, True, False, True])
 
-    def literal(*rows, axis=-1):
-        changes, span = np.stack(rows[:-1]), rows[-1]
-        out = np.empty(span.shape[:-1])
-        for at in np.ndindex(out.shape):
-            means = [changes[(head, *at)].mean() / span[at].mean() for head in range(4)]
+    def literal(*means):
+        changes, span = np.stack(means[:-1]), means[-1]  # [head, sample] and [sample]
+        out = np.empty(span.shape)
+        for at in range(len(out)):
+            means = [changes[head, at] / span[at] for head in range(4)]
             weights = {
                 "circuit": [abs(e) * kept for e, kept in zip(means, inside, strict=True)],
                 "all": [abs(e) for e in means],

@@ -36,8 +36,9 @@ NO_RANKINGS = {
 
 
 def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, Any]:
-    """No halves of the prompts, in a graph of this size."""
+    """No halves of the prompts, nor groups of several, in a graph of this size."""
     return {
+        "group_of_prompt": np.arange(n_prompts),
         "half_of_prompt": np.full(n_prompts, -1),
         "half_seed": None,
         "half_scores": np.zeros((0, sources, targets)),

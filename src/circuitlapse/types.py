@@ -90,7 +90,7 @@ class Status(StrEnum):
     NOT_REACHED = "not_reached"
     """No circuit up to the cap passes the threshold; the one at the cap is reported."""
     TOO_FEW_PROMPTS = "too_few_prompts"
-    """A half of the prompts has fewer than `MIN_PROMPTS`, so it was not searched."""
+    """A half has fewer than `MIN_PROMPTS` groups of prompts, so it was not searched."""
 
 
 class Comparison(StrEnum):

@@ -60,6 +60,7 @@ def does_the_task(
     *,
     metric: str,
     bootstrap: Bootstrap,
+    groups: Groups = None,
     threshold: float = 1.0,
 ) -> bool:
     """Return whether the model does the task, and does it with what corruption takes away.
@@ -77,6 +78,7 @@ def does_the_task(
         m_corrupted: on the corrupted ones, with the clean answers.
         metric: `logit_diff` or `prob_diff`.
         bootstrap: of the intervals.
+        groups: of the prompts.
         threshold: share of the metric that corrupted prompts must not keep. At the F_raw that
             makes a circuit faithful, one without edges would already reach it.
     """
@@ -84,7 +86,9 @@ def does_the_task(
         return False
     gains = (m_model, m_model - m_corrupted)
     chance = CHANCE[Metric(metric)]
-    return all(gain.mean() > chance and mean_interval(gain, bootstrap)[0] > 0 for gain in gains)
+    return all(
+        gain.mean() > chance and mean_interval(gain, bootstrap, groups)[0] > 0 for gain in gains
+    )
 
 
 def faithfulness(

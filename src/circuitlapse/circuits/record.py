@@ -21,8 +21,8 @@ class CircuitRecord:
     """The circuit of one model at one step for one task, and how it was found.
 
     Metrics are per prompt, in the unit of `metric`, on the clean prompts unless said
-    otherwise. Intervals are bootstrap intervals over prompts, at the configured level (95 %
-    by default).
+    otherwise. Intervals are bootstrap intervals over groups of prompts, at the configured level
+    (95 % by default).
 
     Raises:
         ArtifactError: if two arrays disagree about the number of edges, sizes or prompts, or a
@@ -59,6 +59,8 @@ class CircuitRecord:
     m_corrupted: Float[ndarray, " prompt"]
     """The whole model on the corrupted prompts, scored with the clean answers."""
     m_circuit: Float[ndarray, " prompt"] | None
+    group_of_prompt: Int[ndarray, " prompt"]
+    """The group of each prompt, 0..n_groups-1; see `PromptPairs`."""
     f_raw_low: float
     f_raw_high: float
     n_edges_low: float
@@ -116,6 +118,11 @@ class CircuitRecord:
         return int(self.in_circuit.sum())
 
     @property
+    def n_groups(self) -> int:
+        """Number of groups of prompts."""
+        return len(np.unique(self.group_of_prompt))
+
+    @property
     def n_edges_total(self) -> int:
         """Number of edges in the whole graph."""
         return int((~np.isnan(self.scores)).sum())
@@ -146,6 +153,7 @@ class CircuitRecord:
         prompts, sizes = np.shape(self.m_model), np.shape(self.curve_n_requested)
         shapes: dict[str, tuple[int, ...]]
         shapes = {"scores": edges, "order": edges, "in_circuit": edges}
+        shapes |= {"group_of_prompt": prompts}
         shapes |= {"m_corrupted": prompts, "curve_n_edges": sizes, "curve_metric": sizes + prompts}
         rows = (len(self.ranking_name),)
         shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges")}

@@ -28,7 +28,7 @@ from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import mean_interval
+from circuitlapse.statistics import Groups, mean_interval
 from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
 
 _SHAPE = (
@@ -195,8 +195,8 @@ def swap_sets(
         random_sets: number of random sets of the same size in the control, which is the mean over
             them; 0 for no control.
         seed: of the draws, which are the same for all sets of one size.
-        bootstrap: for the interval of the difference: prompts are resampled, with and without the
-            swap together; the draws of a control are kept.
+        bootstrap: for the interval of the difference: groups of prompts are resampled, with and
+            without the swap together; the draws of a control are kept.
         how: metric and limits; see `swap_metric`.
     """
     target, source = as_decoder(target), as_decoder(source)
@@ -210,11 +210,13 @@ def swap_sets(
         for head_set, tried in ((name, [heads]), (RANDOM_LIKE + name, draws)):
             if not tried:
                 continue
-            row = {"head_set": str(head_set), "n_heads": len(heads), "n": len(pairs)}
+            row = {"head_set": str(head_set), "n_heads": len(heads), "n": pairs.n_groups}
             found = _NO_HEADS
             if heads:
                 values = np.stack([measure(one) for one in tried])  # [draw, pair]
-                found = _change(values, baseline, bootstrap) | {"status": str(SwapStatus.OK)}
+                found = _change(values, baseline, bootstrap, pairs.groups) | {
+                    "status": str(SwapStatus.OK)
+                }
                 if head_set != name:
                     found |= _spread(values)
             rows.append(row | {"baseline": baseline.mean()} | _NOT_DRAWN | found)
@@ -222,11 +224,14 @@ def swap_sets(
 
 
 def _change(
-    values: Float[ndarray, "draw pair"], baseline: Float[ndarray, " pair"], bootstrap: Bootstrap
+    values: Float[ndarray, "draw pair"],
+    baseline: Float[ndarray, " pair"],
+    bootstrap: Bootstrap,
+    groups: Groups,
 ) -> dict[str, Any]:
     """Return how the swap changes the metric, as a mean over draws and prompts."""
     # Paired: the same prompts with and without the swap, so their difference is resampled.
-    low, high = mean_interval(values.mean(0) - baseline, bootstrap)
+    low, high = mean_interval(values.mean(0) - baseline, bootstrap, groups)
     difference = values.mean() - baseline.mean()
     ends = {"difference_low": low, "difference_high": high}
     return {"swapped": values.mean(), "difference": difference} | ends

@@ -99,7 +99,9 @@ def transfer(
     how = {"metric": metric, "activations": activations, "limits": limits}
     m_circuits = _run(model, pairs, found, **how)
     m_model, m_corrupted = activations.metrics(pairs, metric=metric)
-    able = does_the_task(m_model, m_corrupted, metric=metric, bootstrap=bootstrap)
+    able = does_the_task(
+        m_model, m_corrupted, metric=metric, bootstrap=bootstrap, groups=pairs.groups
+    )
     shared = {"m_model": m_model.mean(), "m_corrupted": m_corrupted.mean()}
     f_raw, f_norm = faithfulness(m_circuits if able else np.full_like(m_circuits, np.nan), **shared)
     return [
@@ -113,7 +115,7 @@ def transfer(
             "m_circuit": m_circuits[index],
             "f_raw": f_raw[index],
             "f_norm": f_norm[index],
-            "n": len(pairs),
+            "n": pairs.n_groups,
             "status": str(_status(circuit, able)),
         }
         for index, circuit in enumerate(found)

@@ -77,8 +77,8 @@ def s_inhibition(
 
     - `layer`, `head`, and `flip`, one of `FLIPS`;
     - `d_logit_diff`: (patched - original) / original, of the means over prompts;
-    - `d_logit_diff_low`, `d_logit_diff_high`: its bootstrap interval over prompts, of which the
-      patched and the original logit difference stay together;
+    - `d_logit_diff_low`, `d_logit_diff_high`: its bootstrap interval over groups of prompts, of which
+      the patched and the original logit difference stay together;
     - `d_attn_io`, `d_attn_s1`, `d_attn_s2`: the same of the name movers' attention from the end
       to each name, means over prompts and name movers;
     - `by_position`, `by_token`: whether the head passes by this signal, as the module defines it;
@@ -95,7 +95,7 @@ def s_inhibition(
         name_movers: (layer, head) of the name movers.
         candidates: (layer, head) of the heads to test; None for all before the last name mover.
         settings: the rule, its smallest effect, and `freeze_mlps`, for which see `patch_paths`.
-        bootstrap: for intervals; with fewer than two prompts there are none, and no head passes.
+        bootstrap: for intervals; with fewer than two groups there are none, and no head passes.
         limits: how many prompts go through the model at once.
 
     Raises:
@@ -168,16 +168,20 @@ def _changes(
     heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
     frame = heads.assign(flip=flip)
     frame[list(COLUMNS)] = changes
-    frame[list(INTERVAL)] = _intervals(paths, bootstrap)
+    frame[list(INTERVAL)] = _intervals(paths, pairs, bootstrap)
     return frame
 
 
-def _intervals(paths: PatchedPaths, bootstrap: Bootstrap) -> Float[ndarray, "head end"]:
+def _intervals(
+    paths: PatchedPaths, pairs: PromptPairs, bootstrap: Bootstrap
+) -> Float[ndarray, "head end"]:
     """Return the interval of the relative change of the logit difference, of every head."""
     patched, clean = (x.double().cpu().numpy() for x in (paths.patched, paths.clean))
     if abs(clean.mean()) < NO_ORIGINAL:
         return np.full((len(patched), 2), np.nan)
-    return np.array([ratio_interval(row - clean, clean, bootstrap) for row in patched])
+    return np.array(
+        [ratio_interval(row - clean, clean, bootstrap, pairs.groups) for row in patched]
+    )
 
 
 def _means(

@@ -23,6 +23,7 @@ DIMS = {
     "m_model": ("prompt",),
     "m_corrupted": ("prompt",),
     "m_circuit": ("prompt",),
+    "group_of_prompt": ("prompt",),
     "curve_n_requested": ("size",),
     "curve_n_edges": ("size",),
     "curve_metric": ("size", "prompt"),

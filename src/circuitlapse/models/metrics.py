@@ -14,7 +14,7 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import end_logits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import mean_interval
+from circuitlapse.statistics import group_values, mean_interval
 from circuitlapse.types import Metric
 
 
@@ -213,15 +213,18 @@ def behaviour(
         value (mean metric), se (its standard error), ci_low and ci_high, value_corrupted,
         accuracy (share of prompts with a positive metric), rank0 (share whose most likely
         token is the answer; NaN for `prob_diff`, which has many), answer_prob (mean
-        probability on the answers, correct or wrong), n (prompts).
+        probability on the answers, correct or wrong), n (groups of prompts, which are independent).
     """
     value = per_prompt_metric(clean_logits.double(), pairs, metric=metric)  # [pair]
     corrupted = per_prompt_metric(corrupted_logits.double(), pairs, metric=metric)
-    low, high = mean_interval(value.cpu().numpy(), bootstrap)
+    groups, measured = pairs.groups, value.cpu().numpy()
+    low, high = mean_interval(measured, bootstrap, groups)
+    # One value per group, whose plain standard error is that of the mean over prompts.
+    independent = torch.from_numpy(group_values(measured, groups))
     one_answer = metric == Metric.LOGIT_DIFF
     return {
         "value": value.mean().item(),
-        "se": (value.std(correction=1) / len(pairs) ** 0.5).item(),
+        "se": (independent.std(correction=1) / len(independent) ** 0.5).item(),
         "ci_low": low,
         "ci_high": high,
         "value_corrupted": corrupted.mean().item(),
@@ -230,5 +233,5 @@ def behaviour(
         if one_answer
         else float("nan"),
         "answer_prob": answer_probability(clean_logits.double(), pairs).mean().item(),
-        "n": len(pairs),
+        "n": pairs.n_groups,
     }

@@ -70,7 +70,8 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """Number of random edge rankings, as a baseline."""
     noise_floor: bool = True
     """Also find circuits on two halves of the prompts, to see how much the choice of prompts
-    changes a circuit. Needs at least 20 prompts; smaller tasks are skipped."""
+    changes a circuit. Needs at least 20 groups of prompts (twins are one); smaller tasks are
+    skipped."""
 
 
 def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:

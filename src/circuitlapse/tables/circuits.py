@@ -84,7 +84,7 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "m_circuit": m_circuit,
         "f_raw": f_raw[0],
         "f_norm": f_norm[0],
-        "n": record.m_model.size,
+        "n": record.n_groups,
     }
     return pd.DataFrame([_identity(record) | row])
 

@@ -92,6 +92,13 @@ def test_a_task_is_done_when_the_metric_is_surely_positive_and_above_the_corrupt
     assert does is expected
 
 
+def test_two_groups_of_many_prompts_are_unsure_of_what_many_single_ones_are_sure_of():
+    clean = np.repeat([3.0, -0.5], 20) + np.linspace(0, 0.1, 40)
+    how = {"metric": "logit_diff", "bootstrap": Bootstrap(seed=0)}
+    assert does_the_task(clean, -clean, **how)
+    assert not does_the_task(clean, -clean, groups=np.repeat([0, 1], 20), **how)
+
+
 @pytest.mark.parametrize(("left", "expected"), [(0.79, True), (0.8, False), (0.9, False)])
 def test_where_corrupted_prompts_keep_what_a_circuit_must_reach_there_is_nothing_to_find(
     left, expected

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.forward import embed_tokens, run_layers
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap
+from circuitlapse.statistics import mean_interval
 from circuitlapse.types import HeadSet
 from tests import families, literal
 from tests.conftest import bridge_of, save_random, save_random_model
@@ -299,6 +302,12 @@ def test_the_interval_of_a_swap_is_over_prompts_that_are_resampled_with_and_with
     assert [row["difference_low"], row["difference_high"]] == pytest.approx(
         expected, abs=width / 20
     )
+    groups = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2])
+    grouped = replace(random_pairs, groups=groups)
+    [by_groups] = swap_sets(target, source, {HeadSet.S2I: heads}, grouped, **how)
+    expected = mean_interval(after - before, how["bootstrap"], groups)
+    assert (by_groups["difference_low"], by_groups["difference_high"]) == expected
+    assert (by_groups["difference"], by_groups["n"]) == (row["difference"], 3)
     apart = [np.percentile(part[drawn].mean(1), [5, 95]) for part in (before, after)]
     unpaired = apart[1][1] - apart[0][0] - (apart[1][0] - apart[0][1])
     assert unpaired > 1.2 * width

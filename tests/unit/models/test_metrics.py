@@ -1,6 +1,8 @@
 import math
+from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,6 +97,16 @@ def test_every_column_is_what_a_hand_finds():
     assert row["rank0"] == 0.5
     assert row["n"] == 4
     assert row["ci_low"] < row["value"] < row["ci_high"]
+
+
+def test_the_standard_error_and_n_are_those_of_groups():
+    """Two twins at 2 +- 1 and 0 +- 1: means of 2 and 0, so the error is 1 and not half as much."""
+    pairs = replace(PAIRS, groups=np.array([0, 0, 1, 1]))
+    row = behaviour(CLEAN, CLEAN, pairs, metric="logit_diff", n_tokens=3, bootstrap=BOOTSTRAP)
+    assert row["value"] == pytest.approx(1)
+    assert row["se"] == pytest.approx(1)
+    assert row["n"] == 2
+    assert (row["ci_low"], row["ci_high"]) == (0, 2)
 
 
 def test_probability_tasks_have_no_single_best_answer():

@@ -46,6 +46,7 @@ def test_every_pair_comes_in_both_directions(task: Task) -> None:
     back = set(zip(task.frame["corrupted"], task.frame["clean"], strict=True))
     assert there == back
     assert len(there) == len(task)
+    assert task.frame["group"].tolist() == [row // 2 for row in range(len(task))]
 
 
 def test_the_answers_are_all_verbs_of_the_subjects_number(task: Task, pythia: Tokenizer) -> None:

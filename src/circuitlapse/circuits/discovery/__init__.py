@@ -63,6 +63,7 @@ def discover_circuit(
         m_model=search.m_model,
         m_corrupted=search.m_corrupted,
         m_circuit=_metric_of(found, n_prompts=len(pairs)),
+        groups=pairs.groups,
         rankings=_rankings(search, scores),
         split_half=split_half,
     )

@@ -36,6 +36,7 @@ class Discovery:
         m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
             with the clean answers [prompt].
         m_circuit: metric of the circuit [prompt]; NaN without one.
+        groups: of the prompts, see `PromptPairs`.
         rankings: circuits of fixed shares of the edges, ranked by score and at random.
         split_half: the circuits of two halves of the prompts; none where the model does not do
             the task, or where `noise_floor` is off.
@@ -50,6 +51,7 @@ class Discovery:
     m_model: Float[ndarray, " prompt"]
     m_corrupted: Float[ndarray, " prompt"]
     m_circuit: Float[ndarray, " prompt"]
+    groups: Int[ndarray, " prompt"]
     rankings: RankingCurves
     split_half: SplitHalf
 
@@ -96,6 +98,7 @@ def record_of(
         m_model=found.m_model,
         m_corrupted=found.m_corrupted,
         m_circuit=found.m_circuit if exists else None,
+        group_of_prompt=found.groups,
         curve_n_requested=found.curve.sizes,
         curve_n_edges=found.curve.n_edges,
         curve_metric=found.curve.metric,
@@ -122,14 +125,15 @@ def _halves(found: SplitHalf) -> dict[str, Any]:
 
 def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the ends of every bootstrap interval; NaN for those that need a circuit."""
+    over = {"bootstrap": bootstrap, "groups": found.groups}
     ends = {
-        "m_model": mean_interval(found.m_model, bootstrap),
+        "m_model": mean_interval(found.m_model, **over),
         "f_raw": _NOTHING,
         "n_edges": _NOTHING,
     }
     if found.n_requested is not None:
-        ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, bootstrap)
-        ends["n_edges"] = size_interval(found.curve, threshold=threshold, bootstrap=bootstrap)
+        ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, **over)
+        ends["n_edges"] = size_interval(found.curve, threshold=threshold, **over)
     return {
         f"{name}_{end}": value
         for name, pair in ends.items()

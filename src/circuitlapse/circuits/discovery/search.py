@@ -78,6 +78,7 @@ class Search:
             self.m_corrupted,
             metric=self.metric,
             bootstrap=self.bootstrap,
+            groups=self.pairs.groups,
             threshold=self.settings.threshold,
         )
 

@@ -28,7 +28,8 @@ class SplitHalf:
         seed: of the permutation that split the prompts; None if they were not split.
         scores: of every edge on each half; NaN where no edge exists or none was scored.
         in_circuit: the circuit of each half; no edges if there is none.
-        status: of each half; `too_few_prompts` where there are fewer than `MIN_PROMPTS`.
+        status: of each half; `too_few_prompts` where it has fewer than `MIN_PROMPTS` groups of
+            prompts.
     """
 
     of_prompt: Int[ndarray, " prompt"]
@@ -44,10 +45,14 @@ class SplitHalf:
         return cls(np.full(n_prompts, -1), None, np.zeros(shape), np.zeros(shape, bool), ())
 
 
-def split_prompts(n_prompts: int, *, seed: int) -> list[Int[ndarray, " row"]]:
-    """Return the rows of each half, ascending; the first half may have one prompt more."""
-    order = np.random.default_rng(seed).permutation(n_prompts)
-    return [np.sort(part) for part in np.array_split(order, _N_HALVES)]
+def split_prompts(groups: Int[ndarray, " prompt"], *, seed: int) -> list[Int[ndarray, " row"]]:
+    """Return the rows of each half, ascending; the first half may have one group more.
+
+    Groups stay whole: twins in both halves would make the halves agree.
+    """
+    order = np.random.default_rng(seed).permutation(groups.max() + 1)
+    halves = np.array_split(order, _N_HALVES)  # groups
+    return [np.flatnonzero(np.isin(groups, half)) for half in halves]
 
 
 def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
@@ -55,21 +60,20 @@ def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
 
     A score is a mean over prompts, and an ablated edge carries an output of the same prompt. So
     the score on all prompts is the mean over the halves, weighted by their numbers of prompts, and
-    no prompt is scored twice. Halves of fewer than `MIN_PROMPTS` prompts are not searched.
+    no prompt is scored twice. Halves of fewer than `MIN_PROMPTS` groups are not searched.
     """
     graph, seed = model_graph(whole.model), whole.bootstrap.seed
-    parts = split_prompts(len(whole.pairs), seed=seed)
+    parts = split_prompts(whole.pairs.groups, seed=seed)
     of_prompt = np.zeros(len(whole.pairs), dtype=int)
     of_prompt[parts[1]] = 1
-    counts = [len(rows) for rows in parts]
-    if min(counts) < MIN_PROMPTS:
+    if whole.pairs.n_groups // _N_HALVES < MIN_PROMPTS:
         shape = (_N_HALVES, *graph.exists.shape)
         status = [Status.TOO_FEW_PROMPTS] * _N_HALVES
         unscored = np.full(shape, np.nan)  # [half, source, target]
         return whole.scores(), SplitHalf(of_prompt, seed, unscored, np.zeros(shape, bool), status)
     found = [_search(whole.on(rows)) for rows in parts]
     scores, masks, statuses = (list(part) for part in zip(*found, strict=True))
-    pooled = np.average(scores, axis=0, weights=counts)  # [source, target]
+    pooled = np.average(scores, axis=0, weights=[len(rows) for rows in parts])  # [source, target]
     split_half = SplitHalf(of_prompt, seed, np.stack(scores), np.stack(masks), statuses)
     return EdgeScores(graph, pooled), split_half
 

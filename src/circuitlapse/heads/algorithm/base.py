@@ -21,7 +21,7 @@ from circuitlapse.schemas import (
     S2I,
 )
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import interval_of_means
+from circuitlapse.statistics import Groups, interval_of_means
 from circuitlapse.types import AlgorithmStatus, Role
 
 STEP_SCHEMAS = {
@@ -46,10 +46,12 @@ class Effects:
     Attributes:
         change: logit difference with the path corrupted, minus the clean one.
         span: the clean logit difference minus that on the corrupted prompt.
+        groups: of the prompts; None makes every prompt one of its own.
     """
 
     change: Float[ndarray, "head prompt"]
     span: Float[ndarray, " prompt"]
+    groups: Groups = None
 
     @property
     def mean(self) -> Float[ndarray, " head"]:
@@ -120,7 +122,7 @@ def consistency_rows(
     `total` is 0.
 
     How the paper takes the share is not public, so there are three denominators. The interval is
-    over prompts: effects are recomputed for every resample, roles are kept.
+    over groups of prompts: effects are recomputed for every resample, roles are kept.
     """
     for denominator in DENOMINATORS:
         row = {"panel": panel.name, "denominator": denominator}
@@ -159,7 +161,8 @@ def _share(
         return np.asarray(100 * np.minimum(share, 1))  # 1 + 2e-16, where sums are rounded
 
     # [head + 1, prompt]: changes and span are resampled together
-    low, high = interval_of_means(np.vstack([effects.change, effects.span]), percent, bootstrap)
+    both = np.vstack([effects.change, effects.span])
+    low, high = interval_of_means(both, percent, bootstrap, effects.groups)
     ends = {"pct": 100 * min(explained / total, 1), "pct_low": low, "pct_high": high}
     return ends | counts | {"status": str(AlgorithmStatus.OK)}
 
@@ -185,7 +188,7 @@ def tables_of(
         tested: from `s_inhibition`.
         in_circuit: the heads in the circuit; None without one.
         shape: layers, and heads of each.
-        n: prompts.
+        n: groups of prompts.
         bootstrap: for intervals.
     """
     head = _places(shape)

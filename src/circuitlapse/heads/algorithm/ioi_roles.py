@@ -169,7 +169,7 @@ def trace_ioi(
         scores: from `score_heads`, with copy, copy_neg, cspa, induction and duplicate. A score
             that is NaN gives a head no role.
         circuit: of these prompts; None where none was found.
-        bootstrap: for intervals over prompts, and to tell whether the model does the task.
+        bootstrap: for intervals, and to tell whether the model does the task.
         seed: of the names that S-inhibition heads are misled with.
         settings: thresholds of roles, and `freeze_mlps`; None for the defaults.
         limits: how many prompts go through the model at once.
@@ -192,7 +192,7 @@ def trace_ioi(
     panels, tested = _trace(case)
     in_circuit = None if circuit is None else circuit.heads.ravel()  # [layer, head] -> [head]
     return tables_of(
-        panels, tested, in_circuit=in_circuit, shape=shape, n=len(pairs), bootstrap=bootstrap
+        panels, tested, in_circuit=in_circuit, shape=shape, n=pairs.n_groups, bootstrap=bootstrap
     )
 
 
@@ -200,11 +200,13 @@ def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
     """Return the three steps, and what the test for S-inhibition measured."""
     paths = case.patch("logits")
     clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))  # [prompt]
-    if not does_the_task(clean, corrupted, metric=Metric.LOGIT_DIFF, bootstrap=case.bootstrap):
+    groups = case.pairs.groups
+    how = {"metric": Metric.LOGIT_DIFF, "bootstrap": case.bootstrap, "groups": groups}
+    if not does_the_task(clean, corrupted, **how):
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
         return panels, case.test(name_movers=[], candidates=[])
-    direct = _direct(case, _effects(paths))
+    direct = _direct(case, _effects(case, paths))
     second, tested = _s2i(case, direct.roles[Role.NAME_MOVER])
     return (direct, second, _tertiary(case, second, direct.roles[Role.COPY_SUPPRESSION])), tested
 
@@ -227,7 +229,7 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
         tested = case.test(name_movers=[], candidates=[])
         return _undefined(S2I, AlgorithmStatus.NO_NAME_MOVERS), tested
     # All name movers receive together: one effect per sender.
-    effects = _effects(case.patch(case.ports(movers, "q")))
+    effects = _effects(case, case.patch(case.ports(movers, "q")))
     if case.circuit is None:
         tested = case.test(name_movers=name_movers, candidates=[])
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
@@ -249,7 +251,7 @@ def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> 
     receivers = case.ports(second.roles[Role.S_INHIBITION] & ~suppresses, "v")
     if not receivers:
         return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
-    effects = _effects(case.patch(receivers))
+    effects = _effects(case, case.patch(receivers))
     harms = effects.mean < case.settings.max_effect
     roles = {  # pandas takes the mean over the heads whose score is not NaN
         role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
@@ -262,10 +264,10 @@ def _undefined(step: _Step, status: AlgorithmStatus) -> Panel:
     return Panel(*step, None, {}, status)
 
 
-def _effects(paths: PatchedPaths) -> Effects:
+def _effects(case: Case, paths: PatchedPaths) -> Effects:
     # [head, prompt] and [prompt]: every head is a sender, in the order of layers
     change, span = paths.patched - paths.clean, paths.clean - paths.corrupted
-    return Effects(_numpy(change), _numpy(span))
+    return Effects(_numpy(change), _numpy(span), case.pairs.groups)
 
 
 def _numpy(x: Tensor) -> ndarray:

@@ -41,6 +41,7 @@ def found():
         m_model=m_model,
         m_corrupted=np.zeros(5),
         m_circuit=metric[1],
+        groups=np.arange(5),
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),
     )
@@ -95,3 +96,15 @@ def test_scores_of_halves_are_kept_in_single_precision(found):
     assert (record.half_scores.dtype, record.half_of_prompt.dtype) == (np.float32, np.int8)
     assert record.half_status == ("not_reached", "ok")
     assert record.half_seed == 3
+
+
+def test_every_interval_resamples_groups(found):
+    groups = np.array([0, 0, 1, 1, 2])
+    grouped = replace(found, groups=groups)
+    record = record_of(grouped, task="t", **HOW, **WHERE)
+    ends = (record.m_model_low, record.m_model_high)
+    assert ends == mean_interval(found.m_model, BOOTSTRAP, groups)
+    ends = (record.f_raw_low, record.f_raw_high)
+    assert ends == ratio_interval(found.m_circuit, found.m_model, BOOTSTRAP, groups)
+    assert record.n_groups == 3
+    np.testing.assert_array_equal(record.group_of_prompt, groups)

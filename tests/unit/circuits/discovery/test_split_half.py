@@ -59,14 +59,39 @@ def found(random_model, pairs):
 
 @pytest.mark.parametrize("n_prompts", [20, 21])
 def test_halves_have_no_prompt_in_common_and_leave_none_out(n_prompts):
-    first, second = split_prompts(n_prompts, seed=SEED)
+    first, second = split_prompts(np.arange(n_prompts), seed=SEED)
     assert not set(first) & set(second)
     assert set(first) | set(second) == set(range(n_prompts))
     assert 0 <= len(first) - len(second) <= 1
 
 
+def test_no_group_is_in_both_halves_and_halves_of_single_prompts_are_as_ever():
+    groups = np.repeat(np.arange(25), np.tile([1, 2, 2, 2, 3], 5))
+    first, second = (groups[rows] for rows in split_prompts(groups, seed=SEED))
+    assert not set(first) & set(second)
+    assert (len(set(first)), len(set(second))) == (13, 12)
+    assert len(first) + len(second) == len(groups)
+    alone = np.array_split(np.random.default_rng(SEED).permutation(31), 2)
+    halves = split_prompts(np.arange(31), seed=SEED)
+    assert [half.tolist() for half in halves] == [sorted(half) for half in alone]
+
+
+def test_twins_are_searched_in_one_half_and_count_once(random_model, pairs):
+    """41 prompts: twenty pairs of the same prompt, and one that is alone."""
+    groups = np.repeat(np.arange(21), [2] * 20 + [1])
+    twins = dataclasses.replace(pairs.take(groups), groups=groups)
+    halves = discover(random_model, twins).split_half
+    assert set(halves.status) <= {"ok", "overshoot", "not_reached"}
+    for group in range(21):
+        assert len(set(halves.of_prompt[groups == group])) == 1
+    few = discover(random_model, twins.batch(0, 38)).split_half
+    assert few.status == ["too_few_prompts"] * 2
+
+
 def test_the_seed_alone_decides_who_is_in_which_half():
-    first, again, other = (split_prompts(30, seed=seed)[0].tolist() for seed in (1, 1, 2))
+    first, again, other = (
+        split_prompts(np.arange(30), seed=seed)[0].tolist() for seed in (1, 1, 2)
+    )
     assert first == again != other
     assert first != list(range(15))
 
@@ -80,7 +105,7 @@ def test_scores_of_all_prompts_are_the_same_with_and_without_halves(random_model
 
 
 def test_a_half_has_the_circuit_that_one_finds_on_its_prompts_alone(random_model, pairs, found):
-    for number, rows in enumerate(split_prompts(len(pairs), seed=SEED)):
+    for number, rows in enumerate(split_prompts(pairs.groups, seed=SEED)):
         assert (found.split_half.of_prompt[rows] == number).all()
         alone = discover(random_model, pairs.take(rows), noise_floor=False)
         np.testing.assert_array_equal(found.split_half.in_circuit[number], alone.circuit.mask)
@@ -134,7 +159,7 @@ def test_where_nobody_asked_or_the_model_does_not_do_the_task_there_are_no_halve
 
 def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
     """The prompts of the second half are asked for the opposite, by a little."""
-    _, second = split_prompts(len(pairs), seed=SEED)
+    _, second = split_prompts(pairs.groups, seed=SEED)
     runs = cache_activations(random_model, pairs)
     middle = runs.clean.logits_end[second].sort(1).indices[:, 24:26].tolist()
     correct, wrong = list(pairs.correct), list(pairs.wrong)
@@ -151,7 +176,7 @@ def test_a_half_without_the_behaviour_has_no_circuit(random_model, pairs):
 def test_the_record_says_which_prompts_were_in_which_half(found):
     where = {"model": "m", "variant": "seed1", "step": 1, "tokens": 10}
     record = record_of(found, task="t", **how(), **where)
-    first, second = split_prompts(21, seed=record.half_seed)
+    first, second = split_prompts(np.arange(21), seed=record.half_seed)
     assert record.half_of_prompt[first].tolist() == [0] * 11
     assert record.half_of_prompt[second].tolist() == [1] * 10
     assert record.half_scores.dtype == np.float32

@@ -91,3 +91,15 @@ def test_intervals_are_those_of_a_loop_over_resamples():
         low, high = bootstrap_interval((*effects.change, effects.span), literal, BOOTSTRAP)
         assert (row["pct_low"], row["pct_high"]) == pytest.approx((low, high))
         assert low <= row["pct"] <= high
+
+
+def test_intervals_are_over_groups_of_prompts():
+    """Prompts that come twice, as one group each, have the intervals that they have once."""
+    draw = np.random.default_rng(0)
+    once = Effects(draw.normal(-1, 2, size=(4, 12)), draw.normal(3, 1, size=12))
+    groups = np.repeat(np.arange(12), 2)
+    twice = Effects(once.change[:, groups], once.span[groups], groups)
+    rows = [[*consistency_rows(panel(0, 2, effects=e), None, BOOTSTRAP)] for e in (once, twice)]
+    for one, other in zip(*rows, strict=True):
+        for end in ("pct_low", "pct_high"):
+            assert one[end] == pytest.approx(other[end], nan_ok=True)

@@ -9,7 +9,7 @@ from circuitlapse.circuits.attribution.edge_scores import (
     interpolated_line,
     mean_scores,
 )
-from circuitlapse.circuits.attribution.interpolation import activation_scores, input_scores
+from circuitlapse.circuits.attribution.interpolation import Point, activation_scores, input_scores
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.graph import Graph
@@ -42,7 +42,7 @@ def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
     runs = cache_activations(random_model, random_pairs)
     how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
     line = interpolated_line(random_model, random_pairs, runs, **how)
-    options = {"scores": scores, "fractions": [0.5, 1.0]}
+    options = {"scores": scores, "points": [Point(0.5), Point(1.0)]}
     batched = mean_scores(random_model, line, limits=Limits(batch_size=5), **options)
     alone = [
         mean_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)
@@ -59,10 +59,10 @@ def test_a_smaller_batch_takes_as_many_runs_at_once(random_model, random_pairs, 
     asked, room = [], iter((15, 5))
     monkeypatch.setattr(Limits, "prompts", lambda *_, device: next(room))
 
-    def scores(model, part, *, fractions, runs_at_once):
+    def scores(model, part, *, points, runs_at_once):
         asked.append((len(part.objective.pairs), runs_at_once))
-        return input_scores(model, part, fractions=fractions, runs_at_once=runs_at_once)
+        return input_scores(model, part, points=points, runs_at_once=runs_at_once)
 
-    fractions = [0.2, 0.4, 0.6, 0.8]
-    mean_scores(random_model, line, scores=scores, fractions=fractions, limits=AUTOMATIC)
+    points = [Point(0.2), Point(0.4), Point(0.6), Point(0.8)]
+    mean_scores(random_model, line, scores=scores, points=points, limits=AUTOMATIC)
     assert asked == [(5, 3), (4, 3)]

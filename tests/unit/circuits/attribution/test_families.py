@@ -82,13 +82,14 @@ def test_scores_are_those_of_autograd(family_folder, random_pairs, name, method)
     assert np.array_equal(np.isnan(ours), np.isnan(expected))
 
 
+@pytest.mark.parametrize("rule", ["midpoint", "trapezoid"])
 @pytest.mark.parametrize("name", ["llama-wide-heads", "olmo2", "olmo2-grouped", "qwen3"])
 def test_scores_leaving_the_input_add_up_to_what_corruption_costs(
-    family_folder, random_pairs, name
+    family_folder, random_pairs, name, rule
 ):
     model = load_decoder(family_folder(name), dtype="float64")
     how = {"metric": "logit_diff", "method": "eap_ig_inputs"}
-    scores = attribute_edges(model, random_pairs, **how, ig_steps=32, ig_rule="midpoint")
+    scores = attribute_edges(model, random_pairs, **how, ig_steps=32, ig_rule=rule)
     ends = [Circuit.full(scores.graph), Circuit.empty(scores.graph)]
     full, empty = evaluate_circuits(model, random_pairs, ends, metric="logit_diff").mean(axis=1)
     assert np.nansum(scores.values[0]) == pytest.approx(full - empty, rel=0.02)

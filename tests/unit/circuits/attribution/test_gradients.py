@@ -18,15 +18,17 @@ def test_gradients_are_those_of_inputs_that_were_really_separated(tmp_path, rand
     embeds = torch.stack([embed_tokens(model, side) for side in sides])
     objective = Objective(random_pairs, "prob_diff", clean_logits=torch.zeros(9, 50))
     ours = GradientSum(model, objective)
-    ours.add(embeds[:1])
-    ours.add(embeds[1:])
+    weights = [1.0, 0.5]
+    for embed, weight in zip(embeds, weights, strict=True):
+        ours.add(embed[None], weights=[weight])
 
     def loss(logits):
         return -per_prompt_metric(logits, random_pairs, metric="prob_diff").sum()
 
     graph = Graph(3, 2, parallel=kind == "parallel")
     expected = sum(
-        dense.gradients(model, random_pairs, graph, embed=embed, loss=loss) for embed in embeds
+        weight * dense.gradients(model, random_pairs, graph, embed=embed, loss=loss)
+        for embed, weight in zip(embeds, weights, strict=True)
     ).float()
     for layer in range(3):
         columns = slice(graph.port_targets(layer, "q").start, graph.mlp_target(layer))
@@ -43,7 +45,8 @@ def test_runs_side_by_side_are_runs_one_after_the_other(random_model, random_pai
     embeds = torch.stack([embed_tokens(random_model, side) for side in sides])
     objective = Objective(random_pairs, "logit_diff", clean_logits=torch.zeros(9, 50))
     together, apart = (GradientSum(random_model, objective) for _ in range(2))
-    together.add(embeds)
-    for embed in embeds:
-        apart.add(embed[None])
+    weights = [1.0, 0.5]
+    together.add(embeds, weights=weights)
+    for embed, weight in zip(embeds, weights, strict=True):
+        apart.add(embed[None], weights=[weight])
     torch.testing.assert_close(together.at_heads(1), apart.at_heads(1), rtol=1e-4, atol=1e-6)

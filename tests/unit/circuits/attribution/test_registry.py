@@ -5,9 +5,9 @@ import pytest
 
 from circuitlapse.circuits.attribution import attribute_edges
 from circuitlapse.circuits.attribution.gradients import GradientSum
-from circuitlapse.circuits.attribution.registry import METHODS
+from circuitlapse.circuits.attribution.registry import METHODS, spread
 from circuitlapse.settings import analysis
-from circuitlapse.types import METHOD_FACTS, Method
+from circuitlapse.types import METHOD_FACTS, IgRule, Method
 
 
 def test_every_method_is_registered_in_the_order_of_its_enum():
@@ -27,9 +27,10 @@ def test_the_guide_to_the_library_has_a_row_for_each_method(root):
     assert rows == [(method, METHOD_FACTS[method].passes) for method in METHODS]
 
 
+@pytest.mark.parametrize("rule", IgRule)
 @pytest.mark.parametrize("method", [method for method in Method if method != Method.EXACT])
 def test_the_gradients_of_a_method_are_as_many_as_it_takes(
-    monkeypatch, random_model, random_pairs, method
+    monkeypatch, random_model, random_pairs, method, rule
 ):
     """Two integration steps, in a model of three layers; a run has one gradient per point."""
     taken = []
@@ -40,7 +41,25 @@ def test_the_gradients_of_a_method_are_as_many_as_it_takes(
         return add(self, embed, **options)
 
     monkeypatch.setattr(GradientSum, "add", counted)
-    options = {"metric": "logit_diff", "ig_steps": 2}
-    attribute_edges(random_model, random_pairs, method=method, **options)
-    expected = METHOD_FACTS[method].n_gradients(ig_steps=2, n_layers=random_model.cfg.n_layers)
+    options = {"ig_steps": 2, "ig_rule": rule}
+    attribute_edges(random_model, random_pairs, metric="logit_diff", method=method, **options)
+    expected = METHOD_FACTS[method].n_gradients(n_layers=random_model.cfg.n_layers, **options)
     assert sum(taken) == expected
+
+
+@pytest.mark.parametrize("steps", [2, 3, 7])
+def test_points_of_the_rules_integrate_polynomials(steps):
+    """The trapezoidal rule is exact for a line, and off by 1/(6 m^2) for t^2; left by about 1/2m."""
+
+    def integral(rule, power, left=0.0):
+        points = spread(steps, rule=rule, left=left)
+        total = sum(point.weight for point in points)
+        return sum(point.weight * point.fraction**power for point in points) / total
+
+    assert [point.fraction for point in spread(2, rule="left", left=1.0)] == [0.5, 1.0]
+    assert integral("trapezoid", 1) == pytest.approx(1 / 2)
+    assert integral("trapezoid", 2) == pytest.approx(1 / 3 + 1 / (6 * steps**2))
+    assert integral("midpoint", 1) == pytest.approx(1 / 2)
+    assert integral("midpoint", 2) == pytest.approx(1 / 3 - 1 / (12 * steps**2))
+    assert integral("left", 1) == pytest.approx(1 / 2 - 1 / (2 * steps))
+    assert integral("left", 1, left=1.0) == pytest.approx(1 / 2 + 1 / (2 * steps))

@@ -23,7 +23,10 @@ from tests.planted import (
     save_planted_model,
 )
 
-RUNS = [*((method, IgRule.LEFT) for method in Method), (Method.EAP_IG_INPUTS, IgRule.MIDPOINT)]
+RUNS = [
+    *((method, IgRule.LEFT) for method in Method),
+    *((Method.EAP_IG_INPUTS, rule) for rule in (IgRule.MIDPOINT, IgRule.TRAPEZOID)),
+]
 
 
 @dataclass(frozen=True)

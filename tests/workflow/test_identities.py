@@ -42,9 +42,8 @@ def test_scores_leaving_the_input_add_up_to_what_corruption_costs(trained):
     size = (clean - corrupted).abs().mean().item()
 
     def error(steps: int) -> float:
-        scores = attribute_edges(
-            model, pairs, metric=metric, method="eap_ig_inputs", ig_steps=steps, activations=runs
-        )
+        how = {"method": "eap_ig_inputs", "ig_steps": steps, "ig_rule": "left"}
+        scores = attribute_edges(model, pairs, metric=metric, activations=runs, **how)
         return abs(np.nansum(scores.values[0]) - (clean - corrupted).mean().item()) / size
 
     assert error(30) < 0.05

@@ -164,8 +164,9 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
     - the circuits that the search evaluates, and those of the split halves together;
     - circuits of fixed sizes, ranked by score, by |score| and at random.
     """
-    facts = METHOD_FACTS[circuits.method]
-    gradients = facts.n_gradients(ig_steps=circuits.ig_steps, n_layers=shape.layers)
+    gradients = METHOD_FACTS[circuits.method].n_gradients(
+        ig_steps=circuits.ig_steps, ig_rule=circuits.ig_rule, n_layers=shape.layers
+    )
     searches = 2 if circuits.noise_floor else 1
     fixed = FIXED_SIZES * (2 + circuits.random_circuits)
     runs = 2.0 * gradients + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)

@@ -50,11 +50,11 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     method: FastMethod = Method.EAP_IG_INPUTS
     """How an edge is scored (arXiv 2403.17806)."""
     ig_steps: int = key(30, ge=1, le=1000)
-    """For eap_ig methods: number of points on the integration path from corrupted to clean."""
-    ig_rule: IgRule = key(IgRule.LEFT, strict=False)
+    """For eap_ig methods: number of intervals of the integration path from corrupted to clean."""
+    ig_rule: IgRule = key(IgRule.MIDPOINT, strict=False)
     """For eap_ig methods: where in each interval the gradient is taken. left is the end that the
-    paper's implementation uses (corrupted for eap_ig_inputs, clean for the others); midpoint is
-    more accurate."""
+    paper's implementation uses (corrupted for eap_ig_inputs, clean for the others). midpoint is
+    more accurate at the same cost. trapezoid takes both ends, one gradient more in all."""
     selection: Selection = key(Selection.GREEDY, strict=False)
     """Grow the circuit backwards from the logits (greedy, as in the paper), or take the edges with
     the largest scores (top_n)."""

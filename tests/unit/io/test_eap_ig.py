@@ -153,6 +153,7 @@ def test_the_sign_is_the_library_s(tmp_path, oracle):
         metric="logit_diff",
         method="eap_ig_inputs",
         ig_steps=oracle.fixture["ig_steps"],
+        ig_rule="left",
     )
     answer = oracle.answers["eap_ig_inputs"].astype(float)
     theirs = as_the_library_writes(

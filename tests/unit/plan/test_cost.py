@@ -42,6 +42,8 @@ def test_integration_steps_cost_two_passes_each_and_a_noise_floor_a_second_searc
     assert steps == pytest.approx(2)
     assert passes(method="eap") == passes(method="eap_ig_inputs", ig_steps=1)
     assert passes(method="clean_corrupted") == passes(method="eap_ig_inputs", ig_steps=2)
+    both_ends = passes(method="eap_ig_inputs", ig_steps=1, ig_rule="trapezoid")
+    assert both_ends == passes(method="clean_corrupted")
     groups = 1 + 2 * shape.layers  # the embedding, and the heads and the MLP of each layer
     for method in ("eap_ig_activations", "eap_ig_activations_pooled"):
         steps = passes(method=method, ig_steps=6) - passes(method=method, ig_steps=5)

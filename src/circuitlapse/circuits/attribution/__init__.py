@@ -40,8 +40,9 @@ def attribute_edges(
         metric: `logit_diff`, `prob_diff` or `kl_divergence`. The gradient of the last one
             vanishes at the clean prompt, so that `eap` finds nothing with it.
         method: a member of `types.Method`, or its value such as "eap_ig_inputs".
-        ig_steps: points of each integration path (`eap_ig_*` only).
-        ig_rule: `left` (as the reference) or `midpoint` (more accurate).
+        ig_steps: intervals of each integration path (`eap_ig_*` only).
+        ig_rule: where in them gradients are taken: `left` (as the reference), or `midpoint` or
+            `trapezoid` (more accurate); see `types.IgRule`.
         ablation: `corrupted`, `zero` or `mean`; see `evaluate_circuits`.
         limits: how many prompts go through the model at once.
         activations: of these pairs; None computes them.

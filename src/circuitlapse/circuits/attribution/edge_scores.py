@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from circuitlapse.circuits.attribution.gradients import Objective
-from circuitlapse.circuits.attribution.interpolation import Line
+from circuitlapse.circuits.attribution.interpolation import Line, Point
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.ablation import ablated_outputs
 from circuitlapse.models.activations import PairActivations
@@ -85,7 +85,7 @@ def mean_scores(
     line: Line,
     *,
     scores: Callable[..., Float[Tensor, "source target"]],
-    fractions: Sequence[float],
+    points: Sequence[Point],
     limits: Limits,
 ) -> Float[ndarray, "source target"]:
     """Return the mean score over prompts, in float64.
@@ -97,22 +97,22 @@ def mean_scores(
         model: the decoder.
         line: what is interpolated.
         scores: `input_scores` or `activation_scores`.
-        fractions: points of the line.
+        points: of the line.
         limits: prompts per pass.
     """
     # `rows`: runs of one prompt that fit into one pass. `size`: prompts scored together, of which
     # something of every run is kept until the last one is done.
     (n_prompts, n_pos, _), device = line.clean.embed.shape, line.clean.embed.device
-    kept = bytes_kept(model, n_pos=n_pos, n_runs=len(fractions))
+    kept = bytes_kept(model, n_pos=n_pos, n_runs=len(points))
     rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
     size = even_size(n_prompts, min(rows, limits.prompts(2 * kept, device=device)))
 
     def score(batch: slice, runs: int) -> Float[Tensor, "source target"]:
         share = (batch.stop - batch.start) / size  # a half after memory ran out
         part = line.batch(batch.start, batch.stop)
-        return scores(model, part, fractions=fractions, runs_at_once=math.ceil(share * runs))
+        return scores(model, part, points=points, runs_at_once=math.ceil(share * runs))
 
-    runs = min(rows // size, len(fractions))
+    runs = min(rows // size, len(points))
     parts = in_batches_of_runs(n_prompts, size=size, runs=runs, work=score, what="scoring edges")
     # Sums over the prompts of each batch, so the mean weighs all prompts alike.
     return (torch.stack(parts).sum(0) / n_prompts).numpy()

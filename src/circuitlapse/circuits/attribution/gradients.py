@@ -19,6 +19,7 @@ xhat the residual stream is kept, which the pass has made anyway, in the model's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -47,14 +48,16 @@ class Objective:
         return Objective(pairs, self.metric, self.clean_logits[start:stop])
 
     def loss(
-        self, model: Decoder, resid_end: Float[Tensor, "run d_model"], n_runs: int
+        self, model: Decoder, resid_end: Float[Tensor, "row d_model"], weights: Sequence[float]
     ) -> Float[Tensor, ""]:
-        """Return the loss of `n_runs` runs of all prompts, one after the other."""
+        """Return the loss of several runs of all prompts, each times its weight."""
+        n_runs = len(weights)
         # Runs come one after the other: [run * pair, vocab].
         clean = self.clean_logits.repeat(n_runs, 1) if needs_clean_logits(self.metric) else None
         pairs = self.pairs.repeat(n_runs)
         metric_of = ResidualMetric(model, pairs, metric=self.metric, clean_logits=clean)
-        return loss_sign(self.metric) * metric_of(resid_end).sum()
+        per_run = metric_of(resid_end).reshape(n_runs, -1).sum(1)  # [run]
+        return loss_sign(self.metric) * (per_run * per_run.new_tensor(weights)).sum()
 
 
 @dataclass
@@ -69,7 +72,7 @@ class _HeadSum:
 
 
 class GradientSum:
-    """Gradients of the loss at every receiver's input, summed over runs, in float32.
+    """Gradients of the loss at every receiver's input, summed over weighted runs, in float32.
 
     Args:
         model: weights need no gradient.
@@ -83,12 +86,17 @@ class GradientSum:
         self._logits: Tensor | int = 0
 
     def add(
-        self, embeds: Float[Tensor, "run pair pos d_model"], *, edit: Edit | None = None
+        self,
+        embeds: Float[Tensor, "run pair pos d_model"],
+        *,
+        weights: Sequence[float],
+        edit: Edit | None = None,
     ) -> None:
         """Run the model from each of several outputs of the embedding, and add the gradients.
 
         Args:
             embeds: replace the output of the embedding.
+            weights: of each run; its gradients count this often.
             edit: replaces further outputs; it sees runs and pairs as one axis.
         """
         n_runs = len(embeds)
@@ -97,7 +105,7 @@ class GradientSum:
             start = embeds.flatten(0, 1).detach().requires_grad_(True)  # [run * pair, pos, d_model]
             layers = run_layers(self._model, start, edit=edit)
             resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
-            loss = self._objective.loss(self._model, resid_end, n_runs)
+            loss = self._objective.loss(self._model, resid_end, weights)
             wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_resid)]
             # Unused: what an edit replaces, such as the ports of heads whose z is interpolated.
             grads = torch.autograd.grad(

@@ -27,6 +27,15 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 
 
+class Point(NamedTuple):
+    """A run between the two ends of a line, and how much its gradients count."""
+
+    fraction: float
+    """0 at the ablated end, 1 at the clean end."""
+    weight: float = 1.0
+    """Only ratios of weights matter: gradients are averaged."""
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
     """Both ends of every interpolation, and the loss that is differentiated along it.
@@ -47,22 +56,23 @@ class Line:
 
 
 def input_scores(
-    model: Decoder, line: Line, *, fractions: Sequence[float], runs_at_once: int
+    model: Decoder, line: Line, *, points: Sequence[Point], runs_at_once: int
 ) -> Float[Tensor, "source target"]:
     """Return scores summed over prompts, gradients averaged along the line of embeddings."""
     gradients = GradientSum(model, line.objective)
-    for part in _chunks(fractions, runs_at_once):
-        gradients.add(_between(line.ablated.embed, line.clean.embed, part))
+    for part in _chunks(points, runs_at_once):
+        embeds = _between(line.ablated.embed, line.clean.embed, part)
+        gradients.add(embeds, weights=_weights(part))
     # The change of a source is the same for every point, so that gradients are summed first.
     changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
-    return edge_sums(model_graph(model), changes, gradients, end) / len(fractions)
+    return edge_sums(model_graph(model), changes, gradients, end) / sum(_weights(points))
 
 
 def activation_scores(
     model: Decoder,
     line: Line,
     *,
-    fractions: Sequence[float],
+    points: Sequence[Point],
     runs_at_once: int,
     pooled: bool,
 ) -> Float[Tensor, "source target"]:
@@ -73,7 +83,7 @@ def activation_scores(
     Args:
         model: the decoder.
         line: the two ends.
-        fractions: points of each group's line.
+        points: of each group's line.
         runs_at_once: points in one pass.
         pooled: average the gradients over the runs of all groups for every edge, as the
             reference implementation does, instead of over those of the edge's own source.
@@ -84,13 +94,13 @@ def activation_scores(
     groups = list(_groups(graph))
     for group in groups:
         gradients = GradientSum(model, line.objective)
-        for part in _chunks(fractions, runs_at_once):
-            _add_group(gradients, line, group, fractions=part)
+        for part in _chunks(points, runs_at_once):
+            _add_group(gradients, line, group, points=part)
         # Not pooled: a run of this group says something of the edges from this group only.
         rows = slice(None) if pooled else group.rows
         scores += edge_sums(graph, changes, gradients, end, rows=rows)
     # Pooled, every edge has gradients of the runs of all groups.
-    return scores / (len(fractions) * (len(groups) if pooled else 1))  # [source, target]
+    return scores / (sum(_weights(points)) * (len(groups) if pooled else 1))  # [source, target]
 
 
 class _Group(NamedTuple):
@@ -110,32 +120,37 @@ def _groups(graph: Graph) -> Iterator[_Group]:
 
 
 def _add_group(
-    gradients: GradientSum, line: Line, group: _Group, *, fractions: Sequence[float]
+    gradients: GradientSum, line: Line, group: _Group, *, points: Sequence[Point]
 ) -> None:
     ablated, clean = (getattr(run, group.kind) for run in (line.ablated, line.clean))
     if group.kind == "embed":
-        gradients.add(_between(ablated, clean, fractions))
+        gradients.add(_between(ablated, clean, points), weights=_weights(points))
         return
     # [run, pair, pos, ...]: z [.., head, d_head] or the output of an MLP [.., d_model]
-    points = _between(ablated[:, :, group.layer], clean[:, :, group.layer], fractions)
+    replaced = _between(ablated[:, :, group.layer], clean[:, :, group.layer], points)
 
     def edit(layer: int, kind: str, computed: Tensor) -> Tensor:
         # Runs and pairs are one axis in a pass: [run * pair, pos, ...].
-        return points.flatten(0, 1) if (layer, kind) == (group.layer, group.kind) else computed
+        return replaced.flatten(0, 1) if (layer, kind) == (group.layer, group.kind) else computed
 
     embed = line.clean.embed  # [pair, pos, d_model], the same in every run
-    gradients.add(embed.expand(len(fractions), *embed.shape), edit=edit)
+    runs = embed.expand(len(points), *embed.shape)
+    gradients.add(runs, weights=_weights(points), edit=edit)
 
 
 def _between(
     ablated: Float[Tensor, "pair ..."],
     clean: Float[Tensor, "pair ..."],
-    fractions: Sequence[float],
+    points: Sequence[Point],
 ) -> Float[Tensor, "run pair ..."]:
-    """Return the points at the given fractions of the way from ablated to clean."""
-    return torch.stack([torch.lerp(ablated, clean, fraction) for fraction in fractions])
+    """Return what lies at the given points of the line from ablated to clean."""
+    return torch.stack([torch.lerp(ablated, clean, point.fraction) for point in points])
 
 
-def _chunks(fractions: Sequence[float], size: int) -> Iterator[Sequence[float]]:
-    for start in range(0, len(fractions), size):
-        yield fractions[start : start + size]
+def _weights(points: Sequence[Point]) -> list[float]:
+    return [point.weight for point in points]
+
+
+def _chunks(points: Sequence[Point], size: int) -> Iterator[Sequence[Point]]:
+    for start in range(0, len(points), size):
+        yield points[start : start + size]

@@ -15,7 +15,7 @@ from circuitlapse.circuits.attribution.edge_scores import (
     interpolated_line,
     mean_scores,
 )
-from circuitlapse.circuits.attribution.interpolation import activation_scores, input_scores
+from circuitlapse.circuits.attribution.interpolation import Point, activation_scores, input_scores
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
@@ -39,7 +39,7 @@ class Setup:
     limits: Limits
 
 
-Fractions = Callable[[Setup], Sequence[float]]
+Points = Callable[[Setup], Sequence[Point]]
 """Returns the points of the line from the ablated (0) to the clean (1) end, for gradients."""
 
 
@@ -58,7 +58,7 @@ def _exact(setup: Setup) -> Float[ndarray, "source target"]:
 
 
 def _by_gradients(
-    setup: Setup, *, fractions: Fractions, scores: Callable[..., Float[Tensor, "source target"]]
+    setup: Setup, *, points: Points, scores: Callable[..., Float[Tensor, "source target"]]
 ) -> Float[ndarray, "source target"]:
     """Multiply the change of each source by the mean gradient at points of a line."""
     line = interpolated_line(
@@ -69,38 +69,45 @@ def _by_gradients(
         ablation=setup.ablation,
         limits=setup.limits,
     )
-    points = fractions(setup)
-    return mean_scores(setup.model, line, scores=scores, fractions=points, limits=setup.limits)
+    return mean_scores(setup.model, line, scores=scores, points=points(setup), limits=setup.limits)
 
 
-def _clean_end(_: Setup) -> list[float]:
-    return [1.0]  # the gradient of the clean run alone
+def _clean_end(_: Setup) -> list[Point]:
+    return [Point(1.0)]  # the gradient of the clean run alone
 
 
-def _both_ends(_: Setup) -> list[float]:
-    return [0.0, 1.0]  # the mean of the gradients of both ends
+def _both_ends(_: Setup) -> list[Point]:
+    return [Point(0.0), Point(1.0)]  # the mean of the gradients of both ends
 
 
-def _spread(setup: Setup, *, left: float) -> list[float]:
-    """Return (k + shift)/m for k = 0..m-1: `midpoint` shifts by 1/2, `left` as the reference does.
+def spread(ig_steps: int, *, rule: str, left: float) -> list[Point]:
+    """Return the points of an integration path.
 
-    The reference implementation takes 0, 1/m, ..., (m-1)/m for inputs, but 1/m, ..., 1 for
-    activations.
+    Args:
+        ig_steps: number of intervals, m.
+        rule: a member of `IgRule`, which says where the points lie.
+        left: where in each interval those of `left` lie. The reference implementation takes
+            0, 1/m, ..., (m-1)/m for inputs, but 1/m, ..., 1 for activations.
     """
-    shift = 0.5 if setup.ig_rule == IgRule.MIDPOINT else left
-    return [(k + shift) / setup.ig_steps for k in range(setup.ig_steps)]
+    if rule == IgRule.TRAPEZOID:
+        inner = [Point(k / ig_steps) for k in range(1, ig_steps)]
+        return [Point(0.0, 0.5), *inner, Point(1.0, 0.5)]
+    shift = 0.5 if rule == IgRule.MIDPOINT else left
+    return [Point((k + shift) / ig_steps) for k in range(ig_steps)]
 
 
-_INPUTS, _ACTIVATIONS = partial(_spread, left=0.0), partial(_spread, left=1.0)
+def _path(setup: Setup, *, left: float) -> list[Point]:
+    return spread(setup.ig_steps, rule=setup.ig_rule, left=left)
+
+
+_INPUTS, _ACTIVATIONS = partial(_path, left=0.0), partial(_path, left=1.0)
 _OWN, _POOLED = (partial(activation_scores, pooled=pooled) for pooled in (False, True))
 
 METHODS: Mapping[Method, Callable[[Setup], Float[ndarray, "source target"]]] = {
-    Method.EAP: partial(_by_gradients, fractions=_clean_end, scores=input_scores),
-    Method.EAP_IG_INPUTS: partial(_by_gradients, fractions=_INPUTS, scores=input_scores),
-    Method.EAP_IG_ACTIVATIONS: partial(_by_gradients, fractions=_ACTIVATIONS, scores=_OWN),
-    Method.EAP_IG_ACTIVATIONS_POOLED: partial(
-        _by_gradients, fractions=_ACTIVATIONS, scores=_POOLED
-    ),
-    Method.CLEAN_CORRUPTED: partial(_by_gradients, fractions=_both_ends, scores=input_scores),
+    Method.EAP: partial(_by_gradients, points=_clean_end, scores=input_scores),
+    Method.EAP_IG_INPUTS: partial(_by_gradients, points=_INPUTS, scores=input_scores),
+    Method.EAP_IG_ACTIVATIONS: partial(_by_gradients, points=_ACTIVATIONS, scores=_OWN),
+    Method.EAP_IG_ACTIVATIONS_POOLED: partial(_by_gradients, points=_ACTIVATIONS, scores=_POOLED),
+    Method.CLEAN_CORRUPTED: partial(_by_gradients, points=_both_ends, scores=input_scores),
     Method.EXACT: _exact,
 }

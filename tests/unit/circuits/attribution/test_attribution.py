@@ -29,7 +29,12 @@ def test_scores_are_those_of_the_reference(oracle, method):
     expected = sign * oracle.answers[name]
     steps = oracle.fixture["ig_steps"]
     scores = attribute_edges(
-        oracle.model, oracle.pairs, metric="logit_diff", method=method, ig_steps=steps
+        oracle.model,
+        oracle.pairs,
+        metric="logit_diff",
+        method=method,
+        ig_steps=steps,
+        ig_rule="left",
     )
     edges = scores.graph.exists
     gap = np.abs(scores.values - expected)[edges].max()

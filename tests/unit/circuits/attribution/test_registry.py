@@ -49,7 +49,7 @@ def test_the_gradients_of_a_method_are_as_many_as_it_takes(
 
 @pytest.mark.parametrize("steps", [2, 3, 7])
 def test_points_of_the_rules_integrate_polynomials(steps):
-    """The trapezoidal rule is exact for a line, and off by 1/(6 m^2) for t^2; left by about 1/2m."""
+    """The trapezoidal rule is exact for a line, and off by 1/(6 m^2) for t^2."""
 
     def integral(rule, power, left=0.0):
         points = spread(steps, rule=rule, left=left)

@@ -59,7 +59,7 @@ def test_the_record_says_where_and_how_the_circuit_was_found_in_plain_words(foun
     record = record_of(found, task="t", **HOW, **WHERE)
     assert {name: getattr(record, name) for name in WHERE} == WHERE
     names = (record.method, record.ig_rule, record.selection, record.status)
-    assert names == ("eap_ig_inputs", "left", "greedy", "ok")
+    assert names == ("eap_ig_inputs", "midpoint", "greedy", "ok")
     assert {type(name) for name in names} == {str}
     assert (record.ig_steps, record.threshold) == (7, 0.8)
 

@@ -77,8 +77,8 @@ def s_inhibition(
 
     - `layer`, `head`, and `flip`, one of `FLIPS`;
     - `d_logit_diff`: (patched - original) / original, of the means over prompts;
-    - `d_logit_diff_low`, `d_logit_diff_high`: its bootstrap interval over groups of prompts, of which
-      the patched and the original logit difference stay together;
+    - `d_logit_diff_low`, `d_logit_diff_high`: its bootstrap interval over groups of prompts;
+      the patched and the original logit difference of a prompt stay together;
     - `d_attn_io`, `d_attn_s1`, `d_attn_s2`: the same of the name movers' attention from the end
       to each name, means over prompts and name movers;
     - `by_position`, `by_token`: whether the head passes by this signal, as the module defines it;

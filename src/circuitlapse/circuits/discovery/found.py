@@ -125,15 +125,17 @@ def _halves(found: SplitHalf) -> dict[str, Any]:
 
 def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the ends of every bootstrap interval; NaN for those that need a circuit."""
-    over = {"bootstrap": bootstrap, "groups": found.groups}
+    groups = found.groups
     ends = {
-        "m_model": mean_interval(found.m_model, **over),
+        "m_model": mean_interval(found.m_model, bootstrap, groups),
         "f_raw": _NOTHING,
         "n_edges": _NOTHING,
     }
     if found.n_requested is not None:
-        ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, **over)
-        ends["n_edges"] = size_interval(found.curve, threshold=threshold, **over)
+        ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, bootstrap, groups)
+        ends["n_edges"] = size_interval(
+            found.curve, threshold=threshold, bootstrap=bootstrap, groups=groups
+        )
     return {
         f"{name}_{end}": value
         for name, pair in ends.items()

@@ -200,9 +200,14 @@ def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
     """Return the three steps, and what the test for S-inhibition measured."""
     paths = case.patch("logits")
     clean, corrupted = (_numpy(metric) for metric in (paths.clean, paths.corrupted))  # [prompt]
-    groups = case.pairs.groups
-    how = {"metric": Metric.LOGIT_DIFF, "bootstrap": case.bootstrap, "groups": groups}
-    if not does_the_task(clean, corrupted, **how):
+    able = does_the_task(
+        clean,
+        corrupted,
+        metric=Metric.LOGIT_DIFF,
+        bootstrap=case.bootstrap,
+        groups=case.pairs.groups,
+    )
+    if not able:
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
         return panels, case.test(name_movers=[], candidates=[])

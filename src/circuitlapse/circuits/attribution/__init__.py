@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from circuitlapse.circuits.attribution.registry import METHODS, Setup
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -15,7 +17,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Circuits
 from circuitlapse.types import IgRule, Method
 
-__all__ = ["attribute_edges"]
+__all__ = ["attribute_edges", "sum_edge_scores"]
 
 _DEFAULTS = Circuits()
 
@@ -59,14 +61,61 @@ def attribute_edges(
     Source: Hanna et al. 2024 (arXiv 2403.17806), Syed et al. 2023 (arXiv 2310.10348).
     """
     model = as_decoder(model)
+    (total,) = sum_edge_scores(
+        model,
+        pairs,
+        np.ones((1, len(pairs))),
+        metric=metric,
+        method=method,
+        ig_steps=ig_steps,
+        ig_rule=ig_rule,
+        ablation=ablation,
+        limits=limits,
+        activations=activations,
+    )
+    return EdgeScores(model_graph(model), total / len(pairs))
+
+
+def sum_edge_scores(
+    model: Model,
+    pairs: PromptPairs,
+    sets: Float[ndarray, "set pair"],
+    *,
+    metric: str,
+    method: str,
+    ig_steps: int = _DEFAULTS.ig_steps,
+    ig_rule: str = _DEFAULTS.ig_rule,
+    ablation: str = "corrupted",
+    limits: Limits = AUTOMATIC,
+    activations: PairActivations | None = None,
+) -> Float[ndarray, "set source target"]:
+    """Score every edge once, and sum the scores over several sets of the pairs.
+
+    A set costs little: a pair is scored once, and sums are added batch by batch, so that scores of
+    single pairs are never kept.
+
+    Args:
+        model: a decoder, or a model from `load_model`.
+        pairs: the prompts.
+        sets: how often each pair counts in each set; a row of ones sums over all pairs.
+        metric: this and what follows as in `attribute_edges`, with the same errors.
+        method: see there.
+        ig_steps: see there.
+        ig_rule: see there.
+        ablation: see there; the mean of `mean` is over all `pairs`.
+        limits: see there.
+        activations: see there.
+
+    Returns:
+        Sums in float64, in units of the metric, [set, source, target]; NaN where no edge exists.
+    """
+    model = as_decoder(model)
     _check(method, ig_rule, ig_steps)
     if activations is None:
         activations = cache_activations(model, pairs, limits=limits)
     activations.check(pairs)
-    graph = model_graph(model)
-    setup = Setup(model, pairs, activations, metric, ablation, ig_steps, ig_rule, limits)
-    values = METHODS[Method(method)](setup)
-    return EdgeScores(graph, np.where(graph.exists, values, np.nan))
+    setup = Setup(model, pairs, sets, activations, metric, ablation, ig_steps, ig_rule, limits)
+    return np.where(model_graph(model).exists, METHODS[Method(method)](setup), np.nan)
 
 
 def _check(method: str, ig_rule: str, ig_steps: int) -> None:

@@ -190,19 +190,23 @@ def edge_sums(
     changes: Float[Tensor, "pair source pos d_model"],
     gradients: GradientSum,
     end: Int[Tensor, " pair"],
+    sets: Float[Tensor, "set pair"],
     *,
     rows: slice = slice(None),
-) -> Float[Tensor, "source target"]:
-    """Return, summed over pairs, change of source times summed gradient at target, in float64.
+) -> Float[Tensor, "set source target"]:
+    """Return change of source times summed gradient at target, summed over sets of pairs.
+
+    Scores of single pairs exist for one layer at a time; sums are in float64.
 
     Args:
         graph: names the axes.
         changes: of all sources.
         gradients: of the same pairs.
         end: end position of each pair; the logits are read there alone.
+        sets: how often each pair counts in each set, in float64.
         rows: sources to score; the others, and what is no edge, stay 0.
     """
-    scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
+    scores = torch.zeros(len(sets), *graph.exists.shape, dtype=torch.float64)
     first, last, _ = rows.indices(len(graph.sources))
 
     def score(seen: int, columns: slice, grads: Tensor) -> None:
@@ -210,7 +214,7 @@ def edge_sums(
         if first < stop:
             change = changes[:, first:stop].flatten(2)  # [pair, source, pos * d_model]
             per_pair = change @ grads.flatten(2).mT  # [pair, source, target]
-            scores[first:stop, columns] = per_pair.double().sum(0).cpu()
+            scores[:, first:stop, columns] = _sums(sets, per_pair)
 
     for layer in range(graph.n_layers):
         column = graph.mlp_target(layer)
@@ -221,5 +225,12 @@ def edge_sums(
         score(graph.n_visible_to_mlp(layer), slice(column, column + 1), mlp)
     # [pair, source]; at other positions the logits are not read, and their gradient is 0.
     per_pair = torch.einsum("bsd,bd->bs", at_end(changes.movedim(2, 1), end), gradients.at_logits())
-    scores[first:last, -1] = per_pair[:, first:last].double().sum(0).cpu()
+    scores[:, first:last, -1] = _sums(sets, per_pair[:, first:last])
     return scores
+
+
+def _sums(
+    sets: Float[Tensor, "set pair"], per_pair: Float[Tensor, "pair ..."]
+) -> Float[Tensor, "set ..."]:
+    sums: Tensor = torch.tensordot(sets, per_pair.double(), dims=1)
+    return sums.cpu()

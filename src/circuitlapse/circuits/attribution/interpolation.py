@@ -43,29 +43,34 @@ class Line:
     Attributes:
         clean, ablated: the two ends, for every source.
         objective: of the same pairs.
+        sets: how often each pair counts in each set of pairs that scores are summed over, in
+            float64.
     """
 
     clean: Outputs
     ablated: Outputs
     objective: Objective
+    sets: Float[Tensor, "set pair"]
 
     def batch(self, start: int, stop: int) -> Line:
         """Return the pairs from `start` up to, not including, `stop`."""
         ends = start, stop
-        return Line(self.clean.batch(*ends), self.ablated.batch(*ends), self.objective.batch(*ends))
+        outputs = (self.clean.batch(*ends), self.ablated.batch(*ends))
+        return Line(*outputs, self.objective.batch(*ends), self.sets[:, start:stop])
 
 
 def input_scores(
     model: Decoder, line: Line, *, points: Sequence[Point], runs_at_once: int
-) -> Float[Tensor, "source target"]:
-    """Return scores summed over prompts, gradients averaged along the line of embeddings."""
+) -> Float[Tensor, "set source target"]:
+    """Return scores summed over sets of prompts, gradients averaged along the embeddings' line."""
     gradients = GradientSum(model, line.objective)
     for part in _chunks(points, runs_at_once):
         embeds = _between(line.ablated.embed, line.clean.embed, part)
         gradients.add(embeds, weights=_weights(part))
     # The change of a source is the same for every point, so that gradients are summed first.
     changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
-    return edge_sums(model_graph(model), changes, gradients, end) / sum(_weights(points))
+    sums = edge_sums(model_graph(model), changes, gradients, end, line.sets)
+    return sums / sum(_weights(points))
 
 
 def activation_scores(
@@ -75,8 +80,8 @@ def activation_scores(
     points: Sequence[Point],
     runs_at_once: int,
     pooled: bool,
-) -> Float[Tensor, "source target"]:
-    """Return scores summed over prompts, interpolating the output of one group at a time.
+) -> Float[Tensor, "set source target"]:
+    """Return scores summed over sets of prompts, interpolating the output of one group at a time.
 
     A group is the embedding, all heads of a layer, or an MLP; all else of a run is clean.
 
@@ -90,7 +95,7 @@ def activation_scores(
     """
     graph, end = model_graph(model), line.objective.pairs.end
     changes = source_changes(model, line.clean, line.ablated)
-    scores = torch.zeros(graph.exists.shape, dtype=torch.float64)
+    scores = torch.zeros(len(line.sets), *graph.exists.shape, dtype=torch.float64)
     groups = list(_groups(graph))
     for group in groups:
         gradients = GradientSum(model, line.objective)
@@ -98,9 +103,9 @@ def activation_scores(
             _add_group(gradients, line, group, points=part)
         # Not pooled: a run of this group says something of the edges from this group only.
         rows = slice(None) if pooled else group.rows
-        scores += edge_sums(graph, changes, gradients, end, rows=rows)
+        scores += edge_sums(graph, changes, gradients, end, line.sets, rows=rows)
     # Pooled, every edge has gradients of the runs of all groups.
-    return scores / (sum(_weights(points)) * (len(groups) if pooled else 1))  # [source, target]
+    return scores / (sum(_weights(points)) * (len(groups) if pooled else 1))
 
 
 class _Group(NamedTuple):

@@ -1,4 +1,4 @@
-"""The methods that score edges, by name: what `attribute_edges` calls for each `Method`."""
+"""The methods that score edges, by name: what `sum_edge_scores` calls for each `Method`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from circuitlapse.circuits.attribution.edge_scores import (
     exact_scores,
     interpolated_line,
-    mean_scores,
+    summed_scores,
 )
 from circuitlapse.circuits.attribution.interpolation import Point, activation_scores, input_scores
 from circuitlapse.circuits.evaluation import evaluate_circuits
@@ -27,10 +27,11 @@ from circuitlapse.types import IgRule, Method
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What a method gets: the arguments of `attribute_edges`, with the activations computed."""
+    """What a method gets: the arguments of `sum_edge_scores`, with the activations computed."""
 
     model: Decoder
     pairs: PromptPairs
+    sets: Float[ndarray, "set pair"]
     activations: PairActivations
     metric: str
     ablation: str
@@ -43,7 +44,7 @@ Points = Callable[[Setup], Sequence[Point]]
 """Returns the points of the line from the ablated (0) to the clean (1) end, for gradients."""
 
 
-def _exact(setup: Setup) -> Float[ndarray, "source target"]:
+def _exact(setup: Setup) -> Float[ndarray, "set source target"]:
     """Ablate each edge alone."""
     evaluate = partial(
         evaluate_circuits,
@@ -54,12 +55,12 @@ def _exact(setup: Setup) -> Float[ndarray, "source target"]:
         activations=setup.activations,
         limits=setup.limits,
     )
-    return exact_scores(model_graph(setup.model), evaluate, metric=setup.metric)
+    return exact_scores(model_graph(setup.model), evaluate, setup.sets, metric=setup.metric)
 
 
 def _by_gradients(
-    setup: Setup, *, points: Points, scores: Callable[..., Float[Tensor, "source target"]]
-) -> Float[ndarray, "source target"]:
+    setup: Setup, *, points: Points, scores: Callable[..., Float[Tensor, "set source target"]]
+) -> Float[ndarray, "set source target"]:
     """Multiply the change of each source by the mean gradient at points of a line."""
     line = interpolated_line(
         setup.model,
@@ -68,8 +69,11 @@ def _by_gradients(
         metric=setup.metric,
         ablation=setup.ablation,
         limits=setup.limits,
+        sets=setup.sets,
     )
-    return mean_scores(setup.model, line, scores=scores, points=points(setup), limits=setup.limits)
+    return summed_scores(
+        setup.model, line, scores=scores, points=points(setup), limits=setup.limits
+    )
 
 
 def _clean_end(_: Setup) -> list[Point]:
@@ -103,7 +107,7 @@ def _path(setup: Setup, *, left: float) -> list[Point]:
 _INPUTS, _ACTIVATIONS = partial(_path, left=0.0), partial(_path, left=1.0)
 _OWN, _POOLED = (partial(activation_scores, pooled=pooled) for pooled in (False, True))
 
-METHODS: Mapping[Method, Callable[[Setup], Float[ndarray, "source target"]]] = {
+METHODS: Mapping[Method, Callable[[Setup], Float[ndarray, "set source target"]]] = {
     Method.EAP: partial(_by_gradients, points=_clean_end, scores=input_scores),
     Method.EAP_IG_INPUTS: partial(_by_gradients, points=_INPUTS, scores=input_scores),
     Method.EAP_IG_ACTIVATIONS: partial(_by_gradients, points=_ACTIVATIONS, scores=_OWN),

@@ -4,6 +4,7 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from circuitlapse import attribute_edges, evaluate_circuits, load_decoder
+from circuitlapse.circuits.attribution import sum_edge_scores
 from circuitlapse.circuits.attribution.gradients import GradientSum
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import UnknownNameError
@@ -12,6 +13,7 @@ from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.metrics import per_prompt_metric
+from circuitlapse.types import Method
 from tests import dense
 
 REFERENCE = {
@@ -48,6 +50,20 @@ def test_batching_and_the_order_of_prompts_change_nothing(random_model, random_p
     np.testing.assert_allclose(batched.values, whole.values, rtol=1e-4, atol=1e-7)
     turned = attribute_edges(random_model, reverse(random_pairs), **how)
     np.testing.assert_allclose(turned.values, whole.values, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_sums_over_sets_are_those_of_their_pairs_alone(random_model, random_pairs, method):
+    """Two halves of nine prompts add up to all of them, and a half is what one scores on it."""
+    how = {"metric": "logit_diff", "method": method, "ig_steps": 2}
+    first = np.isin(np.arange(9), [0, 3, 4, 8])
+    sets = np.array([np.ones(9), first, ~first])
+    batches = Limits(batch_size=4)
+    whole, *halves = sum_edge_scores(random_model, random_pairs, sets, limits=batches, **how)
+    np.testing.assert_allclose(halves[0] + halves[1], whole, rtol=1e-12, atol=1e-12)
+    for rows, found in zip((np.flatnonzero(first), np.flatnonzero(~first)), halves, strict=True):
+        alone = attribute_edges(random_model, random_pairs.take(rows), **how).values
+        np.testing.assert_allclose(found / len(rows), alone, rtol=1e-4, atol=1e-6)
 
 
 def test_more_padding_changes_nothing(random_model, random_pairs):

@@ -7,7 +7,7 @@ from circuitlapse.circuits.attribution.edge_scores import (
     AT_ONCE,
     exact_scores,
     interpolated_line,
-    mean_scores,
+    summed_scores,
 )
 from circuitlapse.circuits.attribution.interpolation import Point, activation_scores, input_scores
 from circuitlapse.models.activations import cache_activations
@@ -27,7 +27,7 @@ def test_an_exact_score_is_what_the_metric_loses_without_the_edge(metric, sign):
         calls.append(len(circuits))
         return np.array([[weights[one.mask].sum(), weights[one.mask].sum()] for one in circuits])
 
-    scores = exact_scores(GRAPH, evaluate, metric=metric)
+    (scores,) = exact_scores(GRAPH, evaluate, np.full((1, 2), 0.5), metric=metric)
     np.testing.assert_allclose(scores[GRAPH.exists], sign * weights[GRAPH.exists])
     assert (scores[~GRAPH.exists] == 0).all()
     assert max(calls) <= AT_ONCE
@@ -35,7 +35,7 @@ def test_an_exact_score_is_what_the_metric_loses_without_the_edge(metric, sign):
 
 
 @pytest.mark.parametrize("scores", [input_scores, partial(activation_scores, pooled=False)])
-def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
+def test_the_sum_weighs_all_prompts_alike_in_batches_of_any_size(
     random_model, random_pairs, scores
 ):
     """Nine prompts in batches of five and four: a prompt of the smaller one must not count more."""
@@ -43,12 +43,12 @@ def test_the_mean_weighs_all_prompts_alike_in_batches_of_any_size(
     how = {"metric": "logit_diff", "ablation": "corrupted", "limits": AUTOMATIC}
     line = interpolated_line(random_model, random_pairs, runs, **how)
     options = {"scores": scores, "points": [Point(0.5), Point(1.0)]}
-    batched = mean_scores(random_model, line, limits=Limits(batch_size=5), **options)
+    batched = summed_scores(random_model, line, limits=Limits(batch_size=5), **options)
     alone = [
-        mean_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)
+        summed_scores(random_model, line.batch(row, row + 1), limits=AUTOMATIC, **options)
         for row in range(9)
     ]
-    np.testing.assert_allclose(batched, np.mean(alone, axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(batched, np.sum(alone, axis=0), rtol=1e-4, atol=1e-5)
 
 
 def test_a_smaller_batch_takes_as_many_runs_at_once(random_model, random_pairs, monkeypatch):
@@ -64,5 +64,5 @@ def test_a_smaller_batch_takes_as_many_runs_at_once(random_model, random_pairs, 
         return input_scores(model, part, points=points, runs_at_once=runs_at_once)
 
     points = [Point(0.2), Point(0.4), Point(0.6), Point(0.8)]
-    mean_scores(random_model, line, scores=scores, points=points, limits=AUTOMATIC)
+    summed_scores(random_model, line, scores=scores, points=points, limits=AUTOMATIC)
     assert asked == [(5, 3), (4, 3)]

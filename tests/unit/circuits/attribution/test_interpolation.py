@@ -34,7 +34,7 @@ def test_at_the_clean_end_every_interpolation_is_the_clean_run(random_model, lin
     expected = input_scores(random_model, line, **how)
     if pooled:  # edges into what a run replaces get no gradient from that run
         assert by_group.abs().sum() < expected.abs().sum()
-        by_group, expected = by_group[:, -1], expected[:, -1]
+        by_group, expected = by_group[..., -1], expected[..., -1]
     torch.testing.assert_close(by_group, expected, rtol=1e-4, atol=1e-6)
 
 

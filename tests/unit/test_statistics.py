@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -80,15 +81,40 @@ def test_a_function_of_means_that_is_not_defined_for_a_resample_has_no_interval(
     assert all(math.isnan(end) for end in interval_of_means(values, inverse, BOOTSTRAP))
 
 
-def test_the_correlation_is_that_of_numpy_and_its_p_value_that_of_permutations():
-    """Under normality the permutation test comes to nearly the same for twelve values."""
+def test_the_correlation_is_that_of_numpy_and_its_p_value_counts_all_orders():
+    draw = np.random.default_rng(4)
+    x, y = draw.normal(size=5), draw.normal(size=5)
+    r, p = pearson(x, y)
+    assert r == pytest.approx(np.corrcoef(x, y)[0, 1])
+    chance = np.array([np.corrcoef(x, order)[0, 1] for order in itertools.permutations(y)])
+    one_sided = min((chance >= r - 1e-12).mean(), (chance <= r + 1e-12).mean())
+    assert p == pytest.approx(2 * one_sided)
+
+
+def test_many_models_have_a_sample_of_the_orders_always_the_same_one():
     draw = np.random.default_rng(4)
     x = draw.normal(size=12)
     y = 0.5 * x + draw.normal(size=12)
     r, p = pearson(x, y)
-    assert r == pytest.approx(np.corrcoef(x, y)[0, 1])
-    chance = [abs(np.corrcoef(x, draw.permutation(y))[0, 1]) for _ in range(4000)]
-    assert p == pytest.approx(np.mean(np.array(chance) >= abs(r)), abs=0.03)
+    assert pearson(x, y) == (r, p)
+    chance = np.array([np.corrcoef(x, draw.permutation(y))[0, 1] for _ in range(4000)])
+    assert p == pytest.approx(2 * (chance >= r).mean(), abs=0.02)
+
+
+def test_the_p_value_of_a_correlation_is_below_a_level_as_often_as_it_says():
+    """Skewed sizes that do not depend on scale, in five models; of 120 orders, none beats 1/60."""
+    draw = np.random.default_rng(0)
+    x = np.log([70e6, 160e6, 410e6, 1.4e9, 2.8e9])
+    p = np.array([pearson(x, draw.lognormal(size=5))[1] for _ in range(1000)])
+    assert p.min() == pytest.approx(2 / 120)
+    for level in (0.05, 0.1, 0.3):  # within three standard errors, and never far above
+        assert (p <= level).mean() == pytest.approx(level, abs=0.03)
+
+
+def test_three_models_in_perfect_order_prove_nothing():
+    """By chance alone, three values come in one of the two perfect orders every third time."""
+    r, p = pearson(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+    assert (r, p) == (pytest.approx(1.0), pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize(("x", "y"), [([1.0, 2.0], [3.0, 5.0]), ([1.0, 2.0, 3.0], [4.0, 4.0, 4.0])])

@@ -7,13 +7,14 @@ from circuitlapse.circuits.faithfulness import (
     faithfulness,
     find_small,
     grid_sizes,
+    largest_size,
     size_interval,
 )
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 
 M_MODEL = np.array([1.0, 3.0])  # mean 2
 ONE = np.array([1])
-SETTINGS = Circuits(threshold=0.8, max_fraction=0.5, grid_ratio=2.0, refine_points=3)
+SETTINGS = Circuits(threshold=0.8, max_fraction=0.5, min_cap=1, grid_ratio=2.0, refine_points=3)
 
 
 def search(faithfulness, *, pruned=0, **changes):
@@ -28,9 +29,18 @@ def search(faithfulness, *, pruned=0, **changes):
 
 
 def test_the_grid_is_geometric_and_ends_at_the_cap():
-    assert grid_sizes(64, max_fraction=0.5, ratio=2.0) == [1, 2, 4, 8, 16, 32]
-    assert grid_sizes(100, max_fraction=0.2, ratio=1.6) == [1, 2, 3, 5, 8, 13, 20]
-    assert grid_sizes(3, max_fraction=0.1, ratio=2.0) == [1]
+    assert grid_sizes(32, ratio=2.0) == [1, 2, 4, 8, 16, 32]
+    assert grid_sizes(20, ratio=1.6) == [1, 2, 3, 5, 8, 13, 20]
+    assert grid_sizes(1, ratio=2.0) == [1]
+
+
+@pytest.mark.parametrize(
+    ("n_edges", "largest"),
+    [(358, 358), (3_580, 1600), (16_000, 1600), (40_000, 4_000), (1_600_000, 160_000)],
+)
+def test_small_models_are_not_capped_at_smaller_circuits_than_large_ones(n_edges, largest):
+    """A tenth of a small model is few edges; circuits cut off there would grow with scale."""
+    assert largest_size(n_edges, Circuits(max_fraction=0.1, min_cap=1600)) == largest
 
 
 def test_the_smallest_size_is_refined_inside_the_last_interval():

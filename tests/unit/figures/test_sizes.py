@@ -198,7 +198,7 @@ STEPS = (64, 8000, 16000, 143000)
 def draw_fit(labels, own_tasks):
     def figure(**changes: object):
         tables = {
-            "circuit_summary": make_summary(tasks=own_tasks, steps=STEPS),
+            "circuit_summary": make_summary(tasks=own_tasks, steps=STEPS).assign(status="ok"),
             "tasks": own_tasks[:4],
         }
         behaviour = make_behaviour(steps=STEPS[:1])
@@ -227,7 +227,7 @@ def by_hand(summary, count: str) -> np.ndarray:
 def test_a_point_is_the_mean_from_min_step_on_and_a_bar_its_quartiles(
     draw_fit, labels, drawn_line, row, count
 ):
-    summary = make_summary(steps=STEPS)
+    summary = make_summary(steps=STEPS).assign(status="ok")
     expected = by_hand(summary, count)
     axes = draw_fit(circuit_summary=summary, tasks=["sva"]).axes[row]
     points = np.concatenate([drawn_line(axes, label) for label in labels.values()])
@@ -237,13 +237,25 @@ def test_a_point_is_the_mean_from_min_step_on_and_a_bar_its_quartiles(
     assert axes.get_xscale() == "log"
 
 
+def test_what_cannot_be_compared_is_not_drawn(draw_fit, labels, drawn_line):
+    """A circuit that did not reach the threshold takes its step from all models."""
+    summary = make_summary(steps=STEPS).assign(status="ok")
+    censored = (summary["model"] == "small") & (summary["step"] == STEPS[1])
+    summary.loc[censored, "status"] = "not_reached"
+    axes = draw_fit(circuit_summary=summary, tasks=["sva"]).axes[0]
+    for model, label in labels.items():
+        late = (summary["model"] == model) & (summary["task"] == "sva")
+        late &= summary["step"].isin(STEPS[2:])
+        assert drawn_line(axes, label)[0, 1] == pytest.approx(summary.loc[late, "n_edges"].mean())
+
+
 def test_each_panel_says_its_correlation_with_the_logarithm_of_size(draw_fit, own_tasks):
     axes = draw_fit().axes
     said = [[text.get_text() for text in one.texts] for one in axes]
     # r falls by 0.1 from row to row: edge params, edge log_params, node params, node log_params
-    assert said[0] == ["r = 0.80\np = 0.04\n3 models"]
-    assert said[4] == ["r = 0.60\np = 0.08\n3 models"]
-    assert said[1] == ["r = 0.40\np = 0.12\n3 models"]
+    assert said[0] == ["r = 0.80\np = 0.04\n3 models, 4 steps"]
+    assert said[4] == ["r = 0.60\np = 0.08\n3 models, 4 steps"]
+    assert said[1] == ["r = 0.40\np = 0.12\n3 models, 4 steps"]
 
 
 def test_a_very_small_p_and_an_undefined_r_are_said_in_words(draw_fit):
@@ -254,8 +266,8 @@ def test_a_very_small_p_and_an_undefined_r_are_said_in_words(draw_fit):
         one.texts[0].get_text()
         for one in draw_fit(size_correlation=table, tasks=["ioi", "sva"]).axes
     ]
-    assert said[0] == "r = 0.80\np < 0.001\n3 models"
-    assert said[1] == "r not defined\n3 models"
+    assert said[0] == "r = 0.80\np < 0.001\n3 models, 4 steps"
+    assert said[1] == "r not defined\n3 models, 4 steps"
 
 
 def test_correlation_an_empty_panel_says_why(draw_fit):
@@ -265,7 +277,9 @@ def test_correlation_an_empty_panel_says_why(draw_fit):
     figure = draw_fit(size_correlation=late, tasks=["ioi"])
     assert "middle half of the steps" not in [text.get_text() for text in figure.legends[0].texts]
     said = [axes.texts[0].get_text() for axes in figure.axes]
-    assert {" ".join(text.split()) for text in said} == {"no circuits from step 150000 on"}
+    assert {" ".join(text.split()) for text in said} == {
+        "no faithful circuits at the same step, from 150000 on"
+    }
 
 
 def test_the_legend_names_models_and_bars(draw_fit, labels):

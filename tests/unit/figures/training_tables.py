@@ -89,7 +89,7 @@ def make_transfer(summary: pd.DataFrame) -> pd.DataFrame:
 def make_correlation(*, tasks: Sequence[str], min_step: int = 1000) -> pd.DataFrame:
     """Correlations that differ between all rows."""
     rows = [
-        {"task": task, "level": level, "x": x, "n": 3, "unit": "correlation"}
+        {"task": task, "level": level, "x": x, "n": 3, "n_steps": 4, "unit": "correlation"}
         | {"r": 0.9 - 0.1 * place, "p": 0.02 * (place + 1), "min_step": min_step}
         for place, (task, level, x) in enumerate(
             product(tasks, ("edge", "node"), ("params", "log_params"))

@@ -25,7 +25,12 @@ RUN = Run(
 
 @pytest.mark.parametrize(
     ("found", "verdict"),
-    [(Found("3", True), "pass"), (Found("3", False), "fail"), (NOTHING, "not_applicable")],
+    [
+        (Found("3", True), "pass"),
+        (Found("3", False), "fail"),
+        (Found("3", None), "inconclusive"),
+        (NOTHING, "not_applicable"),
+    ],
 )
 def test_a_verdict_says_whether_what_was_measured_agrees(found, verdict):
     statement = Statement("name", "claim", "expected", "source", lambda run: found)

@@ -305,6 +305,19 @@ def test_a_correlation_that_is_not_defined_says_nothing():
     assert STATEMENT["size_correlation_ioi"].test(run_with(size_correlation=rows)) == Found(
         "", None
     )
-    rows[0] |= {"r": -0.4, "p": 0.5, "n": 5}
-    run = run_with(size_correlation=rows)
-    assert verdict_of("size_correlation_ioi", run) == ("fail", "r = -0.40, p = 0.50, n = 5")
+
+
+@pytest.mark.parametrize(
+    ("r", "p", "verdict"),
+    [
+        (0.4, 0.5, "inconclusive"),  # a coin flip passes "r above 0"
+        (-0.4, 0.5, "inconclusive"),
+        (0.99, 1 / 60, "pass"),
+        (-0.99, 1 / 60, "fail"),
+    ],
+)
+def test_a_correlation_of_few_models_needs_a_small_p(r, p, verdict):
+    rows = [{"task": "ioi", "level": "node", "x": "log_params", "r": r, "p": p, "n": 5}]
+    found, measured = verdict_of("size_correlation_ioi", run_with(size_correlation=rows))
+    assert found == verdict
+    assert measured == f"r = {r:.2f}, p = {p:.2f}, n = 5"

@@ -241,7 +241,7 @@ SIZE_CORRELATION = Schema(
     name="size_correlation",
     keys=("task", "level", "x"),
     columns={"task": "str", "level": "str", "x": "str", "r": "float64", "p": "float64"}
-    | {"n": "int16", "unit": "str", "min_step": "int64"},
+    | {"n": "int16", "n_steps": "int32", "unit": "str", "min_step": "int64"},
 )
 """Whether larger models have larger circuits."""
 

@@ -104,9 +104,18 @@ def faithfulness(
     return m_circuit / (m_model or np.nan), f_norm
 
 
-def grid_sizes(n_edges: int, *, max_fraction: float, ratio: float) -> list[int]:
+def largest_size(n_edges: int, settings: Circuits) -> int:
+    """Return the cap of the search: a share of all edges, and at least as many as `min_cap` says.
+
+    With a share alone, circuits of small models would be cut off at smaller sizes, so that sizes
+    grow with scale by definition.
+    """
+    share = max(1, round(settings.max_fraction * n_edges))
+    return max(share, min(settings.min_cap, n_edges))
+
+
+def grid_sizes(cap: int, *, ratio: float) -> list[int]:
     """Return about geometric sizes 1, 2, 3, 5, ... up to the cap, the cap included."""
-    cap = max(1, round(max_fraction * n_edges))
     sizes = [1]
     while sizes[-1] < cap:
         sizes.append(min(cap, max(sizes[-1] + 1, round(sizes[-1] * ratio))))
@@ -128,7 +137,7 @@ def find_small(
         n_edges: edges of the whole model.
         settings: threshold and sizes.
     """
-    sizes = grid_sizes(n_edges, max_fraction=settings.max_fraction, ratio=settings.grid_ratio)
+    sizes = grid_sizes(largest_size(n_edges, settings), ratio=settings.grid_ratio)
     curve = evaluate(sizes)
     lasting = _lasting(curve.passes(settings.threshold))
     if not lasting.any():

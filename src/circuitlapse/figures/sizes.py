@@ -26,7 +26,7 @@ from circuitlapse.figures.layout import (
     with_rows,
 )
 from circuitlapse.figures.style import count_label, label_log
-from circuitlapse.tables.size_correlation import COUNTS
+from circuitlapse.tables.size_correlation import COUNTS, comparable
 from circuitlapse.types import Status
 
 _ROW_IN = 0.95
@@ -184,8 +184,9 @@ def size_correlation_figure(
 ) -> Figure:
     """Draw mean circuit size against model size: edges (top), nodes (bottom), a column per task.
 
-    The mean is over the circuits from `min_step` of the table `size_correlation` on; the bar spans
-    the middle half of them. Each panel has Pearson's r with the logarithm of model size.
+    The mean is over the circuits that can be compared, from `min_step` of the table
+    `size_correlation` on; the bar spans the middle half of them. Each panel has Pearson's r with
+    the logarithm of model size.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
@@ -211,9 +212,10 @@ def size_correlation_figure(
                 if rows.empty or found.empty:
                     layout.say(axes, "not analysed")
                     continue
-                late = rows[rows["step"] >= found["min_step"].iloc[0]]
-                if late[count].isna().all():
-                    layout.say(axes, f"no circuits\nfrom step {found['min_step'].iloc[0]} on")
+                first = int(found["min_step"].iloc[0])
+                late = comparable(rows, models=list(labels), min_step=first)
+                if late.empty:
+                    layout.say(axes, f"no faithful circuits\nat the same step,\nfrom {first} on")
                     continue
                 _draw(axes, late.assign(size=late[count]), parameters=parameters, looks=looks)
                 layout.note(axes, layout.inside(_words(found.iloc[0]), axes))
@@ -249,7 +251,7 @@ def _draw(
 
 
 def _words(found: pd.Series[Any]) -> str:
-    n = f"{found['n']} models"
+    n = f"{found['n']} models, {found['n_steps']} steps"
     if np.isnan(found["r"]):
         return f"r not defined\n{n}"
     p = f"p = {found['p']:.2g}" if found["p"] >= 0.001 else "p < 0.001"

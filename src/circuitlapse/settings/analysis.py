@@ -62,6 +62,9 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """Faithfulness that a circuit must reach, as a fraction of the model's task metric."""
     max_fraction: float = key(0.5, gt=0, le=1)
     """Largest circuit tried, as a fraction of the model's edges."""
+    min_cap: int = key(1600, ge=1, le=10_000_000)
+    """Number of edges up to which circuits are tried in every model, even if it is more than
+    max_fraction. Otherwise circuits of small models would be cut off at smaller sizes."""
     grid_ratio: float = key(1.6, gt=1, le=10)
     """Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower."""
     refine_points: int = key(4, ge=0, le=100)

@@ -22,18 +22,21 @@ class Verdict(StrEnum):
 
     PASS = "pass"
     FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    """It was measured, but chance explains it either way."""
     NOT_APPLICABLE = "not_applicable"
     """The run does not have the model, task, steps or settings that the statement is about."""
 
 
 class Found(NamedTuple):
-    """What was measured, in words, and whether it agrees; None if nothing could be measured."""
+    """What was measured, in words, and whether it agrees; None if that cannot be told."""
 
     measured: str
     agrees: bool | None
 
 
 NOTHING = Found("", None)
+"""Nothing could be measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,7 @@ def judged(run: Run, statements: Iterable[Statement]) -> pd.DataFrame:
 def _rows(run: Run, statements: Iterable[Statement]) -> Iterator[dict[str, str]]:
     for one in statements:
         measured, agrees = one.test(run)
-        verdict = Verdict.NOT_APPLICABLE
+        verdict = Verdict.INCONCLUSIVE if measured else Verdict.NOT_APPLICABLE
         if agrees is not None:
             verdict = Verdict.PASS if agrees else Verdict.FAIL
         given = {"statement": one.name, "claim": one.claim, "expected": one.expected}

@@ -152,7 +152,7 @@ STATEMENTS: tuple[Statement, ...] = (
         Statement(
             f"size_correlation_{builder}",
             f"larger models have larger circuits for {builder} (nodes, log parameters)",
-            "r above 0",
+            "r above 0, with p below 0.05",
             STUDY,
             larger_models_have_larger_circuits(builder),
         )

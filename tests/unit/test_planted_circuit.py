@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_decoder, select_circuit
+from circuitlapse.exchange.transfer import FoundCircuit, random_like, transfer
+from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.load import model_graph
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import Ablation, IgRule, Method, Selection
 from tests import dense
 from tests.planted import (
@@ -170,3 +173,22 @@ def test_ties_at_zero_do_not_decide(planted):
     scores = planted.scores(Method.EAP)
     others = scores.values[scores.graph.exists & ~planted.circuit.mask]
     assert np.count_nonzero(others) > 0.8 * others.size
+
+
+def test_where_the_planted_circuit_is_faithful_random_ones_of_its_size_are_not(planted):
+    """Without this, that a circuit does well in a model would say nothing of the circuit."""
+    about = {"model": "planted", "variant": "", "task": "mine", "step": 0, "method": "eap"}
+    found = FoundCircuit(**about, ig_steps=1, in_circuit=planted.circuit.mask)
+    controls = random_like([found], planted.circuit.graph, n_draws=10, seed=0)
+    rows = transfer(
+        planted.model,
+        planted.pairs,
+        [found, *controls],
+        metric="logit_diff",
+        bootstrap=Bootstrap(samples=100),
+        activations=cache_activations(planted.model, planted.pairs),
+    )
+    assert [row["control"] for row in rows] == ["own"] + ["random"] * 10
+    assert rows[0]["f_norm"] == pytest.approx(1, abs=0.1)
+    assert max(row["f_norm"] for row in rows[1:]) < 0.5
+    assert {row["n_edges"] - len(EDGES) for row in rows[1:]} <= {0, 1, 2, 3, 4, 5}

@@ -66,7 +66,7 @@ def test_at_home_a_circuit_is_as_faithful_in_the_table_of_transfers_as_in_the_su
     transfer, summary = (
         pd.read_parquet(tables / f"{n}.parquet") for n in ("transfer", "circuit_summary")
     )
-    at_home = transfer.query("step == circuit_step and task == circuit_task")
+    at_home = transfer.query("control == 'own' and step == circuit_step and task == circuit_task")
     both = at_home.merge(summary, on=["model", "task", "step"], suffixes=("", "_found"))
     assert len(both) == len(summary) == 2 * 3
     assert both["f_norm"].notna().any()

@@ -6,13 +6,21 @@ import torch
 
 from circuitlapse import Circuit, PromptPairs, load_decoder
 from circuitlapse.circuits.discovery import discover_circuit, record_of
+from circuitlapse.circuits.rankings import random_order
+from circuitlapse.circuits.selection import cut
 from circuitlapse.errors import ArtifactError
-from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
+from circuitlapse.exchange.transfer import (
+    FoundCircuit,
+    random_like,
+    refuse_other_models,
+    transfer,
+)
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.tables.circuits import circuit_tables
+from circuitlapse.types import TransferControl
 from tests.conftest import bridge_of
 
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
@@ -142,3 +150,46 @@ def test_circuits_of_another_model_or_variant_are_refused():
         )
         with pytest.raises(ArtifactError, match=message):
             refuse_other_models([own, other], model="tiny", variant="seed1")
+
+
+def test_random_circuits_have_the_size_of_what_they_are_compared_with():
+    graph = Graph(3, 2)
+    order = random_order(graph, seed=99)
+    found = [found_circuit(cut(graph, order, n).mask, step=n) for n in (0, 9, 30, graph.n_edges)]
+    found.append(found_circuit(None, step=1000))
+    random = list(random_like(found, graph, n_draws=2, seed=5))
+    assert [(one.step, one.draw) for one in random] == [
+        (one.step, draw) for draw in (0, 1) for one in found[:-1]
+    ]
+    sizes = {one.step: one.n_edges for one in found}
+    for one in random:
+        assert one.control == TransferControl.RANDOM
+        larger = Circuit(graph, one.in_circuit).n_edges - sizes[one.step]
+        assert 0 <= larger <= 5  # an edge can bring a chain of others with it
+    first, second = ([one for one in random if one.draw == draw] for draw in (0, 1))
+    assert not np.array_equal(first[1].in_circuit, second[1].in_circuit)
+    again = list(random_like(found, graph, n_draws=2, seed=5))
+    for one, other in zip(random, again, strict=True):
+        np.testing.assert_array_equal(one.in_circuit, other.in_circuit)
+
+
+def test_controls_have_no_controls_of_their_own():
+    mask = Circuit.full(Graph(3, 2)).mask
+    seed = found_circuit(mask, model="other", control=TransferControl.SEED)
+    assert list(random_like([seed], Graph(3, 2), n_draws=2, seed=0)) == []
+    refuse_other_models([seed], model="tiny", variant="seed1")
+
+
+@pytest.mark.parametrize(
+    ("control", "runs"),
+    [
+        ("own", {("ioi", 8), ("ioi", 9), ("sva", 8)}),
+        ("random", {("ioi", 8), ("ioi", 9)}),
+        ("seed", {("ioi", 8)}),
+    ],
+)
+def test_a_control_runs_where_it_says_something(control, runs):
+    """A circuit of ioi at step 8, in models of two steps, on two tasks."""
+    found = found_circuit(None, control=TransferControl(control))
+    places = [(task, step) for task in ("ioi", "sva") for step in (8, 9)]
+    assert {place for place in places if found.runs_on(place[0], step=place[1])} == runs

@@ -129,6 +129,27 @@ def test_a_line_parts_cells_that_reach_the_threshold_from_others(draw, table, la
     assert drawn == expected
 
 
+def test_squares_in_which_a_control_is_as_good_are_marked(draw, table):
+    """A dot for random circuits of the same size, at any step; a ring for another seed."""
+    one = table.query("model == 'large' and task == 'sva' and circuit_task == 'sva'")
+    here = one.query("circuit_step == 4000 and step == 33000")
+    random = one.assign(control="random", draw=0, f_raw=0.1, status="ok")
+    random.loc[here.index, "f_raw"] = 0.9
+    other = one.query("circuit_step == step").assign(control="seed", circuit_model="seed2")
+    other["f_raw"] = np.where(other["step"] == 143000, 0.85, -0.5)
+    figure = draw(
+        transfer=pd.concat([table, random, other]), labels={"large": "Large"}, tasks=["sva"]
+    )
+    marks = {line.get_label(): line for line in figure.axes[0].lines}
+    assert marks["_random"].get_xydata().tolist() == [[3, 2]]
+    assert marks["_seed"].get_xydata().tolist() == [[4, 4]]
+    entries = {" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()}
+    assert {
+        "a random circuit of this size reaches 0.8 (best: 0.90)",
+        "the circuit of another seed reaches 0.8 (best: 0.85)",
+    } <= entries
+
+
 def test_the_colour_bar_has_a_line_at_the_threshold(draw):
     bar = draw(threshold=0.7).axes[-1]
     assert bar.get_ylabel() == "Faithfulness (circuit / model)"

@@ -78,6 +78,7 @@ def make_transfer(summary: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 HOW
                 | {"model": model, "task": task, "step": run, "tokens": run * TOKENS_PER_STEP}
+                | {"control": "own", "circuit_model": model, "circuit_variant": "", "draw": -1}
                 | {"circuit_task": circuit_task, "circuit_step": found, "n_edges": n_edges}
                 | {"metric": (metric := METRICS.get(task, "prob_diff")), "unit": UNITS[metric]}
                 | {"m_model": 1.0, "m_corrupted": -1.0, "m_circuit": f_raw}

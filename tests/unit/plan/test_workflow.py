@@ -187,6 +187,16 @@ def test_transfer_takes_all_steps_or_those_that_are_named(plan):
     assert [each["step"] for each in some.transferred("pocket-tiny")] == [0, 400]
     assert inputs["models"] == [f"results-smoke/models/pocket-tiny/step{n}" for n in (0, 400)]
     assert len(inputs["circuits"]) == 2 * 2
+    assert "seeds" not in inputs
+
+
+def test_a_transfer_waits_for_the_circuits_of_other_seeds_at_the_same_steps(plan):
+    seeds = plan("pythia-seeds")
+    steps, tasks = seeds.config.transfer_steps("pythia-160m"), seeds.tasks
+    for model, others in (("pythia-160m", 9), ("seed1", 9), ("alldropout", 0)):
+        found = seeds.transfer_inputs(model).get("seeds", [])
+        assert len(found) == others * len(steps) * len(tasks)
+        assert not any(f"/{model}/" in path for path in found)
 
 
 def test_swaps_take_every_checkpoint_and_what_is_known_of_heads_where_they_are_lent(plan):

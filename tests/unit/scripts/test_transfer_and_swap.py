@@ -1,6 +1,7 @@
 """The scripts that compare the steps of a model: `transfer_circuits` and `swap_components`."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from circuitlapse import Circuit
-from circuitlapse.io.circuit_files import write_circuit
+from circuitlapse.io.circuit_files import read_circuit, write_circuit
 from circuitlapse.io.provenance import provenance
 from circuitlapse.io.table_files import read_provenance, read_table, write_table
 from circuitlapse.models.graph import Graph
@@ -54,21 +55,40 @@ def circuits(tmp_path_factory):
 
 @pytest.fixture
 def transfer(run_script, steps, pocket, circuits, tmp_path):
-    def run(models=None, **changes):
+    def run(models=None, seeds=None, **changes):
+        given = {
+            "models": models or [steps / f"step{step}" for step in STEPS],
+            "tasks": [pocket / "mine.parquet"],
+            "circuits": circuits,
+        }
         return run_script(
             "transfer_circuits",
-            inputs={
-                "models": models or [steps / f"step{step}" for step in STEPS],
-                "tasks": [pocket / "mine.parquet"],
-                "circuits": circuits,
-            },
+            inputs=given | ({} if seeds is None else {"seeds": seeds}),
             output=[tmp_path / "tiny.parquet"],
             params={"where": WHERE, "bootstrap": BOOTSTRAP, "compute": COMPUTE}
-            | {"parts": str(tmp_path / "tiny")}
+            | {"parts": str(tmp_path / "tiny"), "random_circuits": 0, "seed": 5}
             | changes,
         )
 
     return run
+
+
+def test_controls_are_run_too(transfer, circuits, tmp_path):
+    """Circuits of another seed, of which only that of the same step counts, and random ones."""
+    seeds = []
+    for path, where in zip(circuits, WHERE, strict=True):
+        record = replace(read_circuit(path), model="other", variant="seed2", step=where["step"])
+        seeds.append(tmp_path / f"other{where['step']}.h5")
+        write_circuit(seeds[-1], record, provenance({}, {}, stage="circuits"))
+    transfer(seeds=seeds, random_circuits=2)
+    table = read_table(tmp_path / "tiny.parquet", TRANSFER)
+    found = table.groupby("control")[["circuit_model", "circuit_step", "draw", "step"]].agg(list)
+    assert set(found.loc["seed", "circuit_model"]) == {"other"}
+    assert found.loc["seed", "circuit_step"] == found.loc["seed", "step"] == [0, 4]
+    assert found.loc["random", "draw"] == [0, 1] * 2  # of the one circuit, in both models
+    assert set(table["circuit_variant"]) == {"seed1", "seed2"}
+    origin = read_provenance(tmp_path / "tiny.parquet")
+    assert str(seeds[0]) in str(origin)
 
 
 def test_every_circuit_is_run_in_the_model_of_every_step(transfer, tmp_path):

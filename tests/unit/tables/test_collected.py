@@ -28,6 +28,7 @@ def transfers(*rows, model="small", **changes):
     """(task, step, circuit_task, circuit_step) of each row, all of them measured."""
     frame = pd.DataFrame(rows, columns=["task", "step", "circuit_task", "circuit_step"])
     about = {"model": model, "variant": "", "tokens": 0, "method": "eap_ig_inputs", "ig_steps": 5}
+    about |= {"control": "own", "circuit_model": model, "circuit_variant": "", "draw": -1}
     about |= {"n_edges": 7, "metric": "logit_diff", "unit": "logits", "n": 2, "status": "ok"}
     about |= dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), 0.5)
     return TRANSFER.cast(frame.assign(**about | changes))
@@ -100,9 +101,20 @@ def test_the_circuit_of_another_task_is_looked_up_under_that_task():
     }
 
 
+def test_the_circuit_of_another_seed_is_looked_up_in_its_own_model():
+    own = transfers(("ioi", 8, "ioi", 8))
+    seed = own.assign(control="seed", circuit_model="large")
+    known = pd.concat([summary(), summary().assign(model="large", status="no_behaviour")])
+    table = transfer_table([own, seed], circuit_summary=known, **ORDER)
+    assert dict(zip(table["control"], table["status"], strict=True)) == {
+        "own": "ok",
+        "seed": "no_circuit",
+    }
+
+
 def test_a_transfer_that_comes_twice_is_refused():
     rows = transfers(("ioi", 8, "ioi", 8))
-    with pytest.raises(ArtifactError, match=r"circuit_step=8 comes more than once"):
+    with pytest.raises(ArtifactError, match=r"circuit_step=8, draw=-1 comes more than once"):
         transfer_table([rows, rows], circuit_summary=summary(), **ORDER)
 
 

@@ -72,6 +72,7 @@ def test_a_masked_table_keeps_its_schema_and_other_rows(name):
     values = {"bool": True, "boolean": True, "str": "x"}
     row = {column: values.get(dtype, 1) for column, dtype in schema.columns.items()} | WHERE
     row |= {"circuit_task": "ioi", "circuit_step": 4}
+    row |= {f"circuit_{name}": WHERE[name] for name in ("model", "variant")}
     row |= MASKS[name][0].only
     frame = pd.DataFrame([row | {"step": step} for step in (1, 4)])
     table = masked(schema.cast(frame), name, with_late_rule(LATE))

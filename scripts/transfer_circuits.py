@@ -1,4 +1,4 @@
-"""Run the circuits of all steps in the model of every step, and on the other tasks of its own."""
+"""Run the circuits of all steps, and controls, in every model, and on other tasks at their step."""
 
 from functools import partial
 
@@ -12,20 +12,30 @@ from circuitlapse.io.task_files import read_task
 from circuitlapse.plan.slots import take_gpu
 from circuitlapse.schemas import TRANSFER
 from circuitlapse.settings.analysis import Bootstrap
+from circuitlapse.types import TransferControl
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:
     tasks = [read_task(path) for path in given.tasks]
-    found = [FoundCircuit.from_record(read_circuit(path)) for path in given.circuits]
+    found = [
+        FoundCircuit.from_record(read_circuit(path), control)
+        for control, paths in (
+            (TransferControl.OWN, given.circuits),
+            (TransferControl.SEED, given.get("seeds", ())),
+        )
+        for path in paths
+    ]
     bootstrap, compute = Bootstrap(**params.bootstrap), take_gpu(params.compute)
-    inputs = {path: file_hash(path) for path in given.circuits}
+    inputs = {path: file_hash(path) for path in (*given.circuits, *given.get("seeds", ()))}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
-    settings = {"bootstrap": params.bootstrap, "compute": params.compute}
+    control = {"random_circuits": params.random_circuits, "seed": params.seed}
+    settings = {"bootstrap": params.bootstrap, "compute": params.compute} | control
     parts, tables = Parts(params.parts, TRANSFER), []
 
     def transfers(folder, where):
         """Return the rows of one step."""
-        return Checkpoint.load(folder, where, compute).transfer_table(tasks, found, bootstrap)
+        here = Checkpoint.load(folder, where, compute)
+        return here.transfer_table(tasks, found, bootstrap, **control)
 
     steps = list(zip(given.models, params.where, strict=True))
     for folder, where in progress(steps, "steps", log=log):

@@ -19,7 +19,12 @@ from circuitlapse.circuits.discovery import discover_circuit, record_of
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.exchange.swaps import swap_sets
-from circuitlapse.exchange.transfer import FoundCircuit, refuse_other_models, transfer
+from circuitlapse.exchange.transfer import (
+    FoundCircuit,
+    random_like,
+    refuse_other_models,
+    transfer,
+)
 from circuitlapse.heads.algorithm import trace_greater_than, trace_ioi
 from circuitlapse.heads.registry import SCORES, needing
 from circuitlapse.heads.scoring import score_heads, undefined_scores
@@ -27,7 +32,7 @@ from circuitlapse.models.activations import PairActivations, cache_activations, 
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Head
-from circuitlapse.models.load import DTYPES, load_decoder, n_parameters
+from circuitlapse.models.load import DTYPES, load_decoder, model_graph, n_parameters
 from circuitlapse.models.memory import keep_to_share, memory_for
 from circuitlapse.models.metrics import behaviour
 from circuitlapse.models.prompts import PromptPairs
@@ -228,16 +233,16 @@ class Checkpoint:
     ) -> pd.DataFrame:
         """Return the task's rows of the table `transfer`; `runs` come from `run`.
 
-        Circuits of this task run at every step, circuits of other tasks only at their own step.
+        `FoundCircuit.runs_on` says which circuits run.
 
         Raises:
-            ArtifactError: if a circuit is of another model.
+            ArtifactError: if a circuit is of another model, and not a control.
         """
         refuse_other_models(found, model=self.where["model"], variant=self.where["variant"])
         rows = transfer(
             self.model,
             self._pairs(task),
-            [one for one in found if task.name == one.task or self.where["step"] == one.step],
+            [one for one in found if one.runs_on(task.name, step=self.where["step"])],
             metric=task.metric,
             bootstrap=bootstrap,
             activations=runs,
@@ -246,10 +251,27 @@ class Checkpoint:
         return TRANSFER.cast(pd.DataFrame(rows).assign(**self.where, **_named(task)))
 
     def transfer_table(
-        self, tasks: Sequence[Task], found: Sequence[FoundCircuit], bootstrap: Bootstrap
+        self,
+        tasks: Sequence[Task],
+        found: Sequence[FoundCircuit],
+        bootstrap: Bootstrap,
+        *,
+        random_circuits: int,
+        seed: int,
     ) -> pd.DataFrame:
-        """Return the rows of `transfer` for every task; the model runs on one task at a time."""
-        rows = [self.transfer(task, self.run(task), found, bootstrap) for task in tasks]
+        """Return the rows of `transfer` for every task; the model runs on one task at a time.
+
+        Args:
+            tasks: what the circuits are run on.
+            found: circuits of this model, and of other seeds as a control.
+            bootstrap: see `transfer`.
+            random_circuits: number of random circuits beside each one of this model.
+            seed: of the random circuits.
+        """
+        graph = model_graph(self.model)
+        random = random_like(found, graph, n_draws=random_circuits, seed=seed)
+        every = [*found, *random]
+        rows = [self.transfer(task, self.run(task), every, bootstrap) for task in tasks]
         return pd.concat(rows, ignore_index=True)
 
     def swaps(

@@ -227,15 +227,16 @@ STABILITY = Schema(
 
 TRANSFER = Schema(
     name="transfer",
-    keys=(*TASK_KEYS, "circuit_task", "circuit_step"),
+    keys=(*TASK_KEYS, "control", "circuit_model", "circuit_task", "circuit_step", "draw"),
     columns=CHECKPOINT_TASK
     | METHOD
-    | {"circuit_task": "str", "circuit_step": "int64", "n_edges": "Int32"}
+    | {"control": "str", "circuit_model": "str", "circuit_variant": "str"}
+    | {"circuit_task": "str", "circuit_step": "int64", "draw": "int32", "n_edges": "Int32"}
     | {"metric": "str", "unit": "str"}
     | dict.fromkeys(("m_model", "m_corrupted", "m_circuit", "f_raw", "f_norm"), "float64")
     | {"n": "int32", "status": "str"},
 )
-"""How well a circuit does in the model of another step, or on another task."""
+"""How well a circuit, or a control, does in the model of another step, or on another task."""
 
 SIZE_CORRELATION = Schema(
     name="size_correlation",

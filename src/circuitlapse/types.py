@@ -134,6 +134,17 @@ class TransferStatus(StrEnum):
     """The model does not do the task, so faithfulness is not defined."""
 
 
+class TransferControl(StrEnum):
+    """Which circuits are run in a model: its own, or what they are compared with."""
+
+    OWN = "own"
+    """A circuit of the same model, at any step."""
+    RANDOM = "random"
+    """A random circuit of the size of such a circuit."""
+    SEED = "seed"
+    """A circuit of a model with other initial weights or other data, at the same step."""
+
+
 class ScoreStatus(StrEnum):
     """Whether a score is defined, and if not, why."""
 

@@ -22,6 +22,8 @@ rule transfer_circuits:
         gpu=PLAN.gpus,
     params:
         where=lambda wildcards: PLAN.transferred(wildcards.model),
+        random_circuits=CONFIG.transfer.random_circuits,
+        seed=CONFIG.seed,
         bootstrap=BOOTSTRAP,
         compute=COMPUTE,
         parts=PATHS.transfer_parts,

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
-from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.graph import EdgeScores, Graph
 from circuitlapse.types import Ranking, Selection
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -92,10 +92,15 @@ def _rankings(
         signed = ranking == Ranking.SIGNED
         yield str(ranking), -1, edge_order(scores, how=Selection.TOP_N, signed=signed)
     for number in range(seed, seed + n_random):
-        drawn = np.random.default_rng(number).random(scores.values.shape)  # [source, target]
-        # Positive, so that the greedy order by |score| is a random one.
-        chance = EdgeScores(scores.graph, np.where(scores.graph.exists, drawn, np.nan))
-        yield str(Ranking.RANDOM), number, edge_order(chance, how=Selection.GREEDY)
+        yield str(Ranking.RANDOM), number, random_order(scores.graph, seed=number)
+
+
+def random_order(graph: Graph, *, seed: int) -> Int[ndarray, "edge 2"]:
+    """Return the edges in an order that grows from the logits along random scores."""
+    drawn = np.random.default_rng(seed).random(graph.exists.shape)  # [source, target]
+    # Positive, so that the greedy order by |score| is a random one.
+    chance = EdgeScores(graph, np.where(graph.exists, drawn, np.nan))
+    return edge_order(chance, how=Selection.GREEDY)
 
 
 def areas(

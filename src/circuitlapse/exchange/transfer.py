@@ -1,28 +1,35 @@
-"""Run a circuit in another checkpoint or on another task than it was found with."""
+"""Run a circuit in another checkpoint or on another task than it was found with.
+
+That a circuit does well elsewhere means little if any circuit of its size does. Two controls say
+so: random circuits of the same size, and circuits of another seed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.circuits.faithfulness import does_the_task, faithfulness
+from circuitlapse.circuits.rankings import random_order
 from circuitlapse.circuits.record import CircuitRecord
-from circuitlapse.circuits.selection import Circuit
+from circuitlapse.circuits.selection import Circuit, cut
 from circuitlapse.errors import ArtifactError
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.types import TransferStatus
+from circuitlapse.types import TransferControl, TransferStatus
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +38,8 @@ class FoundCircuit:
 
     Attributes:
         in_circuit: [source, target]; None where the model did not do the task.
+        control: what the circuit is to the models that run it.
+        draw: number of a random circuit; -1 for others.
     """
 
     model: str
@@ -40,13 +49,31 @@ class FoundCircuit:
     method: str
     ig_steps: int
     in_circuit: Bool[ndarray, "source target"] | None
+    control: TransferControl = TransferControl.OWN
+    draw: int = -1
 
     @classmethod
-    def from_record(cls, record: CircuitRecord) -> FoundCircuit:
+    def from_record(
+        cls, record: CircuitRecord, control: TransferControl = TransferControl.OWN
+    ) -> FoundCircuit:
         """Keep the edges of a record; its scores and curves take much more memory."""
         names = ("model", "variant", "task", "step", "method", "ig_steps")
         edges = None if record.n_requested is None else record.in_circuit
-        return cls(**{name: getattr(record, name) for name in names}, in_circuit=edges)
+        known = {name: getattr(record, name) for name in names}
+        return cls(**known, in_circuit=edges, control=control)
+
+    def runs_on(self, task: str, *, step: int) -> bool:
+        """Return whether a model runs this circuit at a step on a task.
+
+        A model runs its own circuits of this task, of all steps, and of other tasks, of the same
+        step; random circuits of this task; and circuits of other seeds of this task and step.
+        """
+        same_task, same_step = self.task == task, self.step == step
+        return {
+            TransferControl.OWN: same_task or same_step,
+            TransferControl.RANDOM: same_task,
+            TransferControl.SEED: same_task and same_step,
+        }[self.control]
 
     @property
     def n_edges(self) -> int | None:
@@ -55,17 +82,56 @@ class FoundCircuit:
 
 
 def refuse_other_models(found: Iterable[FoundCircuit], *, model: str, variant: str) -> None:
-    """Check that all circuits are of one model.
+    """Check that all circuits, but those of other seeds, are of one model.
 
     Raises:
         ArtifactError: naming the first that is not.
     """
     for circuit in found:
-        if (circuit.model, circuit.variant) != (model, variant):
+        other_seed = circuit.control == TransferControl.SEED
+        if not other_seed and (circuit.model, circuit.variant) != (model, variant):
             raise ArtifactError(
                 f"circuit for {circuit.task} at step {circuit.step}: found one of "
                 f"{circuit.model} ({circuit.variant}), expected one of {model} ({variant})"
             )
+
+
+def random_like(
+    found: Iterable[FoundCircuit], graph: Graph, *, n_draws: int, seed: int
+) -> Iterator[FoundCircuit]:
+    """Return random circuits of the size of each circuit; none where there is no circuit.
+
+    They grow from the logits along random scores, as those of the fixed sizes do: edges drawn
+    anywhere would hardly ever connect. They have the size after pruning, or the next larger one
+    that there is. The circuits of one draw are nested.
+
+    Args:
+        found: circuits of one model.
+        graph: of this model.
+        n_draws: number of random circuits per circuit.
+        seed: of the first draw; the next ones count up.
+    """
+    own = [circuit for circuit in found if circuit.control == TransferControl.OWN]
+    for draw in range(n_draws):
+        order = random_order(graph, seed=seed + draw)
+        of_size: dict[int, Bool[ndarray, "source target"]] = {}
+        for circuit in own:
+            if (n := circuit.n_edges) is None:
+                continue
+            if n not in of_size:
+                of_size[n] = _of_size(graph, order, n)
+            control = TransferControl.RANDOM
+            yield replace(circuit, in_circuit=of_size[n], control=control, draw=draw)
+
+
+def _of_size(
+    graph: Graph, order: Int[ndarray, "edge 2"], n_edges: int
+) -> Bool[ndarray, "source target"]:
+    """Return the smallest circuit along an order of edges with `n_edges` left after pruning."""
+    # Circuits along one order are nested, pruned or not, so that their sizes are in order.
+    taken = range(n_edges, graph.n_edges)
+    size = bisect_left(taken, n_edges, key=lambda n: cut(graph, order, n).n_edges)
+    return cut(graph, order, n_edges + size).mask
 
 
 def transfer(
@@ -86,7 +152,7 @@ def transfer(
     Args:
         model: a decoder, or a model from `load_model`.
         pairs: the prompts.
-        found: circuits of this model's graph, of any step and task.
+        found: circuits of this model's graph, of any step, task and control.
         metric: `logit_diff` or `prob_diff`.
         bootstrap: for the interval that says whether the model does the task.
         activations: of these pairs.
@@ -106,8 +172,12 @@ def transfer(
     f_raw, f_norm = faithfulness(m_circuits if able else np.full_like(m_circuits, np.nan), **shared)
     return [
         {
+            "control": str(circuit.control),
+            "circuit_model": circuit.model,
+            "circuit_variant": circuit.variant,
             "circuit_task": circuit.task,
             "circuit_step": circuit.step,
+            "draw": circuit.draw,
             "method": circuit.method,
             "ig_steps": circuit.ig_steps,
             "n_edges": circuit.n_edges,

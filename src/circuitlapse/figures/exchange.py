@@ -35,7 +35,7 @@ from circuitlapse.figures.layout import (
     with_rows,
 )
 from circuitlapse.figures.style import SIZE, count_label, shorten, text_width
-from circuitlapse.types import HEAD_SET_TITLES, RANDOM_LIKE, HeadSet
+from circuitlapse.types import HEAD_SET_TITLES, RANDOM_LIKE, HeadSet, TransferControl
 
 _LARGEST_IN = 2.2
 """Largest side of a panel; with many columns, panels are smaller."""
@@ -64,7 +64,9 @@ def transfer_figure(
 
     There is a row of panels per model, a column per task. In a panel, rows are the steps at which
     circuits were found, from bottom to top; columns are the steps of the models they are run in.
-    Hatched cells are undefined, white ones were not measured.
+    Hatched cells are undefined, white ones were not measured. A dot marks a circuit of which a
+    random one of the same size reaches the threshold too, a ring a model in which the circuit of
+    another seed does, at the same step.
 
     Args:
         transfer: the table `transfer`, of one attribution method.
@@ -78,9 +80,10 @@ def transfer_figure(
     """
     table = style.of_one_method(transfer, "transfer")
     labels = with_rows(labels, table)
-    own = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
-    shown = own[(own["step"] >= min_step) & (own["circuit_step"] >= min_step)]
-    shown = shown.assign(row=shown["circuit_step"], column=shown["step"])
+    of_task = table[(table["circuit_task"] == table["task"]) & table["model"].isin(labels)]
+    late = of_task[(of_task["step"] >= min_step) & (of_task["circuit_step"] >= min_step)]
+    late = late.assign(row=late["circuit_step"], column=late["step"])
+    own, shown = (each[each["control"] == TransferControl.OWN] for each in (of_task, late))
     side = _side(len(tasks))
     colours = faithfulness_colours(threshold)
     with style.in_style():
@@ -93,16 +96,54 @@ def transfer_figure(
             _frame_steps(axes, *steps, side=side, first=first)
             rows = of_model[of_model["task"] == task]
             if rows.empty:
-                of_task = own[(own["model"] == model) & (own["task"] == task)]
-                layout.say(axes, style.nothing_to_show(of_task, min_step=min_step, log=False))
+                every = own[(own["model"] == model) & (own["task"] == task)]
+                layout.say(axes, style.nothing_to_show(every, min_step=min_step, log=False))
             else:
                 found = cells(rows, rows=steps[0], columns=steps[1])
                 draw_cells(axes, found, colours=colours)
                 outline_faithful(axes, found, threshold=threshold)
+                controls = late[(late["model"] == model) & (late["task"] == task)]
+                _mark_controls(axes, controls, steps, threshold=threshold)
         for task in tasks:
             add_n(panels[next(iter(labels)), task], shown[shown["task"] == task])
-        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=len(tasks))
+        marks = _control_handles(late, threshold=threshold)
+        squares, n_columns = list(panels.values()), len(tasks)
+        _finish(figure, squares, colours, marks, threshold=threshold, n_columns=n_columns)
     return figure
+
+
+_MARKS: Mapping[TransferControl, Mapping[str, Any]] = {
+    TransferControl.RANDOM: {"marker": ".", "markersize": 3.0, "color": "black"},
+    TransferControl.SEED: {"marker": "o", "markersize": 4.0, "color": "black", "fillstyle": "none"},
+}
+"""Controls -> how squares are marked in which they reach the threshold."""
+_CONTROL_NAMES = {
+    TransferControl.RANDOM: "a random circuit of this size",
+    TransferControl.SEED: "the circuit of another seed",
+}
+
+
+def _mark_controls(
+    axes: Axes, rows: pd.DataFrame, steps: Sequence[Sequence[int]], *, threshold: float
+) -> None:
+    """Mark squares where a control reaches the threshold."""
+    circuits, models = steps
+    for control, mark in _MARKS.items():
+        reaching = rows[(rows["control"] == control) & (rows["f_raw"] >= threshold)]
+        places = reaching[["column", "row"]].drop_duplicates()
+        x, y = places["column"].map(models.index), places["row"].map(circuits.index)
+        axes.plot(x, y, linestyle="none", label=f"_{control}", **mark)
+
+
+def _control_handles(rows: pd.DataFrame, *, threshold: float) -> list[Artist]:
+    """Return a legend entry for each control, with the largest faithfulness that one has."""
+    handles: list[Artist] = []
+    for control, mark in _MARKS.items():
+        f_raw = rows.loc[rows["control"] == control, "f_raw"].dropna()
+        if len(f_raw):
+            label = f"{_CONTROL_NAMES[control]} reaches {threshold:g} (best: {f_raw.max():.2f})"
+            handles.append(Line2D([], [], linestyle="none", label=label, **mark))
+    return handles
 
 
 def transfer_tasks_figure(
@@ -125,6 +166,7 @@ def transfer_tasks_figure(
     table = style.of_one_method(transfer, "transfer")
     labels = with_rows(labels, table)
     table = table[table["task"].isin(tasks) & table["circuit_task"].isin(tasks)]
+    table = table[table["control"] == TransferControl.OWN]
     last = table.groupby("model")["step"].transform("max")
     table = table[(table["step"] == last) & (table["circuit_step"] == last)]
     table = table.assign(row=table["circuit_task"], column=table["task"])
@@ -150,7 +192,8 @@ def transfer_tasks_figure(
             draw_cells(axes, found, colours=colours)
             outline_faithful(axes, found, threshold=threshold)
             write_values(axes, found, colours=colours, width=72 * side / len(tasks))
-        _finish(figure, list(panels.values()), colours, threshold=threshold, n_columns=n_columns)
+        squares = list(panels.values())
+        _finish(figure, squares, colours, [], threshold=threshold, n_columns=n_columns)
     return figure
 
 
@@ -199,6 +242,7 @@ def _finish(
     figure: Figure,
     panels: Sequence[Axes],
     colours: ScalarMappable,
+    controls: Sequence[Artist],
     *,
     threshold: float,
     n_columns: int,
@@ -209,7 +253,7 @@ def _finish(
     make_room_for_names(figure)
     marks = [*faithful_handles(figure, threshold=threshold), *reason_handles(figure)]
     colour_bar(figure, colours, panels, threshold=threshold)
-    layout.legend_below(figure, marks, n_rows=1 if n_columns > 1 else 2)
+    layout.legend_below(figure, [*marks, *controls], n_rows=1 if n_columns > 1 else 2)
 
 
 def swaps_figure(swaps: pd.DataFrame, *, labels: Mapping[str, str], tasks: Sequence[str]) -> Figure:

@@ -200,9 +200,12 @@ def _paths(shape: Shape, prompts: Prompts) -> Work:
     return Work(to_logits + 2 * to_heads + flips, 3.0 * shape.layers)
 
 
-def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int) -> Work:
-    """Return the work of evaluating the circuits of all steps in the model at one step."""
-    runs = 2 + CIRCUIT_PASSES * (n_steps + len(tasks))
+def transfer(shape: Shape, tasks: Sequence[Task], n_steps: int, random_circuits: int) -> Work:
+    """Return the work of evaluating circuits in the model at one step.
+
+    These are the circuits of all steps, random ones of their sizes, and those of other tasks.
+    """
+    runs = 2 + CIRCUIT_PASSES * (n_steps * (1 + random_circuits) + len(tasks))
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
 
 

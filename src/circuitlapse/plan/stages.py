@@ -140,7 +140,9 @@ def _jobs(model: Model, shape: Shape, config: Config) -> Iterator[_RuleJobs]:
     work = read_with(greater_than) + cost.tracing(shape, tasks)
     yield _RuleJobs("trace_algorithm", n, [work], greater_than)
     steps = len(config.transfer_steps(model.name))
-    work = (read + cost.transfer(shape, tasks, steps)) * float(steps)
+    work = (read + cost.transfer(shape, tasks, steps, config.transfer.random_circuits)) * float(
+        steps
+    )
     yield _RuleJobs("transfer_circuits", 1, [work], tasks)
     if pairs := config.swap_pairs(model.name):
         work = cost.swapping(shape, tasks, config.swaps.random_sets) * float(len(pairs))

@@ -237,10 +237,32 @@ class Plan:
         }
 
     def transfer_inputs(self, model: str) -> dict[str, list[str]]:
-        """Return the checkpoints of a model that exchange their circuits, and these circuits."""
-        values = {"model": model, "step": self.config.transfer_steps(model)}
+        """Return the checkpoints of a model that exchange their circuits, and these circuits.
+
+        If other models repeat it with other seeds, their circuits at these steps are there too, as
+        a control.
+        """
+        values: dict[str, Any] = {"model": model, "step": self.config.transfer_steps(model)}
         circuits = paths(self.paths.circuit, task=self.tasks, **values)
-        return {"models": paths(self.paths.model, **values), "circuits": circuits}
+        inputs = {"models": paths(self.paths.model, **values), "circuits": circuits}
+        if seeds := self._circuits_of_other_seeds(model, values["step"]):
+            inputs["seeds"] = seeds
+        return inputs
+
+    def _circuits_of_other_seeds(self, model: str, steps: Sequence[int]) -> list[str]:
+        original = self.config.model(model).variant_of or model
+        others = [
+            each
+            for each in self.analysed
+            if original in (each.name, each.variant_of) and each.name != model
+        ]
+        return [
+            path
+            for each in others
+            for step in steps
+            if step in each.steps
+            for path in paths(self.paths.circuit, task=self.tasks, model=each.name, step=step)
+        ]
 
     def transferred(self, model: str) -> list[dict[str, Any]]:
         """Return `where` of the checkpoints in `transfer_inputs`."""

@@ -254,6 +254,9 @@ class Transfer(Section, json_schema_extra=reruns("transfer")):
     """Training steps that exchange circuits, in ascending order; every model must have circuits at
     these steps. null takes all analysed steps. Downloaded checkpoints of these steps stay on disk
     until the transfer is done, so list only a few steps of large models."""
+    random_circuits: int = key(2, ge=0, le=100)
+    """Number of random circuits of the same size that are run beside each circuit, as a control; 0
+    for none."""
 
 
 class Swaps(Section, json_schema_extra=reruns("swaps")):

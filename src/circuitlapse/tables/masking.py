@@ -80,7 +80,7 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
         Mask(
             missing=("n_edges", "m_circuit", *_FAITHFULNESS),
             values={"status": str(TransferStatus.NO_CIRCUIT)},
-            at=("model", "variant", "circuit_task", "circuit_step"),
+            at=("circuit_model", "circuit_variant", "circuit_task", "circuit_step"),
         ),
     ),
 }

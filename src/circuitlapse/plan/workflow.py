@@ -245,24 +245,14 @@ class Plan:
         values: dict[str, Any] = {"model": model, "step": self.config.transfer_steps(model)}
         circuits = paths(self.paths.circuit, task=self.tasks, **values)
         inputs = {"models": paths(self.paths.model, **values), "circuits": circuits}
-        if seeds := self._circuits_of_other_seeds(model, values["step"]):
-            inputs["seeds"] = seeds
-        return inputs
-
-    def _circuits_of_other_seeds(self, model: str, steps: Sequence[int]) -> list[str]:
         original = self.config.model(model).variant_of or model
-        others = [
-            each
-            for each in self.analysed
-            if original in (each.name, each.variant_of) and each.name != model
-        ]
-        return [
-            path
-            for each in others
-            for step in steps
-            if step in each.steps
-            for path in paths(self.paths.circuit, task=self.tasks, model=each.name, step=step)
-        ]
+        for each in self.analysed:
+            if original in (each.name, each.variant_of) and each.name != model:
+                here = {"model": each.name, "step": sorted({*values["step"]} & {*each.steps})}
+                inputs.setdefault("seeds", []).extend(
+                    paths(self.paths.circuit, task=self.tasks, **here)
+                )
+        return inputs
 
     def transferred(self, model: str) -> list[dict[str, Any]]:
         """Return `where` of the checkpoints in `transfer_inputs`."""

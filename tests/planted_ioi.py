@@ -147,6 +147,20 @@ def plant_mover(model, at, gain, *, keys=PLACE, avoid=AVOID):
     writes[:6] = gain * NAMES
 
 
+def plant_uniform(model):
+    """Make all heads attend to everything alike, and a0.h0 lower the logits of the names it sees.
+
+    The name that comes once is lowered least, so the model does the task by counting: the logit
+    difference is 6 (2/6 - 1/6) = 1.
+    """
+    for block in model.h:
+        for weight in (block.attn.c_attn.weight, block.attn.c_attn.bias, block.attn.c_proj.weight):
+            weight.zero_()
+    reads, _, writes = head_weights(model, (0, 0))
+    reads[:, 2, :6] = NAMES.T
+    writes[:6] = -6 * NAMES
+
+
 def planted_ioi_pairs(couples=COUPLES):
     """Return a pair for every IO and S, in either order: by default 60 in all."""
     from circuitlapse import PromptPairs

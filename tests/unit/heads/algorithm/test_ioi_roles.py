@@ -5,20 +5,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm import ioi_roles as module
 from circuitlapse.heads.algorithm import trace_ioi
 from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
+from circuitlapse.heads.scoring import score_heads
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC
 from circuitlapse.models.graph import Graph
+from circuitlapse.models.load import load_decoder
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Role
 from tests.conftest import bridge_of
-from tests.planted_ioi import planted_ioi_pairs
+from tests.planted_ioi import plant_uniform, planted_ioi_pairs, save_planted_ioi
 
 SHAPE = (3, 8)
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
@@ -173,6 +177,27 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
     later = found.consistency.query("panel != 'direct'")
     assert set(later["status"]) == {"no_name_movers"}
     assert later[NUMBERS].isna().all(axis=None)
+
+
+@pytest.mark.xfail(strict=True, reason="a head of layer 0 is a name mover")
+def test_a_model_with_uniform_attention_has_no_role_and_no_share(tmp_path):
+    folder = save_planted_ioi(tmp_path / "ioi", more=plant_uniform)
+    words = {word: at for at, word in enumerate("Ann Bob Cat Dan Eve Fay and gave to".split())}
+    Tokenizer(WordLevel(words, unk_token="to")).save(str(folder / "tokenizer.json"))
+    model, pairs = load_decoder(folder, dtype="float64"), planted_ioi_pairs()
+    names = ("copy", "copy_neg", "induction", "duplicate")
+    frame = score_heads(model, scores=names, pairs=pairs, lengths=(2, 3))
+    cspa = frame[frame["score"] == "copy"].assign(score="cspa", value=np.float32(0))
+    found = trace_ioi(
+        model,
+        pairs,
+        scores=pd.concat([frame, cspa]),
+        circuit=Circuit.full(Graph(*SHAPE)),
+        bootstrap=BOOTSTRAP,
+        seed=0,
+    )
+    assert found.roles.empty
+    assert not (found.consistency["pct"] > 0).any()
 
 
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):

@@ -7,6 +7,7 @@ from operator import itemgetter
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.head_sets import head_sets_by_step
+from circuitlapse.heads.naming import Naming
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance, weights_hash
 from circuitlapse.io.table_files import Parts, read_tables
@@ -30,11 +31,13 @@ with job_logging(snakemake.log[0]) as log:
     tasks = [read_task(path) for path in given.tasks]
     files = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}
     roles, scores = read_tables(files["roles"], ROLES), read_tables(files["heads"], HEADS)
-    sets = head_sets_by_step(map(read_circuit, files["circuits"]), tasks, roles, scores)
+    naming = Naming(params.role_rule, params.lengths)
+    records = map(read_circuit, files["circuits"])
+    sets = head_sets_by_step(records, tasks, roles, scores, naming)
     inputs = {path: file_hash(path) for paths in files.values() for path in paths}
     inputs |= {f"task_{task.name}": task.content_hash for task in tasks}
     inputs |= {f"weights_{step}": weights_hash(folder) for step, folder in folders.items()}
-    names = ("bootstrap", "compute", "where", "random_sets", "seed")
+    names = ("bootstrap", "compute", "where", "random_sets", "seed", "role_rule", "lengths")
     settings = {name: params[name] for name in names}
     control = {"random_sets": params.random_sets, "seed": params.seed}
     control["bootstrap"] = Bootstrap(**params.bootstrap)

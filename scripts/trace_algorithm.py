@@ -21,7 +21,7 @@ with job_logging(snakemake.log[0]) as log:
         scores, circuit = read_table(given.heads, HEADS), read_circuit(given.ioi_circuit)
         settings = Algorithm(**params.algorithm), Bootstrap(**params.bootstrap)
         ioi = read_task(source), scores, circuit_of(circuit)
-        tables |= checkpoint.ioi_algorithm(*ioi, *settings)
+        tables |= checkpoint.ioi_algorithm(*ioi, *settings, lengths=params.lengths)
         for row in tables["algorithm_consistency"].itertuples():
             log.info("%s, %s: %.3g %% (%s)", row.panel, row.denominator, row.pct, row.status)
     if source := given.get("gt_task"):

@@ -186,6 +186,8 @@ class Checkpoint:
         circuit: Circuit | None,
         settings: Algorithm,
         bootstrap: Bootstrap,
+        *,
+        lengths: Sequence[int],
     ) -> dict[str, pd.DataFrame]:
         """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
 
@@ -193,8 +195,9 @@ class Checkpoint:
             task: an IOI task.
             scores: from `heads`.
             circuit: of this task; None if there is none.
-            settings: thresholds of the roles, and whether MLPs are held.
+            settings: thresholds and rule of the roles, and whether MLPs are held.
             bootstrap: for intervals.
+            lengths: numbers of random tokens behind `scores`.
         """
         found = trace_ioi(
             self.model,
@@ -204,6 +207,7 @@ class Checkpoint:
             settings=settings,
             bootstrap=bootstrap,
             seed=task.seed,
+            lengths=lengths,
             limits=self._limits,
         )
         frames = {

@@ -70,6 +70,15 @@ class Selection(StrEnum):
     """Largest |score| first, anywhere in the graph."""
 
 
+class RoleRule(StrEnum):
+    """How heads get their roles in the IOI algorithm."""
+
+    CONTROLLED = "controlled"
+    """A role needs a score well above chance, and for S-inhibition an effect beyond noise."""
+    PAPER = "paper"
+    """As in the implementation of arXiv 2407.10827."""
+
+
 class Ranking(StrEnum):
     """How edges are ranked where circuits of fixed sizes are compared."""
 

@@ -200,7 +200,9 @@ def measure_heads(checkpoint, task):
 
 def measure_algorithm(checkpoint, task):
     scores = measure_heads(checkpoint, task)
-    tables = checkpoint.ioi_algorithm(task, scores, None, Algorithm(min_copy=0), BOOTSTRAP)
+    tables = checkpoint.ioi_algorithm(
+        task, scores, None, Algorithm(min_copy=0), BOOTSTRAP, lengths=SETTINGS.lengths
+    )
     return tables["effects"]
 
 

@@ -57,7 +57,8 @@ ASIDE = {
 EXCEPTIONS = {"statistics": {"settings.analysis"}}
 """A flat module -> what it may use to its right: an interval takes the section `bootstrap`."""
 READ_ANYWHERE = {f"{package}.registry" for package in ("tasks", "heads", "tables", "figures")}
-"""Registries that load no heavy library, so that rules, tables and figures can read them."""
+READ_ANYWHERE |= {"heads.naming"}
+"""Modules that load no heavy library, so that rules, tables and figures can read them."""
 
 ONLY_IN = {
     "torch": {"models", "circuits", "heads", "exchange", "checkpoint", "io", "hub", "pocket"},

@@ -197,6 +197,7 @@ rule trace_algorithm:
     params:
         where=where,
         algorithm=CONFIG.algorithm.model_dump(mode="json"),
+        lengths=CONFIG.heads.lengths,
         bootstrap=BOOTSTRAP,
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,

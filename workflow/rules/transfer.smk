@@ -58,6 +58,8 @@ rule swap_components:
     params:
         where=lambda wildcards: PLAN.swapped(wildcards.model),
         pairs=lambda wildcards: CONFIG.swap_pairs(wildcards.model),
+        role_rule=CONFIG.algorithm.rule,
+        lengths=CONFIG.heads.lengths,
         random_sets=CONFIG.swaps.random_sets,
         seed=CONFIG.seed,
         bootstrap=BOOTSTRAP,

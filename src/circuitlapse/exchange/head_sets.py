@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.heads.naming import Naming
 from circuitlapse.models.graph import Head
 from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.registry import BUILDERS
@@ -28,10 +29,16 @@ class _Known(NamedTuple):
     """The rows of `roles` for one task."""
     scores: pd.DataFrame
     """The rows of `heads`."""
+    naming: Naming
 
 
 def head_sets(
-    record: CircuitRecord, *, builder: str, roles: pd.DataFrame, scores: pd.DataFrame
+    record: CircuitRecord,
+    *,
+    builder: str,
+    roles: pd.DataFrame,
+    scores: pd.DataFrame,
+    naming: Naming,
 ) -> dict[HeadSet, Heads]:
     """Return the sets of heads, (layer, head), that are swapped for a task.
 
@@ -43,9 +50,10 @@ def head_sets(
         builder: name of the task's builder, or `custom`.
         roles: the table `roles`; rows of other models, steps and tasks are ignored.
         scores: the table `heads`; rows of other models and steps are ignored.
+        naming: which heads their induction score may name.
     """
     own = roles[_here(roles, record) & (roles["task"] == record.task)]
-    known = _Known(record.heads, own, scores[_here(scores, record)])
+    known = _Known(record.heads, own, scores[_here(scores, record)], naming)
     further = BUILDERS[builder].head_sets if builder in BUILDERS else ()
     return {name: HEADS_OF[name](known) for name in (HeadSet.CIRCUIT, *further)}
 
@@ -55,12 +63,13 @@ def head_sets_by_step(
     tasks: Iterable[Task],
     roles: pd.DataFrame,
     scores: pd.DataFrame,
+    naming: Naming,
 ) -> dict[tuple[int, str], dict[HeadSet, Heads]]:
     """Return the `head_sets` of every record, by its step and its task's name."""
     builders = {task.name: task.builder for task in tasks}
     return {
         (record.step, record.task): head_sets(
-            record, builder=builders[record.task], roles=roles, scores=scores
+            record, builder=builders[record.task], roles=roles, scores=scores, naming=naming
         )
         for record in records
     }
@@ -83,7 +92,9 @@ def _induction_or_successor(known: _Known) -> Heads:
     induction, succession = (
         known.scores[known.scores["score"] == name] for name in ("induction", "succession")
     )
-    above_mean = _heads(induction[induction["value"] > induction["value"].mean()])
+    layer, value = (induction[name].to_numpy() for name in ("layer", "value"))
+    may = known.naming.may_name("induction", layer, value)
+    above_mean = _heads(induction[may & (value > induction["value"].mean())])
     return known.circuit & (above_mean | _heads(succession[succession["value"] > SUCCESSOR]))
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import (
+    AT_CHANCE,
     COMPONENTS,
     NEAR_CHANCE,
     Rows,
@@ -32,6 +33,7 @@ from circuitlapse.figures.lines import (
     why_empty,
 )
 from circuitlapse.figures.style import SIZE, shorten
+from circuitlapse.heads.naming import Naming
 from circuitlapse.tables.head_choice import (
     Head,
     best_at_each_step,
@@ -39,6 +41,7 @@ from circuitlapse.tables.head_choice import (
     ever_best,
     first_to_rise,
     most_often_in_circuit,
+    nameable,
     of_heads,
     within_range,
 )
@@ -78,6 +81,7 @@ def components_figure(
     labels: Mapping[str, str],
     tasks: Collection[str],
     lengths: Sequence[int],
+    role_rule: str,
     min_step: int,
 ) -> Figure:
     """Draw four scores of heads against training tokens by three rules, one line per model.
@@ -92,10 +96,11 @@ def components_figure(
         labels: models to draw and their names, in the order of the legend.
         tasks: tasks of the run; the first row is empty for scores that belong to another task.
         lengths: numbers of random tokens, for the chance level of `induction`.
+        role_rule: by `controlled`, only heads that `Naming` allows are drawn.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
-    looks = style.looks(labels)
+    looks, naming = style.looks(labels), Naming(role_rule, lengths)
     with style.in_style():
         titles = [title_of(score) for score in COMPONENTS]
         panels = Rows([titles, [""] * 4, [""] * 4])
@@ -109,8 +114,11 @@ def components_figure(
                     say_empty(axes, why_empty(analysed, min_step=min_step))
                 continue
             chance = chance_of(score, rows, lengths=lengths)
-            why = no_head(rows, tasks)
-            names = _draw_score(column, rows, score=score, looks=looks, chance=chance, why=why)
+            own = {model: rows[rows["model"] == model] for model in looks}
+            named = {model: nameable(of, naming) for model, of in own.items()}
+            why = no_head(rows, pd.concat([*named.values()]), tasks)
+            models = {model: (own[model], named[model]) for model in looks}
+            names = _draw_score(column, models, score=score, looks=looks, chance=chance, why=why)
             if rows["task"].isin(list(tasks)).any():
                 key = [look._replace(label=names[model]) for model, look in looks.items()]
                 panels.key(0, index, key, title=_key_title(rows))
@@ -124,7 +132,7 @@ def components_figure(
 
 def _draw_score(
     column: Column,
-    rows: pd.DataFrame,
+    models: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     *,
     score: str,
     looks: Mapping[str, style.Look],
@@ -133,14 +141,13 @@ def _draw_score(
 ) -> dict[str, str]:
     """Draw the panels of a score; return model -> its head in the first panel, or why none.
 
-    The first panel says `why` if no model has a head.
+    `models` has the rows of every model, and those of the heads that the score may name. The first
+    panel says `why` if no model has a head, and so does the second if no model has a line.
     """
-    models = {model: rows[rows["model"] == model] for model in looks}
-    chosen = {model: _one_head(own, score) for model, own in models.items()}
+    chosen = {model: _one_head(own, named, score) for model, (own, named) in models.items()}
     one = {model: curve.line for model, curve in chosen.items()}
-    best = {model: best_at_each_step(own) for model, own in models.items()}
-    above = THRESHOLDS[score]
-    counts = {model: count_above(own, threshold=above) for model, own in models.items()}
+    best = {model: best_at_each_step(named) for model, (_, named) in models.items()}
+    counts = {model: _count(own, named, score) for model, (own, named) in models.items()}
     for axes, lines in zip(column, (one, best, counts), strict=True):
         for model, line in lines.items():
             draw_line(axes, line, look=looks[model])
@@ -150,8 +157,11 @@ def _draw_score(
         layout.make_room(axes, n_lines=1)
     column.many.set_ylim(*limits_of([1.0, *pd.concat([*counts.values()])["value"]]))
     column.many.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    layout.say_n(column.one, rows[rows["value"].notna()])
+    known = pd.concat([own for own, _ in models.values()]).dropna(subset="value")
+    layout.say_n(column.one, known)
     draw_chance(column.best, chance)
+    if all(line["value"].isna().all() for line in best.values()):
+        layout.say(column.best, AT_CHANCE)
     if all(line.empty for line in one.values()):
         layout.say(column.one, why)
     else:
@@ -163,12 +173,22 @@ def _draw_score(
     }
 
 
-def _one_head(rows: pd.DataFrame, score: str) -> Curve:
+def _count(rows: pd.DataFrame, named: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return the number of heads above the threshold at each step, of those that may be named."""
+    outside = rows["value"].notna() & ~rows.index.isin(named.index)
+    return count_above(
+        rows.assign(value=rows["value"].mask(outside, 0.0)), threshold=THRESHOLDS[score]
+    )
+
+
+def _one_head(rows: pd.DataFrame, named: pd.DataFrame, score: str) -> Curve:
     """Return the head chosen by the rule of the paper, with values as the paper draws them."""
     none = pd.DataFrame(columns=["step", "tokens", "value"], dtype="float64")
     if rows["value"].isna().all():
         return Curve(none, "no data" if rows.empty else "undefined")
-    shown = within_range(rows, 0.0, 1.0) if score == "cspa" else rows
+    if named.empty:
+        return Curve(none, "at chance")
+    shown = within_range(named, 0.0, 1.0) if score == "cspa" else named
     head = first_to_rise(shown, share=SHARE)
     return Curve(of_heads(shown, [head])[head], head.name) if head else Curve(none, "none")
 
@@ -185,6 +205,7 @@ def components_per_model_figure(
     labels: Mapping[str, str],
     tasks: Collection[str],
     lengths: Sequence[int],
+    role_rule: str,
     min_step: int,
 ) -> Figure:
     """Draw four scores of up to five heads per model, a row per model.
@@ -198,6 +219,7 @@ def components_per_model_figure(
         labels: models to draw and their names, from top to bottom.
         tasks: tasks of the run; a score that belongs to another task has no heads.
         lengths: numbers of random tokens, for the chance level of `induction`.
+        role_rule: by `controlled`, only heads that `Naming` allows are drawn.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
@@ -212,12 +234,18 @@ def components_per_model_figure(
         labels=labels,
         tasks=tasks,
         lengths=lengths,
+        role_rule=role_rule,
         min_step=min_step,
     )
 
 
 def tertiary_heads_figure(
-    components: pd.DataFrame, *, labels: Mapping[str, str], lengths: Sequence[int], min_step: int
+    components: pd.DataFrame,
+    *,
+    labels: Mapping[str, str],
+    lengths: Sequence[int],
+    role_rule: str,
+    min_step: int,
 ) -> Figure:
     """Draw every induction, duplicate-token and previous-token head that is best at some step.
 
@@ -229,6 +257,7 @@ def tertiary_heads_figure(
         components: the table `components`.
         labels: models to draw and their names, from top to bottom.
         lengths: numbers of random tokens, for the chance levels of the scores.
+        role_rule: by `controlled`, only heads that `Naming` allows are drawn.
         min_step: first step to draw and to choose heads from; the logarithmic axis never shows
             step 0.
     """
@@ -237,7 +266,14 @@ def tertiary_heads_figure(
         return ever_best(rows)
 
     return _rows_of_models(
-        components, TERTIARY, choose, labels=labels, tasks=(), lengths=lengths, min_step=min_step
+        components,
+        TERTIARY,
+        choose,
+        labels=labels,
+        tasks=(),
+        lengths=lengths,
+        role_rule=role_rule,
+        min_step=min_step,
     )
 
 
@@ -249,9 +285,11 @@ def _rows_of_models(
     labels: Mapping[str, str],
     tasks: Collection[str],
     lengths: Sequence[int],
+    role_rule: str,
     min_step: int,
 ) -> Figure:
     """Draw the heads that `choose` picks: a row per model, a column per score."""
+    naming = Naming(role_rule, lengths)
     with style.in_style():
         titles = [title_of(score) for score in scores]
         panels = Rows([titles, *[[""] * len(scores)] * (len(labels) - 1)])
@@ -259,9 +297,10 @@ def _rows_of_models(
             name_row(panels.grid[row, 0], label)
             analysed = {score: of_score(components, score, models=[model]) for score in scores}
             own = {score: style.drawable(of, min_step=min_step) for score, of in analysed.items()}
-            heads = {score: choose(score, rows) for score, rows in own.items()}
+            named = {score: nameable(rows, naming) for score, rows in own.items()}
+            heads = {score: choose(score, rows) for score, rows in named.items()}
             why = {
-                score: no_head(rows, tasks)
+                score: no_head(rows, named[score], tasks)
                 if rows["value"].notna().any()
                 else why_empty(analysed[score], min_step=min_step)
                 for score, rows in own.items()

@@ -35,6 +35,7 @@ REASONS = {
     NOT_TESTED: "no circuit head\nfeeds name movers",
     ScoreStatus.SKIPPED: "layers left out",
 }
+AT_CHANCE = "absent: at chance,\nor only in layer 0"
 NO_CIRCUIT_HEAD = "no circuit contains\nsuch a head"
 UNDEFINED = "not defined"
 
@@ -80,8 +81,13 @@ def why_empty(analysed: pd.DataFrame, *, min_step: int) -> str:
     return "\n".join([f"{UNDEFINED}:", *reasons]) if reasons else UNDEFINED
 
 
-def no_head(rows: pd.DataFrame, tasks: Collection[str]) -> str:
-    """Say why no head of `rows` is drawn: none is in a circuit, or the run lacks their task."""
+def no_head(rows: pd.DataFrame, named: pd.DataFrame, tasks: Collection[str]) -> str:
+    """Say why no head of `rows` is drawn: all at chance, none in a circuit, or no such task.
+
+    `named` are the rows of the heads that the score may name.
+    """
+    if named.empty:
+        return AT_CHANCE
     return NO_CIRCUIT_HEAD if rows["task"].isin(list(tasks)).any() else layout.NO_TASK
 
 

@@ -7,10 +7,10 @@ A head passes by the position or by the token signal if, under the flip that tur
 - the logit difference falls by `min_s2i_effect` at least, and
 - the bootstrap interval of its change lies below 0.
 
-With the `s2i_rule` `signs`, the first is enough.
+By the rule `paper`, the first is enough, and only the position signal counts.
 
 Source: Wang et al. 2022 (arXiv 2211.00593), section 3.2 and appendix A, for the two signals; Tigges
-et al. 2024 (arXiv 2407.10827), whose code has the rule `signs`.
+et al. 2024 (arXiv 2407.10827), whose code has the rule `paper`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.statistics import ratio_interval
-from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, ScoreStatus
+from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, RoleRule, ScoreStatus
 
 FLIPS = {
     "random_same": "XYY",
@@ -82,8 +82,8 @@ def s_inhibition(
     - `d_attn_io`, `d_attn_s1`, `d_attn_s2`: the same of the name movers' attention from the end
       to each name, means over prompts and name movers;
     - `by_position`, `by_token`: whether the head passes by this signal, as the module defines it;
-    - `is_s2i`: whether it passes by either, or with `signs` by position; like the two before, the
-      same in all rows of a head.
+    - `is_s2i`: whether it passes by either, or by the rule `paper` by position; like the two
+      before, the same in all rows of a head.
 
     Changes are relative and without a range; 0 is no effect, NaN an original of less than 1e-6.
     Where the model prefers the subject, the original is negative and the sign of `d_logit_diff`
@@ -208,7 +208,7 @@ def _frame(frames: list[pd.DataFrame], status: ScoreStatus, settings: Algorithm)
         heads = passed.loc[passed["flip"] == flip, ["layer", "head"]]
         frame[f"by_{signal}"] = own.isin(pd.MultiIndex.from_frame(heads))
     frame["is_s2i"] = frame["by_position"]
-    if settings.s2i_rule == "effect":
+    if settings.rule != RoleRule.PAPER:
         frame["is_s2i"] |= frame["by_token"]
     frame.attrs["status"] = status
     return frame
@@ -217,7 +217,7 @@ def _frame(frames: list[pd.DataFrame], status: ScoreStatus, settings: Algorithm)
 def _passes(frame: pd.DataFrame, settings: Algorithm) -> pd.Series[bool]:
     """Return for every row whether its flip does what flipping an S-inhibition head does."""
     away = (frame["d_attn_io"] < 0) & (frame["d_attn_s1"] > 0)
-    if settings.s2i_rule == "signs":
+    if settings.rule == RoleRule.PAPER:
         return away & (frame["d_logit_diff"] < 0)
     enough = frame["d_logit_diff"] <= -settings.min_s2i_effect
     return away & enough & (frame["d_logit_diff_high"] < 0)

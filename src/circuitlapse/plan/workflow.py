@@ -356,6 +356,7 @@ class Plan:
             "greater_than_task": config.built_by("greater_than"),
             "threshold": config.circuits.threshold,
             "lengths": config.heads.lengths,
+            "role_rule": config.algorithm.rule,
             "min_step": config.figures.min_step,
         }
 

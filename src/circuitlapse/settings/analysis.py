@@ -22,7 +22,7 @@ from circuitlapse.settings.base import (
     reruns,
     rule_error,
 )
-from circuitlapse.types import IgRule, Method, Selection
+from circuitlapse.types import IgRule, Method, RoleRule, Selection
 
 if TYPE_CHECKING:  # a type checker cannot see which members there are
     FastMethod = Method
@@ -130,6 +130,11 @@ class Heads(Section, json_schema_extra=reruns("head scores, and activations unle
 class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations unless kept")):
     """Which heads count as parts of the IOI algorithm, and how their effect is measured."""
 
+    rule: RoleRule = key(RoleRule.CONTROLLED, strict=False)
+    """How heads get roles. controlled: induction and duplicate-token heads score at least twice
+    chance; no induction head or name mover is in layer 0; an S-inhibition head is one whose
+    position or token signal matters by min_s2i_effect, beyond noise. paper: scores above the mean
+    are enough, and so are the right signs when the position signal is flipped."""
     min_copy: float = key(10.0, ge=0, le=100)
     """Copy score above which a head can be a name mover, in percent."""
     min_cspa: float = key(0.1, le=1)
@@ -137,10 +142,6 @@ class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations u
     max_effect: float = key(-0.001, le=0)
     """Effect below which a head can be an S-inhibition, induction or duplicate-token head. At -1,
     the metric falls to its value on corrupted prompts."""
-    s2i_rule: Literal["effect", "signs"] = "effect"
-    """Test of an S-inhibition head. effect: flipping its position signal or its token signal lowers
-    the logit difference by min_s2i_effect or more, with an interval below 0. signs: flipping the
-    position signal has the right signs, however small, as in the paper's implementation."""
     min_s2i_effect: float = key(0.05, ge=0, le=1)
     """Smallest fall of the logit difference, as a share of it, when an S-inhibition head is misled.
     The default is the share below which a metric counts as negligible elsewhere."""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from circuitlapse.heads.naming import Naming
+
 _HEAD = ["layer", "head"]
 
 
@@ -30,6 +32,16 @@ def within_range(rows: pd.DataFrame, low: float, high: float) -> pd.DataFrame:
     """Return `rows` with 0 for every value outside [low, high]; NaN stays NaN."""
     outside = (rows["value"] < low) | (rows["value"] > high)
     return rows.assign(value=rows["value"].mask(outside, 0.0))
+
+
+def nameable(rows: pd.DataFrame, naming: Naming) -> pd.DataFrame:
+    """Return the rows, at all steps, of heads that the score may name at some step."""
+    if rows.empty:
+        return rows
+    (score, *_), n = rows["score"], set(rows.loc[rows["value"].notna(), "n"])
+    high = rows.groupby(_HEAD)["value"].transform("max").to_numpy(dtype=float)
+    n_alike = n.pop() if len(n) == 1 else 0  # chance is known for one number of observations
+    return rows[naming.may_name(score, rows["layer"].to_numpy(), high, n=n_alike)]
 
 
 def first_to_rise(rows: pd.DataFrame, *, share: float) -> Head | None:

@@ -4,10 +4,12 @@ import pytest
 
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.exchange.head_sets import HEADS_OF, head_sets
+from circuitlapse.heads.naming import Naming
 from circuitlapse.schemas import HEADS, ROLES
-from circuitlapse.types import HEAD_SET_TITLES, ROLE_TITLES, HeadSet, Role
+from circuitlapse.types import HEAD_SET_TITLES, ROLE_TITLES, HeadSet, Role, RoleRule
 from tests.unit.tables.test_circuits import make_record
 
+PAPER = Naming(RoleRule.PAPER, (100,))
 AT = {"model": "small", "variant": "", "step": 8, "tokens": 800}
 
 
@@ -27,9 +29,9 @@ def scores(**changes):
     return HEADS.cast(frame.assign(**AT | {"n": 9, "status": "ok"} | changes))
 
 
-def record(task, heads=(0,)) -> CircuitRecord:
+def record(task, heads=(0,), layer=0) -> CircuitRecord:
     """A circuit that goes from the input through heads of one layer to the logits."""
-    names = [f"a0.h{head}" for head in range(5)]
+    names = [f"a{layer}.h{head}" for head in range(5)]
     targets = (*(f"{name}<q>" for name in names), "logits")
     mask = np.zeros((6, 6), dtype=bool)
     for head in heads:
@@ -38,9 +40,9 @@ def record(task, heads=(0,)) -> CircuitRecord:
     return make_record(task=task, sources=("input", *names), targets=targets, **edges)
 
 
-def sets(task, builder, **known):
-    known = {"roles": ROLES.empty(), "scores": HEADS.empty()} | known
-    return head_sets(record(task, heads=(0, 2)), builder=builder, **known)
+def sets(task, builder, layer=0, **known):
+    known = {"roles": ROLES.empty(), "scores": HEADS.empty(), "naming": PAPER} | known
+    return head_sets(record(task, heads=(0, 2), layer=layer), builder=builder, **known)
 
 
 def test_the_heads_of_a_circuit_are_those_that_its_edges_touch():
@@ -77,9 +79,24 @@ def test_greater_than_has_the_induction_and_successor_heads_of_its_circuit():
     found = sets("years", "greater_than", scores=table)
     assert found == {"circuit": {(0, 0), (0, 2)}, "induction_successor": {(0, 0), (0, 2)}}
     found = head_sets(
-        record("years", heads=(1, 2)), builder="greater_than", roles=ROLES.empty(), scores=table
+        record("years", heads=(1, 2)),
+        builder="greater_than",
+        roles=ROLES.empty(),
+        scores=table,
+        naming=PAPER,
     )
     assert found["induction_successor"] == {(0, 2)}
+
+
+def test_a_head_above_the_mean_but_at_chance_or_in_layer_0_is_no_induction_head():
+    """Uniform attention gives 0.0069 at a length of 100; head 2 has the most."""
+    table = scores().assign(layer=np.int16(1))
+    naming = Naming(RoleRule.CONTROLLED, (100,))
+    for layer, level, expected in ((1, 1.0, {(1, 2)}), (1, 0.02, set()), (0, 1.0, set())):
+        value = table["value"].where(table["score"] == "induction", 0) * np.float32(level)
+        of_layer = table.assign(layer=np.int16(layer), value=value)
+        found = sets("years", "greater_than", layer=layer, scores=of_layer, naming=naming)
+        assert found["induction_successor"] == expected
 
 
 def test_a_custom_task_has_only_the_heads_of_its_circuit():

@@ -26,7 +26,7 @@ LENGTHS = (40, 100)
 def figure_of(table: pd.DataFrame, labels, *, min_step: int = 1, tasks=(*TASKS, "mine")):
     """The figure and its panels, [rule, score]."""
     figure = components_figure(
-        table, labels=labels, tasks=tasks, lengths=LENGTHS, min_step=min_step
+        table, labels=labels, tasks=tasks, lengths=LENGTHS, role_rule="paper", min_step=min_step
     )
     return figure, np.array(figure.axes).reshape(3, 4)
 
@@ -199,7 +199,7 @@ def scores():
 def per_model(scores):
     """The panels of the whole scores, [model, score]."""
     figure = components_per_model_figure(
-        scores, labels=LABELS, tasks=TASKS, lengths=LENGTHS, min_step=1
+        scores, labels=LABELS, tasks=TASKS, lengths=LENGTHS, role_rule="paper", min_step=1
     )
     return np.array(figure.axes).reshape(len(LABELS), 4)
 
@@ -245,7 +245,9 @@ def test_a_head_looks_alike_in_all_panels_of_its_model(per_model):
 
 
 def test_every_tertiary_head_that_leads_at_some_step_is_drawn(scores, labels):
-    figure = tertiary_heads_figure(scores, labels=labels, lengths=LENGTHS, min_step=1)
+    figure = tertiary_heads_figure(
+        scores, labels=labels, lengths=LENGTHS, role_rule="paper", min_step=1
+    )
     per_model = np.array(figure.axes).reshape(len(labels), 3)
     assert [axes.get_title() for axes in per_model[0]] == [
         *("Induction", "Duplicate token", "Previous token"),
@@ -265,7 +267,7 @@ def test_panels_without_heads_say_why(scores):
     rows.loc[rows["score"] == "cspa", ["value", "status"]] = [np.nan, "no_effect"]
     rows.loc[rows["score"] == "copy", "in_circuit"] = pd.NA
     figure = components_per_model_figure(
-        rows, labels=labels, tasks=TASKS, lengths=LENGTHS, min_step=1
+        rows, labels=labels, tasks=TASKS, lengths=LENGTHS, role_rule="paper", min_step=1
     )
     words = [" ".join(t.get_text() for t in axes.texts).split() for axes in figure.axes]
     found = [" ".join(word) for word in words]
@@ -277,7 +279,7 @@ def test_a_score_whose_task_is_not_in_the_run_says_so(scores):
     rows = scores.copy()
     rows.loc[rows["task"] == "greater_than", "in_circuit"] = pd.NA
     figure = components_per_model_figure(
-        rows, labels=LABELS, tasks=["ioi"], lengths=LENGTHS, min_step=1
+        rows, labels=LABELS, tasks=["ioi"], lengths=LENGTHS, role_rule="paper", min_step=1
     )
     for row in np.array(figure.axes).reshape(len(LABELS), 4):
         words = [" ".join(text.get_text().split()) for axes in row[:2] for text in axes.texts]
@@ -292,7 +294,9 @@ def test_a_head_that_stays_below_twice_chance_has_a_star(scores, factor, starred
     one = one[(one["layer"] == 0) & (one["head"] == 0)]
     chance = np.mean([1 / (query + 1) for query in range(100, 200)])
     one["value"] = np.float32(factor * chance) * (one["step"] == 4000)
-    figure = tertiary_heads_figure(one, labels={"small": "Small"}, lengths=LENGTHS, min_step=1)
+    figure = tertiary_heads_figure(
+        one, labels={"small": "Small"}, lengths=LENGTHS, role_rule="paper", min_step=1
+    )
     (name,) = figure.axes[0].get_legend().get_texts()
     assert name.get_text() == ("a0.h0*" if starred else "a0.h0")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -307,4 +311,48 @@ def test_per_model_it_can_be_printed(scores, draw, steps, check_print):
     rows = scores[scores["step"].isin(steps) & (scores["model"] != "large")]
     far = rows.assign(layer=rows["layer"] + 28, head=rows["head"] + 28)
     labels = {"small": "Small (0.1 M), deduplicated text, run 2", "absent": "None"}
-    check_print(draw(far, labels=labels, lengths=LENGTHS, min_step=1))
+    check_print(draw(far, labels=labels, lengths=LENGTHS, role_rule="paper", min_step=1))
+
+
+def at_chance(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of models with uniform attention: induction and the like are at chance."""
+    rows = table.copy()
+    for score, level in {"induction": 0.0069, "duplicate": 0.0069, "prev_token": 0.0245}.items():
+        here = rows["score"] == score
+        draw = np.random.default_rng(0).uniform(0.8, 1.5, here.sum())
+        rows.loc[here, "value"] = (level * draw).astype("float32")
+    return rows
+
+
+def test_a_component_whose_best_head_is_at_chance_draws_no_line_and_is_said_to_be_absent(table):
+    given = {"labels": LABELS, "lengths": LENGTHS, "min_step": 1}
+    absent = "absent: at chance, or only in layer 0"
+    rows = at_chance(table)
+    figure = components_figure(rows, tasks=TASKS, role_rule="controlled", **given)
+    one, best, many = np.array(figure.axes).reshape(3, 4)[:, 1]
+    for axes in (one, best):
+        assert absent in words_in(axes)
+        assert all(np.isnan(line).all() for line in lines_of(axes).values())
+    assert all((line == 0).all() for line in lines_of(many).values())
+    key = [text.get_text() for text in one.get_legend().get_texts()]
+    assert key == ["at chance"] * len(LABELS)
+    figure = components_per_model_figure(rows, tasks=TASKS, role_rule="controlled", **given)
+    for axes in np.array(figure.axes).reshape(len(LABELS), 4)[:, 1]:
+        assert words_in(axes) == absent
+    figure = tertiary_heads_figure(rows, role_rule="controlled", **given)
+    for axes in figure.axes:
+        assert words_in(axes) == absent
+    figure = tertiary_heads_figure(rows, role_rule="paper", **given)
+    assert all(lines_of(axes) for axes in figure.axes)
+
+
+def test_heads_of_layer_0_are_not_drawn_as_induction_heads(table):
+    rows = table.copy()
+    first = (rows["score"] == "induction") & (rows["layer"] == 0)
+    rows.loc[first, "value"] = np.float32(1)
+    figure = tertiary_heads_figure(
+        rows, labels=LABELS, lengths=LENGTHS, role_rule="controlled", min_step=1
+    )
+    for axes in np.array(figure.axes).reshape(len(LABELS), 3)[:, 0]:
+        assert lines_of(axes)
+        assert not any(name.startswith("a0") for name in lines_of(axes))

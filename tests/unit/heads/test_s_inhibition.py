@@ -161,13 +161,13 @@ def test_a_negligible_fall_and_one_within_noise_do_not_pass_but_have_the_signs_o
     assert (noisy.d_logit_diff_low, noisy.d_logit_diff_high) == pytest.approx((-0.4, 0.35))
     small = measured(given, settings=Algorithm(min_s2i_effect=0.03))
     assert heads_by(small, "is_s2i") == set(HEADS[:2])
-    signs = measured(given, settings=Algorithm(s2i_rule="signs"))
+    signs = measured(given, settings=Algorithm(rule="paper"))
     assert heads_by(signs, "is_s2i") == set(HEADS[:4])
 
 
 def test_by_the_rule_of_the_paper_the_token_signal_does_not_count(measured):
     given = {S2I_SIGNALS["token"]: [FALLS, *OTHERS]}
-    frame = measured(given, settings=Algorithm(s2i_rule="signs"))
+    frame = measured(given, settings=Algorithm(rule="paper"))
     assert heads_by(frame, "by_token") == {(0, 0)}
     assert not frame.is_s2i.any()
 
@@ -247,7 +247,7 @@ def test_planted_heads_are_found_by_the_signal_that_they_carry(planted_signals):
 
 
 def test_by_the_rule_of_the_paper_weak_heads_are_found_and_those_for_names_are_not(planted_signals):
-    signs = Algorithm(s2i_rule="signs")
+    signs = Algorithm(rule="paper")
     frame = s_inhibition(planted_signals, name_movers=PLANTED_MOVERS, settings=signs)
     assert heads_by(frame, "is_s2i") >= POSITION | {SMALL}
     assert TOKEN not in heads_by(frame, "is_s2i")

@@ -37,6 +37,7 @@ PARAMS = {
     "where": WHERE,
     "algorithm": ALGORITHM,
     "bootstrap": {"samples": 100, "level": 0.95, "seed": 7},
+    "lengths": [4],
     "compute": COMPUTE,
     "stored_dtype": "float32",
 }
@@ -54,7 +55,12 @@ def task_of(name, builder, metric, pairs):
     columns |= {"end": pairs.end.tolist(), "correct": pairs.correct, "wrong": pairs.wrong}
     words = {"template": "", "clean": "", "corrupted": ""}
     rows = [
-        {"prompt_id": at, **words, **{column: values[at] for column, values in columns.items()}}
+        {
+            "prompt_id": at,
+            "group": at,
+            **words,
+            **{column: values[at] for column, values in columns.items()},
+        }
         for at in range(len(pairs))
     ]
     return Task(name, metric, builder, False, 5, {}, "none", {}, to_frame(rows))

@@ -149,6 +149,8 @@ def swap(run_script, steps, pocket, circuits, tmp_path):
                 "random_sets": 2,
                 "seed": 1,
                 "bootstrap": BOOTSTRAP,
+                "role_rule": "controlled",
+                "lengths": [4],
                 "compute": COMPUTE,
                 "parts": str(tmp_path / "swaps"),
             },

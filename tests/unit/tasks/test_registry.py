@@ -10,11 +10,12 @@ import pytest
 from tokenizers import Tokenizer
 
 from circuitlapse.exchange.head_sets import head_sets
+from circuitlapse.heads.naming import Naming
 from circuitlapse.schemas import HEADS, ROLES
 from circuitlapse.settings import suite as settings
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.registry import BUILDERS
-from circuitlapse.types import HeadSet, Metric
+from circuitlapse.types import HeadSet, Metric, RoleRule
 from tests.unit.tables.test_circuits import make_record
 
 
@@ -62,7 +63,8 @@ def test_the_typical_length_is_that_of_the_longest_of_100_prompts_in_pythias_tok
 
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_the_sets_of_heads_of_a_task_are_those_that_steps_exchange(builder: str) -> None:
-    nothing = {"roles": ROLES.empty(), "scores": HEADS.empty()}
+    naming = Naming(RoleRule.CONTROLLED, (100,))
+    nothing = {"roles": ROLES.empty(), "scores": HEADS.empty(), "naming": naming}
     found = head_sets(make_record(task=builder), builder=builder, **nothing)
     assert tuple(found) == (HeadSet.CIRCUIT, *BUILDERS[builder].head_sets)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -20,7 +21,8 @@ from circuitlapse.heads.algorithm.base import (
     Panel,
     tables_of,
 )
-from circuitlapse.heads.base import Subject
+from circuitlapse.heads.base import DEFAULTS, Subject
+from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
 from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
@@ -41,6 +43,7 @@ class Case:
     Attributes:
         scores: one of `ROLE_SCORES` -> its values.
         seed: of the names that S-inhibition heads are misled with.
+        lengths: numbers of random tokens that induction and duplicate were measured with.
     """
 
     model: Decoder
@@ -51,6 +54,18 @@ class Case:
     bootstrap: Bootstrap
     seed: int
     limits: Limits
+    lengths: Sequence[int] = DEFAULTS.lengths
+
+    @cached_property
+    def layers(self) -> Int[ndarray, " head"]:
+        """The layer of every head."""
+        n_layers, n_heads = shape_of(self.model)
+        return np.repeat(np.arange(n_layers), n_heads)
+
+    def named(self, score: str, *, above: float) -> Bool[ndarray, " head"]:
+        """Return which heads a score above some value names; none whose score is NaN."""
+        naming, values = Naming(self.settings.rule, self.lengths), self.scores[score]
+        return np.asarray((values > above) & naming.may_name(score, self.layers, values))
 
     def patch(self, receivers: Receivers) -> PatchedPaths:
         """Patch the paths from all heads."""
@@ -143,6 +158,7 @@ def trace_ioi(
     bootstrap: Bootstrap,
     seed: int,
     settings: Algorithm | None = None,
+    lengths: Sequence[int] = DEFAULTS.lengths,
     limits: Limits = AUTOMATIC,
 ) -> IoiAlgorithm:
     """Find which heads do the parts of the IOI algorithm, and how much of it they explain.
@@ -158,7 +174,8 @@ def trace_ioi(
        `max_effect` and an induction score above the mean of all heads; Dup: the same with the
        duplicate-token score.
 
-    `consistency_rows` says how much of each step its heads explain.
+    By the rule `controlled`, scores must name the head too: see `Naming`. `consistency_rows` says
+    how much of each step its heads explain.
 
     Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Without a name mover or
     S2I head the reference stops; here numbers are NaN, with a status.
@@ -168,10 +185,11 @@ def trace_ioi(
         pairs: IOI prompts with the roles io, s1 and s2.
         scores: from `score_heads`, with copy, copy_neg, cspa, induction and duplicate. A score
             that is NaN gives a head no role.
-        circuit: of these prompts; None where none was found.
+        circuit: of these prompts; None without one.
         bootstrap: for intervals, and to tell whether the model does the task.
         seed: of the names that S-inhibition heads are misled with.
-        settings: thresholds of roles, and `freeze_mlps`; None for the defaults.
+        settings: thresholds and rule of roles, and `freeze_mlps`; None for the defaults.
+        lengths: numbers of random tokens that induction and duplicate were measured with.
         limits: how many prompts go through the model at once.
 
     Raises:
@@ -188,11 +206,20 @@ def trace_ioi(
         bootstrap=bootstrap,
         seed=seed,
         limits=limits,
+        lengths=lengths,
     )
-    panels, tested = _trace(case)
-    in_circuit = None if circuit is None else circuit.heads.ravel()  # [layer, head] -> [head]
+    return _tables(case, *_trace(case))
+
+
+def _tables(case: Case, panels: Sequence[Panel], tested: pd.DataFrame) -> IoiAlgorithm:
+    circuit = case.circuit
     return tables_of(
-        panels, tested, in_circuit=in_circuit, shape=shape, n=pairs.n_groups, bootstrap=bootstrap
+        panels,
+        tested,
+        in_circuit=None if circuit is None else circuit.heads.ravel(),  # [layer, head] -> [head]
+        shape=shape_of(case.model),
+        n=case.pairs.n_groups,
+        bootstrap=case.bootstrap,
     )
 
 
@@ -217,11 +244,11 @@ def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
 
 
 def _direct(case: Case, effects: Effects) -> Panel:
-    mean, scores, least = effects.mean, case.scores, case.settings
-    suppresses = scores["cspa"] > least.min_cspa  # [head]; false where the score is NaN
+    mean, least = effects.mean, case.settings
+    suppresses = case.named("cspa", above=least.min_cspa)
     roles = {
-        Role.NAME_MOVER: (scores["copy"] > least.min_copy) & (mean < 0),
-        Role.NEGATIVE_NAME_MOVER: (scores["copy_neg"] > least.min_copy) & (mean != 0),
+        Role.NAME_MOVER: case.named("copy", above=least.min_copy) & (mean < 0),
+        Role.NEGATIVE_NAME_MOVER: case.named("copy_neg", above=least.min_copy) & (mean != 0),
         Role.COPY_SUPPRESSION: suppresses & (mean < 0),
         Role.NEGATIVE_COPY_SUPPRESSION: suppresses & (mean > 0),
     }
@@ -259,7 +286,7 @@ def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> 
     effects = _effects(case, case.patch(receivers))
     harms = effects.mean < case.settings.max_effect
     roles = {  # pandas takes the mean over the heads whose score is not NaN
-        role: harms & (case.scores[name] > pd.Series(case.scores[name]).mean())
+        role: harms & case.named(name, above=pd.Series(case.scores[name]).mean())
         for role, name in ((Role.INDUCTION, "induction"), (Role.DUPLICATE_TOKEN, "duplicate"))
     }
     return Panel(*TERTIARY, effects, roles)

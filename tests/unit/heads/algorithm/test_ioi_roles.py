@@ -13,6 +13,7 @@ from circuitlapse.heads.algorithm import ioi_roles as module
 from circuitlapse.heads.algorithm import trace_ioi
 from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
+from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.scoring import score_heads
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC
@@ -20,9 +21,9 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_decoder
 from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import Role
+from circuitlapse.types import Role, RoleRule
 from tests.conftest import bridge_of
-from tests.planted_ioi import plant_uniform, planted_ioi_pairs, save_planted_ioi
+from tests.planted_ioi import DUPLICATE, plant_uniform, planted_ioi_pairs, save_planted_ioi
 
 SHAPE = (3, 8)
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
@@ -32,6 +33,7 @@ TURNED, WEAKENED = (
     (math.tanh(score) - math.tanh(1.5)) / (2 * math.tanh(1.5)) for score in (-0.5, 0.5)
 )
 """Effects on the queries of a2.h0 and a2.h3, of a1.h2 and of a1.h5; see `tests.planted_ioi`."""
+UNIFORM_LENGTHS = (2, 3)
 NUMBERS = ["pct", "pct_low", "pct_high", "explained", "total"]
 
 
@@ -179,25 +181,58 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
     assert later[NUMBERS].isna().all(axis=None)
 
 
-@pytest.mark.xfail(strict=True, reason="a head of layer 0 is a name mover")
-def test_a_model_with_uniform_attention_has_no_role_and_no_share(tmp_path):
-    folder = save_planted_ioi(tmp_path / "ioi", more=plant_uniform)
-    words = {word: at for at, word in enumerate("Ann Bob Cat Dan Eve Fay and gave to".split())}
-    Tokenizer(WordLevel(words, unk_token="to")).save(str(folder / "tokenizer.json"))
+@pytest.fixture(scope="module")
+def uniform(tmp_path_factory):
+    """A model with uniform attention, and its scores; `cspa` of every head is as if it had text."""
+    folder = save_planted_ioi(tmp_path_factory.mktemp("uniform") / "ioi", more=plant_uniform)
+    words = {f"word{at}": at for at in range(9)}
+    Tokenizer(WordLevel(words, unk_token="word8")).save(str(folder / "tokenizer.json"))
     model, pairs = load_decoder(folder, dtype="float64"), planted_ioi_pairs()
     names = ("copy", "copy_neg", "induction", "duplicate")
-    frame = score_heads(model, scores=names, pairs=pairs, lengths=(2, 3))
+    frame = score_heads(model, scores=names, pairs=pairs, lengths=UNIFORM_LENGTHS)
     cspa = frame[frame["score"] == "copy"].assign(score="cspa", value=np.float32(0))
-    found = trace_ioi(
+    return model, pd.concat([frame, cspa])
+
+
+def trace_uniform(uniform, rule):
+    model, scores = uniform
+    return trace_ioi(
         model,
-        pairs,
-        scores=pd.concat([frame, cspa]),
+        planted_ioi_pairs(),
+        scores=scores,
         circuit=Circuit.full(Graph(*SHAPE)),
+        settings=Algorithm(rule=rule),
+        lengths=UNIFORM_LENGTHS,
         bootstrap=BOOTSTRAP,
         seed=0,
     )
+
+
+def test_a_model_with_uniform_attention_has_no_role_and_no_share(uniform):
+    """By the rule of the paper, a head of layer 0 is a name mover and explains it all."""
+    found = trace_uniform(uniform, "controlled")
     assert found.roles.empty
     assert not (found.consistency["pct"] > 0).any()
+    by_paper = trace_uniform(uniform, "paper")
+    assert set().union(*roles_of(by_paper).values()) == {(0, 0)}
+    assert share(by_paper, "direct", "all")["pct"] == pytest.approx(100, abs=0.01)
+
+
+@pytest.mark.parametrize(("rule", "n_named"), [("controlled", 0), ("paper", 1)])
+def test_the_best_of_heads_at_chance_has_a_role_by_the_rule_of_the_paper_alone(
+    planted, rule, n_named
+):
+    """Induction scores around the chance level of 16 tokens; DUPLICATE has the highest of all."""
+    chance = Naming(RoleRule.CONTROLLED, (16,)).least("induction") / 2
+    values = chance * np.random.default_rng(0).uniform(0.9, 1.1, 24)
+    values[DUPLICATE[1]] = 1.2 * chance
+    known = {"induction": values, "duplicate": values}
+    settings = Algorithm(rule=rule)
+    case = Case(planted, planted_ioi_pairs(), known, None, settings, BOOTSTRAP, 0, AUTOMATIC, (16,))
+    second = Panel("s2i", "e_nm_q", None, {Role.S_INHIBITION: np.arange(24) == 8 + 2})
+    tertiary = module._tertiary(case, second, np.zeros(24, dtype=bool))
+    for mask in tertiary.roles.values():
+        assert mask.sum() == n_named
 
 
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):

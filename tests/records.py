@@ -20,6 +20,7 @@ RANKINGS = {
     "ranking_fraction": np.array([0.5, 1.0, 0.5, 1.0]),
     "ranking_n_requested": np.array([3, 7, 3, 7]),
     "ranking_n_edges": np.array([2, 7, 3, 7]),
+    "ranking_held_out": np.array([False, False, True, True]),
     "ranking_metric": np.array([[1.0, 2.5], [1.5, 2.5], [-2.0, -1.0], [1.5, 2.5]]),
 }
 """Two sizes, ranked by score and at random, for two prompts."""
@@ -30,6 +31,7 @@ NO_RANKINGS = {
     "ranking_fraction": np.zeros(0),
     "ranking_n_requested": np.zeros(0, dtype=np.int64),
     "ranking_n_edges": np.zeros(0, dtype=np.int64),
+    "ranking_held_out": np.zeros(0, dtype=bool),
     "ranking_metric": np.zeros((0, 2)),
 }
 """None at all, for two prompts."""
@@ -39,6 +41,10 @@ def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, An
     """No halves of the prompts, nor groups of several, in a graph of this size."""
     return {
         "group_of_prompt": np.arange(n_prompts),
+        "m_held_out": np.full(n_prompts, np.nan),
+        "f_raw_held_out_low": np.nan,
+        "f_raw_held_out_high": np.nan,
+        "held_out_status": "no_halves",
         "half_of_prompt": np.full(n_prompts, -1),
         "half_seed": None,
         "half_scores": np.zeros((0, sources, targets)),
@@ -66,4 +72,10 @@ def record_of(graph, edges=(), *, n_prompts=2, **changes):
         **HOW, **NO_RANKINGS, "ranking_metric": np.zeros((0, n_prompts)),
         **no_halves(sources=mask.shape[0], targets=mask.shape[1], n_prompts=n_prompts),
     }  # fmt: skip
-    return CircuitRecord(**{**values, **changes})
+    return CircuitRecord(**with_held_out(values | changes))
+
+
+def with_held_out(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a record, with a held-out curve of NaN where they have none."""
+    shape = (len(values["curve_n_requested"]), len(values["m_model"]))
+    return {"curve_held_out": np.full(shape, np.nan)} | values

@@ -96,7 +96,8 @@ CIRCUIT_SUMMARY = Schema(
     | dict.fromkeys(("m_model", "m_model_low", "m_model_high"), "float64")
     | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
     | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm"), "float64")
-    | {"status": "str", "n": "int32"},
+    | dict.fromkeys(("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"), "float64")
+    | {"held_out_status": "str", "status": "str", "n": "int32"},
 )
 """Size after pruning and faithfulness: one circuit per row."""
 
@@ -106,7 +107,7 @@ FAITHFULNESS_CURVE = Schema(
     columns=CHECKPOINT_TASK
     | METHOD_METRIC
     | {"n_requested": "int32", "n_edges": "int32"}
-    | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
+    | dict.fromkeys(("m_circuit", "f_raw", "f_norm", "f_raw_held_out"), "float64"),
 )
 """Every circuit size that the search tried."""
 
@@ -126,7 +127,7 @@ RANKING_CURVE = Schema(
     columns=CHECKPOINT_TASK
     | METHOD_METRIC
     | _RANKING
-    | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32"}
+    | {"fraction": "float64", "n_requested": "int32", "n_edges": "int32", "held_out": "bool"}
     | dict.fromkeys(("m_circuit", "f_raw", "f_norm"), "float64"),
 )
 """Circuits of fixed shares of the edges, ranked by score, by |score|, or at random."""
@@ -134,7 +135,11 @@ RANKING_CURVE = Schema(
 RANKING_AREA = Schema(
     name="ranking_area",
     keys=(*_CIRCUIT_KEYS, "ranking", "seed"),
-    columns=CHECKPOINT_TASK | METHOD_METRIC | _RANKING | dict.fromkeys(("cpr", "cmd"), "float64"),
+    columns=CHECKPOINT_TASK
+    | METHOD_METRIC
+    | _RANKING
+    | {"held_out": "bool"}
+    | dict.fromkeys(("cpr", "cmd"), "float64"),
 )
 """Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
 

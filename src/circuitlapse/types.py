@@ -105,6 +105,19 @@ class Status(StrEnum):
     """A half has fewer than `MIN_PROMPTS` groups of prompts, so it was not searched."""
 
 
+class HeldOutStatus(StrEnum):
+    """Whether there are held-out numbers: circuits of one half, run on the other half."""
+
+    OK = "ok"
+    """Both halves have a circuit."""
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, or not on one of the halves."""
+    TOO_FEW_PROMPTS = "too_few_prompts"
+    """A half has fewer than `MIN_PROMPTS` groups of prompts."""
+    NO_HALVES = "no_halves"
+    """Circuits of halves were not asked for."""
+
+
 class Comparison(StrEnum):
     """Which two circuits of one model are compared."""
 

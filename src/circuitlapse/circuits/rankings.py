@@ -9,11 +9,11 @@ what any circuit of that size would do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
@@ -25,8 +25,25 @@ FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
+class Ranked:
+    """Circuits of every share of the edges for some rankings, all of one before the next.
+
+    Attributes:
+        graph: of the model.
+        ranking: `signed`, `absolute` or `random`, once per ranking.
+        seed: of a random ranking; -1 for the others.
+        circuits: of all shares of the edges [ranking * size].
+    """
+
+    graph: Graph
+    ranking: Sequence[str]
+    seed: Sequence[int]
+    circuits: Sequence[Circuit]
+
+
+@dataclass(frozen=True, eq=False)
 class RankingCurves:
-    """Circuits of every share of the edges for every ranking, one after the other.
+    """The metric of ranked circuits; rows are in the order of `Ranked`.
 
     Attributes:
         ranking: `signed`, `absolute` or `random` [row].
@@ -35,6 +52,7 @@ class RankingCurves:
         n_requested: edges taken [row].
         n_edges: edges left after pruning [row].
         metric: of the circuit [row, prompt].
+        held_out: whether no edge was ranked by a prompt that its circuit runs on [row].
     """
 
     ranking: Sequence[str]
@@ -43,56 +61,64 @@ class RankingCurves:
     n_requested: Int[ndarray, " row"]
     n_edges: Int[ndarray, " row"]
     metric: Float[ndarray, "row prompt"]
+    held_out: Bool[ndarray, " row"]
 
     @classmethod
     def empty(cls, n_prompts: int) -> RankingCurves:
         """Return curves without a row."""
         none, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
-        return cls((), none, numbers, none, none, np.zeros((0, n_prompts)))
+        metric = np.zeros((0, n_prompts))
+        return cls((), none, numbers, none, none, metric, np.zeros(0, dtype=bool))
+
+    @classmethod
+    def of(
+        cls, ranked: Ranked, metric: Float[ndarray, "row prompt"], *, held_out: bool
+    ) -> RankingCurves:
+        """Return the curves of circuits with a known metric."""
+        n_rankings, sizes = len(ranked.ranking), _sizes(ranked.graph)
+        return cls(
+            ranking=tuple(name for name in ranked.ranking for _ in sizes),
+            seed=np.repeat(np.array(ranked.seed, dtype=np.int64), len(sizes)),
+            fraction=np.tile(FRACTIONS, n_rankings),
+            n_requested=np.tile(sizes, n_rankings),
+            n_edges=np.array([one.n_edges for one in ranked.circuits], dtype=np.int64),
+            metric=metric,
+            held_out=np.full(len(ranked.circuits), held_out),
+        )
+
+    @classmethod
+    def joined(cls, parts: Iterable[RankingCurves]) -> RankingCurves:
+        """Return curves of the same prompts, one after the other."""
+        parts = list(parts)
+        names = tuple(name for part in parts for name in part.ranking)
+        arrays = ("seed", "fraction", "n_requested", "n_edges", "metric", "held_out")
+        return cls(names, *(np.concatenate([getattr(p, a) for p in parts]) for a in arrays))
 
 
-def ranking_curves(
-    scores: EdgeScores,
-    evaluate: Callable[[list[Circuit]], Float[ndarray, "circuit prompt"]],
-    *,
-    n_random: int,
-    seed: int,
-) -> RankingCurves:
-    """Evaluate circuits of fixed shares of the edges, ranked by score and at random.
+def ranked_by_score(scores: EdgeScores) -> Ranked:
+    """Take the strongest edges wherever they are, as the benchmark does."""
+    orders = [
+        edge_order(scores, how=Selection.TOP_N, signed=ranking == Ranking.SIGNED)
+        for ranking in (Ranking.SIGNED, Ranking.ABSOLUTE)
+    ]
+    names = (str(Ranking.SIGNED), str(Ranking.ABSOLUTE))
+    return Ranked(scores.graph, names, (-1, -1), _cut(scores.graph, orders))
 
-    Rankings by score take the strongest edges wherever they are, as the benchmark does. A
-    random one grows from the logits along random scores: edges drawn anywhere would hardly
-    ever connect, and a control should only lack the knowledge of which edges matter.
+
+def ranked_at_random(graph: Graph, *, n_random: int, seed: int) -> Ranked:
+    """Grow circuits from the logits along random scores.
+
+    Edges drawn anywhere would hardly ever connect, and a control should only lack the knowledge of
+    which edges matter.
 
     Args:
-        scores: rank the edges.
-        evaluate: returns the metric of circuits.
+        graph: of the model.
         n_random: number of random rankings.
         seed: of the first random ranking; the next ones count up.
     """
-    graph = scores.graph
-    sizes = [int(fraction * graph.n_edges) for fraction in FRACTIONS]
-    rankings = list(_rankings(scores, n_random=n_random, seed=seed))
-    # Rows: all sizes of the first ranking, then all sizes of the next one.
-    circuits = [cut(graph, order, size) for _, _, order in rankings for size in sizes]
-    return RankingCurves(
-        ranking=tuple(name for name, _, _ in rankings for _ in sizes),
-        seed=np.repeat([number for _, number, _ in rankings], len(sizes)),
-        fraction=np.tile(FRACTIONS, len(rankings)),
-        n_requested=np.tile(sizes, len(rankings)),
-        n_edges=np.array([circuit.n_edges for circuit in circuits]),
-        metric=evaluate(circuits),  # [row, prompt], all circuits in one call, which shares work
-    )
-
-
-def _rankings(
-    scores: EdgeScores, *, n_random: int, seed: int
-) -> Iterator[tuple[str, int, Int[ndarray, "edge 2"]]]:
-    for ranking in (Ranking.SIGNED, Ranking.ABSOLUTE):
-        signed = ranking == Ranking.SIGNED
-        yield str(ranking), -1, edge_order(scores, how=Selection.TOP_N, signed=signed)
-    for number in range(seed, seed + n_random):
-        yield str(Ranking.RANDOM), number, random_order(scores.graph, seed=number)
+    seeds = tuple(range(seed, seed + n_random))
+    orders = [random_order(graph, seed=number) for number in seeds]
+    return Ranked(graph, (str(Ranking.RANDOM),) * n_random, seeds, _cut(graph, orders))
 
 
 def random_order(graph: Graph, *, seed: int) -> Int[ndarray, "edge 2"]:
@@ -101,6 +127,14 @@ def random_order(graph: Graph, *, seed: int) -> Int[ndarray, "edge 2"]:
     # Positive, so that the greedy order by |score| is a random one.
     chance = EdgeScores(graph, np.where(graph.exists, drawn, np.nan))
     return edge_order(chance, how=Selection.GREEDY)
+
+
+def _cut(graph: Graph, orders: Sequence[Int[ndarray, "edge 2"]]) -> list[Circuit]:
+    return [cut(graph, order, size) for order in orders for size in _sizes(graph)]
+
+
+def _sizes(graph: Graph) -> list[int]:
+    return [int(fraction * graph.n_edges) for fraction in FRACTIONS]
 
 
 def areas(

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
-from circuitlapse.types import METRIC_FACTS, Metric, Status
+from circuitlapse.types import METRIC_FACTS, HeldOutStatus, Metric, Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,11 +63,18 @@ class CircuitRecord:
     """The group of each prompt, 0..n_groups-1; see `PromptPairs`."""
     f_raw_low: float
     f_raw_high: float
+    m_held_out: Float[ndarray, " prompt"]
+    """On each prompt, the circuit that the other half of the prompts gave; NaN without one."""
+    f_raw_held_out_low: float
+    f_raw_held_out_high: float
+    held_out_status: str
     n_edges_low: float
     n_edges_high: float
     curve_n_requested: Int[ndarray, " size"]
     curve_n_edges: Int[ndarray, " size"]
     curve_metric: Float[ndarray, "size prompt"]
+    curve_held_out: Float[ndarray, "size prompt"]
+    """The same for circuits along the order of edges that the other half gave."""
     ranking_name: tuple[str, ...]
     """What ranked the edges of a circuit with a fixed share of them, one name per row."""
     ranking_seed: Int[ndarray, " row"]
@@ -76,6 +83,8 @@ class CircuitRecord:
     ranking_n_requested: Int[ndarray, " row"]
     ranking_n_edges: Int[ndarray, " row"]
     ranking_metric: Float[ndarray, "row prompt"]
+    ranking_held_out: Bool[ndarray, " row"]
+    """Whether no edge was ranked by a prompt that its circuit runs on."""
     half_of_prompt: Int[ndarray, " prompt"]
     """The half that each prompt is in, 0 or 1; -1 if the prompts were not split."""
     half_seed: int | None
@@ -89,6 +98,7 @@ class CircuitRecord:
     def __post_init__(self) -> None:
         names: list[tuple[str, str, Iterable[str]]] = [("metric", self.metric, Metric)]
         names += [("status", status, Status) for status in (self.status, *self.half_status)]
+        names += [("status of held-out numbers", self.held_out_status, HeldOutStatus)]
         for kind, name, known in names:
             if name not in set(known):
                 raise UnknownNameError(f"{self.name}: {unknown_name(kind, name, known)}")
@@ -153,10 +163,11 @@ class CircuitRecord:
         prompts, sizes = np.shape(self.m_model), np.shape(self.curve_n_requested)
         shapes: dict[str, tuple[int, ...]]
         shapes = {"scores": edges, "order": edges, "in_circuit": edges}
-        shapes |= {"group_of_prompt": prompts}
+        shapes |= {"group_of_prompt": prompts, "m_held_out": prompts}
+        shapes |= {"curve_held_out": sizes + prompts}
         shapes |= {"m_corrupted": prompts, "curve_n_edges": sizes, "curve_metric": sizes + prompts}
         rows = (len(self.ranking_name),)
-        shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges")}
+        shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges", "held_out")}
         shapes |= {"ranking_n_requested": rows, "ranking_metric": rows + prompts}
         halves = (len(self.half_status), *edges)
         shapes |= {"half_of_prompt": prompts, "half_scores": halves, "half_in_circuit": halves}

@@ -50,6 +50,7 @@ def circuits_figure(
     Where a model does not do the task there is no circuit: its line breaks, and a strip below
     marks the step. Circuits with hollow markers did not reach the threshold, those with rings
     overshoot the model. Shaded areas are bootstrap intervals; an isolated circuit has a bar.
+    Faithfulness is held-out where prompts were halved.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
@@ -62,6 +63,7 @@ def circuits_figure(
         ArtifactError: the table has more than one attribution method.
     """
     analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
+    analysed = style.with_held_out(analysed)
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():

@@ -54,7 +54,8 @@ def faithfulness_figure(
     """Draw faithfulness against circuit size at each model's last step, one panel per task.
 
     A model without a circuit at its last step has no curve, and the panel says so. Dotted lines are
-    means over random circuits: what any circuit of that size would do.
+    means over random circuits: what any circuit of that size would do. Faithfulness is held-out
+    where prompts were halved.
 
     Args:
         faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
@@ -68,7 +69,9 @@ def faithfulness_figure(
         ArtifactError: a table has more than one attribution method.
     """
     chosen = _at_last_step(style.of_one_method(circuit_summary, "circuit_summary"))
-    curve = _of(chosen, style.of_one_method(faithfulness_curve, "faithfulness_curve"))
+    chosen = style.with_held_out(chosen)
+    tested = style.with_held_out(style.of_one_method(faithfulness_curve, "faithfulness_curve"))
+    curve = _of(chosen, tested)
     chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve, "ranking_curve")))
     looks = style.looks(labels)
     with style.in_style():
@@ -168,7 +171,8 @@ def faithfulness_over_training_figure(
     """Draw faithfulness against circuit size, a line per step, in a panel per model and task.
 
     Lines are coloured by training tokens. The logarithmic axis cannot show circuits that pruning
-    left without edges. A step at which the model does not do the task has no line.
+    left without edges. A step at which the model does not do the task has no line. Faithfulness is
+    held-out where prompts were halved.
 
     Args:
         faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
@@ -185,6 +189,7 @@ def faithfulness_over_training_figure(
         style.of_one_method(faithfulness_curve, "faithfulness_curve"),
         style.of_one_method(circuit_summary, "circuit_summary"),
     )
+    curve = style.with_held_out(curve)
     labels = with_rows(labels, summary)
     summary = summary[summary["model"].isin(labels)]
     rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)

@@ -300,6 +300,18 @@ def of_models(
     return rows[rows["model"].isin(list(labels)) & rows["task"].isin(list(tasks))]
 
 
+def with_held_out(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose `f_raw`, with its interval if there is one, is the held-out one.
+
+    A task without any held-out number, because its prompts were not halved, keeps the numbers of
+    the prompts that its circuits were found on.
+    """
+    known = rows["f_raw_held_out"].notna().groupby(rows["task"]).transform("any")
+    names = [name for name in ("f_raw", "f_raw_low", "f_raw_high") if name in rows]
+    held_out = {name: rows[name.replace("f_raw", "f_raw_held_out")] for name in names}
+    return rows.assign(**{name: held_out[name].where(known, rows[name]) for name in names})
+
+
 def by_model(rows: pd.DataFrame, looks: Mapping[str, Look]) -> Iterator[tuple[Look, pd.DataFrame]]:
     """Yield the look of each model and its rows, in the order of training."""
     for model, look in looks.items():

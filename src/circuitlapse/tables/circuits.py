@@ -23,6 +23,7 @@ _FROM_RECORD = (
     *("ig_rule", "selection", "threshold"),
     *("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "n_edges_total"),
     *("m_model_low", "m_model_high", "f_raw_low", "f_raw_high", "status"),
+    *("f_raw_held_out_low", "f_raw_held_out_high", "held_out_status"),
 )
 """Columns of `circuit_summary` that are attributes of a record."""
 
@@ -84,6 +85,7 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "m_circuit": m_circuit,
         "f_raw": f_raw[0],
         "f_norm": f_norm[0],
+        "f_raw_held_out": _held_out(record.m_held_out[None], record)[0],
         "n": record.n_groups,
     }
     return pd.DataFrame([_identity(record) | row])
@@ -99,6 +101,7 @@ def _curve_rows(record: CircuitRecord) -> pd.DataFrame:
             "m_circuit": m_circuit,
             "f_raw": f_raw,
             "f_norm": f_norm,
+            "f_raw_held_out": _held_out(record.curve_held_out, record),
         }
     ).assign(**_identity(record))
 
@@ -113,6 +116,7 @@ def _ranking_rows(record: CircuitRecord) -> pd.DataFrame:
             "fraction": record.ranking_fraction,
             "n_requested": record.ranking_n_requested,
             "n_edges": record.ranking_n_edges,
+            "held_out": record.ranking_held_out,
             "m_circuit": m_circuit,
             "f_raw": f_raw,
             "f_norm": f_norm,
@@ -124,13 +128,13 @@ def _ranking_rows(record: CircuitRecord) -> pd.DataFrame:
 
 def _area_rows(record: CircuitRecord) -> pd.DataFrame:
     rows = [
-        {"ranking": ranking, "seed": seed, "cpr": cpr, "cmd": cmd}
-        for (ranking, seed), curve in _ranking_rows(record).groupby(
-            ["ranking", "seed"], dropna=False, sort=False
+        {"ranking": ranking, "seed": seed, "held_out": held_out, "cpr": cpr, "cmd": cmd}
+        for (ranking, seed, held_out), curve in _ranking_rows(record).groupby(
+            ["ranking", "seed", "held_out"], dropna=False, sort=False
         )
         for cpr, cmd in [areas(curve["fraction"].to_numpy(), curve["f_norm"].to_numpy())]
     ]
-    frame = pd.DataFrame(rows, columns=["ranking", "seed", "cpr", "cmd"])
+    frame = pd.DataFrame(rows, columns=["ranking", "seed", "held_out", "cpr", "cmd"])
     return frame.assign(**_identity(record))
 
 
@@ -145,6 +149,14 @@ def _edge_rows(record: CircuitRecord) -> pd.DataFrame:
             "order": record.order[rows, columns],
         }
     ).assign(in_circuit=True, **_identity(record))
+
+
+def _held_out(
+    metric: Float[ndarray, "circuit prompt"], record: CircuitRecord
+) -> Float[ndarray, " circuit"]:
+    """Return F_raw of what each half found, on the prompts of the other half."""
+    f_raw, _ = _faithfulness(metric.mean(axis=1), record)
+    return f_raw
 
 
 def _faithfulness(

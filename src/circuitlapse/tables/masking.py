@@ -20,7 +20,7 @@ import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import TASK_KEYS
-from circuitlapse.types import Status, TransferStatus
+from circuitlapse.types import HeldOutStatus, Status, TransferStatus
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
@@ -48,14 +48,21 @@ class Mask:
 
 
 _FAITHFULNESS = ("f_raw", "f_norm")
+_HELD_OUT = ("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high")
 _SIZE = ("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "edge_fraction")
 _PERCENTAGE = ("pct", "pct_low", "pct_high", "explained", "total")
 
 MASKS: Mapping[str, tuple[Mask, ...]] = {
     "circuit_summary": (
-        Mask(missing=(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high")),
+        Mask(
+            missing=(
+                *(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high"),
+                *_HELD_OUT,
+            ),
+            values={"held_out_status": str(HeldOutStatus.NO_BEHAVIOUR)},
+        ),
     ),
-    "faithfulness_curve": (Mask(missing=_FAITHFULNESS),),
+    "faithfulness_curve": (Mask(missing=(*_FAITHFULNESS, "f_raw_held_out")),),
     "circuit_edges": (Mask(drop=True),),
     "ranking_curve": (Mask(missing=_FAITHFULNESS),),
     "ranking_area": (Mask(missing=("cpr", "cmd")),),

@@ -169,3 +169,21 @@ def test_faithfulness_is_a_share_of_the_metric_or_of_what_corruption_costs():
 def test_faithfulness_is_not_defined_where_there_is_nothing_to_be_faithful_to():
     f_raw, f_norm = faithfulness(np.array([1.0]), m_model=0.0, m_corrupted=1e-7)
     assert np.isnan([f_raw[0], f_norm[0]]).all()
+
+
+@pytest.mark.parametrize("n_groups", [50, 100, 200])
+def test_intervals_of_size_cover_the_truth_over_groups_and_not_over_prompts(n_groups):
+    """Faithfulness grows evenly with size and is 0.8 at 20 edges; twins share their deviations."""
+    draw, n, hits = np.random.default_rng(n_groups), 200, np.zeros(2)
+    sizes, groups = np.arange(1, 41), np.repeat(np.arange(n_groups), 2)
+    for seed in range(n):
+        m_model = 3 + draw.normal(size=n_groups)[groups]
+        own = 1 + 0.15 * draw.normal(size=n_groups)[groups]
+        metric = (0.6 + sizes / 100)[:, None] * m_model * own
+        curve = Curve(sizes, sizes, metric, m_model)
+        how = {"threshold": 0.8, "bootstrap": Bootstrap(samples=200, seed=seed)}
+        for at, known in enumerate((groups, None)):
+            low, high = size_interval(curve, groups=known, **how)
+            hits[at] += low <= 20 <= high
+    assert hits[0] / n == pytest.approx(0.95, abs=0.03)
+    assert hits[1] / n < 0.92

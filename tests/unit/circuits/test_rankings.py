@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from circuitlapse import EdgeScores
-from circuitlapse.circuits.rankings import FRACTIONS, areas, ranking_curves
+from circuitlapse.circuits.rankings import (
+    FRACTIONS,
+    RankingCurves,
+    areas,
+    ranked_at_random,
+    ranked_by_score,
+)
 from circuitlapse.models.graph import Graph
 
 GRAPH = Graph(2, 2)
@@ -18,7 +24,12 @@ def count_edges(circuits):
 
 
 def test_every_ranking_is_evaluated_at_every_share_of_the_edges():
-    curves = ranking_curves(scores(), count_edges, n_random=2, seed=11)
+    ranked = [ranked_by_score(scores()), ranked_at_random(GRAPH, n_random=2, seed=11)]
+    curves = RankingCurves.joined(
+        RankingCurves.of(part, count_edges(part.circuits), held_out=part is ranked[1])
+        for part in ranked
+    )
+    assert curves.held_out.tolist() == [name == "random" for name in curves.ranking]
     assert list(dict.fromkeys(curves.ranking)) == ["signed", "absolute", "random"]
     assert [int(n) for n in dict.fromkeys(curves.seed)] == [-1, 11, 12]
     assert curves.metric.shape == (4 * len(FRACTIONS), 3)
@@ -30,17 +41,16 @@ def test_every_ranking_is_evaluated_at_every_share_of_the_edges():
 
 
 def test_random_circuits_are_drawn_anew_for_every_seed_and_the_same_for_the_same():
-    masks = []
+    drawn, again = (ranked_at_random(GRAPH, n_random=2, seed=1).circuits for _ in range(2))
+    for one, other in zip(drawn, again, strict=True):
+        np.testing.assert_array_equal(one.mask, other.mask)
+    one, other = (drawn[seed * len(FRACTIONS) + 7] for seed in (0, 1))
+    assert (one.mask != other.mask).any()
 
-    def keep(circuits):
-        masks.append([circuit.mask for circuit in circuits])
-        return count_edges(circuits)
 
-    for _ in range(2):
-        ranking_curves(scores(), keep, n_random=2, seed=1)
-    np.testing.assert_array_equal(masks[0], masks[1])
-    one, other = (masks[0][(2 + seed) * len(FRACTIONS) + 7] for seed in (0, 1))
-    assert (one != other).any()
+def test_without_random_rankings_there_are_none():
+    ranked = ranked_at_random(GRAPH, n_random=0, seed=1)
+    assert len(RankingCurves.of(ranked, np.zeros((0, 3)), held_out=True).seed) == 0
 
 
 def test_areas_are_those_of_a_hand():

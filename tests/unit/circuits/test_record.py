@@ -6,7 +6,7 @@ import pytest
 
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError, UnknownNameError
-from tests.records import HOW, RANKINGS, no_halves
+from tests.records import HOW, RANKINGS, no_halves, with_held_out
 
 SOURCES = ("input", "a0.h0", "m0")
 TARGETS = ("a0.h0<q>", "a0.h0<k>", "a0.h0<v>", "m0", "logits")
@@ -29,7 +29,7 @@ def make_record(**changes: object) -> CircuitRecord:
         "curve_metric": np.ones((1, 2)), **HOW, **RANKINGS,
         **no_halves(sources=3, targets=5),
     }  # fmt: skip
-    return CircuitRecord(**{**values, **changes})
+    return CircuitRecord(**with_held_out({**values, **changes}))
 
 
 def test_a_circuit_of_two_edges_in_a_chain_has_three_nodes():

@@ -100,7 +100,9 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     | {"m_model": m_model, "m_model_low": m_model, "m_model_high": m_model}
                     | {"m_corrupted": -m_model, "m_circuit": f_raw * m_model, "f_raw": f_raw}
                     | {"f_raw_low": f_raw - 0.1, "f_raw_high": f_raw + 0.1}
-                    | {"f_norm": (f_raw + 1) / 2, "status": status}
+                    | {"f_norm": (f_raw + 1) / 2, "status": status, "f_raw_held_out": f_raw - 0.02}
+                    | {"f_raw_held_out_low": f_raw - 0.13, "f_raw_held_out_high": f_raw + 0.08}
+                    | {"held_out_status": "no_behaviour" if n_edges is None else "ok"}
                 )
     return CIRCUIT_SUMMARY.cast(pd.DataFrame(rows))
 
@@ -118,7 +120,7 @@ def make_curve(*, models=tuple(LABELS), tasks=TASKS, steps=(66000, 143000)) -> p
                         common(model, task, step)
                         | {"method": "eap_ig_inputs", "ig_steps": 5, "n_requested": n_requested}
                         | {"n_edges": n_requested - 1, "m_circuit": f_raw, "f_raw": f_raw}
-                        | {"f_norm": (f_raw + 1) / 2}
+                        | {"f_norm": (f_raw + 1) / 2, "f_raw_held_out": f_raw - 0.03}
                     )
     return FAITHFULNESS_CURVE.cast(pd.DataFrame(rows))
 
@@ -141,7 +143,7 @@ def make_rankings(curve: pd.DataFrame) -> pd.DataFrame:
                     | {"method": "eap_ig_inputs", "ig_steps": 5, "ranking": ranking, "seed": seed}
                     | {"fraction": fraction, "n_requested": int(fraction * n_total)}
                     | {"n_edges": n_edges, "m_circuit": f_raw, "f_norm": (f_raw + 1) / 2}
-                    | {"f_raw": f_raw + draw.normal(scale=0.02)}
+                    | {"f_raw": f_raw + draw.normal(scale=0.02), "held_out": True}
                 )
     return RANKING_CURVE.cast(pd.DataFrame(rows))
 

@@ -7,7 +7,8 @@ from circuitlapse.errors import ArtifactError
 from circuitlapse.figures.circuits import circuits_figure
 from tests.unit.figures.conftest import make_summary
 
-NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", "f_raw", "f_raw_low", "f_raw_high"]
+HELD_OUT = ["f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"]
+NUMBERS = ["edge_fraction", "n_edges_low", "n_edges_high", *HELD_OUT]
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ def test_axes_carry_units_and_scales(grid):
     assert {axes.get_yscale() for axes in grid[1]} == {"linear"}
 
 
-@pytest.mark.parametrize(("row", "column", "factor"), [(0, "edge_fraction", 100), (1, "f_raw", 1)])
+@pytest.mark.parametrize(
+    ("row", "column", "factor"), [(0, "edge_fraction", 100), (1, "f_raw_held_out", 1)]
+)
 def test_every_line_is_the_table(
     grid, summary, labels, tasks, drawn_line, pick, row, column, factor
 ):
@@ -39,9 +42,22 @@ def test_every_line_is_the_table(
             np.testing.assert_allclose(drawn_line(axes, label), expected, rtol=1e-12)
 
 
+def test_without_halves_faithfulness_is_that_of_the_prompts_of_the_search(
+    summary, labels, tasks, drawn_line, pick
+):
+    """For the task without halves only: elsewhere a missing held-out number stays missing."""
+    summary.loc[summary["task"] == "sva", HELD_OUT] = np.nan
+    figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
+    for task, axes in zip(tasks, figure.axes[4:8], strict=True):
+        column = "f_raw" if task == "sva" else "f_raw_held_out"
+        for model, label in labels.items():
+            rows = pick(summary, model=model, task=task).dropna(subset=[column])
+            np.testing.assert_allclose(drawn_line(axes, label)[:, 1], rows[column])
+
+
 def test_a_line_breaks_where_there_is_no_circuit(summary, labels, tasks):
     gap = (summary["task"] == "sva") & (summary["step"] == 16000)
-    summary.loc[gap, ["f_raw", "edge_fraction"]] = np.nan
+    summary.loc[gap, ["f_raw_held_out", "edge_fraction"]] = np.nan
     summary.loc[gap, "status"] = "no_behaviour"
     figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     line = next(line for line in figure.axes[3].lines if line.get_label() == labels["large"])
@@ -75,7 +91,7 @@ def test_each_status_has_its_own_mark(grid, summary, tasks, pick, status, is_thi
         rows = pick(summary, task=task, status=status)
         marks = [line for line in axes.lines if line.get_linestyle() == "None"]
         marked = np.concatenate([m.get_xydata() for m in marks if is_this_mark(m)])
-        expected = set(rows[["tokens", "f_raw"]].itertuples(index=False, name=None))
+        expected = set(rows[["tokens", "f_raw_held_out"]].itertuples(index=False, name=None))
         found = {tuple(point) for point in marked}
         assert expected <= found
         if status != "ok":
@@ -89,10 +105,10 @@ def test_a_dashed_line_is_at_the_threshold(grid):
 
 
 def test_a_wide_interval_does_not_squash_the_points(summary, labels, tasks):
-    summary.loc[summary["f_raw"].notna(), "f_raw_high"] = 1000.0
+    summary.loc[summary["f_raw_held_out"].notna(), "f_raw_held_out_high"] = 1000.0
     figure = circuits_figure(summary, labels=labels, tasks=tasks, threshold=0.8, min_step=1)
     _, top = figure.axes[len(tasks)].get_ylim()
-    assert summary["f_raw"].max() < top < 3
+    assert summary["f_raw_held_out"].max() < top < 3
 
 
 def test_sizes_within_one_decade_still_have_labels(summary, labels):
@@ -111,7 +127,7 @@ def test_sizes_within_one_decade_still_have_labels(summary, labels):
 def test_a_task_that_no_model_does_says_so(summary, labels):
     none = summary["task"] == "ioi"
     summary.loc[none, "status"] = "no_behaviour"
-    summary.loc[none, ["edge_fraction", "f_raw", "f_raw_low", "f_raw_high"]] = np.nan
+    summary.loc[none, [*NUMBERS, "f_raw"]] = np.nan
     figure = circuits_figure(summary, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
     for axes in figure.axes[:2]:
         assert [text.get_text() for text in axes.texts] == ["no circuits:\nno behaviour"]
@@ -147,7 +163,7 @@ def test_a_circuit_between_steps_without_one_shows_its_interval(summary, labels)
     rows = summary[alone & (summary["task"] == "gendered_pronoun")]
     for axes, ends, scale in (
         (figure.axes[0], ("n_edges_low", "n_edges_high"), 100 / rows["n_edges_total"]),
-        (figure.axes[1], ("f_raw_low", "f_raw_high"), 1),
+        (figure.axes[1], ("f_raw_held_out_low", "f_raw_held_out_high"), 1),
     ):
         bars = [line.get_ydata()[:2] for line in axes.lines if len(line.get_xdata()) == 3]
         expected = rows[list(ends)].mul(scale, axis=0) if axes is figure.axes[0] else rows[[*ends]]

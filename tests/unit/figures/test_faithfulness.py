@@ -40,7 +40,7 @@ def test_every_line_is_the_last_step_without_empty_circuits(
     for task, axes in zip(tasks, draw().axes, strict=True):
         for model, label in labels.items():
             rows = pick(curve, model=model, task=task, step=LAST)
-            expected = rows.loc[rows["n_edges"] > 0, ["n_edges", "f_raw"]]
+            expected = rows.loc[rows["n_edges"] > 0, ["n_edges", "f_raw_held_out"]]
             np.testing.assert_array_equal(drawn_line(axes, label), expected)
 
 
@@ -52,7 +52,7 @@ def test_each_model_is_drawn_at_its_own_last_step(draw, curve, summary, labels, 
         draw(faithfulness_curve=shorter, circuit_summary=sooner).axes[0], labels["small"]
     )
     rows = curve.query("model == 'small' and task == 'ioi' and step == 66000 and n_edges > 0")
-    np.testing.assert_array_equal(line[:, 1], rows["f_raw"])
+    np.testing.assert_array_equal(line[:, 1], rows["f_raw_held_out"])
 
 
 def test_the_chosen_circuit_is_marked(draw, summary, tasks, pick):
@@ -60,7 +60,9 @@ def test_the_chosen_circuit_is_marked(draw, summary, tasks, pick):
         chosen = pick(summary, task=task, step=LAST).dropna(subset=["n_edges"])
         marks = [line for line in axes.lines if line.get_markeredgecolor() == "black"]
         found = np.concatenate([mark.get_xydata() for mark in marks])
-        np.testing.assert_array_equal(found, chosen[["n_edges", "f_raw"]].to_numpy(dtype=float))
+        np.testing.assert_array_equal(
+            found, chosen[["n_edges", "f_raw_held_out"]].to_numpy(dtype=float)
+        )
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def lost(curve, summary):
         for table in (curve, summary)
     ]
     summary.loc[gone[1], "status"] = "no_behaviour"
-    summary.loc[gone[1], ["n_edges", "f_raw"]] = pd.NA
+    summary.loc[gone[1], ["n_edges", "f_raw", "f_raw_held_out"]] = pd.NA
     return {"faithfulness_curve": curve[~gone[0]], "circuit_summary": summary}
 
 
@@ -89,7 +91,7 @@ def test_a_model_without_a_circuit_at_the_last_step_is_named_in_its_panel(draw, 
 
 
 def test_a_panel_without_circuits_says_why(draw, curve):
-    curve.loc[curve["task"] == "ioi", "f_raw"] = np.nan
+    curve.loc[curve["task"] == "ioi", ["f_raw", "f_raw_held_out"]] = np.nan
     figure = draw(faithfulness_curve=curve, tasks=["ioi", "mine"])
     words = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert words == [["no circuits at the last step:\nno behaviour"], ["not analysed"]]
@@ -132,7 +134,7 @@ def test_long_names_of_models_and_tasks_stay_inside(
     curve, summary = make_curve(tasks=own_tasks), make_summary(tasks=own_tasks)
     lost = (summary["task"] == own_tasks[-1]) & (summary["model"] == "small")
     summary.loc[lost, "status"] = "no_behaviour"
-    summary.loc[lost, ["n_edges", "f_raw"]] = pd.NA
+    summary.loc[lost, ["n_edges", "f_raw", "f_raw_held_out"]] = pd.NA
     tables = {
         "faithfulness_curve": curve,
         "circuit_summary": summary,
@@ -176,7 +178,7 @@ def test_there_is_a_line_per_step_without_empty_circuits(draw_steps, curve, labe
         for axes, task in zip(row, tasks, strict=True):
             for line, step in zip(curves(axes), STEPS, strict=True):
                 rows = pick(curve, model=model, task=task, step=step).query("n_edges > 0")
-                np.testing.assert_array_equal(line, rows[["n_edges", "f_raw"]])
+                np.testing.assert_array_equal(line, rows[["n_edges", "f_raw_held_out"]])
 
 
 def test_lines_grow_darker_with_training_and_a_step_has_one_colour_in_all_panels(
@@ -203,12 +205,12 @@ def test_a_step_with_one_size_is_a_dot(draw_steps, curve):
     axes = draw_steps(faithfulness_curve=one, labels={"small": "Small"}, tasks=["ioi"]).axes[0]
     dots = [line.get_xydata()[0] for line in axes.lines if line.get_marker() == "."]
     rows = one[one["task"] == "ioi"]
-    np.testing.assert_array_equal(dots, rows[["n_edges", "f_raw"]])
+    np.testing.assert_array_equal(dots, rows[["n_edges", "f_raw_held_out"]])
 
 
 def test_a_huge_ratio_does_not_squash_the_curves(draw_steps, curve):
-    curve.loc[0, "f_raw"] = -500.0
-    curve.loc[1, "f_raw"] = 500.0
+    curve.loc[0, "f_raw_held_out"] = -500.0
+    curve.loc[1, "f_raw_held_out"] = 500.0
     low, high = draw_steps().axes[0].get_ylim()
     assert -2 < low < -0.9
     assert 1 < high < 2

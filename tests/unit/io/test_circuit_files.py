@@ -9,7 +9,7 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.circuit_files import is_current, read_circuit, write_circuit
 from circuitlapse.models.graph import Graph
-from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
+from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves, with_held_out
 
 GRAPH = Graph(1, 2)
 NO_HALVES = no_halves(sources=len(GRAPH.sources), targets=len(GRAPH.targets))
@@ -54,7 +54,7 @@ def record_of(**changes):
         **RANKINGS,
         **NO_HALVES,
     }
-    return CircuitRecord(**(parts | changes))
+    return CircuitRecord(**with_held_out(parts | changes))
 
 
 NO_CIRCUIT = {

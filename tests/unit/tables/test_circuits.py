@@ -7,7 +7,7 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import SCHEMAS
 from circuitlapse.tables.circuits import circuit_tables
-from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves
+from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves, with_held_out
 
 ORDER = {"models": ["small", "large"], "tasks": ["sva", "ioi"]}
 
@@ -34,7 +34,9 @@ def make_record(*, m_model=(1.0, 3.0), **changes: object) -> CircuitRecord:
     }  # fmt: skip
     values |= changes
     n_sources, n_targets = np.shape(values["scores"])
-    return CircuitRecord(**{**no_halves(sources=n_sources, targets=n_targets), **values})
+    return CircuitRecord(
+        **with_held_out({**no_halves(sources=n_sources, targets=n_targets), **values})
+    )
 
 
 def without_behaviour(**changes: object) -> CircuitRecord:
@@ -151,3 +153,26 @@ def test_areas_are_those_under_the_curve_of_each_ranking():
     assert areas.loc["signed", "cpr"] == pytest.approx(0.5 * (half + whole) / 2)
     assert areas.loc["signed", "cmd"] == pytest.approx(0.5 * (1 - half) / 2)
     assert areas.loc["random", "cpr"] == pytest.approx(0.5 * whole / 2)
+
+
+def test_held_out_numbers_are_over_the_metric_of_the_model_and_missing_without_a_circuit():
+    given = {
+        "m_held_out": np.array([0.5, 1.5]),
+        "f_raw_held_out_low": 0.4,
+        "f_raw_held_out_high": 0.6,
+        "held_out_status": "ok",
+        "curve_held_out": np.array([[0.0, -1.0], [1.0, 2.0]]),
+        "group_of_prompt": np.array([0, 0]),
+    }
+    tables = circuit_tables([make_record(**given)], models=["small"], tasks=["ioi"])
+    (row,) = tables.circuit_summary.itertuples()
+    assert (row.f_raw_held_out, row.f_raw_held_out_low, row.f_raw_held_out_high) == (0.5, 0.4, 0.6)
+    assert (row.held_out_status, row.n) == ("ok", 1)
+    assert tables.faithfulness_curve["f_raw_held_out"].tolist() == [-0.25, 0.75]
+    by_score = tables.ranking_curve["ranking"] != "random"
+    assert tables.ranking_curve["held_out"].tolist() == (~by_score).tolist()
+    gone = make_record(**given, status="no_behaviour", m_circuit=None, n_requested=None)
+    tables = circuit_tables([gone], models=["small"], tasks=["ioi"])
+    (row,) = tables.circuit_summary.itertuples()
+    assert np.isnan([row.f_raw_held_out, row.f_raw_held_out_low, row.f_raw_held_out_high]).all()
+    assert row.held_out_status == "no_behaviour"

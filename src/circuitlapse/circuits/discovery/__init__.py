@@ -7,9 +7,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
+from circuitlapse.circuits.discovery.held_out import HeldOut, hold_out
 from circuitlapse.circuits.discovery.search import Search, SmallCircuit
 from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
-from circuitlapse.circuits.rankings import RankingCurves, ranking_curves
+from circuitlapse.circuits.rankings import RankingCurves, ranked_at_random, ranked_by_score
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
@@ -36,7 +37,8 @@ def discover_circuit(
 
     If the model does not do the task, only the scores are kept: there is nothing that a circuit
     could be faithful to. With `settings.noise_floor` the search is repeated on two halves of the
-    prompts, which costs about as much as one more search.
+    prompts, which costs about as much as one more search, and what each half found is run on the
+    other half (`held_out`).
 
     Args:
         model: a decoder, or a model from `load_model`.
@@ -57,6 +59,7 @@ def discover_circuit(
     search = Search(model, pairs, activations, metric, settings, bootstrap, limits)
     scores, split_half = _score(search)
     found = search.small_circuit(scores)
+    held_out = hold_out(search, split_half, found.curve.sizes)
     return Discovery(
         scores=scores,
         **found._asdict(),
@@ -64,8 +67,9 @@ def discover_circuit(
         m_corrupted=search.m_corrupted,
         m_circuit=_metric_of(found, n_prompts=len(pairs)),
         groups=pairs.groups,
-        rankings=_rankings(search, scores),
+        rankings=_rankings(search, scores, held_out),
         split_half=split_half,
+        held_out=held_out,
     )
 
 
@@ -84,8 +88,16 @@ def _metric_of(found: SmallCircuit, *, n_prompts: int) -> Float[ndarray, " promp
     return np.asarray(found.curve.metric[place])
 
 
-def _rankings(search: Search, scores: EdgeScores) -> RankingCurves:
+def _rankings(search: Search, scores: EdgeScores, held_out: HeldOut) -> RankingCurves:
+    """Return held-out rankings by score, or on the same prompts without halves; and random ones."""
     if not search.does_the_task:
         return RankingCurves.empty(len(search.pairs))
-    how = {"n_random": search.settings.random_circuits, "seed": search.bootstrap.seed}
-    return ranking_curves(scores, search.evaluate, **how)
+    random = ranked_at_random(
+        scores.graph, n_random=search.settings.random_circuits, seed=search.bootstrap.seed
+    )
+    by_score = held_out.rankings
+    if by_score is None:
+        ranked = ranked_by_score(scores)
+        by_score = RankingCurves.of(ranked, search.evaluate(ranked.circuits), held_out=False)
+    chance = RankingCurves.of(random, search.evaluate(random.circuits), held_out=True)
+    return RankingCurves.joined([by_score, chance])

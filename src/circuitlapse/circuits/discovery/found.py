@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.faithfulness import Curve, size_interval
 from circuitlapse.circuits.rankings import RankingCurves
@@ -17,7 +18,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types import Status
+from circuitlapse.types import HeldOutStatus, Status
 
 _NOTHING = (float("nan"), float("nan"))
 
@@ -40,6 +41,7 @@ class Discovery:
         rankings: circuits of fixed shares of the edges, ranked by score and at random.
         split_half: the circuits of two halves of the prompts; none where the model does not do
             the task, or where `noise_floor` is off.
+        held_out: what each half found, run on the other half.
     """
 
     scores: EdgeScores
@@ -54,6 +56,7 @@ class Discovery:
     groups: Int[ndarray, " prompt"]
     rankings: RankingCurves
     split_half: SplitHalf
+    held_out: HeldOut
 
 
 def record_of(
@@ -102,6 +105,9 @@ def record_of(
         curve_n_requested=found.curve.sizes,
         curve_n_edges=found.curve.n_edges,
         curve_metric=found.curve.metric,
+        m_held_out=found.held_out.metric,
+        curve_held_out=found.held_out.curve,
+        held_out_status=str(found.held_out.status),
         **_rankings(found.rankings),
         **_intervals(found, settings.threshold, bootstrap),
         **_halves(found.split_half),
@@ -129,12 +135,17 @@ def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict
     ends = {
         "m_model": mean_interval(found.m_model, bootstrap, groups),
         "f_raw": _NOTHING,
+        "f_raw_held_out": _NOTHING,
         "n_edges": _NOTHING,
     }
     if found.n_requested is not None:
         ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, bootstrap, groups)
         ends["n_edges"] = size_interval(
             found.curve, threshold=threshold, bootstrap=bootstrap, groups=groups
+        )
+    if found.held_out.status == HeldOutStatus.OK:
+        ends["f_raw_held_out"] = ratio_interval(
+            found.held_out.metric, found.m_model, bootstrap, groups
         )
     return {
         f"{name}_{end}": value

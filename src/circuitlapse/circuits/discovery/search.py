@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ class Search:
         how = {name: getattr(self.settings, name) for name in ("method", "ig_steps", "ig_rule")}
         return attribute_edges(self.model, self.pairs, **how, **self._shared)
 
-    def evaluate(self, circuits: list[Circuit]) -> Float[ndarray, "circuit prompt"]:
+    def evaluate(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit prompt"]:
         """Return the metric of every circuit."""
         return evaluate_circuits(self.model, self.pairs, circuits, **self._shared)
 

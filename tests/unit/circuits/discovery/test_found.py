@@ -5,6 +5,7 @@ import pytest
 
 from circuitlapse import Circuit, EdgeScores
 from circuitlapse.circuits.discovery.found import Discovery, record_of
+from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.faithfulness import Curve
 from circuitlapse.circuits.rankings import RankingCurves
@@ -12,7 +13,7 @@ from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import Graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types import Status
+from circuitlapse.types import HeldOutStatus, Status
 
 GRAPH = Graph(2, 1)
 BOOTSTRAP = Bootstrap(samples=100, seed=3)
@@ -44,6 +45,7 @@ def found():
         groups=np.arange(5),
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),
+        held_out=HeldOut(HeldOutStatus.OK, 0.8 * m_model, 0.8 * metric, None),
     )
 
 
@@ -106,5 +108,7 @@ def test_every_interval_resamples_groups(found):
     assert ends == mean_interval(found.m_model, BOOTSTRAP, groups)
     ends = (record.f_raw_low, record.f_raw_high)
     assert ends == ratio_interval(found.m_circuit, found.m_model, BOOTSTRAP, groups)
+    ends = (record.f_raw_held_out_low, record.f_raw_held_out_high)
+    assert ends == ratio_interval(found.held_out.metric, found.m_model, BOOTSTRAP, groups)
     assert record.n_groups == 3
     np.testing.assert_array_equal(record.group_of_prompt, groups)

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from circuitlapse import load_decoder
 from circuitlapse.errors import ModelError, UnknownNameError
-from circuitlapse.exchange.swaps import PARTS, random_heads, swap_metric, swap_sets, swapped
+from circuitlapse.exchange import swaps
+from circuitlapse.exchange.swaps import PARTS, swap_metric, swap_sets, swapped
 from circuitlapse.models.activations import clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.forward import embed_tokens, run_layers
@@ -254,7 +255,7 @@ def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(step
     by_set = {row["head_set"]: row for row in rows}
     assert list(by_set) == ["s2i", "random_like_s2i", "name_movers", "random_like_name_movers"]
     baseline = swap_metric(target, source, [], random_pairs, **METRIC).mean()
-    draws = random_heads(target, 2, n_draws=2, seed=3)
+    draws = [[(1, 1), (2, 0)]]  # of two heads per layer, the other one; it is drawn twice
     tried = {"s2i": [sets[HeadSet.S2I]], "random_like_s2i": draws}
     for name, candidates in tried.items():
         means = [
@@ -269,7 +270,7 @@ def test_every_set_of_heads_has_a_row_and_a_control_of_as_many_random_heads(step
         if name == "s2i":
             assert all(pd.isna(row[column]) for column in draw)
         else:
-            assert [row[column] for column in draw] == pytest.approx([2, min(means), max(means)])
+            assert [row[column] for column in draw] == pytest.approx([1, min(means), max(means)])
     for name in ("name_movers", "random_like_name_movers"):
         assert np.isnan(by_set[name]["swapped"])
         assert np.isnan(by_set[name]["difference"])
@@ -313,11 +314,27 @@ def test_the_interval_of_a_swap_is_over_prompts_that_are_resampled_with_and_with
     assert unpaired > 1.2 * width
 
 
-def test_random_heads_are_different_heads_and_the_same_for_the_same_seed(steps):
-    model = steps[0]
-    draws = random_heads(model, 4, n_draws=20, seed=1)
-    assert all(len(set(heads)) == 4 and set(heads) <= set(ALL_HEADS) for heads in draws)
-    assert {head for heads in draws for head in heads} == set(ALL_HEADS)
-    assert draws == random_heads(model, 4, n_draws=20, seed=1)
-    assert draws != random_heads(model, 4, n_draws=20, seed=2)
-    assert [heads[:2] for heads in draws] == random_heads(model, 2, n_draws=20, seed=1)
+def test_a_control_without_enough_other_heads_says_so(steps, random_pairs):
+    how = {"seed": 3, "random_sets": 5, "bootstrap": Bootstrap(samples=200), **METRIC}
+    sets = {HeadSet.S2I: {(1, 0), (1, 1)}, HeadSet.CIRCUIT: set(ALL_HEADS[:4])}
+    rows = {row["head_set"]: row for row in swap_sets(*steps, sets, random_pairs, **how)}
+    assert rows["random_like_s2i"]["status"] == "other_layers"
+    assert np.isfinite(rows["random_like_s2i"]["swapped"])
+    assert rows["random_like_circuit"]["status"] == "too_few_heads"
+    assert np.isnan(rows["random_like_circuit"]["swapped"])
+    assert rows["circuit"]["status"] == "ok"
+
+
+def test_the_same_heads_are_run_once(steps, random_pairs, monkeypatch):
+    tried = []
+
+    def counted(target, source, heads, *args, **how):
+        tried.append(frozenset(heads))
+        return swap_metric(target, source, heads, *args, **how)
+
+    monkeypatch.setattr(swaps, "swap_metric", counted)
+    how = {"seed": 3, "random_sets": 4, "bootstrap": Bootstrap(samples=100), **METRIC}
+    same = {name: {(1, 0)} for name in (HeadSet.CIRCUIT, HeadSet.NAME_MOVERS, HeadSet.S2I)}
+    rows = swap_sets(*steps, same, random_pairs, **how)
+    assert tried == [frozenset(), frozenset({(1, 0)}), frozenset({(1, 1)})]
+    assert len({row["swapped"] for row in rows}) == 2

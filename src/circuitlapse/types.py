@@ -208,6 +208,10 @@ class SwapStatus(StrEnum):
     """The heads were swapped."""
     NO_HEADS = "no_heads"
     """The set is empty at the source step."""
+    OTHER_LAYERS = "other_layers"
+    """Of a control: a layer of the set has too few other heads, so some come from other layers."""
+    TOO_FEW_HEADS = "too_few_heads"
+    """Of a control: the model has fewer other heads than the set has."""
 
 
 class HeadSet(StrEnum):
@@ -239,7 +243,7 @@ HEAD_SET_TITLES = {
 """Sets of heads -> their names in figures."""
 
 RANDOM_LIKE = "random_like_"
-"""Prefix of a set of heads drawn at random, as many as in the named set: the control."""
+"""Prefix of a set of heads drawn at random, as many per layer as in the named set: the control."""
 
 
 class Role(StrEnum):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy import ndarray
 from torch import Tensor, unflatten
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
+from circuitlapse.exchange.head_sets import Heads, matched_heads
 from circuitlapse.models.activations import clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
@@ -44,10 +46,9 @@ _SHAPE = (
     "dtype",
 )
 _NOT_DRAWN = {"n_draws": pd.NA, "lowest_draw": np.nan, "highest_draw": np.nan}
-_NO_HEADS: dict[str, Any] = {
-    "status": str(SwapStatus.NO_HEADS),
-    **dict.fromkeys(("swapped", "difference", "difference_low", "difference_high"), np.nan),
-}
+_NOT_MEASURED = dict.fromkeys(
+    ("swapped", "difference", "difference_low", "difference_high"), np.nan
+)
 
 
 def swapped(
@@ -192,34 +193,37 @@ def swap_sets(
         source: another checkpoint of the same model.
         sets: heads by name; for empty ones nothing is measured.
         pairs: the prompts.
-        random_sets: number of random sets of the same size in the control, which is the mean over
-            them; 0 for no control.
-        seed: of the draws, which are the same for all sets of one size.
+        random_sets: number of random sets in the control, which is the mean over them; 0 for no
+            control. `matched_heads` draws them.
+        seed: of the draws.
         bootstrap: for the interval of the difference: groups of prompts are resampled, with and
             without the swap together; the draws of a control are kept.
         how: metric and limits; see `swap_metric`.
     """
     target, source = as_decoder(target), as_decoder(source)
 
-    def measure(heads: Collection[Head]) -> Float[ndarray, " pair"]:
+    @cache  # sets of heads and draws are often the same
+    def measure(heads: Heads) -> Float[ndarray, " pair"]:
         return swap_metric(target, source, heads, pairs, **how)
 
-    baseline, rows = measure(()), []  # [pair], without a swap
+    every, baseline, rows = all_heads(target), measure(frozenset()), []
     for name, heads in sets.items():
-        draws = random_heads(target, len(heads), n_draws=random_sets, seed=seed)
-        for head_set, tried in ((name, [heads]), (RANDOM_LIKE + name, draws)):
-            if not tried:
-                continue
-            row = {"head_set": str(head_set), "n_heads": len(heads), "n": pairs.n_groups}
-            found = _NO_HEADS
-            if heads:
-                values = np.stack([measure(one) for one in tried])  # [draw, pair]
-                found = _change(values, baseline, bootstrap, pairs.groups) | {
-                    "status": str(SwapStatus.OK)
-                }
-                if head_set != name:
-                    found |= _spread(values)
-            rows.append(row | {"baseline": baseline.mean()} | _NOT_DRAWN | found)
+        here = frozenset(heads)
+        status = SwapStatus.OK if here else SwapStatus.NO_HEADS
+        tried = {str(name): ([here] if here else [], status)}
+        if random_sets:
+            how_many = {"n_draws": random_sets, "seed": seed}
+            control = matched_heads(here, every, **how_many) if here else ([], status)
+            tried[RANDOM_LIKE + name] = control
+        for head_set, (draws, status) in tried.items():
+            row = {"head_set": head_set, "n_heads": len(here), "n": pairs.n_groups}
+            row |= {"status": str(status), "baseline": baseline.mean()}
+            row |= _NOT_DRAWN | _NOT_MEASURED
+            if draws:
+                values = np.stack([measure(one) for one in draws])  # [draw, pair]
+                row |= _change(values, baseline, bootstrap, pairs.groups)
+                row |= _spread(values) if head_set != name else {}
+            rows.append(row)
     return rows
 
 
@@ -241,19 +245,6 @@ def _spread(values: Float[ndarray, "draw pair"]) -> dict[str, Any]:
     """Return how far the draws of a control are apart."""
     means = values.mean(1)  # [draw]
     return {"n_draws": len(means), "lowest_draw": means.min(), "highest_draw": means.max()}
-
-
-def random_heads(model: Decoder, n: int, *, n_draws: int, seed: int) -> list[list[Head]]:
-    """Return several sets of `n` heads, each drawn at random.
-
-    With the same seed, the sets for a smaller `n` are parts of those for a larger one.
-    """
-    # One order per draw, cut at n: smaller sets are parts of larger ones.
-    every = all_heads(model)
-    orders = (
-        np.random.default_rng([seed, draw]).permutation(len(every)) for draw in range(n_draws)
-    )
-    return [[every[index] for index in order[:n]] for order in orders]
 
 
 def _refuse(

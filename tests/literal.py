@@ -238,9 +238,20 @@ def ablated_messages(oracle: Literal, pairs, ablation: str) -> Tensor:
     side = pairs.corrupted if ablation == "corrupted" else pairs.clean
     messages = messages_of_run(oracle, side, pairs)
     if ablation == "mean":
-        mean = messages[:, pairs.attention_mask].mean(1)
-        return mean[:, None, None].expand_as(messages)
+        return mean_by_position(messages, pairs)
     return torch.zeros_like(messages) if ablation == "zero" else messages
+
+
+def mean_by_position(messages: Tensor, pairs) -> Tensor:
+    """Return the mean of [source, pair, pos, d_model] over pairs, for fewer than ten of them.
+
+    A position that not all of them reach takes the mean over all positions.
+    """
+    real = pairs.attention_mask
+    means = messages[:, real].mean(1)[:, None].repeat(1, real.shape[1], 1)
+    for position in range(int(pairs.end.min()) + 1):
+        means[:, position] = messages[:, :, position].mean(1)
+    return means[:, None].expand_as(messages)
 
 
 @torch.no_grad()

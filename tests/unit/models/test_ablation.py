@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
@@ -27,17 +30,42 @@ def test_corrupted_outputs_are_those_of_the_corrupted_run(random_model, random_p
         torch.testing.assert_close(getattr(ablated.outputs, part), getattr(expected, part))
 
 
-def test_the_mean_is_over_all_real_positions_of_all_clean_prompts(random_model, random_pairs, runs):
+def test_the_mean_is_over_clean_prompts_at_the_same_position(random_model, random_pairs, runs):
+    """All nine prompts have five positions; the later ones take the mean over all positions."""
     ablated = ablate(random_model, random_pairs, "mean")
     assert not ablated.is_a_run
     clean = runs.clean.outputs(random_model)
     for part in PARTS:
-        real = [
-            getattr(clean, part)[row, : int(end) + 1] for row, end in enumerate(random_pairs.end)
-        ]
-        expected = torch.cat(real).double().mean(0).float()
-        got = getattr(ablated.outputs, part)
-        torch.testing.assert_close(got, expected.expand_as(got), rtol=1e-5, atol=1e-6)
+        whole, got = getattr(clean, part), getattr(ablated.outputs, part)
+        real = [whole[row, : int(end) + 1] for row, end in enumerate(random_pairs.end)]
+        overall = torch.cat(real).double().mean(0).float()
+        for position in range(got.shape[1]):
+            expected = whole[:, position].mean(0) if position < 5 else overall
+            expected = expected.expand_as(got[:, position])
+            torch.testing.assert_close(got[:, position], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_at_a_position_is_over_ten_prompts_or_more(random_model, random_pairs):
+    """Otherwise what a few long prompts do would be ablated by what they do."""
+    twice = random_pairs.take(np.tile(np.arange(9), 2))  # 14, 10 and 6 reach position 5, 6 and 7
+    clean = cache_activations(random_model, twice).clean.embed
+    got = ablate(random_model, twice, "mean").outputs.embed[0]
+    overall = clean[twice.attention_mask].mean(0)
+    for position in (5, 6):
+        at = clean[twice.attention_mask[:, position], position].mean(0)
+        torch.testing.assert_close(got[position], at, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(got[7], overall, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_the_same_at_a_position_in_all_prompts_stays(random_model, random_pairs):
+    """Such as where a word stands: a mean over all positions would take that away, too."""
+    same = replace(random_pairs, clean=random_pairs.clean[:1].expand_as(random_pairs.clean))
+    same = replace(same, end=torch.full_like(same.end, 4))
+    ablated = ablate(random_model, same, "mean").outputs
+    clean = cache_activations(random_model, same).clean.outputs(random_model)
+    for part in PARTS:
+        expected, got = (getattr(one, part)[:, :5] for one in (clean, ablated))
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_zero_leaves_only_the_output_bias_of_attention(random_model, random_pairs):

@@ -11,7 +11,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
-from tests import dense
+from tests import dense, literal
 from tests.conftest import save_random, save_random_model
 
 
@@ -101,8 +101,7 @@ def ablated_source_outputs(model, graph, pairs, ablation):
         return outputs
     if ablation == "zero":
         return torch.zeros_like(outputs)
-    mean = outputs[:, pairs.attention_mask].mean(1)
-    return mean[:, None, None].expand_as(outputs)
+    return literal.mean_by_position(outputs, pairs)
 
 
 @pytest.mark.parametrize("kind", ["parallel", "sequential", "gpt2"])

@@ -45,7 +45,7 @@ class Ablation(StrEnum):
     ZERO = "zero"
     """Zero."""
     MEAN = "mean"
-    """The mean output of its source over the task's clean prompts and their positions."""
+    """The mean output of its source over the task's clean prompts, at the same position."""
 
 
 class IgRule(StrEnum):

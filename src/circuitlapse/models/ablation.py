@@ -13,7 +13,7 @@ from circuitlapse.models.activations import Outputs, PairActivations, run_output
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.types import Ablation
+from circuitlapse.types import MIN_PROMPTS, Ablation
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,9 @@ def ablated_outputs(
 ) -> Ablated:
     """Return the outputs of the corrupted run, their mean over the clean prompts, or zeros.
 
-    The mean is over all clean prompts and all their positions up to the end, one vector per
-    source. The output bias of attention belongs to no source and always stays.
+    The mean is over the clean prompts at the same position, counted from the start. Positions that
+    few prompts reach take the mean over all positions of all prompts: see `_mean`. The output bias
+    of attention belongs to no source and always stays.
 
     Raises:
         UnknownNameError: if `ablation` is unknown.
@@ -79,6 +80,17 @@ def _zero(model: Decoder, pairs: PromptPairs) -> Outputs:
 def _mean(
     part: Float[Tensor, "prompt pos ..."], real: Bool[Tensor, "prompt pos"]
 ) -> Float[Tensor, "prompt pos ..."]:
-    # part[real] is [real position, ...]; positions of padding do not count.
-    mean = part[real].mean(0, keepdim=True, dtype=torch.float64).to(part.dtype)
-    return mean[None].expand_as(part)  # [1, 1, ...] -> [prompt, pos, ...], a view
+    """Return the mean over prompts at each position; padding does not count.
+
+    A position counts if at least `MIN_PROMPTS` prompts reach it, or all prompts if there are fewer.
+    At a position that only one prompt reaches, the mean would be its own output, so that nothing
+    would be ablated.
+    """
+    # [prompt, pos, 1, ...], to be broadcast over the other axes
+    padding = ~real.view(*real.shape, *[1] * (part.ndim - 2))
+    totals = part.masked_fill(padding, 0).sum(0, dtype=torch.float64)  # [pos, ...]
+    n = real.sum(0).view(-1, *[1] * (part.ndim - 2))  # prompts that reach a position [pos, 1, ...]
+    overall = totals.sum(0) / n.sum()  # [...]
+    enough = n >= min(MIN_PROMPTS, len(part))
+    mean = torch.where(enough, totals / n.clamp(min=1), overall).to(part.dtype)
+    return mean[None].expand_as(part)  # [1, pos, ...] -> [prompt, pos, ...], a view

@@ -65,8 +65,8 @@ def evaluate_circuits(
         pairs: the prompts.
         circuits: circuits of this model's graph, or one alone.
         metric: `logit_diff` (logits), `prob_diff` (probability) or `kl_divergence` (nats).
-        ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over all
-            clean prompts and positions).
+        ablation: `corrupted` (output on the corrupted prompt), `zero`, or `mean` (over the clean
+            prompts at the same position; see `models.ablation`).
         activations: of these pairs; None computes them.
         limits: how many prompts go through the model at once.
 

@@ -10,6 +10,7 @@ HOW = {
     "ig_rule": "left",
     "selection": "greedy",
     "threshold": 0.8,
+    "faithfulness": "raw",
     "n_edges_low": 1.0,
     "n_edges_high": 3.0,
 }

@@ -89,13 +89,13 @@ CIRCUIT_SUMMARY = Schema(
     keys=_CIRCUIT_KEYS,
     columns=CHECKPOINT_TASK
     | METHOD_METRIC
-    | {"ig_rule": "str", "selection": "str", "threshold": "float64"}
+    | {"ig_rule": "str", "selection": "str", "threshold": "float64", "faithfulness": "str"}
     | dict.fromkeys(("n_requested", "n_edges", "n_nodes"), "Int32")
     | dict.fromkeys(("n_edges_low", "n_edges_high"), "float64")
     | {"n_edges_total": "int32", "edge_fraction": "float64"}
     | dict.fromkeys(("m_model", "m_model_low", "m_model_high"), "float64")
     | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
-    | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm"), "float64")
+    | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"), "float64")
     | dict.fromkeys(("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"), "float64")
     | {"held_out_status": "str", "status": "str", "n": "int32"},
 )

@@ -61,6 +61,15 @@ class IgRule(StrEnum):
     falls like 1/m^2 too, and is about twice that of `midpoint`."""
 
 
+class Faithfulness(StrEnum):
+    """Which faithfulness of a circuit has to reach the threshold of the search."""
+
+    RAW = "raw"
+    """Its metric over that of the model. Without edges it is what corrupted prompts keep."""
+    NORMALISED = "normalised"
+    """The same, rescaled so that the corrupted prompts, and a circuit without edges, are at 0."""
+
+
 class Selection(StrEnum):
     """How edges are chosen for a circuit."""
 

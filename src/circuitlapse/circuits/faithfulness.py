@@ -28,21 +28,24 @@ class Curve:
         n_edges: edges left after pruning [size].
         metric: [size, prompt].
         m_model: metric of the whole model [prompt].
+        floor: metric that counts as faithfulness 0 [prompt]; None for 0 itself.
     """
 
     sizes: Int[ndarray, " size"]
     n_edges: Int[ndarray, " size"]
     metric: Float[ndarray, "size prompt"]
     m_model: Float[ndarray, " prompt"]
+    floor: Float[ndarray, " prompt"] | None = None
 
     @property
-    def f_raw(self) -> Float[ndarray, " size"]:
-        """Metric of the circuit over metric of the model, both averaged over prompts."""
-        return np.asarray(self.metric.mean(axis=1) / self.m_model.mean())
+    def faithfulness(self) -> Float[ndarray, " size"]:
+        """Metric of the circuit over metric of the model, both above the floor, of mean metrics."""
+        zero = 0.0 if self.floor is None else self.floor.mean()
+        return np.asarray((self.metric.mean(axis=1) - zero) / (self.m_model.mean() - zero))
 
     def passes(self, threshold: float) -> Bool[ndarray, " size"]:
         """Return which circuits are faithful; one without edges never is."""
-        return np.asarray((self.f_raw >= threshold) & (self.n_edges > 0))
+        return np.asarray((self.faithfulness >= threshold) & (self.n_edges > 0))
 
     def merged(self, other: Curve) -> Curve:
         """Return the curve with the sizes of both."""
@@ -51,7 +54,7 @@ class Curve:
             np.concatenate([getattr(self, name), getattr(other, name)])[order]
             for name in ("sizes", "n_edges", "metric")
         )
-        return Curve(sizes, n_edges, metric, self.m_model)
+        return Curve(sizes, n_edges, metric, self.m_model, self.floor)
 
 
 def does_the_task(
@@ -148,7 +151,7 @@ def find_small(
     if inside:
         curve = curve.merged(evaluate(inside))
     best = int(np.argmax(_lasting(curve.passes(settings.threshold))))
-    overshoots = curve.f_raw[best] > OVERSHOOT
+    overshoots = curve.faithfulness[best] > OVERSHOOT
     return curve, int(curve.sizes[best]), Status.OVERSHOOT if overshoots else Status.OK
 
 
@@ -158,18 +161,20 @@ def size_interval(
     """Return the interval of the number of edges of the circuit found, groups resampled.
 
     The circuits stay the same; every resample decides anew which is the first size tried that is
-    faithful. If none is, or if the mean metric of the model is not positive, the largest size
-    counts.
+    faithful. If none is, or if the mean metric of the model is not above the floor, the largest
+    size counts.
     """
 
     def n_edges(*means: Float[ndarray, " sample"]) -> Float[ndarray, " sample"]:
-        *metric, m_model = means  # one per size, and the model
-        faithful = (np.stack(metric) >= threshold * m_model) & (m_model > 0)  # [size, sample]
+        *metric, m_model, floor = means  # one per size, the model, and what counts as 0
+        span = m_model - floor
+        faithful = (np.stack(metric) - floor >= threshold * span) & (span > 0)  # [size, sample]
         lasting = _lasting(faithful & (curve.n_edges > 0)[:, None])
         first = np.where(lasting.any(0), lasting.argmax(0), len(lasting) - 1)  # index of a size
         return curve.n_edges[first].astype(float)
 
-    return bootstrap_interval((*curve.metric, curve.m_model), n_edges, bootstrap, groups)
+    floor = np.zeros(len(curve.m_model)) if curve.floor is None else curve.floor
+    return bootstrap_interval((*curve.metric, curve.m_model, floor), n_edges, bootstrap, groups)
 
 
 def _lasting(passes: Bool[ndarray, "size ..."]) -> Bool[ndarray, "size ..."]:

@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
-from circuitlapse.types import METRIC_FACTS, HeldOutStatus, Metric, Status
+from circuitlapse.types import METRIC_FACTS, Faithfulness, HeldOutStatus, Metric, Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +41,8 @@ class CircuitRecord:
     ig_rule: str
     selection: str
     threshold: float
+    faithfulness: str
+    """Which faithfulness had to reach the threshold, `raw` or `normalised`."""
     sources: tuple[str, ...]
     """Nodes that send, one per row of the matrices below."""
     targets: tuple[str, ...]
@@ -98,6 +100,7 @@ class CircuitRecord:
     def __post_init__(self) -> None:
         names: list[tuple[str, str, Iterable[str]]] = [("metric", self.metric, Metric)]
         names += [("status", status, Status) for status in (self.status, *self.half_status)]
+        names += [("faithfulness", self.faithfulness, Faithfulness)]
         names += [("status of held-out numbers", self.held_out_status, HeldOutStatus)]
         for kind, name, known in names:
             if name not in set(known):

@@ -18,7 +18,7 @@ from circuitlapse.figures.layout import (
     no_circuits,
     status_handles,
     task_columns,
-    threshold_handle,
+    threshold_handles,
 )
 from circuitlapse.figures.style import SIZE, label_log, shorten
 from circuitlapse.types import Status
@@ -64,6 +64,7 @@ def circuits_figure(
     """
     analysed = style.of_models(circuit_summary, labels=labels, tasks=tasks)
     analysed = style.with_held_out(analysed)
+    threshold = style.raw_threshold(analysed, threshold)
     rows = style.drawable(analysed, min_step=min_step)
     looks = style.looks(labels)
     with style.in_style():
@@ -80,7 +81,7 @@ def circuits_figure(
                     layout.say(axes, reason)
         _finish(columns[tasks[0]], rows, looks=looks)
         models = layout.model_handles(looks.values())
-        marks = [*status_handles(set(rows["status"])), threshold_handle(threshold)]
+        marks = [*status_handles(set(rows["status"])), *threshold_handles(threshold)]
         marks += layout.interval_handles(figure)
         return layout.finish(figure, columns[tasks[0]].no_behaviour, models, marks, n_rows=3)
 

@@ -24,7 +24,7 @@ from circuitlapse.figures.layout import (
     make_room_for_names,
     model_rows,
     no_circuits,
-    threshold_handle,
+    threshold_handles,
     with_rows,
 )
 from circuitlapse.figures.style import label_log
@@ -32,6 +32,8 @@ from circuitlapse.types import Ranking, Status
 
 _CHOSEN: dict[str, Any] = {"markersize": 7, "markeredgecolor": "black", "linestyle": "none"}
 
+_EMPTY: dict[str, Any] = {"marker": "_", "markersize": 9, "markeredgewidth": 1.5}
+_EMPTY |= {"linestyle": "none"}
 _RANDOM: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
 
 _NO_CIRCUITS = "no circuits at the last step:\nno behaviour"
@@ -54,8 +56,8 @@ def faithfulness_figure(
     """Draw faithfulness against circuit size at each model's last step, one panel per task.
 
     A model without a circuit at its last step has no curve, and the panel says so. Dotted lines are
-    means over random circuits: what any circuit of that size would do. Faithfulness is held-out
-    where prompts were halved.
+    means over random circuits: what any circuit of that size would do. Bars at the left edge are
+    what a circuit without edges reaches. Faithfulness is held-out where prompts were halved.
 
     Args:
         faithfulness_curve: the table `faithfulness_curve`, of one attribution method.
@@ -69,7 +71,7 @@ def faithfulness_figure(
         ArtifactError: a table has more than one attribution method.
     """
     chosen = _at_last_step(style.of_one_method(circuit_summary, "circuit_summary"))
-    chosen = style.with_held_out(chosen)
+    chosen, threshold = style.with_held_out(chosen), style.raw_threshold(chosen, threshold)
     tested = style.with_held_out(style.of_one_method(faithfulness_curve, "faithfulness_curve"))
     curve = _of(chosen, tested)
     chance = _of(chosen, _random_mean(style.of_one_method(ranking_curve, "ranking_curve")))
@@ -83,7 +85,7 @@ def faithfulness_figure(
             _draw_chance(axes, chance[chance["task"] == task], looks=looks)
             _draw_task(axes, lines, chosen=stars, looks=looks)
         models = layout.model_handles(looks.values())
-        marks = [*_mark_handles(figure), threshold_handle(threshold)]
+        marks = [*_mark_handles(figure), *threshold_handles(threshold)]
         return layout.finish(figure, panels[tasks[0]], [*models, *marks])
 
 
@@ -128,6 +130,10 @@ def _draw_task(
         own: dict[str, Any] = {"color": look.colour, "marker": look.marker}
         axes.plot(line["n_edges"], line["f_raw"], label=look.label, **own)
         axes.plot(mark["n_edges"].astype("float64"), mark["f_raw"], **own, **_CHOSEN)
+        left = axes.get_yaxis_transform()  # x in shares of the panel: its left edge
+        axes.plot(
+            [0.03] * len(mark), mark["f_raw_empty"], color=look.colour, transform=left, **_EMPTY
+        )
     return _note(axes, chosen, looks=looks)
 
 
@@ -156,6 +162,8 @@ def _mark_handles(figure: Figure) -> list[Artist]:
             Line2D([], [], color=style.GREY, label="random circuits", **_RANDOM),
         ),
     ]
+    empty = any(line.get_marker() == "_" and np.size(line.get_xdata()) for line in lines)
+    marks.append((empty, Line2D([], [], color=style.GREY, label="without edges", **_EMPTY)))
     return [handle for drawn, handle in marks if drawn]
 
 
@@ -189,7 +197,7 @@ def faithfulness_over_training_figure(
         style.of_one_method(faithfulness_curve, "faithfulness_curve"),
         style.of_one_method(circuit_summary, "circuit_summary"),
     )
-    curve = style.with_held_out(curve)
+    curve, threshold = style.with_held_out(curve), style.raw_threshold(summary, threshold)
     labels = with_rows(labels, summary)
     summary = summary[summary["model"].isin(labels)]
     rows = style.drawable(curve[curve["model"].isin(labels)], min_step=min_step)
@@ -213,9 +221,9 @@ def faithfulness_over_training_figure(
         if len(rows):
             bar = bar_beside(figure, colours, list(panels.values()), label=style.TOKENS)
             label_log(bar.ax.yaxis)
-        dashed = threshold_handle(threshold, linewidth=0.8)
+        dashed = threshold_handles(threshold, linewidth=0.8)
         solid = Line2D([], [], color=style.GREY, linewidth=0.6, label="as the whole model (1)")
-        return layout.finish(figure, panels[first, tasks[0]], [dashed, solid])
+        return layout.finish(figure, panels[first, tasks[0]], [*dashed, solid])
 
 
 def _colours(tokens: pd.Series[int]) -> ScalarMappable:

@@ -366,13 +366,15 @@ def status_handles(statuses: Collection[str]) -> list[Artist]:
 
 
 def draw_threshold(axes: Axes, threshold: float, *, zorder: int = 1) -> None:
-    """Draw a dashed line at the faithfulness that a circuit has to reach."""
+    """Draw a dashed line at the faithfulness that a circuit has to reach; none at NaN."""
     axes.axhline(threshold, color=GREY, linestyle="--", linewidth=0.8, zorder=zorder)
 
 
-def threshold_handle(threshold: float, **look: Any) -> Artist:
-    """Return the legend entry of that line."""
-    return Line2D([], [], color=GREY, linestyle="--", label=f"threshold ({threshold:g})", **look)
+def threshold_handles(threshold: float, **look: Any) -> list[Artist]:
+    """Return the legend entry of that line, if there is one."""
+    if np.isnan(threshold):
+        return []
+    return [Line2D([], [], color=GREY, linestyle="--", label=f"threshold ({threshold:g})", **look)]
 
 
 def no_circuits(analysed: pd.DataFrame, *, min_step: int) -> str:

@@ -24,7 +24,7 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError
 from circuitlapse.tasks.registry import BUILDERS
-from circuitlapse.types import METRIC_FACTS, Metric
+from circuitlapse.types import METRIC_FACTS, Faithfulness, Metric
 
 FONT = "DejaVu Sans"
 """The type of all figures. It comes with matplotlib, so it is the same on every machine."""
@@ -310,6 +310,12 @@ def with_held_out(rows: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in ("f_raw", "f_raw_low", "f_raw_high") if name in rows]
     held_out = {name: rows[name.replace("f_raw", "f_raw_held_out")] for name in names}
     return rows.assign(**{name: held_out[name].where(known, rows[name]) for name in names})
+
+
+def raw_threshold(summary: pd.DataFrame, threshold: float) -> float:
+    """Return the threshold on `f_raw`; NaN if the search had one on normalised faithfulness."""
+    normalised = (summary["faithfulness"] == Faithfulness.NORMALISED).any()
+    return float("nan") if normalised else threshold
 
 
 def by_model(rows: pd.DataFrame, looks: Mapping[str, Look]) -> Iterator[tuple[Look, pd.DataFrame]]:

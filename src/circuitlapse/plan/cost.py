@@ -161,13 +161,14 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
     It is the sum of
 
     - a forward and a backward pass per gradient that the method takes;
-    - the circuits that the search evaluates, and those of the split halves together;
+    - the circuits that the search evaluates, those of the split halves together, and circuits of
+      these sizes on the other half;
     - circuits of fixed sizes, ranked by score, by |score| and at random.
     """
     gradients = METHOD_FACTS[circuits.method].n_gradients(
         ig_steps=circuits.ig_steps, ig_rule=circuits.ig_rule, n_layers=shape.layers
     )
-    searches = 2 if circuits.noise_floor else 1
+    searches = 3 if circuits.noise_floor else 1
     fixed = FIXED_SIZES * (2 + circuits.random_circuits)
     runs = 2.0 * gradients + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)

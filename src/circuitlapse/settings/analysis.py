@@ -22,7 +22,7 @@ from circuitlapse.settings.base import (
     reruns,
     rule_error,
 )
-from circuitlapse.types import IgRule, Method, RoleRule, Selection
+from circuitlapse.types import Faithfulness, IgRule, Method, RoleRule, Selection
 
 if TYPE_CHECKING:  # a type checker cannot see which members there are
     FastMethod = Method
@@ -60,6 +60,9 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     the largest scores (top_n)."""
     threshold: float = key(0.8, gt=0, le=1)
     """Faithfulness that a circuit must reach, as a fraction of the model's task metric."""
+    faithfulness: Faithfulness = key(Faithfulness.RAW, strict=False)
+    """Faithfulness that the threshold is about: metric of the circuit over that of the model (raw,
+    as in the paper), or rescaled so that a circuit without edges is at 0 (normalised)."""
     max_fraction: float = key(0.5, gt=0, le=1)
     """Largest circuit tried, as a fraction of the model's edges."""
     min_cap: int = key(1600, ge=1, le=10_000_000)

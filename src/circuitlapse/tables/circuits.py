@@ -20,7 +20,7 @@ from circuitlapse.types import Ranking
 
 _IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
 _FROM_RECORD = (
-    *("ig_rule", "selection", "threshold"),
+    *("ig_rule", "selection", "threshold", "faithfulness"),
     *("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "n_edges_total"),
     *("m_model_low", "m_model_high", "f_raw_low", "f_raw_high", "status"),
     *("f_raw_held_out_low", "f_raw_held_out_high", "held_out_status"),
@@ -85,6 +85,7 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "m_circuit": m_circuit,
         "f_raw": f_raw[0],
         "f_norm": f_norm[0],
+        "f_raw_empty": _faithfulness(record.m_corrupted.mean()[None], record)[0][0],
         "f_raw_held_out": _held_out(record.m_held_out[None], record)[0],
         "n": record.n_groups,
     }

@@ -56,7 +56,7 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
     "circuit_summary": (
         Mask(
             missing=(
-                *(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high"),
+                *(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high", "f_raw_empty"),
                 *_HELD_OUT,
             ),
             values={"held_out_status": str(HeldOutStatus.NO_BEHAVIOUR)},

@@ -52,7 +52,7 @@ def test_the_smallest_size_is_refined_inside_the_last_interval():
 def test_a_size_that_passes_alone_does_not_count():
     curve, size, _ = search(lambda n: 0.9 if n == 2 or n >= 16 else 0.1)
     assert size == 16
-    assert curve.f_raw[curve.sizes == 2] == pytest.approx(0.9)
+    assert curve.faithfulness[curve.sizes == 2] == pytest.approx(0.9)
 
 
 def test_a_refined_size_needs_a_passing_neighbour_too():
@@ -76,7 +76,7 @@ def test_no_refinement_when_none_is_asked_for():
 
 
 def test_f_raw_divides_means_and_not_prompts():
-    assert Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL).f_raw.tolist() == [1.0]
+    assert Curve(ONE, ONE, np.array([[2.0, 2.0]]), M_MODEL).faithfulness.tolist() == [1.0]
 
 
 def test_a_circuit_without_edges_is_never_faithful():
@@ -187,3 +187,21 @@ def test_intervals_of_size_cover_the_truth_over_groups_and_not_over_prompts(n_gr
             hits[at] += low <= 20 <= high
     assert hits[0] / n == pytest.approx(0.95, abs=0.03)
     assert hits[1] / n < 0.92
+
+
+@pytest.mark.parametrize(("how", "size"), [("raw", 2), ("normalised", 7)])
+def test_a_normalised_threshold_is_above_what_corrupted_prompts_keep(how, size):
+    """Corrupted prompts keep 0.75, and eight edges bring the rest: raw 0.8 is two, normalised 7."""
+    m_model = np.full(4, 2.0)
+    floor = 0.75 * m_model if how == "normalised" else None
+
+    def evaluate(sizes):
+        sizes = np.array(sizes)
+        metric = (0.75 + 0.25 * np.minimum(sizes, 8) / 8)[:, None] * m_model
+        return Curve(sizes, sizes, metric, m_model, floor)
+
+    settings = Circuits(grid_ratio=1.01, refine_points=0, max_fraction=1.0, threshold=0.8)
+    curve, found, status = find_small(evaluate, n_edges=20, settings=settings)
+    assert (found, status) == (size, "ok")
+    ends = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(seed=0))
+    assert ends == (found, found)

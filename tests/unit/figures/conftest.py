@@ -91,6 +91,7 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     common(model, task, step)
                     | {"method": "eap_ig_inputs", "ig_steps": 5, "n_requested": n_edges}
                     | {"ig_rule": "left", "selection": "greedy", "threshold": 0.8}
+                    | {"faithfulness": "raw", "f_raw_empty": -1.0}
                     | {
                         f"n_edges_{end}": np.nan if n_edges is None else n_edges * by
                         for end, by in (("low", 0.8), ("high", 1.3))

@@ -65,6 +65,29 @@ def test_the_chosen_circuit_is_marked(draw, summary, tasks, pick):
         )
 
 
+def test_what_a_circuit_without_edges_reaches_is_drawn_at_the_left_edge(
+    draw, summary, labels, tasks
+):
+    summary["f_raw_empty"] = np.linspace(0.1, 0.7, len(summary))
+    figure = draw(circuit_summary=summary)
+    for task, axes in zip(tasks, figure.axes, strict=True):
+        bars = [line for line in axes.lines if line.get_marker() == "_"]
+        last = summary[(summary["task"] == task) & (summary["step"] == LAST)]
+        expected = last.dropna(subset=["n_edges"])["f_raw_empty"]
+        found = np.concatenate([bar.get_ydata() for bar in bars])
+        assert sorted(found) == pytest.approx(sorted(expected))
+    assert "without edges" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_normalised_threshold_is_no_line_among_raw_numbers(draw, summary):
+    dashed = [line for line in draw().axes[0].lines if line.get_linestyle() == "--"]
+    assert [list(line.get_ydata()) for line in dashed] == [[0.8, 0.8]]
+    figure = draw(circuit_summary=summary.assign(faithfulness="normalised"))
+    dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert np.isnan([line.get_ydata() for line in dashed]).all()
+    assert not [t for t in figure.legends[0].get_texts() if t.get_text().startswith("threshold")]
+
+
 @pytest.fixture
 def lost(curve, summary):
     """The tables when the small model has lost IOI at its last step, as the search writes them."""
@@ -119,12 +142,13 @@ def test_a_dotted_line_is_the_mean_over_random_circuits_that_have_edges(
 
 def test_the_legend_lists_only_what_is_drawn(draw, rankings, summary, labels):
     def entries(**tables):
-        return [text.get_text() for text in draw(**tables).legends[0].get_texts()]
+        texts = [text.get_text() for text in draw(**tables).legends[0].get_texts()]
+        return [text for text in texts if text.strip()]  # a column may be filled up
 
-    marks = ["chosen circuit", "random circuits", "threshold (0.8)"]
+    marks = ["chosen circuit", "random circuits", "without edges", "threshold (0.8)"]
     assert entries() == [*labels.values(), *marks]
     without = entries(ranking_curve=rankings[rankings["ranking"] != "random"])
-    assert without == [*labels.values(), marks[0], marks[2]]
+    assert without == [*labels.values(), marks[0], *marks[2:]]
 
 
 @pytest.mark.parametrize("n_tasks", [1, 3, 6])

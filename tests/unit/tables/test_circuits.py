@@ -168,6 +168,7 @@ def test_held_out_numbers_are_over_the_metric_of_the_model_and_missing_without_a
     (row,) = tables.circuit_summary.itertuples()
     assert (row.f_raw_held_out, row.f_raw_held_out_low, row.f_raw_held_out_high) == (0.5, 0.4, 0.6)
     assert (row.held_out_status, row.n) == ("ok", 1)
+    assert (row.faithfulness, row.f_raw_empty) == ("raw", -0.75)  # -1.5 on corrupted prompts of 2
     assert tables.faithfulness_curve["f_raw_held_out"].tolist() == [-0.25, 0.75]
     by_score = tables.ranking_curve["ranking"] != "random"
     assert tables.ranking_curve["held_out"].tolist() == (~by_score).tolist()

@@ -91,6 +91,7 @@ def record_of(
         ig_rule=str(settings.ig_rule),
         selection=str(settings.selection),
         threshold=settings.threshold,
+        faithfulness=str(settings.faithfulness),
         sources=graph.sources,
         targets=graph.targets,
         scores=found.scores.values,

@@ -21,7 +21,7 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.types import Status
+from circuitlapse.types import Faithfulness, Status
 
 
 class SmallCircuit(NamedTuple):
@@ -80,7 +80,8 @@ class Search:
             metric=self.metric,
             bootstrap=self.bootstrap,
             groups=self.pairs.groups,
-            threshold=self.settings.threshold,
+            # Where 0 is what corrupted prompts keep, it is below any threshold.
+            threshold=1.0 if self._floor is not None else self.settings.threshold,
         )
 
     def scores(self) -> EdgeScores:
@@ -97,17 +98,24 @@ class Search:
         graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
         if not self.does_the_task:
             none = np.zeros(0, dtype=int)
-            curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model)
+            curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model, self._floor)
             return SmallCircuit(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
 
         def curve_of(sizes: list[int]) -> Curve:
             # Nested circuits: the sparse evaluation shares what they have in common.
             circuits = [cut(graph, order, size) for size in sizes]
             n_edges = np.array([circuit.n_edges for circuit in circuits])  # after pruning
-            return Curve(np.array(sizes), n_edges, self.evaluate(circuits), self.m_model)
+            metric = self.evaluate(circuits)
+            return Curve(np.array(sizes), n_edges, metric, self.m_model, self._floor)
 
         curve, size, status = find_small(curve_of, n_edges=graph.n_edges, settings=self.settings)
         return SmallCircuit(order, curve, size, cut(graph, order, size), status)
+
+    @property
+    def _floor(self) -> Float[ndarray, " prompt"] | None:
+        """The metric at which a circuit has faithfulness 0; None for a metric of 0."""
+        normalised = self.settings.faithfulness == Faithfulness.NORMALISED
+        return self.m_corrupted if normalised else None
 
     @property
     def _shared(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.types import Status
+from circuitlapse.types import Faithfulness, Status
 
 SETTINGS = Circuits(method="eap", max_fraction=1.0, grid_ratio=3.0, refine_points=1)
 
@@ -62,7 +62,7 @@ def test_the_circuit_is_the_first_of_its_order_and_on_its_curve(search):
     mask[tuple(found.order[:size].T)] = True
     assert not (found.circuit.mask & ~mask).any()
     (at,) = np.flatnonzero(found.curve.sizes == size)
-    assert found.curve.f_raw[at] >= SETTINGS.threshold
+    assert found.curve.faithfulness[at] >= SETTINGS.threshold
     assert found.curve.n_edges[at] == found.circuit.n_edges
 
 
@@ -75,3 +75,24 @@ def test_without_the_task_there_is_an_order_but_no_circuit(search):
     assert found.circuit.n_edges == 0
     assert len(found.order) == Graph(3, 2).n_edges
     assert found.curve.metric.shape == (0, len(pairs))
+
+
+def test_with_a_normalised_threshold_a_circuit_without_edges_has_no_faithfulness(search):
+    """Even where corrupted prompts keep most of the metric, as they do here once it is shifted."""
+    settings = SETTINGS.model_copy(update={"faithfulness": Faithfulness.NORMALISED})
+    normalised = replace(search, settings=settings)
+    found = normalised.small_circuit(normalised.scores())
+    (at,) = np.flatnonzero(found.curve.sizes == found.n_requested)
+    span = search.m_model.mean() - search.m_corrupted.mean()
+    f_norm = (found.curve.metric[at].mean() - search.m_corrupted.mean()) / span
+    assert found.curve.faithfulness[at] == pytest.approx(f_norm)
+    assert f_norm >= SETTINGS.threshold
+    assert found.status in {Status.OK, Status.OVERSHOOT}
+
+
+@pytest.mark.parametrize(("faithfulness", "does"), [("raw", False), ("normalised", True)])
+def test_what_corrupted_prompts_keep_matters_to_a_raw_threshold_only(search, faithfulness, does):
+    how = {"faithfulness": Faithfulness(faithfulness), "threshold": 0.05}
+    kept = replace(search, settings=SETTINGS.model_copy(update=how))
+    kept.__dict__["_metrics"] = (search.m_model, 0.1 * search.m_model)
+    assert kept.does_the_task is does

@@ -38,6 +38,14 @@ NO_RANKINGS = {
 """None at all, for two prompts."""
 
 
+NO_SPLITS = {
+    "split_seed": None,
+    "split_sizes": np.zeros(0, dtype=np.int64),
+    "split_overlap": np.zeros((0, 0, 2, 2)),
+    "split_rank_correlation": np.zeros(0),
+}
+
+
 def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, Any]:
     """No halves of the prompts, nor groups of several, in a graph of this size."""
     return {
@@ -51,6 +59,7 @@ def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, An
         "half_scores": np.zeros((0, sources, targets)),
         "half_in_circuit": np.zeros((0, sources, targets), dtype=bool),
         "half_status": (),
+        **NO_SPLITS,
     }
 
 

@@ -226,7 +226,10 @@ STABILITY = Schema(
     | METHOD
     | {"comparison": "str", "level": "str", "weighting": "str", "step_next": "int64"}
     | {"jaccard": "float64", "ewma": "float64", "alpha": "float64", "unit": "str"}
-    | {"size": "Int32", "size_next": "Int32"},
+    | {"size": "Int32", "size_next": "Int32", "size_matched": "Int32"}
+    | dict.fromkeys(("jaccard_matched", "jaccard_chance", "jaccard_corrected"), "float64")
+    | dict.fromkeys(("floor_median", "floor_low"), "float64")
+    | {"changed": "boolean", "rank_correlation": "float64"},
 )
 """The overlap of two circuits of one model: of two steps, or of two halves of the prompts."""
 

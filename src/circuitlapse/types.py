@@ -8,6 +8,9 @@ from typing import NamedTuple
 MIN_PROMPTS = 10
 """Minimum number of prompt pairs of a task; fewer say too little about a model."""
 
+MIN_SPLITS = 20
+"""Minimum number of random splits of the prompts; fewer say nothing of the lowest 5 %."""
+
 
 class Metric(StrEnum):
     """Score of a prompt; larger is better, except for `kl_divergence`."""

@@ -11,9 +11,11 @@ from circuitlapse.statistics import (
     group_values,
     interval_of_means,
     mean_interval,
+    mean_ranks,
     pearson,
     ratio_interval,
     resampled_means,
+    spearman,
 )
 
 BOOTSTRAP = Bootstrap(samples=4000, level=0.95, seed=0)
@@ -200,3 +202,20 @@ def test_prompts_of_one_group_have_no_interval():
     assert all(math.isnan(end) for end in mean_interval(values, BOOTSTRAP, groups))
     ends = interval_of_means(values[None], lambda m: m[:, 0], BOOTSTRAP, groups)
     assert all(math.isnan(end) for end in ends)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_rank_correlation_is_that_of_scipy(ties):
+    from scipy import stats
+
+    x, y = np.random.default_rng(3).normal(size=(2, 50))
+    y = y + x
+    if ties:
+        x, y = x.round(), y.round()
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    np.testing.assert_array_equal(mean_ranks(x), stats.rankdata(x))
+
+
+@pytest.mark.parametrize(("x", "y"), [([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0])])
+def test_one_value_or_equal_ones_have_no_rank_correlation(x, y):
+    assert math.isnan(spearman(np.array(x), np.array(y)))

@@ -13,7 +13,15 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
-from circuitlapse.types import METRIC_FACTS, Faithfulness, HeldOutStatus, Metric, Status
+from circuitlapse.types import (
+    METRIC_FACTS,
+    Faithfulness,
+    HeldOutStatus,
+    Level,
+    Metric,
+    Status,
+    Weighting,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,6 +104,14 @@ class CircuitRecord:
     half_in_circuit: Bool[ndarray, "half source target"]
     """The circuit of each half, found like that of all prompts."""
     half_status: tuple[str, ...]
+    split_seed: int | None
+    """Seed that all random splits follow from; None if there are none."""
+    split_sizes: Int[ndarray, " compared"]
+    """Numbers of edges taken for the circuits of two halves, before pruning; ascending."""
+    split_overlap: Float[ndarray, "split compared level weighting"]
+    """Overlap of these circuits; levels and weightings are in the order of their enums."""
+    split_rank_correlation: Float[ndarray, " split"]
+    """Spearman's correlation of |score| between the two halves, over all edges."""
 
     def __post_init__(self) -> None:
         names: list[tuple[str, str, Iterable[str]]] = [("metric", self.metric, Metric)]
@@ -172,6 +188,9 @@ class CircuitRecord:
         rows = (len(self.ranking_name),)
         shapes |= {f"ranking_{name}": rows for name in ("seed", "fraction", "n_edges", "held_out")}
         shapes |= {"ranking_n_requested": rows, "ranking_metric": rows + prompts}
+        splits = np.shape(self.split_rank_correlation)
+        compared = (*splits, len(self.split_sizes), len(Level), len(Weighting))
+        shapes |= {"split_overlap": compared}
         halves = (len(self.half_status), *edges)
         shapes |= {"half_of_prompt": prompts, "half_scores": halves, "half_in_circuit": halves}
         return shapes if self.m_circuit is None else shapes | {"m_circuit": prompts}

@@ -94,17 +94,24 @@ def circuit_of(record: CircuitRecord) -> Circuit | None:
     """Return the circuit of a record, or None where none was found.
 
     Raises:
+        ArtifactError: see `graph_of`.
+    """
+    return None if record.n_requested is None else Circuit(graph_of(record), record.in_circuit)
+
+
+def graph_of(record: CircuitRecord) -> Graph:
+    """Return the graph of a record.
+
+    Raises:
         ArtifactError: if the record is of no graph that `Graph` knows.
     """
-    if record.n_requested is None:
-        return None
     n_heads = sum(name.startswith("a0.") for name in record.sources)
     n_layers = sum(name.startswith("m") for name in record.sources)
     for parallel in (True, False):
         graph = Graph(n_layers, n_heads, parallel)
         names = (graph.sources, graph.targets) == (record.sources, record.targets)
         if names and np.array_equal(graph.exists, ~np.isnan(record.scores)):
-            return Circuit(graph, record.in_circuit)
+            return graph
     raise ArtifactError(
         f"{record.name}: its nodes and edges are not those of a model with {n_layers} layers of "
         f"{n_heads} heads and one MLP each"
@@ -133,7 +140,7 @@ def _dead_edges(circuit: Circuit) -> Bool[ndarray, "source target"]:
 
 
 def edge_order(
-    scores: EdgeScores, *, how: str = "greedy", signed: bool = False
+    scores: EdgeScores, *, how: str = "greedy", signed: bool = False, first: int | None = None
 ) -> Int[ndarray, "edge 2"]:
     """Return (source, target) of every edge, the most important first.
 
@@ -146,6 +153,7 @@ def edge_order(
         scores: of every edge.
         how: `greedy` or `top_n`.
         signed: rank by the score itself, so that edges which hurt come last, instead of |score|.
+        first: return only so many edges of the order; None returns all.
 
     Raises:
         UnknownNameError: if `how` is neither.
@@ -156,11 +164,14 @@ def edge_order(
     edges = np.argwhere(scores.graph.exists)  # [edge, 2], in the order of rows and columns
     # A stable sort keeps that order where scores tie.
     ranked = edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
-    return ranked if how == Selection.TOP_N else _greedy_order(scores.graph, ranked)
+    first = len(ranked) if first is None else first
+    return ranked[:first] if how == Selection.TOP_N else _greedy_order(scores.graph, ranked, first)
 
 
-def _greedy_order(graph: Graph, ranked: Int[ndarray, "edge 2"]) -> Int[ndarray, "edge 2"]:
-    """Return the edges in the order in which they join the circuit; `ranked` has the best first.
+def _greedy_order(
+    graph: Graph, ranked: Int[ndarray, "edge 2"], n_edges: int
+) -> Int[ndarray, "taken 2"]:
+    """Return the first edges in the order in which they join the circuit; `ranked` is best first.
 
     An edge is known by its rank. For every target of a node that has joined, the heap holds the
     best rank that is left, so each step costs the logarithm of the number of targets.
@@ -172,7 +183,7 @@ def _greedy_order(graph: Graph, ranked: Int[ndarray, "edge 2"]) -> Int[ndarray, 
     joined = [False] * (graph.n_nodes - 1)
     candidates: list[int] = sorted(firsts_of[-1])  # a sorted list is a heap; [-1] is `logits`
     order: list[int] = []
-    while candidates:
+    while candidates and len(order) < n_edges:
         rank = candidates[0]
         order.append(rank)
         if following[rank] < 0:  # the last edge into its target

@@ -40,6 +40,9 @@ DIMS = {
     "half_scores": ("half", *EDGE),
     "half_in_circuit": ("half", *EDGE),
     "half_status": ("half",),
+    "split_sizes": ("compared",),
+    "split_overlap": ("split", "compared", "level", "weighting"),
+    "split_rank_correlation": ("split",),
 }
 NAMES = ("sources", "targets", "ranking_name", "half_status")
 MEASURED = (
@@ -87,7 +90,8 @@ def read_circuit(path: str | Path) -> CircuitRecord:
     without_circuit = f"{PREFIX}n_requested" not in attributes
     wanted = {k: v for k, v in DIMS.items() if not (without_circuit and k == "m_circuit")}
     arrays, attributes = read_hdf5(path, wanted)
-    values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None, **arrays}
+    values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None}
+    values |= {"split_seed": None, **arrays}
     values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
     values |= {
         key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value

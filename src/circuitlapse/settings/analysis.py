@@ -22,7 +22,7 @@ from circuitlapse.settings.base import (
     reruns,
     rule_error,
 )
-from circuitlapse.types import Faithfulness, IgRule, Method, RoleRule, Selection
+from circuitlapse.types import MIN_SPLITS, Faithfulness, IgRule, Method, RoleRule, Selection
 
 if TYPE_CHECKING:  # a type checker cannot see which members there are
     FastMethod = Method
@@ -78,6 +78,21 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """Also find circuits on two halves of the prompts, to see how much the choice of prompts
     changes a circuit. Needs at least 20 groups of prompts (twins are one); smaller tasks are
     skipped."""
+    splits: int = key(
+        20, ge=0, le=1000, allowed="0, or a whole number, at least 20 and at most 1000"
+    )
+    """Number of other random splits of the prompts into halves, for the noise floor of stability. A
+    change is reported where the overlap is below that of 95 % of them. 0, or noise_floor: false,
+    reports no change."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the splits are enough for a quantile of 5 %."""
+        if 0 < self.splits < MIN_SPLITS:
+            yield Problem(
+                ("splits",),
+                f"= {self.splits} must be 0 or at least {MIN_SPLITS}: fewer say nothing of the "
+                "lowest 5 %.",
+            )
 
 
 def _different(numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,88 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
-from numpy import ndarray
 
+from circuitlapse.circuits.overlap import RandomCircuits, comparison_size
 from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.circuits.selection import graph_of
 from circuitlapse.errors import ArtifactError
+from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import STABILITY
 from circuitlapse.settings.analysis import Stability
 from circuitlapse.tables.base import in_order
+from circuitlapse.tables.compared import AtStep, Row, at_step, compare_steps
 from circuitlapse.tables.masking import NO_BEHAVIOUR
-from circuitlapse.types import Comparison, Level, Status, Weighting
-
-Shares = pd.Series
-"""The share of each edge, or node, of a circuit, indexed by edge or node; the sum is 1."""
-
-
-class Parts(NamedTuple):
-    """The edges and the nodes of one circuit, each with its share.
-
-    Attributes:
-        edge: |score| over the sum of |score| of the circuit, indexed by the position of the edge
-            in the flattened score matrix.
-        node: the summed |score| of the edges that touch a head or an MLP, over the total of all
-            of these, indexed by name. An edge counts for both of its ends. `input` and `logits`
-            are left out: they are in every circuit, so any two circuits would overlap.
-    """
-
-    edge: Shares
-    node: Shares
-
-
-def parts_of(
-    record: CircuitRecord,
-    in_circuit: Bool[ndarray, "source target"],
-    scores: Float[ndarray, "source target"],
-) -> Parts:
-    """Return the parts of a circuit of the record's graph."""
-    rows, columns = np.nonzero(in_circuit)  # [edge]
-    weight = np.abs(scores[rows, columns]).astype(np.float64)  # [edge]
-    nodes = np.array([*record.sources, "logits"])  # [node]
-    row_of = {str(name): row for row, name in enumerate(nodes)}
-    owner = np.array([row_of[node] for node, _ in record.target_names])  # [target]: its node
-    ends = np.concatenate([rows, owner[columns]])  # [2 * edge]: both nodes of every edge
-    at_node = np.bincount(ends, weights=np.tile(weight, 2), minlength=len(nodes))  # [node]
-    at_an_end = np.isin(nodes, ("input", "logits"))  # [node]
-    touched = np.unique(ends[~at_an_end[ends]])
-    return Parts(
-        edge=_shares(weight, rows * len(record.targets) + columns),
-        node=_shares(at_node[touched], nodes[touched]),
-    )
-
-
-def _shares(weight: Float[ndarray, " part"], names: ndarray) -> Shares:
-    shares = pd.Series(weight, index=names)
-    return shares / shares.sum()
-
-
-def jaccard(one: Shares, other: Shares) -> float:
-    """Return the number of parts in both circuits over the number in either; NaN if there are none.
-
-    Shares do not matter.
-    """
-    both = len(one.index.intersection(other.index))
-    either = len(one) + len(other) - both
-    return both / either if either else float("nan")
-
-
-def weighted_jaccard(one: Shares, other: Shares) -> float:
-    """Return the sum of the smaller shares over the sum of the larger ones, for all parts.
-
-    A part that is not in a circuit has the share 0 there. The result is NaN if neither circuit has
-    any parts, or if all scores of a circuit are 0.
-    """
-    if one.isna().any() or other.isna().any():
-        return float("nan")
-    a, b = one.align(other, fill_value=0.0)
-    larger = np.maximum(a, b).sum()
-    return float(np.minimum(a, b).sum() / larger) if larger else float("nan")
+from circuitlapse.types import Comparison
 
 
 def smoothed(values: pd.Series, *, alpha: float) -> pd.Series:
@@ -101,19 +36,19 @@ SERIES = ("model", "variant", "task", "method", "ig_steps")
 """Columns that have the same value in all circuits of one time-lapse."""
 
 _LINE = [*SERIES, "level", "weighting"]
-_HALF_WITHOUT_CIRCUIT = (Status.NO_BEHAVIOUR, Status.TOO_FEW_PROMPTS)
-_MEASURES = {Weighting.NONE: jaccard, Weighting.ABS: weighted_jaccard}
+_LATER = ("ewma", "alpha", "unit")
 
-Row = dict[str, Any]
 Series = tuple[Any, ...]
 
 
-class _AtStep(NamedTuple):
-    """What is kept of a record: its circuit, and the comparison of its halves, if it has any."""
+class _Lapse(NamedTuple):
+    """The circuits of one model and task."""
 
-    tokens: int
-    circuit: Parts | None
-    halves: list[Row]
+    graph: Graph
+    selection: str
+    size: int | None
+    """Edges at which circuits are compared; None if the model has no circuit at any step."""
+    at: dict[int, AtStep]
 
 
 def stability_table(
@@ -135,6 +70,11 @@ def stability_table(
     Every circuit in `circuit_summary` counts, whatever its status, unless the model does not do
     the task. A comparison with a missing circuit is NaN.
 
+    Circuits as found differ in size, and that alone lowers their overlap. So both are also cut
+    from their order of edges at one size per model and task: that of the reference step's circuit,
+    or without one, of the last circuit. A change is reported where that overlap is below the noise
+    floor of both steps at this size: the 5 % quantile of the overlaps of two halves of the prompts.
+
     Args:
         records: of all models, tasks and steps, in any order; they may be read one at a time.
         circuit_summary: the table of that name, made from the same records.
@@ -149,25 +89,38 @@ def stability_table(
             not in the configuration.
     """
     settings = Stability.model_validate(stability)
-    steps, has_halves = _collected(records, circuit_summary)
+    lapses, has_halves = _collected(records, circuit_summary, settings)
     schedule = _common_steps(circuit_summary, originals)
+    random = _random_circuits(lapses.values())
     rows = [
         dict(zip(SERIES, series, strict=True)) | row
-        for series, at in steps.items()
-        for row in _rows(at, schedule, name=series[0], settings=settings, has_halves=has_halves)
+        for series, lapse in lapses.items()
+        for row in _rows(
+            lapse,
+            schedule,
+            name=series[0],
+            settings=settings,
+            has_halves=has_halves,
+            random=random[lapse.graph, lapse.selection],
+        )
     ]
-    measured = [column for column in STABILITY.columns if column not in ("ewma", "alpha", "unit")]
+    measured = [column for column in STABILITY.columns if column not in _LATER]
     frame = _with_mean(pd.DataFrame(rows, columns=measured), alpha=settings.alpha)
     frame = STABILITY.cast(frame.assign(unit="share"))
     return in_order(frame, STABILITY, models=models, tasks=tasks)
 
 
 def _collected(
-    records: Iterable[CircuitRecord], summary: pd.DataFrame
-) -> tuple[Mapping[Series, dict[int, _AtStep]], bool]:
-    """Return what is kept of every step, by series and step, and whether any record has halves."""
-    status = summary.set_index([*SERIES, "step"])["status"].to_dict()
-    steps: dict[Series, dict[int, _AtStep]] = defaultdict(dict)
+    records: Iterable[CircuitRecord], summary: pd.DataFrame, settings: Stability
+) -> tuple[Mapping[Series, _Lapse], bool]:
+    """Return what is kept of every record, by series and step, and whether any has halves."""
+    known = summary.set_index([*SERIES, "step"])
+    status = known["status"].to_dict()
+    requested = {
+        series: rows.droplevel(SERIES)["n_requested"].dropna()
+        for series, rows in known.groupby(level=list(SERIES))
+    }
+    lapses: dict[Series, _Lapse] = {}
     graphs: dict[str, tuple[tuple[str, ...], ...]] = {}
     has_halves = False
     for record in records:
@@ -175,46 +128,38 @@ def _collected(
         graph = (record.sources, record.targets)
         if (*series, record.step) not in status:
             raise ArtifactError(f"{record.name} is not in circuit_summary; make that table again")
-        if record.step in steps[series]:
-            raise ArtifactError(f"{record.name} comes more than once; expected one record")
         if graphs.setdefault(record.model, graph) != graph:
             raise ArtifactError(
                 f"{record.name} has another graph than earlier circuits of {record.model}"
             )
+        if series not in lapses:
+            size = _common_size(graph_of(record), requested[series], settings)
+            lapses[series] = _Lapse(graph_of(record), record.selection, size, {})
+        if record.step in lapses[series].at:
+            raise ArtifactError(f"{record.name} comes more than once; expected one record")
         has_halves = has_halves or bool(record.half_status)
         exists = status[*series, record.step] != NO_BEHAVIOUR
-        steps[series][record.step] = _at_step(record, exists=exists)
-    return steps, has_halves
+        lapse = lapses[series]
+        lapse.at[record.step] = at_step(record, lapse.graph, lapse.size if exists else None)
+    return lapses, has_halves
 
 
-def _at_step(record: CircuitRecord, *, exists: bool) -> _AtStep:
-    if not exists:
-        return _AtStep(record.tokens, None, [])
-    halves = [
-        None if status in _HALF_WITHOUT_CIRCUIT else parts_of(record, mask, scores)
-        for mask, scores, status in zip(
-            record.half_in_circuit, record.half_scores, record.half_status, strict=True
-        )
-    ]
-    circuit = parts_of(record, record.in_circuit, record.scores)
-    return _AtStep(record.tokens, circuit, _compared(*halves) if halves else [])
+def _common_size(graph: Graph, requested: pd.Series[int], settings: Stability) -> int | None:
+    """Return the size at which circuits are compared: near that of the reference step."""
+    if requested.empty:
+        return None
+    reference = requested[requested.index == settings.reference_step]
+    last = requested.sort_index().iloc[-1:]
+    return comparison_size(graph, int((last if reference.empty else reference).iloc[0]))
 
 
-def _compared(one: Parts | None, other: Parts | None) -> list[Row]:
-    """Return a row per level and weighting; NaN if a circuit is missing."""
-    rows = []
-    for level in Level:
-        a, b = (None if parts is None else getattr(parts, level) for parts in (one, other))
-        sizes = {
-            "size": pd.NA if a is None else len(a),
-            "size_next": pd.NA if b is None else len(b),
-        }
-        for weighting, measure in _MEASURES.items():
-            value = float("nan") if a is None or b is None else measure(a, b)
-            rows.append(
-                {"level": level.value, "weighting": weighting.value, "jaccard": value} | sizes
-            )
-    return rows
+def _random_circuits(lapses: Iterable[_Lapse]) -> Mapping[tuple[Graph, str], RandomCircuits]:
+    """Return random circuits of every graph and selection, up to the largest size compared."""
+    largest: dict[tuple[Graph, str], int] = defaultdict(int)
+    for lapse in lapses:
+        key = (lapse.graph, lapse.selection)
+        largest[key] = max(largest[key], lapse.size or 0)
+    return {key: RandomCircuits(key[0], how=key[1], largest=n) for key, n in largest.items()}
 
 
 def _common_steps(summary: pd.DataFrame, originals: Collection[str]) -> set[int]:
@@ -223,14 +168,17 @@ def _common_steps(summary: pd.DataFrame, originals: Collection[str]) -> set[int]
 
 
 def _rows(
-    at: Mapping[int, _AtStep],
+    lapse: _Lapse,
     schedule: Collection[int],
     *,
     name: str,
     settings: Stability,
     has_halves: bool,
+    random: RandomCircuits,
 ) -> Iterator[Row]:
     """Yield the rows of one model and task."""
+    at = lapse.at
+    compare = partial(compare_steps, size=lapse.size, random=random)
     steps = sorted(step for step in at if step >= settings.min_step)
     reference = max(at) if settings.reference_step is None else settings.reference_step
     if reference not in at:
@@ -239,19 +187,18 @@ def _rows(
             f"stability.reference_step: {name} has no circuit of step {reference}; steps: {known}"
         )
     for step, following in pairwise(step for step in steps if step in schedule):
-        found = _compared(at[step].circuit, at[following].circuit)
+        found = compare(at[step], at[following])
         yield from _placed(found, Comparison.CONSECUTIVE, at, step, following)
     for step in steps:
         if step != reference:
-            found = _compared(at[step].circuit, at[reference].circuit)
+            found = compare(at[step], at[reference])
             yield from _placed(found, Comparison.REFERENCE, at, step, reference)
         if has_halves:
-            found = at[step].halves or _compared(None, None)
-            yield from _placed(found, Comparison.HALVES, at, step, step)
+            yield from _placed(at[step].halves, Comparison.HALVES, at, step, step)
 
 
 def _placed(
-    rows: list[Row], comparison: Comparison, at: Mapping[int, _AtStep], step: int, step_next: int
+    rows: list[Row], comparison: Comparison, at: Mapping[int, AtStep], step: int, step_next: int
 ) -> Iterator[Row]:
     place = {"comparison": comparison.value, "step": step, "step_next": step_next}
     for row in rows:

@@ -185,3 +185,12 @@ def test_a_record_of_an_unknown_graph_is_refused():
     record = record_of(GRAPH, ("m1->logits",), scores=scores)
     with pytest.raises(ArtifactError, match=r"circuit of small at step 8 .* 2 layers of 1 heads"):
         circuit_of(record)
+
+
+@pytest.mark.parametrize("how", ["greedy", "top_n"])
+def test_the_first_edges_alone_are_those_of_the_whole_order(how):
+    values = np.random.default_rng(0).normal(size=GRAPH.exists.shape)
+    scores = EdgeScores(GRAPH, np.where(GRAPH.exists, values, np.nan))
+    whole = edge_order(scores, how=how)
+    np.testing.assert_array_equal(edge_order(scores, how=how, first=5), whole[:5])
+    assert len(edge_order(scores, how=how, first=1000)) == GRAPH.n_edges

@@ -10,15 +10,17 @@ from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut, hold_out
 from circuitlapse.circuits.discovery.search import Search, SmallCircuit
 from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
+from circuitlapse.circuits.discovery.splits import Splits, compare_splits, first_halves
 from circuitlapse.circuits.rankings import RankingCurves, ranked_at_random, ranked_by_score
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.types import TASK_METRICS
+from circuitlapse.types import MIN_PROMPTS, TASK_METRICS
 
 __all__ = ["Discovery", "SplitHalf", "discover_circuit", "record_of"]
 
@@ -38,7 +40,8 @@ def discover_circuit(
     If the model does not do the task, only the scores are kept: there is nothing that a circuit
     could be faithful to. With `settings.noise_floor` the search is repeated on two halves of the
     prompts, which costs about as much as one more search, and what each half found is run on the
-    other half (`held_out`).
+    other half (`held_out`). The scores of the prompts are split in `settings.splits` other ways,
+    which costs little.
 
     Args:
         model: a decoder, or a model from `load_model`.
@@ -47,7 +50,7 @@ def discover_circuit(
         metric: `logit_diff` or `prob_diff`.
         settings: how edges are scored and a circuit is chosen.
         bootstrap: for the question whether the model does the task; its seed also draws the
-            halves and the random rankings.
+            halves, the splits and the random rankings.
         limits: how many prompts go through the model at once.
 
     Raises:
@@ -57,7 +60,7 @@ def discover_circuit(
     if metric not in TASK_METRICS:
         raise UnknownNameError(unknown_name("metric of a task", metric, TASK_METRICS))
     search = Search(model, pairs, activations, metric, settings, bootstrap, limits)
-    scores, split_half = _score(search)
+    scores, split_half, halves = _score(search)
     found = search.small_circuit(scores)
     held_out = hold_out(search, split_half, found.curve.sizes)
     return Discovery(
@@ -70,14 +73,32 @@ def discover_circuit(
         rankings=_rankings(search, scores, held_out),
         split_half=split_half,
         held_out=held_out,
+        splits=_splits(search, scores, halves, n_edges=found.n_requested),
     )
 
 
-def _score(search: Search) -> tuple[EdgeScores, SplitHalf]:
-    if search.settings.noise_floor and search.does_the_task:
-        return search_split_half(search)
-    scores = search.scores()
-    return scores, SplitHalf.none(scores.graph, len(search.pairs))
+_Sums = Float[ndarray, "split source target"]
+
+
+def _score(search: Search) -> tuple[EdgeScores, SplitHalf, _Sums]:
+    """Return the scores, the circuits of two halves, and the score sums of many other halves."""
+    n_prompts, graph = len(search.pairs), model_graph(search.model)
+    if not (search.settings.noise_floor and search.does_the_task):
+        return search.scores(), SplitHalf.none(graph, n_prompts), np.zeros((0, *graph.exists.shape))
+    n_splits = search.settings.splits
+    if search.pairs.n_groups < 2 * MIN_PROMPTS:
+        n_splits = 0
+    first = first_halves(search.pairs.groups, n_splits=n_splits, seed=search.bootstrap.seed)
+    sums, split_half = search_split_half(search, np.vstack([np.ones(n_prompts), first]))
+    return EdgeScores(graph, sums[0] / n_prompts), split_half, sums[1:]
+
+
+def _splits(search: Search, scores: EdgeScores, halves: _Sums, *, n_edges: int | None) -> Splits:
+    if n_edges is None or not len(halves):
+        return Splits.none()
+    total = scores.values * len(search.pairs)
+    selection, seed = search.settings.selection, search.bootstrap.seed
+    return compare_splits(scores.graph, total, halves, how=selection, n_edges=n_edges, seed=seed)
 
 
 def _metric_of(found: SmallCircuit, *, n_prompts: int) -> Float[ndarray, " prompt"]:

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
+from circuitlapse.circuits.discovery.splits import Splits
 from circuitlapse.circuits.faithfulness import Curve, size_interval
 from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.record import CircuitRecord
@@ -42,6 +43,7 @@ class Discovery:
         split_half: the circuits of two halves of the prompts; none where the model does not do
             the task, or where `noise_floor` is off.
         held_out: what each half found, run on the other half.
+        splits: the overlap of other halves, split by split; likewise.
     """
 
     scores: EdgeScores
@@ -57,6 +59,7 @@ class Discovery:
     rankings: RankingCurves
     split_half: SplitHalf
     held_out: HeldOut
+    splits: Splits
 
 
 def record_of(
@@ -112,6 +115,7 @@ def record_of(
         **_rankings(found.rankings),
         **_intervals(found, settings.threshold, bootstrap),
         **_halves(found.split_half),
+        **_splits(found.splits),
     )
 
 
@@ -128,6 +132,14 @@ def _halves(found: SplitHalf) -> dict[str, Any]:
         "half_scores": found.scores.astype(np.float32),
         "half_status": tuple(str(status) for status in found.status),
     }
+
+
+def _splits(found: Splits) -> dict[str, Any]:
+    """Return the fields about splits, in single precision."""
+    parts = {f"split_{field.name}": getattr(found, field.name) for field in fields(found)}
+    for name in ("split_overlap", "split_rank_correlation"):
+        parts[name] = parts[name].astype(np.float32)
+    return parts
 
 
 def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from circuitlapse.circuits.attribution import attribute_edges
+from circuitlapse.circuits.attribution import sum_edge_scores
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_small
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
@@ -19,6 +19,7 @@ from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import EdgeScores
+from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.types import Faithfulness, Status
@@ -86,8 +87,13 @@ class Search:
 
     def scores(self) -> EdgeScores:
         """Score all edges."""
+        (total,) = self.sums(np.ones((1, len(self.pairs))))
+        return EdgeScores(model_graph(self.model), total / len(self.pairs))
+
+    def sums(self, sets: Float[ndarray, "set prompt"]) -> Float[ndarray, "set source target"]:
+        """Score all edges, and sum the scores over sets of prompts; see `sum_edge_scores`."""
         how = {name: getattr(self.settings, name) for name in ("method", "ig_steps", "ig_rule")}
-        return attribute_edges(self.model, self.pairs, **how, **self._shared)
+        return sum_edge_scores(self.model, self.pairs, sets, **how, **self._shared)
 
     def evaluate(self, circuits: Sequence[Circuit]) -> Float[ndarray, "circuit prompt"]:
         """Return the metric of every circuit."""

@@ -45,7 +45,9 @@ class SplitHalf:
         return cls(np.full(n_prompts, -1), None, np.zeros(shape), np.zeros(shape, bool), ())
 
 
-def split_prompts(groups: Int[ndarray, " prompt"], *, seed: int) -> list[Int[ndarray, " row"]]:
+def split_prompts(
+    groups: Int[ndarray, " prompt"], *, seed: int | tuple[int, int]
+) -> list[Int[ndarray, " row"]]:
     """Return the rows of each half, ascending; the first half may have one group more.
 
     Groups stay whole: twins in both halves would make the halves agree.
@@ -55,12 +57,14 @@ def split_prompts(groups: Int[ndarray, " prompt"], *, seed: int) -> list[Int[nda
     return [np.flatnonzero(np.isin(groups, half)) for half in halves]
 
 
-def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
-    """Score all edges on all prompts, and find the circuits of two halves of them.
+def search_split_half(
+    whole: Search, sets: Float[ndarray, "set prompt"]
+) -> tuple[Float[ndarray, "set source target"], SplitHalf]:
+    """Sum edge scores over sets of prompts, and find the circuits of two halves of all prompts.
 
-    A score is a mean over prompts, and an ablated edge carries an output of the same prompt. So
-    the score on all prompts is the mean over the halves, weighted by their numbers of prompts, and
-    no prompt is scored twice. Halves of fewer than `MIN_PROMPTS` groups are not searched.
+    An ablated edge carries an output of the same prompt. So a sum over prompts is that over the
+    halves together, and no prompt is scored twice. Halves of fewer than `MIN_PROMPTS` groups are
+    not searched.
     """
     graph, seed = model_graph(whole.model), whole.bootstrap.seed
     parts = split_prompts(whole.pairs.groups, seed=seed)
@@ -70,15 +74,15 @@ def search_split_half(whole: Search) -> tuple[EdgeScores, SplitHalf]:
         shape = (_N_HALVES, *graph.exists.shape)
         status = [Status.TOO_FEW_PROMPTS] * _N_HALVES
         unscored = np.full(shape, np.nan)  # [half, source, target]
-        return whole.scores(), SplitHalf(of_prompt, seed, unscored, np.zeros(shape, bool), status)
-    found = [_search(whole.on(rows)) for rows in parts]
-    scores, masks, statuses = (list(part) for part in zip(*found, strict=True))
-    pooled = np.average(scores, axis=0, weights=[len(rows) for rows in parts])  # [source, target]
-    split_half = SplitHalf(of_prompt, seed, np.stack(scores), np.stack(masks), statuses)
-    return EdgeScores(graph, pooled), split_half
-
-
-def _search(half: Search) -> tuple[ndarray, ndarray, Status]:
-    scores = half.scores()
-    found = half.small_circuit(scores)
-    return scores.values, found.circuit.mask, found.status
+        return whole.sums(sets), SplitHalf(of_prompt, seed, unscored, np.zeros(shape, bool), status)
+    total = np.zeros((len(sets), *graph.exists.shape))
+    scores, found = [], []
+    for rows in parts:
+        half = whole.on(rows)
+        # The half itself, and what it adds to each set.
+        own, *others = half.sums(np.vstack([np.ones(len(rows)), sets[:, rows]]))
+        total += others
+        scores.append(own / len(rows))
+        found.append(half.small_circuit(EdgeScores(graph, scores[-1])))
+    masks, statuses = [one.circuit.mask for one in found], [one.status for one in found]
+    return total, SplitHalf(of_prompt, seed, np.stack(scores), np.stack(masks), statuses)

@@ -7,6 +7,7 @@ from circuitlapse import Circuit, EdgeScores
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
+from circuitlapse.circuits.discovery.splits import Splits
 from circuitlapse.circuits.faithfulness import Curve
 from circuitlapse.circuits.rankings import RankingCurves
 from circuitlapse.circuits.selection import cut, edge_order
@@ -46,6 +47,7 @@ def found():
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),
         held_out=HeldOut(HeldOutStatus.OK, 0.8 * m_model, 0.8 * metric, None),
+        splits=Splits.none(),
     )
 
 

@@ -79,7 +79,7 @@ SETTINGS = Heads(lengths=[4], n_mean=4, n_documents=2, n_positions=6)
 
 def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
     documents = [np.arange(3, 11) + shift for shift in range(5)]
-    table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, SETTINGS, seed=3)
+    table = checkpoint.heads(ioi, checkpoint.run(ioi), documents, SETTINGS, BOOTSTRAP, seed=3)
     HEADS.check(table, where="heads")
     assert set(table["score"]) == set(SCORES)
     assert len(table) == 4 * len(SCORES)
@@ -99,7 +99,7 @@ def test_every_score_of_every_head_is_in_the_table_of_heads(checkpoint, ioi):
 
 
 def test_without_prompts_or_text_scores_about_them_are_undefined_and_say_why(checkpoint):
-    table = checkpoint.heads(None, None, [], SETTINGS, seed=3)
+    table = checkpoint.heads(None, None, [], SETTINGS, BOOTSTRAP, seed=3)
     assert set(table["score"]) == set(SCORES)
     status = table.groupby("score")["status"].agg(set)
     assert all(status[name] == {"no_prompts"} for name in needing("prompts"))
@@ -195,7 +195,7 @@ def measure_circuits(checkpoint, task):
 
 def measure_heads(checkpoint, task):
     documents = [np.arange(3, 11) + shift for shift in range(5)]
-    return checkpoint.heads(task, None, documents, SETTINGS, seed=3)
+    return checkpoint.heads(task, None, documents, SETTINGS, BOOTSTRAP, seed=3)
 
 
 def measure_algorithm(checkpoint, task):

@@ -26,7 +26,9 @@ def scores(**changes):
         pd.DataFrame({"score": name, "layer": 0, "head": range(4), "value": numbers})
         for name, numbers in values.items()
     )
-    return HEADS.cast(frame.assign(**AT | {"n": 9, "status": "ok"} | changes))
+    return HEADS.cast(
+        frame.assign(**AT | {"n": 9, "status": "ok", "low": 0.1, "high": 0.9} | changes)
+    )
 
 
 def record(task, heads=(0,), layer=0) -> CircuitRecord:

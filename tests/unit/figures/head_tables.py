@@ -30,7 +30,7 @@ def make_components(
             for model, (layers, n) in sizes.items()
             for heads in [list(product(range(layers), range(n)))]
             for score in (*CHANCE, "cspa", "copy", "attn_io", "attn_s1")
-        )
+        ).assign(low=np.nan, high=np.nan)
     )
 
 

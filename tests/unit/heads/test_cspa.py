@@ -1,14 +1,22 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from circuitlapse import load_decoder
 from circuitlapse.heads import cspa_effect
 from circuitlapse.heads.base import Subject
-from circuitlapse.heads.cspa import Setting, cspa, find_changes, mean_z
+from circuitlapse.heads.cspa import (
+    Setting,
+    cspa,
+    find_changes,
+    interval_over_documents,
+    mean_z,
+)
 from circuitlapse.heads.cspa_effect import HeadChanges, divergences
 from circuitlapse.models.batching import Limits
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import ScoreStatus
 from tests.conftest import bridge_of, save_random_model
 
@@ -77,6 +85,29 @@ def test_a_head_that_lowers_the_predicted_token_it_attends_to_scores_1(tmp_path)
     score = score_by_hand(save_by_hand(tmp_path, [lower, higher, other]))
     assert score.values[0, 0] == pytest.approx(1, abs=1e-4)
     assert score.n == 36
+
+
+def test_where_all_documents_are_alike_the_interval_has_no_width(tmp_path):
+    """Those of the square are turned copies of each other."""
+    score = score_by_hand(save_by_hand(tmp_path, [(0, -STRENGTH, 0)]))
+    assert score.interval_of(0, 0) == pytest.approx((1, 1), abs=1e-4)
+    assert all(math.isnan(end) for end in score.interval_of(0, 1))  # no effect, no score
+
+
+@pytest.mark.parametrize("n", [50, 100, 200])
+def test_the_interval_covers_the_truth_as_often_as_it_says(n):
+    """Documents differ, and a head has more of both effects in some of them: 2,000 heads."""
+    draw = np.random.default_rng(n)
+    ablated = draw.gamma(2.0, size=(n, 1, 2000))
+    reduced = ablated * draw.beta(2, 3, size=ablated.shape)  # 0.4 of it on average
+    kl = torch.from_numpy(np.stack([ablated, reduced]))
+    low, high = interval_over_documents(kl, Bootstrap(samples=400, level=0.95, seed=1))
+    covered = (low <= 0.6) & (high >= 0.6)
+    assert covered.double().mean().item() == pytest.approx(0.95, abs=0.03)
+
+
+def test_one_document_says_nothing_of_the_spread():
+    assert interval_over_documents(torch.ones(2, 1, 3, 4), Bootstrap()).isnan().all()
 
 
 def test_a_head_that_raises_the_token_or_lowers_an_unrelated_one_scores_0(tmp_path):

@@ -27,6 +27,7 @@ def test_without_an_ioi_task_the_other_scores_are_there(run_script, pocket, text
             "heads": OPTIONS,
             "seed": 3,
             "scores": ["induction", "copy"],
+            "bootstrap": {"samples": 100, "level": 0.95, "seed": 1},
             "compute": COMPUTE,
             "stored_dtype": "float32",
         },

@@ -80,6 +80,7 @@ def years():
 def head_scores():
     layer, head = np.indices((N_LAYERS, N_HEADS)).reshape(2, -1)
     every = pd.DataFrame({"layer": layer, "head": head, "value": 0.0, "n": 9, "status": "ok"})
+    every = every.assign(low=np.nan, high=np.nan)
     names = ("copy", "copy_neg", "cspa", "induction", "duplicate", "prev_token")
     frame = pd.concat([every.assign(score=name) for name in names], ignore_index=True)
     frame.loc[frame.query("score == 'copy' and layer == 2 and head == 0").index, "value"] = 90

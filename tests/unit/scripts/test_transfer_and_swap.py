@@ -188,6 +188,7 @@ def test_tables_about_heads_are_read_where_there_are_any(swap, tmp_path):
     expected, _ = swap()
     write_table(tmp_path / "roles.parquet", ROLES.empty(), provenance={})
     score = {"score": "induction", "layer": 0, "head": 1, "value": 0.5, "n": 1, "status": "ok"}
+    score |= {"low": 0.4, "high": 0.6}
     heads = HEADS.cast(pd.DataFrame([WHERE[0] | score]))
     write_table(tmp_path / "heads.parquet", heads, provenance={})
     about = {"roles": [tmp_path / "roles.parquet"], "heads": [tmp_path / "heads.parquet"]}

@@ -16,7 +16,7 @@ def scores_at(step, *names, **changes):
         for name in names
         for head in range(2)
     ]
-    return HEADS.cast(pd.DataFrame(rows).assign(n=5, status="ok", **changes))
+    return HEADS.cast(pd.DataFrame(rows).assign(n=5, status="ok", low=0.1, high=0.9, **changes))
 
 
 def summary_of(*statuses):

@@ -32,6 +32,8 @@ def score_frame():
             layer, head = np.indices(shape).reshape(2, -1)
             columns = {"score": name, "layer": layer, "head": head, "value": values.ravel()}
             frames.append(pd.DataFrame(columns))
-        return HEAD_SCORES.cast(pd.concat(frames, ignore_index=True).assign(n=9, status="ok"))
+        return HEAD_SCORES.cast(
+            pd.concat(frames, ignore_index=True).assign(n=9, status="ok", low=np.nan, high=np.nan)
+        )
 
     return make

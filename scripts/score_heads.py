@@ -8,7 +8,7 @@ from circuitlapse.io.provenance import file_hash, notes_on, provenance, weights_
 from circuitlapse.io.table_files import write_table
 from circuitlapse.io.task_files import read_task
 from circuitlapse.plan.slots import take_gpu
-from circuitlapse.settings.analysis import Heads
+from circuitlapse.settings.analysis import Bootstrap, Heads
 
 given, params = snakemake.input, snakemake.params
 with job_logging(snakemake.log[0]) as log:
@@ -24,7 +24,8 @@ with job_logging(snakemake.log[0]) as log:
         documents = read_documents(text, read_tokenizer_of(given.model))
         inputs["text"] = file_hash(text)
     how = {"seed": params.seed, "scores": params.scores}
-    scores = checkpoint.heads(task, runs, documents, Heads(**params.heads), **how)
+    settings, bootstrap = Heads(**params.heads), Bootstrap(**params.bootstrap)
+    scores = checkpoint.heads(task, runs, documents, settings, bootstrap, **how)
     for name, of_heads in scores.groupby("score", sort=False)["value"]:
         log.info("%s: at most %.4g", name, of_heads.max())
     origin = provenance(inputs, dict(params.items()), stage="heads", script=__file__)

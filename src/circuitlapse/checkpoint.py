@@ -142,6 +142,7 @@ class Checkpoint:
         runs: PairActivations | None,
         documents: Sequence[Int64[ndarray, " _"]],
         settings: Heads,
+        bootstrap: Bootstrap,
         *,
         seed: int,
         scores: Sequence[str] = tuple(SCORES),
@@ -153,6 +154,7 @@ class Checkpoint:
             runs: from `run` for this task.
             documents: token ids of running text; with none of them `cspa` is NaN.
             settings: options of the detectors.
+            bootstrap: for the intervals of `cspa`.
             seed: of all random draws.
             scores: names of scores; by default all.
         """
@@ -169,6 +171,7 @@ class Checkpoint:
             clean=None if runs is None else runs.clean,
             seed=seed,
             limits=self._limits,
+            bootstrap=bootstrap,
             **settings.model_dump(exclude={"text", "dataset"}),
         )
         nothing = [

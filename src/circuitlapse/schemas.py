@@ -147,7 +147,7 @@ HEAD_SCORES = Schema(
     name="head_scores",
     keys=("score", "layer", "head"),
     columns={"score": "str", "layer": "int16", "head": "int16"}
-    | {"value": "float32", "n": "int32", "status": "str"},
+    | {"value": "float32", "low": "float32", "high": "float32", "n": "int32", "status": "str"},
 )
 """Scores of the attention heads of one model, as `score_heads` returns them."""
 
@@ -164,7 +164,8 @@ COMPONENTS = Schema(
     columns=CHECKPOINT_TASK
     | {"score": "str"}
     | _HEAD
-    | {"value": "float32", "unit": "str", "in_circuit": "boolean", "n": "int32", "status": "str"},
+    | {"value": "float32", "low": "float32", "high": "float32", "unit": "str"}
+    | {"in_circuit": "boolean", "n": "int32", "status": "str"},
 )
 """Scores of all attention heads; `in_circuit` is about the circuit of `task`."""
 

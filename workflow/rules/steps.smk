@@ -156,6 +156,7 @@ rule score_heads:
         seed=CONFIG.seed,
         # a new score runs the rule again
         scores=[*SCORES],
+        bootstrap=BOOTSTRAP,
         compute=COMPUTE,
         stored_dtype=CONFIG.activations.dtype,
     message:

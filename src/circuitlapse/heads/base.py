@@ -52,6 +52,8 @@ class HeadScore:
     Attributes:
         values: [layer, head], float32; NaN where the score is not defined.
         n: number of observations: prompts, sequences, pairs of words or positions.
+        low, high: ends of the bootstrap interval, in the shape of the values; None where there is
+            none.
         status: why a value is NaN: one status for all heads, or [layer][head]. `status_of` reads
             either.
     """
@@ -59,10 +61,20 @@ class HeadScore:
     values: Float[Tensor, "layer head"]
     n: int
     status: ScoreStatus | Sequence[Sequence[ScoreStatus]] = ScoreStatus.OK
+    low: Float[Tensor, "layer head"] | None = None
+    high: Float[Tensor, "layer head"] | None = None
 
     def status_of(self, layer: int, head: int) -> ScoreStatus:
         """Return the status of one head."""
         return self.status if isinstance(self.status, ScoreStatus) else self.status[layer][head]
+
+    def interval_of(self, layer: int, head: int) -> tuple[float, float]:
+        """Return the interval of one head; NaN where there is none."""
+        low, high = (
+            float("nan") if ends is None else float(ends[layer, head])
+            for ends in (self.low, self.high)
+        )
+        return low, high
 
     @classmethod
     def undefined(cls, model: Decoder, status: ScoreStatus) -> HeadScore:

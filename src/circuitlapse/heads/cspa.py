@@ -10,6 +10,7 @@ from collections.abc import Collection, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -29,8 +30,10 @@ from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_ba
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import LayerTrace, embed_tokens, run_layers
 from circuitlapse.models.load import tokenizer_of
+from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import ScoreStatus
 
+_BOOTSTRAP = Bootstrap()
 MIN_KL = 1e-6
 """With less KL(original || ablated), in nats, a head has no effect and no score."""
 
@@ -173,6 +176,7 @@ def cspa(
     function_tokens: Collection[int] | None = None,
     skip_layers: int | None = None,
     limits: Limits = AUTOMATIC,
+    bootstrap: Bootstrap = _BOOTSTRAP,
 ) -> dict[str, HeadScore]:
     """Return the copy-suppression score `cspa` of every head, from -inf to 1.
 
@@ -182,7 +186,8 @@ def cspa(
     the token that it comes from is put back, and only if it is negative and the token is among
     the 5 % that the logit lens predicts before this layer (see `predicted`). Only the head's
     direct path changes, with the scale of the final LayerNorm kept. 1: all of the head's effect
-    is explained; 0: no more than by its mean, as for a head that does something else.
+    is explained; 0: no more than by its mean, as for a head that does something else. The interval
+    is a bootstrap over documents, whose positions stay together; the means are kept.
 
     After McDougall et al. 2023 (Copy suppression), with one similar token per source: the token
     itself. Their folded, centred unembedding is computed from raw weights; the value bias cancels.
@@ -198,6 +203,7 @@ def cspa(
             `FUNCTION_WORDS`, in any spelling of `single_tokens`.
         skip_layers: first layers that are NaN; None for 2, or half of fewer than 4 layers.
         limits: documents that go through at once.
+        bootstrap: for the interval.
 
     Raises:
         ValueError: if there is no text, or not enough of it.
@@ -215,32 +221,56 @@ def cspa(
         return {"cspa": HeadScore.undefined(model, ScoreStatus.SKIPPED)}
     means = mean_z(model, texts[:n_mean], limits)
     setting = Setting(means, range(skip, model.cfg.n_layers), frozenset(function_tokens), limits)
-    kl = _mean_kl(model, texts[:n_documents], setting)
-    return {"cspa": _score(kl, skip=skip, n=n_documents * n_positions)}
+    kl = _kl_of_documents(model, texts[:n_documents], setting)
+    return {"cspa": _score(kl, skip=skip, n=n_documents * n_positions, bootstrap=bootstrap)}
 
 
-def _score(kl: Float[Tensor, "change layer head"], *, skip: int, n: int) -> HeadScore:
-    ablated, reduced = kl
+def _score(
+    kl: Float[Tensor, "change doc layer head"], *, skip: int, n: int, bootstrap: Bootstrap
+) -> HeadScore:
+    ablated, reduced = kl.mean(1)
     works = ablated >= MIN_KL
-    values = (1 - reduced / ablated).masked_fill(~works, torch.nan)
-    skipped = values.new_full((skip, values.shape[1]), torch.nan)
+
+    def whole(part: Tensor) -> Float[Tensor, "layer head"]:
+        values = part.masked_fill(~works, torch.nan)
+        skipped = values.new_full((skip, values.shape[1]), torch.nan)
+        return torch.cat([skipped, values]).float().cpu()
+
+    values = whole(1 - reduced / ablated)
+    low, high = (whole(ends) for ends in interval_over_documents(kl, bootstrap))
     status = [[ScoreStatus.SKIPPED] * values.shape[1]] * skip
     status += [
         [ScoreStatus.OK if ok else ScoreStatus.NO_EFFECT for ok in row] for row in works.tolist()
     ]
-    return HeadScore(torch.cat([skipped, values]).float().cpu(), n, status)
+    return HeadScore(values, n, status, low, high)
 
 
-def _mean_kl(
+def interval_over_documents(
+    kl: Float[Tensor, "change doc layer head"], bootstrap: Bootstrap
+) -> Float[Tensor, "2 layer head"]:
+    """Return both ends of the interval of 1 - KL(reduced) / KL(ablated), documents resampled."""
+    n = kl.shape[1]
+    if n < 2:
+        return kl.new_full((2, *kl.shape[2:]), torch.nan)
+    drawn = np.random.default_rng(bootstrap.seed).integers(0, n, (bootstrap.samples, n))
+    # How often each document was drawn: the means of all heads are then one matrix product.
+    times = np.apply_along_axis(np.bincount, -1, drawn, minlength=n)  # [sample, doc]
+    ablated, reduced = torch.einsum("sd,cdlh->cslh", torch.from_numpy(times).to(kl) / n, kl)
+    tail = (1 - bootstrap.level) / 2
+    ends = np.quantile((1 - reduced / ablated).cpu().numpy(), (tail, 1 - tail), axis=0)
+    return torch.from_numpy(ends).to(kl)
+
+
+def _kl_of_documents(
     model: Decoder, documents: Int[Tensor, "doc pos"], setting: Setting
-) -> Float[Tensor, "change layer head"]:
-    """Return the mean KL of both changes, over documents and positions."""
+) -> Float[Tensor, "change doc layer head"]:
+    """Return the KL of both changes in every document, the mean over its positions."""
 
-    def total(batch: slice) -> Float[Tensor, "change layer head"]:
+    def mean(batch: slice) -> Float[Tensor, "change doc layer head"]:
         changes = find_changes(model, documents[batch], setting)
-        return divergences(model, changes, layers=setting.layers).sum((1, 4))
+        return divergences(model, changes, layers=setting.layers).mean(4)
 
     kept = bytes_of_changes(model, n_pos=documents.shape[1])
     size = setting.limits.prompts(kept, device=documents.device)
-    totals = in_batches(len(documents), size=size, work=total, what="copy suppression")
-    return torch.stack(totals).sum(0) / documents.numel()
+    parts = in_batches(len(documents), size=size, work=mean, what="copy suppression")
+    return torch.cat(parts, 1)

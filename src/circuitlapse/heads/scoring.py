@@ -21,8 +21,10 @@ from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
-from circuitlapse.settings.analysis import Heads
+from circuitlapse.settings.analysis import Bootstrap, Heads
 from circuitlapse.types import ScoreStatus
+
+_BOOTSTRAP = Bootstrap()
 
 Detector = Callable[..., dict[str, HeadScore]]
 """Takes a `Subject` and options by keyword; returns named scores that are measured together."""
@@ -37,6 +39,7 @@ def score_heads(
     seed: int = 0,
     clean: RunActivations | None = None,
     limits: Limits = AUTOMATIC,
+    bootstrap: Bootstrap = _BOOTSTRAP,
     **options: Any,
 ) -> pd.DataFrame:
     """Measure what every attention head does.
@@ -50,12 +53,14 @@ def score_heads(
         seed: of all random draws.
         clean: activations of the clean prompts of `pairs`, if they are already computed.
         limits: how many prompts, sequences or documents go through the model at once.
+        bootstrap: for the intervals of `cspa`.
         options: keys of the section `heads`, such as `copy_ln="folded"`; each detector gets
             those that it takes.
 
     Returns:
         The table `HEAD_SCORES`, one row per score (in the order of `scores`), layer and head:
-        `value` (NaN where undefined), `n` (number of observations) and `status` (`ok`, or why
+        `value` (NaN where undefined), `low` and `high` (the ends of its bootstrap interval; NaN
+        for scores without one), `n` (number of observations) and `status` (`ok`, or why
         the value is undefined).
 
     Raises:
@@ -67,7 +72,7 @@ def score_heads(
     model = as_decoder(model)
     detectors = {name: detector_of(name) for name in scores}
     _refuse_unknown_options(options)
-    options["limits"] = limits
+    options |= {"limits": limits, "bootstrap": bootstrap}
     _refuse_other_prompts(pairs, clean)
     subject = Subject(model, seed, pairs, clean, text)
     found: dict[str, HeadScore] = {}
@@ -94,11 +99,12 @@ def undefined_scores(model: Decoder, *, scores: Sequence[str], status: ScoreStat
     return HEAD_SCORES.cast(pd.DataFrame(rows, columns=list(HEAD_SCORES.columns)))
 
 
-def _rows(name: str, score: HeadScore) -> Iterator[tuple[str, int, int, float, int, str]]:
+def _rows(name: str, score: HeadScore) -> Iterator[tuple[str | int | float, ...]]:
     for layer, values in enumerate(score.values.tolist()):
         for head, value in enumerate(values):
             status = score.status_of(layer, head) if math.isnan(value) else ScoreStatus.OK
-            yield name, layer, head, value, score.n, str(status)
+            ends = score.interval_of(layer, head)
+            yield name, layer, head, value, *ends, score.n, str(status)
 
 
 def _refuse_missing_scores(

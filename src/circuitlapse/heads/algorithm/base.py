@@ -216,9 +216,10 @@ def _places(shape: tuple[int, int]) -> pd.DataFrame:
 
 def _effects(panel: Panel, head: pd.DataFrame, n: int) -> pd.DataFrame:
     """Return the effects of a step; where only its roles are unknown, effects are there."""
+    ends = {"low": np.nan, "high": np.nan}  # effects have no interval
     if panel.effects is None:
-        return head.assign(score=panel.score, value=np.nan, n=0, status=str(panel.status))
-    return head.assign(score=panel.score, value=panel.effects.mean, n=n, status="ok")
+        return head.assign(score=panel.score, value=np.nan, n=0, status=str(panel.status), **ends)
+    return head.assign(score=panel.score, value=panel.effects.mean, n=n, status="ok", **ends)
 
 
 def _roles(panel: Panel, head: pd.DataFrame) -> pd.DataFrame:

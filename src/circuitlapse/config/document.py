@@ -12,7 +12,7 @@ from circuitlapse.config.keys import Node, allowed, json_schema, resolved
 from circuitlapse.figures.registry import figure_rows, rule_rows
 
 REPAIR = "python -m circuitlapse.config --write"
-BEGIN, END = f"<!-- begin: written by {REPAIR} -->", "<!-- end -->"
+BEGIN, END = "<!-- begin: written by {} -->", "<!-- end -->"
 SCHEMA = "workflow/schemas/config.schema.yaml"
 _HEADER = "| key | meaning | allowed | default | runs again |\n| --- | --- | --- | --- | --- |\n"
 
@@ -23,17 +23,18 @@ def schema_text() -> str:
     return head + yaml.safe_dump(json_schema(), sort_keys=False, allow_unicode=True, width=100)
 
 
-def with_table(page: str, table: str) -> str:
-    """Return a page with everything between its two marks replaced by a table.
+def with_text(page: str, text: str, *, command: str = REPAIR) -> str:
+    """Return a page with everything between its two marks replaced by what a command writes.
 
     Raises:
         ValueError: The page does not have each mark once, in this order.
     """
-    if (page.count(BEGIN), page.count(END)) != (1, 1) or page.index(BEGIN) > page.index(END):
-        raise ValueError(f"expected one line {BEGIN!r} and, below it, one line {END!r}")
-    before, rest = page.split(BEGIN)
+    begin = BEGIN.format(command)
+    if (page.count(begin), page.count(END)) != (1, 1) or page.index(begin) > page.index(END):
+        raise ValueError(f"expected one line {begin!r} and, below it, one line {END!r}")
+    before, rest = page.split(begin)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table}{END}{after}"
+    return f"{before}{begin}\n{text}{END}{after}"
 
 
 def write_all(root: Path) -> None:
@@ -46,7 +47,7 @@ def write_all(root: Path) -> None:
     for path, table in PAGES.items():
         page = (root / path).read_text(encoding="utf-8")
         try:
-            (root / path).write_text(with_table(page, table()), encoding="utf-8")
+            (root / path).write_text(with_text(page, table()), encoding="utf-8")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
 

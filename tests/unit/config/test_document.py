@@ -18,7 +18,7 @@ from circuitlapse.config.document import (
     REPAIR,
     SCHEMA,
     schema_text,
-    with_table,
+    with_text,
     write_all,
 )
 from circuitlapse.config.keys import json_schema, resolved
@@ -38,6 +38,7 @@ def leaves(node, where=()):
 
 
 KEYS = dict(leaves(json_schema()))
+MARK = BEGIN.format(REPAIR)
 
 
 def test_the_schema_on_disk_is_up_to_date(root):
@@ -48,28 +49,28 @@ def test_the_schema_on_disk_is_up_to_date(root):
 @pytest.mark.parametrize("path", PAGES)
 def test_the_table_of_a_page_is_up_to_date(root, path):
     page = (root / path).read_text(encoding="utf-8")
-    assert page == with_table(page, PAGES[path]()), f"repair it with: {REPAIR}"
+    assert page == with_text(page, PAGES[path]()), f"repair it with: {REPAIR}"
 
 
 def test_the_text_around_a_table_is_kept():
-    page = f"before\n{BEGIN}\nstale row\n{END}\nafter\n"
-    assert with_table(page, "new row\n") == f"before\n{BEGIN}\nnew row\n{END}\nafter\n"
+    page = f"before\n{MARK}\nstale row\n{END}\nafter\n"
+    assert with_text(page, "new row\n") == f"before\n{MARK}\nnew row\n{END}\nafter\n"
 
 
-@pytest.mark.parametrize("page", ["", BEGIN, END, f"{END}\n{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+@pytest.mark.parametrize("page", ["", MARK, END, f"{END}\n{MARK}", f"{MARK}{END}{MARK}{END}"])
 def test_a_page_needs_each_mark_once_and_in_order(page):
     with pytest.raises(ValueError, match=r"expected one line '<!-- begin: .*one line '<!-- end"):
-        with_table(page, "row\n")
+        with_text(page, "row\n")
 
 
 def test_writing_makes_the_schema_and_names_a_page_without_marks(tmp_path):
     for path in (SCHEMA, *PAGES):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(f"{BEGIN}\n{END}\n")
+        (tmp_path / path).write_text(f"{MARK}\n{END}\n")
     write_all(tmp_path)
     assert (tmp_path / SCHEMA).read_text() == schema_text()
     for path, table in PAGES.items():
-        assert (tmp_path / path).read_text() == f"{BEGIN}\n{table()}{END}\n"
+        assert (tmp_path / path).read_text() == f"{MARK}\n{table()}{END}\n"
     (tmp_path / "README.md").write_text("no marks")
     with pytest.raises(ValueError, match=r"^README\.md: expected"):
         write_all(tmp_path)

@@ -30,8 +30,9 @@ REPEATS = "repeats"
 """The kind of text that is made of tokens: random words, repeated."""
 REPEATED_LENGTH = 79
 """Tokens of a line of repeated words; longer than most sequences, so that one line fills them."""
-LOOPS = {2: 0.1, 3: 0.05}
-"""Share of lines that are a loop of so few words; they teach to look back at once."""
+LOOP_SHARE = 0.15
+"""Share of lines that repeat two or three words without a gap; they teach to look back at once."""
+LOOP_LENGTHS = (2, 2, 3)
 PHRASE_LENGTHS = range(3, 9)
 """Numbers of words that all other lines repeat."""
 MOST_BETWEEN = 3
@@ -89,10 +90,10 @@ def _repeats(
 
 def _order(rng: np.random.Generator) -> list[int]:
     """Return which of a line's words stands at each position; the first ones are its phrase."""
-    length = int(rng.choice(PHRASE_LENGTHS))
-    gaps = rng.integers(MOST_BETWEEN + 1, size=REPEATED_LENGTH).tolist()  # more than needed
-    if (u := rng.random()) < sum(LOOPS.values()):
-        length, gaps = (2 if u < LOOPS[2] else 3), [0] * REPEATED_LENGTH
+    is_loop = rng.random() < LOOP_SHARE
+    length = int(rng.choice(LOOP_LENGTHS if is_loop else PHRASE_LENGTHS))
+    most_between = 0 if is_loop else MOST_BETWEEN
+    gaps = rng.integers(most_between + 1, size=REPEATED_LENGTH).tolist()  # more than needed
     order: list[int] = []
     n_used = length
     for gap in gaps:

@@ -38,8 +38,8 @@ PEOPLE, THINGS = ANIMATE_NOUNS[:20], INANIMATE_NOUNS[:12]
 
 SHARES = {
     "giving": 36,
-    "agreement": 30,
-    "years": 20,
+    "agreement": 26,
+    "years": 24,
     "tag_question": 4,
     "pronoun": 3,
     "order": 7,

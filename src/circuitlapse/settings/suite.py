@@ -236,7 +236,7 @@ class Checkpoints(Section):
 class Model(Section):
     """One model: a size or a seed, followed across its training steps."""
 
-    name: str = key(reruns="everything of this model", examples=["pocket-0.9m"], **FILE_NAME)
+    name: str = key(reruns="everything of this model", examples=["pocket-0.6m"], **FILE_NAME)
     """Unique name in paths and tables."""
     label: str = key(
         lambda model: model["name"],
@@ -246,7 +246,7 @@ class Model(Section):
         otherwise="`name`",
     )
     """Name in figures."""
-    variant_of: str | None = key(None, reruns="figures", examples=["pocket-0.9m"], **FILE_NAME)
+    variant_of: str | None = key(None, reruns="figures", examples=["pocket-0.6m"], **FILE_NAME)
     """Name of the model that this one repeats with other seeds. Variants appear only in figures
     about seeds."""
     train: Train | None = key(None, examples=[{"layers": 4, "heads": 4, "d_model": 128}])

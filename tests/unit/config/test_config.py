@@ -95,7 +95,7 @@ def test_the_bootstrap_takes_the_seed_of_the_top_level_unless_it_has_its_own(loa
 def test_the_pocket_suite_loads(root):
     config = load_files(root / "config/config.yaml")
     originals = [model.name for model in config.models if not model.variant_of]
-    assert originals == ["pocket-0.2m", "pocket-0.5m", "pocket-0.9m"]
+    assert originals == ["pocket-0.2m", "pocket-0.4m", "pocket-0.6m"]
     builders = [task.builder for task in config.tasks]
     assert builders == ["ioi", "gendered_pronoun", "greater_than", "sva"]
     assert len(config.steps) >= 12

@@ -103,3 +103,12 @@ def test_intervals_are_over_groups_of_prompts():
     for one, other in zip(*rows, strict=True):
         for end in ("pct_low", "pct_high"):
             assert one[end] == pytest.approx(other[end], nan_ok=True)
+
+
+@pytest.mark.xfail(strict=True, reason="noise makes every |effect| too large")
+def test_heads_without_an_effect_add_nothing_to_the_total():
+    draw = np.random.default_rng(0)
+    effects = Effects(0.1 * draw.normal(size=(1024, 100)), np.ones(100))
+    given = Panel("direct", "e_logits", effects, {Role.NAME_MOVER: np.arange(1024) < 4})
+    rows = {row["denominator"]: row for row in consistency_rows(given, None, BOOTSTRAP)}
+    assert rows["all"]["total"] == pytest.approx(0, abs=1)

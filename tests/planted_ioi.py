@@ -117,14 +117,14 @@ ROOT = math.sqrt(math.sqrt(D_HEAD))
 """Times itself it undoes the division of scores by sqrt(d_head)."""
 
 
-def plant_duplicate(model):
-    reads, bias, writes = head_weights(model, DUPLICATE)
+def plant_duplicate(model, at=DUPLICATE, gain=1.0):
+    reads, bias, writes = head_weights(model, at)
     strength = math.sqrt(SCORE) * ROOT
     reads[:, 0, :6] = reads[:, 1, :6] = strength * NAMES.T
     bias[6] = 2 * strength
     reads[:, 1, 6] = -strength * PLACE[4]
     reads[:, 2, :6] = PLACE.T
-    writes[:6] = TWICE
+    writes[:6] = gain * TWICE
 
 
 def plant_inhibit(model, at, gain):

@@ -195,10 +195,12 @@ ROLES = Schema(
 
 ALGORITHM_CONSISTENCY = Schema(
     name="algorithm_consistency",
-    keys=(*TASK_KEYS, "panel", "denominator"),
+    keys=(*TASK_KEYS, "panel", "denominator", "sign"),
     columns=CHECKPOINT_TASK
-    | {"panel": "str", "denominator": "str"}
-    | dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), "float64")
+    | {"panel": "str", "denominator": "str", "sign": "str"}
+    | dict.fromkeys(("pct", "pct_low", "pct_high", "null_high", "p"), "float64")
+    | dict.fromkeys(("explained", "total", "total_low", "total_high"), "float64")
+    | dict.fromkeys(("joint", "joint_low", "joint_high"), "float64")
     | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
 )
 """How much of an effect in the IOI algorithm comes from heads with a known role."""

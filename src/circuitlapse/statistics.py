@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -149,6 +150,41 @@ def mean_ranks(values: Float[ndarray, " value"]) -> Float[ndarray, " value"]:
     """Return the rank of each value, from 1; values that tie share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((counts.cumsum() - (counts - 1) / 2)[place])
+
+
+def half_means(
+    values: Float[ndarray, "value prompt"], bootstrap: Bootstrap, groups: Groups = None
+) -> tuple[Float[ndarray, "sample value"], Float[ndarray, "sample value"]]:
+    """Return the mean over prompts of each value on both halves of many random splits of groups."""
+    sums, sizes = group_sums(values, groups)
+    draws = np.random.default_rng(bootstrap.seed).random((bootstrap.samples, len(sizes)))
+    first = (draws.argsort(1) < len(sizes) // 2).astype(float)  # [sample, group], 1 in that half
+    one, two = (half @ sums.T / (half @ sizes)[:, None] for half in (first, 1 - first))
+    return one, two
+
+
+def split_interval(
+    estimate: float,
+    first: Float[ndarray, " sample"],
+    second: Float[ndarray, " sample"],
+    bootstrap: Bootstrap,
+) -> Interval:
+    """Return a normal interval of a sum whose signs come from one half and sizes from the other.
+
+    `first` and `second` are the sum on random splits, with the halves in either part; `estimate`
+    is its mean. Two sources of noise are told apart by them:
+
+    - Sizes: half the difference of `first` and `second`. For values far from 0, whose sign is
+      certain, its variance over splits is that of the sum.
+    - Signs: their mean, which does not vary then. For a value of 0 the variance of the sum is that
+      of the difference and 0.36 times that of the mean (by integration of the normal density). It
+      is taken 0.5 times, which is on the safe side.
+    """
+    if len(first) < 2 or not np.isfinite(first).all():
+        return float("nan"), float("nan")
+    variance = np.var((first - second) / 2) + np.var((first + second) / 2) / 2
+    half = NormalDist().inv_cdf((1 + bootstrap.level) / 2) * float(np.sqrt(variance))
+    return estimate - half, estimate + half
 
 
 def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[float, float]:

@@ -210,7 +210,19 @@ class AlgorithmStatus(StrEnum):
     NO_S2I_HEADS = "no_s2i_heads"
     """The only S-inhibition heads, if any, also suppress copies."""
     NO_EFFECT = "no_effect"
-    """No head has an effect, so that the share is 0 / 0."""
+    """No head has an effect beyond noise, so that the share is 0 / 0."""
+    SMALL_TOTAL = "small_total"
+    """All effects together are below `algorithm.min_total`, so that a share of them says little."""
+
+
+class EffectSign(StrEnum):
+    """Which effects a share is about."""
+
+    BOTH = "both"
+    NEGATIVE = "negative"
+    """Of heads whose corruption lowers the metric: they support the answer."""
+    POSITIVE = "positive"
+    """Of heads whose corruption raises the metric: they oppose the answer."""
 
 
 class SwapStatus(StrEnum):

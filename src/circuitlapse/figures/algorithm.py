@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import chance_handles, draw_chance
-from circuitlapse.types import AlgorithmStatus
+from circuitlapse.types import AlgorithmStatus, EffectSign
 
 PANELS = {
-    "direct": "Direct effect on the logits:\nname movers, copy suppression",
-    "s2i": "Effect on name movers' queries:\nS-inhibition heads",
-    "tertiary": "Effect on S-inhibition values:\ninduction, duplicate token",
+    (
+        "direct",
+        EffectSign.NEGATIVE,
+    ): "On the logits, for\nthe answer: name movers,\ncopy suppression",
+    ("direct", EffectSign.POSITIVE): "Harmful, on the logits:\nname movers,\ncopy suppression",
+    ("s2i", EffectSign.BOTH): "On name movers'\nqueries: S-inhibition",
+    ("tertiary", EffectSign.BOTH): "On S-inhibition values:\ninduction,\nduplicate token",
 }
+"""The panel and the sign of effects of each column -> its title."""
 REASONS: Mapping[str, str] = {
     AlgorithmStatus.NO_BEHAVIOUR: "the model does not do the task",
     AlgorithmStatus.NO_CIRCUIT: "no circuit",
     AlgorithmStatus.NO_NAME_MOVERS: "no name movers",
     AlgorithmStatus.NO_S2I_HEADS: "no S-inhibition heads",
     AlgorithmStatus.NO_EFFECT: "no head has an effect",
+    AlgorithmStatus.SMALL_TOTAL: "all effects are too small",
 }
 
 CHECKS = {
@@ -47,10 +55,13 @@ def algorithm_figure(
     ioi_task: str | None,
     min_step: int,
 ) -> Figure:
-    """Draw the share of each effect that comes from heads with a known role.
+    """Draw the share of each effect that comes from heads with a known role, and its size.
 
-    The share is over the heads of the circuit. Lines break where it is undefined. Shaded areas are
-    bootstrap intervals. Lines of later models are thinner, so that all coinciding lines are seen.
+    The upper row has the share, and dotted the quantile of the share with shuffled scores; the
+    lower row the sum of effects that it is a share of, and dashed the effect of the heads with a
+    role when they are patched together. Only heads of the circuit count. Lines break where a number
+    is undefined. Shaded areas are intervals. Lines of later models are thinner, so that all
+    coinciding lines are seen.
 
     Args:
         algorithm_consistency: the table `algorithm_consistency`.
@@ -64,37 +75,74 @@ def algorithm_figure(
     ]
     looks = style.looks(labels)
     with style.in_style():
-        figure = Figure(figsize=(style.WIDTH_IN, 2.6), layout="constrained")
-        grid = figure.subplots(1, len(PANELS), sharex=True, sharey=True)
-        for (panel, title), axes in zip(PANELS.items(), grid, strict=True):
-            axes.set_title(title)
-            axes.set_xscale("log")
-            axes.set_xlabel(style.TOKENS)
-            if ioi_task is None:
-                layout.say(axes, layout.NO_TASK)
-            else:
-                _draw_panel(axes, rows[rows["panel"] == panel], looks=looks, min_step=min_step)
-        grid[0].set_ylabel("Share of the effect (%)")
-        grid[0].set_ylim(-4, 120)
-        grid[0].set_yticks(range(0, 101, 20))
+        figure = Figure(figsize=(style.WIDTH_IN, 4.0), layout="constrained")
+        grid = figure.subplots(2, len(PANELS), sharex=True, sharey="row")
+        for ((panel, sign), title), column in zip(PANELS.items(), grid.T, strict=True):
+            column[0].set_title(title)
+            column[0].set_xscale("log")
+            column[1].set_xlabel(style.across(style.TOKENS, len(PANELS), size=style.LABEL_SIZE))
+            here = rows[(rows["panel"] == panel) & (rows["sign"] == sign)]
+            for axes, curve in zip(column, (SHARE, TOTAL), strict=True):
+                if ioi_task is None:
+                    layout.say(axes, layout.NO_TASK)
+                else:
+                    _draw_panel(axes, here, curve, looks=looks, min_step=min_step)
+        grid[0, 0].set_ylabel("Share of the effect (%)")
+        grid[0, 0].set_ylim(-4, 120)
+        grid[0, 0].set_yticks(range(0, 101, 20))
+        grid[1, 0].set_ylabel("Effect\n(share of the drop)")
         models = layout.model_handles(looks.values())
-        return layout.finish(figure, grid[0], [*models, *layout.interval_handles(figure)])
+        handles = [*models, *layout.interval_handles(figure), *_beside_handles(figure)]
+        return layout.finish(figure, grid[0, 0], handles)
+
+
+class _Curve(NamedTuple):
+    """Columns of the table: what is drawn, its interval, and what is drawn beside it."""
+
+    value: str
+    ends: tuple[str, str]
+    beside: str
+    style: Literal[":", "--"]
+    meaning: str
+
+
+SHARE = _Curve("pct", ("pct_low", "pct_high"), "null_high", ":", "95 % of shuffled scores")
+TOTAL = _Curve("total", ("total_low", "total_high"), "joint", "--", "heads with a role, together")
 
 
 def _draw_panel(
-    axes: Axes, analysed: pd.DataFrame, *, looks: Mapping[str, style.Look], min_step: int
+    axes: Axes,
+    analysed: pd.DataFrame,
+    curve: _Curve,
+    *,
+    looks: Mapping[str, style.Look],
+    min_step: int,
 ) -> None:
     rows = style.drawable(analysed, min_step=min_step)
     if rows.empty:
         return layout.say(axes, style.nothing_to_show(analysed, min_step=min_step))
-    if rows["pct"].isna().all():
+    if rows[curve.value].isna().all():
         return layout.say(axes, why_undefined(rows["status"]))
     for place, (model, look) in enumerate(looks.items()):
         line = rows[rows["model"] == model].sort_values("tokens")
-        layout.draw_band(axes, line, ("pct_low", "pct_high"), look=look)
+        layout.draw_band(axes, line, curve.ends, look=look)
         above: dict[str, Any] = {"color": look.colour, "marker": look.marker, "label": look.label}
-        axes.plot(line["tokens"], line["pct"], **above, **_size(place, len(looks)))
-    return layout.note(axes, f"{layout.n_prompts(rows)}; {_n_heads(rows)}")
+        axes.plot(line["tokens"], line[curve.value], **above, **_size(place, len(looks)))
+        beside: dict[str, Any] = {"color": look.colour, "linestyle": curve.style, "marker": ""}
+        size, label = line[curve.beside].abs(), f"_{curve.meaning}"
+        axes.plot(line["tokens"], size, linewidth=0.9, label=label, **beside)
+    if curve is SHARE:
+        return layout.note(axes, f"{layout.n_prompts(rows)}; {_n_heads(rows)}")
+    return None
+
+
+def _beside_handles(figure: Figure) -> list[Artist]:
+    """Return the legend entries of the lines beside shares and totals that are drawn."""
+    return [
+        Line2D([], [], color=style.GREY, linewidth=0.9, linestyle=one.style, label=one.meaning)
+        for one in (SHARE, TOTAL)
+        if layout.has_line(figure, f"_{one.meaning}")
+    ]
 
 
 def _size(place: int, n_lines: int) -> dict[str, Any]:

@@ -163,6 +163,8 @@ class Algorithm(Section, json_schema_extra=reruns("algorithms, and activations u
     min_s2i_effect: float = key(0.05, ge=0, le=1)
     """Smallest fall of the logit difference, as a share of it, when an S-inhibition head is misled.
     The default is the share below which a metric counts as negligible elsewhere."""
+    min_total: float = key(0.1, ge=0, le=10)
+    """Smallest sum of effects that a share is taken of; 1 is the drop to the corrupted level."""
     freeze_mlps: bool = False
     """Freeze MLPs when a path is patched, so that a path through an MLP does not count as direct.
     The paper's implementation recomputes them."""

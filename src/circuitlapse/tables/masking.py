@@ -50,7 +50,8 @@ class Mask:
 _FAITHFULNESS = ("f_raw", "f_norm")
 _HELD_OUT = ("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high")
 _SIZE = ("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "edge_fraction")
-_PERCENTAGE = ("pct", "pct_low", "pct_high", "explained", "total")
+_PERCENTAGE = ("pct", "pct_low", "pct_high", "null_high", "p", "explained")
+_TOTALS = ("total", "total_low", "total_high", "joint", "joint_low", "joint_high")
 
 MASKS: Mapping[str, tuple[Mask, ...]] = {
     "circuit_summary": (
@@ -76,7 +77,7 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
     "s2i": (Mask(drop=True),),
     "roles": (Mask(drop=True),),
     "algorithm_consistency": (
-        Mask(missing=_PERCENTAGE, values={"n_heads": 0, "status": NO_BEHAVIOUR}),
+        Mask(missing=(*_PERCENTAGE, *_TOTALS), values={"n_heads": 0, "status": NO_BEHAVIOUR}),
     ),
     "gt_algorithm": (Mask(drop=True),),
     "transfer": (

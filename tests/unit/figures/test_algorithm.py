@@ -7,6 +7,9 @@ import pytest
 from circuitlapse.figures.algorithm import algorithm_figure, greater_than_figure
 
 LABELS = {"a": "Small", "b": "Large"}
+COLUMNS = (("direct", "negative"), ("direct", "positive"), ("s2i", "both"), ("tertiary", "both"))
+UNDEFINED = dict.fromkeys(("pct", "pct_low", "pct_high", "null_high"), np.nan)
+NO_TOTAL = dict.fromkeys(("total", "total_low", "total_high", "joint"), np.nan)
 
 
 def make_consistency(**changes):
@@ -17,51 +20,70 @@ def make_consistency(**changes):
             "tokens": step * 1000,
             "panel": panel,
             "denominator": denominator,
+            "sign": sign,
             "pct": 10.0 * (step + at + (denominator == "all")),
+            "null_high": 5.0 * step,
+            "total": 0.1 * step + at,
+            "joint": -0.2 * step,
             "n": 70,
             "n_heads": 1 + step,
             "status": "ok",
         }
         for model in LABELS
         for step in (0, 1, 2, 4)
-        for at, panel in enumerate(("direct", "s2i", "tertiary"))
+        for at, (panel, sign) in enumerate(COLUMNS)
         for denominator in ("circuit", "all")
     ]
     frame = pd.DataFrame(rows)
     frame["pct_low"], frame["pct_high"] = frame["pct"] - 3, frame["pct"] + 3
+    frame["total_low"], frame["total_high"] = frame["total"] - 0.1, frame["total"] + 0.1
     return frame.assign(**changes)
 
 
 def texts(axes):
-    return [text.get_text() for text in axes.texts]
+    return [" ".join(text.get_text().split()) for text in axes.texts]
 
 
 def test_every_panel_has_a_line_per_model_of_the_heads_of_the_circuit(drawn_line, pick):
     table = make_consistency()
     figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
-    for axes, panel in zip(figure.axes, ("direct", "s2i", "tertiary"), strict=True):
-        for model, label in LABELS.items():
-            wanted = {"model": model, "panel": panel, "denominator": "circuit"}
+    grid = np.array(figure.axes).reshape(2, len(COLUMNS))
+    for (share, total), (panel, sign) in zip(grid.T, COLUMNS, strict=True):
+        for place, (model, label) in enumerate(LABELS.items()):
+            wanted = {"model": model, "panel": panel, "sign": sign, "denominator": "circuit"}
             rows = pick(table, **wanted).query("step > 0")
-            np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "pct"]])
+            np.testing.assert_array_equal(drawn_line(share, label), rows[["tokens", "pct"]])
+            np.testing.assert_array_equal(drawn_line(total, label), rows[["tokens", "total"]])
+            null, together = (axes.lines[2 * place + 1].get_ydata() for axes in (share, total))
+            np.testing.assert_array_equal(null, rows["null_high"])
+            np.testing.assert_array_equal(together, -rows["joint"])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-2:] == ["95 % of shuffled scores", "heads with a role, together"]
+
+
+def test_where_all_effects_are_too_small_their_total_is_drawn_and_no_share():
+    table = make_consistency(**UNDEFINED, status="small_total")
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
+    assert all(texts(axes) == ["all effects are too small"] for axes in figure.axes[:4])
+    assert all(len(axes.lines) == 4 for axes in figure.axes[4:])
 
 
 @pytest.mark.parametrize(
     ("status", "words"), [("no_name_movers", "no name movers"), ("no_circuit", "no circuit")]
 )
 def test_a_panel_without_a_share_says_why(status, words):
-    table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status=status)
+    table = make_consistency(**UNDEFINED, **NO_TOTAL, status=status)
     figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
     assert all(texts(axes) == [words] for axes in figure.axes)
 
 
 def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later():
-    table = make_consistency(pct=np.nan, pct_low=np.nan, pct_high=np.nan, status="no_behaviour")
+    table = make_consistency(**UNDEFINED, **NO_TOTAL, status="no_behaviour")
     table.loc[table["step"] == 4, "status"] = "no_s2i_heads"
     figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
     assert all(texts(axes) == ["no S-inhibition heads"] for axes in figure.axes)
     figure = algorithm_figure(table.query("step < 4"), labels=LABELS, ioi_task="ioi", min_step=1)
-    assert texts(figure.axes[0]) == ["the model does not do the\ntask"]
+    assert texts(figure.axes[0]) == ["the model does not do the task"]
 
 
 def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ticks():
@@ -93,7 +115,8 @@ def test_the_note_counts_prompts_and_heads_and_no_line_runs_through_it():
 
 def test_lines_that_coincide_are_all_seen():
     table = make_consistency(pct=50.0)
-    first, second = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1).axes[0].lines
+    axes = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1).axes[0]
+    first, second = axes.lines[::2]
     assert first.get_linewidth() > second.get_linewidth() + 1
     assert first.get_markersize() > second.get_markersize() + 1
 

@@ -1,16 +1,16 @@
-"""Effects and roles of heads, the share of effects that roles explain, and the tables of both."""
+"""The tables of the IOI algorithm: effects and roles of heads, and what the roles explain."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray
 
+from circuitlapse.heads.algorithm.shares import Panel, consistency_rows
 from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
@@ -21,8 +21,6 @@ from circuitlapse.schemas import (
     S2I,
 )
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import Groups, interval_of_means
-from circuitlapse.types import AlgorithmStatus, Role
 
 STEP_SCHEMAS = {
     "effects": HEAD_SCORES,
@@ -37,50 +35,6 @@ STEP_SCHEMAS = {
     },
 }
 """The tables of one model at one step, without the columns that say which."""
-
-
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """What corrupting the path from each head does; heads are in the order of their layers.
-
-    Attributes:
-        change: logit difference with the path corrupted, minus the clean one.
-        span: the clean logit difference minus that on the corrupted prompt.
-        groups: of the prompts; None makes every prompt one of its own.
-    """
-
-    change: Float[ndarray, "head prompt"]
-    span: Float[ndarray, " prompt"]
-    groups: Groups = None
-
-    @property
-    def mean(self) -> Float[ndarray, " head"]:
-        """Mean change over mean span: 0 is no harm, -1 a fall to the corrupted level."""
-        return np.asarray(self.change.mean(1) / self.span.mean())
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One step of the algorithm.
-
-    Attributes:
-        name: in the table `algorithm_consistency`.
-        score: name of its effects in the table of heads.
-        effects: None where they are not defined.
-        roles: role -> the heads that have it; empty where they are not known.
-        status: why effects or roles are missing.
-    """
-
-    name: str
-    score: str
-    effects: Effects | None
-    roles: Mapping[Role, Bool[ndarray, " head"]]
-    status: AlgorithmStatus = AlgorithmStatus.OK
-
-    @property
-    def heads(self) -> Bool[ndarray, " head"]:
-        """The heads with any of the roles."""
-        return np.asarray(np.logical_or.reduce(list(self.roles.values())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,73 +59,6 @@ class IoiAlgorithm:
             STEP_SCHEMAS[field.name].check(getattr(self, field.name), where=field.name)
 
 
-DENOMINATORS = ("circuit", "all", "harmful")
-"""The heads of the circuit; all heads; those whose corruption lowers the metric, E < 0."""
-
-Weigh = Callable[[Float[ndarray, "*sample head"]], Float[ndarray, "*sample head"]]
-
-
-def consistency_rows(
-    panel: Panel, in_circuit: Bool[ndarray, " head"] | None, bootstrap: Bootstrap
-) -> Iterator[dict[str, Any]]:
-    """Yield a row of `algorithm_consistency` per denominator.
-
-    With effects E and the heads H that have a role, `explained` is the sum over H of w(E) and
-    `total` the sum over all heads. w is |E|, or 0 for a head that the denominator leaves out of
-    both sums, so the share lies between 0 and 100 %. It is 0 if no head has a role, and NaN if
-    `total` is 0.
-
-    How the paper takes the share is not public, so there are three denominators. The interval is
-    over groups of prompts: effects are recomputed for every resample, roles are kept.
-    """
-    for denominator in DENOMINATORS:
-        row = {"panel": panel.name, "denominator": denominator}
-        lacks_circuit = denominator == "circuit" and in_circuit is None
-        if panel.status == AlgorithmStatus.OK and lacks_circuit:
-            yield row | _undefined(AlgorithmStatus.NO_CIRCUIT)
-        elif panel.effects is None or panel.status != AlgorithmStatus.OK:
-            yield row | _undefined(panel.status)
-        else:
-            weigh = _weights(denominator, in_circuit)
-            yield row | _share(panel.effects, panel.heads, weigh, bootstrap)
-
-
-def _weights(denominator: str, in_circuit: Bool[ndarray, " head"] | None) -> Weigh:
-    if denominator == "harmful":
-        return lambda effects: np.maximum(-effects, 0)
-    kept = in_circuit if denominator == "circuit" and in_circuit is not None else 1
-    return lambda effects: np.abs(effects) * kept
-
-
-def _share(
-    effects: Effects, heads: Bool[ndarray, " head"], weigh: Weigh, bootstrap: Bootstrap
-) -> dict[str, Any]:
-    weights = weigh(effects.mean)  # [head]
-    explained, total = weights[heads].sum(), weights.sum()
-    counts = {"explained": explained, "total": total, "n_heads": (weights[heads] > 0).sum()}
-    if total == 0:
-        return _undefined(AlgorithmStatus.NO_EFFECT) | counts
-
-    def percent(means: Float[ndarray, "*sample value"]) -> Float[ndarray, "*sample"]:
-        # The last mean is that of the span: effects [..., head] of every resample.
-        weights = weigh(means[..., :-1] / means[..., -1:])
-        # 0 / 0 where a resample leaves no effect at all: its share is NaN.
-        with np.errstate(invalid="ignore"):
-            share = weights[..., heads].sum(-1) / weights.sum(-1)
-        return np.asarray(100 * np.minimum(share, 1))  # 1 + 2e-16, where sums are rounded
-
-    # [head + 1, prompt]: changes and span are resampled together
-    both = np.vstack([effects.change, effects.span])
-    low, high = interval_of_means(both, percent, bootstrap, effects.groups)
-    ends = {"pct": 100 * min(explained / total, 1), "pct_low": low, "pct_high": high}
-    return ends | counts | {"status": str(AlgorithmStatus.OK)}
-
-
-def _undefined(status: AlgorithmStatus) -> dict[str, Any]:
-    numbers = dict.fromkeys(("pct", "pct_low", "pct_high", "explained", "total"), np.nan)
-    return numbers | {"n_heads": 0, "status": str(status)}
-
-
 def tables_of(
     panels: Sequence[Panel],
     tested: pd.DataFrame,
@@ -180,6 +67,7 @@ def tables_of(
     shape: tuple[int, int],
     n: int,
     bootstrap: Bootstrap,
+    min_total: float,
 ) -> IoiAlgorithm:
     """Return the tables.
 
@@ -190,12 +78,15 @@ def tables_of(
         shape: layers, and heads of each.
         n: groups of prompts.
         bootstrap: for intervals.
+        min_total: smallest sum of effects that shares are taken of.
     """
     head = _places(shape)
     effects = pd.concat([_effects(panel, head, n) for panel in panels])
     roles = [_roles(panel, head) for panel in panels]
     consistency = [
-        row for panel in panels for row in consistency_rows(panel, in_circuit, bootstrap)
+        row
+        for panel in panels
+        for row in consistency_rows(panel, in_circuit, bootstrap, min_total=min_total)
     ]
     return IoiAlgorithm(
         effects=_table("effects", effects),

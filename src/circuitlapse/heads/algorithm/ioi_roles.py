@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,12 +15,8 @@ from torch import Tensor
 
 from circuitlapse.circuits.faithfulness import does_the_task
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.heads.algorithm.base import (
-    Effects,
-    IoiAlgorithm,
-    Panel,
-    tables_of,
-)
+from circuitlapse.heads.algorithm.base import IoiAlgorithm, tables_of
+from circuitlapse.heads.algorithm.shares import Effects, Panel, RoleTest
 from circuitlapse.heads.base import DEFAULTS, Subject
 from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
@@ -67,12 +63,15 @@ class Case:
         naming, values = Naming(self.settings.rule, self.lengths), self.scores[score]
         return np.asarray((values > above) & naming.may_name(score, self.layers, values))
 
-    def patch(self, receivers: Receivers) -> PatchedPaths:
-        """Patch the paths from all heads."""
+    def patch(
+        self, receivers: Receivers, senders: Sequence[Collection[Head]] | None = None
+    ) -> PatchedPaths:
+        """Patch the paths from all heads, or from sets of heads that are patched together."""
         return patch_paths(
             self.model,
             self.pairs,
             receivers=receivers,
+            senders=senders,
             freeze_mlps=self.settings.freeze_mlps,
             limits=self.limits,
         )
@@ -88,6 +87,10 @@ class Case:
             bootstrap=self.bootstrap,
             limits=self.limits,
         )
+
+    def before(self, receivers: Sequence[HeadPort]) -> Bool[ndarray, " head"]:
+        """Return which heads are in an earlier layer than one of the receivers."""
+        return np.asarray(self.layers < max(port.layer for port in receivers))
 
     def heads(self, mask: Bool[ndarray, " head"]) -> list[Head]:
         """Return (layer, head) where a mask is true."""
@@ -220,6 +223,7 @@ def _tables(case: Case, panels: Sequence[Panel], tested: pd.DataFrame) -> IoiAlg
         shape=shape_of(case.model),
         n=case.pairs.n_groups,
         bootstrap=case.bootstrap,
+        min_total=case.settings.min_total,
     )
 
 
@@ -238,21 +242,26 @@ def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
         return panels, case.test(name_movers=[], candidates=[])
-    direct = _direct(case, _effects(case, paths))
+    direct = _direct(case, paths)
     second, tested = _s2i(case, direct.roles[Role.NAME_MOVER])
     return (direct, second, _tertiary(case, second, direct.roles[Role.COPY_SUPPRESSION])), tested
 
 
-def _direct(case: Case, effects: Effects) -> Panel:
-    mean, least = effects.mean, case.settings
+def _direct(case: Case, paths: PatchedPaths) -> Panel:
+    least = case.settings
+    copies, copies_against = (
+        case.named(name, above=least.min_copy) for name in ("copy", "copy_neg")
+    )
     suppresses = case.named("cspa", above=least.min_cspa)
-    roles = {
-        Role.NAME_MOVER: case.named("copy", above=least.min_copy) & (mean < 0),
-        Role.NEGATIVE_NAME_MOVER: case.named("copy_neg", above=least.min_copy) & (mean != 0),
-        Role.COPY_SUPPRESSION: suppresses & (mean < 0),
-        Role.NEGATIVE_COPY_SUPPRESSION: suppresses & (mean > 0),
+    tests = {
+        Role.NAME_MOVER: RoleTest(copies, high=0.0),
+        Role.NEGATIVE_NAME_MOVER: RoleTest(copies_against),
+        Role.COPY_SUPPRESSION: RoleTest(suppresses, high=0.0),
+        Role.NEGATIVE_COPY_SUPPRESSION: RoleTest(suppresses, low=0.0),
     }
-    return Panel(*DIRECT, effects, roles)
+    # Copy suppression is not measured in the first layers, where no name mover may be either.
+    may = Naming(least.rule, case.lengths).in_layer("copy", case.layers) | suppresses
+    return _panel(case, DIRECT, "logits", _effects(case, paths), tests, may)
 
 
 def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFrame]:
@@ -261,7 +270,8 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
         tested = case.test(name_movers=[], candidates=[])
         return _undefined(S2I, AlgorithmStatus.NO_NAME_MOVERS), tested
     # All name movers receive together: one effect per sender.
-    effects = _effects(case, case.patch(case.ports(movers, "q")))
+    receivers = case.ports(movers, "q")
+    effects = _effects(case, case.patch(receivers))
     if case.circuit is None:
         tested = case.test(name_movers=name_movers, candidates=[])
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
@@ -274,7 +284,8 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
     passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]
     found = tested[tested["is_s2i"]]
     passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
-    return Panel(*S2I, effects, {Role.S_INHIBITION: passed.ravel()}), tested
+    tests = {Role.S_INHIBITION: RoleTest(passed.ravel(), high=case.settings.max_effect)}
+    return _panel(case, S2I, receivers, effects, tests, case.before(receivers)), tested
 
 
 def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> Panel:
@@ -284,12 +295,29 @@ def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> 
     if not receivers:
         return _undefined(TERTIARY, AlgorithmStatus.NO_S2I_HEADS)
     effects = _effects(case, case.patch(receivers))
-    harms = effects.mean < case.settings.max_effect
-    roles = {  # pandas takes the mean over the heads whose score is not NaN
-        role: harms & case.named(name, above=pd.Series(case.scores[name]).mean())
+    tests = {  # pandas takes the mean over the heads whose score is not NaN
+        role: RoleTest(
+            case.named(name, above=pd.Series(case.scores[name]).mean()),
+            high=case.settings.max_effect,
+        )
         for role, name in ((Role.INDUCTION, "induction"), (Role.DUPLICATE_TOKEN, "duplicate"))
     }
-    return Panel(*TERTIARY, effects, roles)
+    return _panel(case, TERTIARY, receivers, effects, tests, case.before(receivers))
+
+
+def _panel(
+    case: Case,
+    step: _Step,
+    receivers: Receivers,
+    effects: Effects,
+    tests: Mapping[Role, RoleTest],
+    eligible: Bool[ndarray, " head"],
+) -> Panel:
+    def together(sets: Sequence[Bool[ndarray, " head"]]) -> Float[ndarray, "set prompt"]:
+        paths = case.patch(receivers, [case.heads(mask) for mask in sets])
+        return _numpy(paths.patched - paths.clean)
+
+    return Panel(*step, effects, tests, eligible=eligible, together=together)
 
 
 def _undefined(step: _Step, status: AlgorithmStatus) -> Panel:

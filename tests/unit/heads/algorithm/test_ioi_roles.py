@@ -11,8 +11,14 @@ from tokenizers.models import WordLevel
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm import ioi_roles as module
 from circuitlapse.heads.algorithm import trace_ioi
-from circuitlapse.heads.algorithm.base import Panel
 from circuitlapse.heads.algorithm.ioi_roles import Case
+from circuitlapse.heads.algorithm.shares import (
+    N_PERMUTATIONS,
+    NUMBERS,
+    Effects,
+    Panel,
+    RoleTest,
+)
 from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.scoring import score_heads
 from circuitlapse.models.activations import cache_activations
@@ -23,7 +29,16 @@ from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Role, RoleRule
 from tests.conftest import bridge_of
-from tests.planted_ioi import DUPLICATE, plant_uniform, planted_ioi_pairs, save_planted_ioi
+from tests.planted_ioi import (
+    DUPLICATE,
+    INHIBIT,
+    MOVERS,
+    plant_duplicate,
+    plant_inhibit,
+    plant_uniform,
+    planted_ioi_pairs,
+    save_planted_ioi,
+)
 
 SHAPE = (3, 8)
 BOOTSTRAP = Bootstrap(samples=100, level=0.95, seed=0)
@@ -34,7 +49,7 @@ TURNED, WEAKENED = (
 )
 """Effects on the queries of a2.h0 and a2.h3, of a1.h2 and of a1.h5; see `tests.planted_ioi`."""
 UNIFORM_LENGTHS = (2, 3)
-NUMBERS = ["pct", "pct_low", "pct_high", "explained", "total"]
+ON_QUERIES = Effects(-np.ones((24, 60)), np.ones(60))
 
 
 def circuit_of_edges(*edges, graph=None):
@@ -83,8 +98,8 @@ def roles_of(found):
     return {role: set(zip(rows["layer"], rows["head"], strict=True)) for role, rows in roles}
 
 
-def share(found, panel, denominator):
-    rows = found.consistency
+def share(found, panel, denominator, sign="both"):
+    rows = found.consistency[found.consistency["sign"] == sign]
     return rows[(rows["panel"] == panel) & (rows["denominator"] == denominator)].squeeze()
 
 
@@ -120,15 +135,16 @@ def test_roles_in_a_planted_circuit_are_those_planted(found):
 def test_shares_in_a_planted_circuit_are_those_worked_out_by_hand(found):
     """a2.h7 writes to the logits but has no role; a2.h3 and a2.h4 are not in the circuit."""
     expected = {
-        ("direct", "all"): (7 / 6, 8 / 6, 3),
-        ("direct", "harmful"): (6 / 6, 7 / 6, 2),
-        ("direct", "circuit"): (4 / 6, 5 / 6, 1),
-        ("s2i", "all"): (-TURNED, 1, 1),
-        ("s2i", "circuit"): (-TURNED, -TURNED, 1),
-        ("tertiary", "all"): (-TURNED, -TURNED, 1),
+        ("direct", "all", "both"): (7 / 6, 8 / 6, 3),
+        ("direct", "all", "negative"): (6 / 6, 7 / 6, 2),
+        ("direct", "all", "positive"): (1 / 6, 1 / 6, 1),
+        ("direct", "circuit", "both"): (4 / 6, 5 / 6, 1),
+        ("s2i", "all", "both"): (-TURNED, 1, 1),
+        ("s2i", "circuit", "both"): (-TURNED, -TURNED, 1),
+        ("tertiary", "all", "both"): (-TURNED, -TURNED, 1),
     }
-    for (panel, denominator), (explained, total, n_heads) in expected.items():
-        row = share(found, panel, denominator)
+    for (panel, denominator, sign), (explained, total, n_heads) in expected.items():
+        row = share(found, panel, denominator, sign)
         assert row["explained"] == pytest.approx(explained, abs=1e-4)
         assert row["total"] == pytest.approx(total, abs=1e-4)
         assert row["pct"] == pytest.approx(100 * explained / total, abs=0.01)
@@ -162,7 +178,7 @@ def test_without_a_circuit_only_effects_and_other_denominators_are_known(trace):
     found = trace(circuit=None)
     assert share(found, "direct", "all")["pct"] == pytest.approx(87.5, abs=0.01)
     status = found.consistency.groupby("panel")["status"].agg(list)
-    assert status["direct"] == ["no_circuit", "ok", "ok"]
+    assert status["direct"] == ["no_circuit"] * 3 + ["ok"] * 3
     assert set(status["s2i"]) == set(status["tertiary"]) == {"no_circuit"}
     assert effects_of(found, "e_nm_q").keys() == {(1, 2), (1, 5)}
     assert roles_of(found).keys() == {"NM", "NegNM", "CS", "NegCS"}
@@ -178,7 +194,7 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
     assert share(found, "direct", "all")["pct"] == pytest.approx(100 * 3 / 8, abs=0.01)
     later = found.consistency.query("panel != 'direct'")
     assert set(later["status"]) == {"no_name_movers"}
-    assert later[NUMBERS].isna().all(axis=None)
+    assert later[list(NUMBERS)].isna().all(axis=None)
 
 
 @pytest.fixture(scope="module")
@@ -229,17 +245,59 @@ def test_the_best_of_heads_at_chance_has_a_role_by_the_rule_of_the_paper_alone(
     known = {"induction": values, "duplicate": values}
     settings = Algorithm(rule=rule)
     case = Case(planted, planted_ioi_pairs(), known, None, settings, BOOTSTRAP, 0, AUTOMATIC, (16,))
-    second = Panel("s2i", "e_nm_q", None, {Role.S_INHIBITION: np.arange(24) == 8 + 2})
+    test = RoleTest(np.arange(24) == 8 + 2)
+    second = Panel("s2i", "e_nm_q", ON_QUERIES, {Role.S_INHIBITION: test})
     tertiary = module._tertiary(case, second, np.zeros(24, dtype=bool))
     for mask in tertiary.roles.values():
         assert mask.sum() == n_named
+
+
+DUPLICATES = (DUPLICATE, (0, 4), (0, 6))
+INHIBITORS = (*INHIBIT, (1, 0), (1, 7))
+
+
+def share_the_work(model):
+    """Have three heads do the work of DUPLICATE, and four that of the two INHIBIT heads."""
+    for at in DUPLICATES:
+        plant_duplicate(model, at, 1 / len(DUPLICATES))
+    for at in INHIBITORS:
+        plant_inhibit(model, at, 3 / len(INHIBITORS))
+
+
+def test_every_role_of_a_planted_model_is_found_and_beats_shuffled_scores(tmp_path, score_frame):
+    """Of the queries only those of NM hear, with gains of 4, 2 and 1 of 6 in all.
+
+    The least p value of the last panel is that of 3 of 8 heads: 1 in 56 orders finds them.
+    """
+    model = load_decoder(save_planted_ioi(tmp_path / "ioi", more=share_the_work), dtype="float64")
+    movers = {at for at, gain in MOVERS.items() if gain > 0}
+    scores = score_frame(
+        SHAPE,
+        copy=dict.fromkeys(movers, 100),
+        copy_neg=dict.fromkeys(MOVERS.keys() - movers, 100),
+        duplicate=dict.fromkeys(DUPLICATES, 1),
+    )
+    full = Circuit.full(Graph(*SHAPE, parallel=False))
+    given = {"scores": scores, "circuit": full, "bootstrap": BOOTSTRAP, "seed": 0}
+    found = trace_ioi(model, planted_ioi_pairs(), **given)
+    assert roles_of(found) == {
+        "NM": movers,
+        "NegNM": MOVERS.keys() - movers,
+        "S2I": set(INHIBITORS),
+        "Dup": set(DUPLICATES),
+    }
+    for panel, joint, p in (("direct", -1, 0.01), ("s2i", -7 / 6, 0.01), ("tertiary", -1, 0.03)):
+        row = share(found, panel, "all")
+        assert row["pct"] == pytest.approx(100, abs=0.1)
+        assert row["joint"] == pytest.approx(joint, abs=0.01)
+        assert row["p"] < p
 
 
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):
     of_head = np.zeros(24, dtype=bool)
     of_head[8 + 2] = True
     case = Case(planted, planted_ioi_pairs(), {}, None, Algorithm(), BOOTSTRAP, 0, AUTOMATIC)
-    second = Panel("s2i", "e_nm_q", None, {Role.S_INHIBITION: of_head})
+    second = Panel("s2i", "e_nm_q", ON_QUERIES, {Role.S_INHIBITION: RoleTest(of_head)})
     assert share(found, "tertiary", "all")["status"] == "ok"
     assert module._tertiary(case, second, of_head).status == "no_s2i_heads"
 
@@ -263,7 +321,7 @@ def test_without_the_behaviour_nothing_is_defined_and_the_tables_say_so(trace, c
         pairs = replace(pairs, correct=pairs.wrong, wrong=pairs.correct)
     found = trace(pairs=pairs)
     assert found.effects["value"].isna().all()
-    assert found.consistency[NUMBERS].isna().all(axis=None)
+    assert found.consistency[list(NUMBERS)].isna().all(axis=None)
     for table in (found.effects, found.consistency):
         assert set(table["status"]) == {"no_behaviour"}
     assert found.s2i.empty
@@ -280,12 +338,10 @@ def test_tables_have_the_columns_of_their_schemas_without_those_that_say_which_m
             assert {name: str(kind) for name, kind in frame.dtypes.items()} == own
             assert list(frame) == list(own)
         assert len(case.effects) == 3 * 24
-        assert len(case.consistency) == 9
+        assert len(case.consistency) == 18
 
 
-def test_a_random_model_gives_shares_from_0_to_100_or_says_why_not(
-    random_model, random_pairs, score_frame
-):
+def test_a_random_model_gives_shares_or_says_why_not(random_model, random_pairs, score_frame):
     """A model that does not do the task, but does by its own answers."""
     logits = cache_activations(random_model, random_pairs).clean.logits_end
     best, worst = logits.argmax(1).tolist(), logits.argmin(1).tolist()
@@ -314,8 +370,9 @@ def test_a_random_model_gives_shares_from_0_to_100_or_says_why_not(
         rows = found.consistency
         defined = rows["status"] == "ok"
         assert set(rows["panel"][defined]) >= {"direct"}
-        assert rows.loc[defined, "pct"].between(0, 100).all()
-        assert rows.loc[~defined, "pct"].isna().all()
+        assert rows.loc[defined, "pct"].notna().all()
+        assert rows.loc[defined, "p"].between(1 / (1 + N_PERMUTATIONS), 1).all()
+        assert rows.loc[~defined, ["pct", "null_high", "p"]].isna().all(axis=None)
 
 
 def test_a_bridge_is_traced_as_its_decoder(planted, scores, found):

@@ -114,13 +114,23 @@ def _transferred(run: Run, *, to_last: bool) -> str:
 
     It is that of the middle size.
     """
-    model, earlier = run.sizes[1], range(300, 1451)
-    table = run.table("transfer").query("task == 'ioi' and circuit_task == 'ioi'")
-    table = table[table["model"] == model]
+    table, earlier = _ioi_transfers(run, "own"), range(300, 1451)
     source, target = table["circuit_step"], table["step"]
     early, late = (source, target) if to_last else (target, source)
     found = table.loc[early.isin(earlier) & (late == run.last), "f_raw"]
     return f"{found.min():.2f} to {found.max():.2f}"
+
+
+def _random_transferred(run: Run) -> str:
+    """Return the range of faithfulness of random circuits of the same sizes, at all steps."""
+    found = _ioi_transfers(run, "random")["f_raw"].dropna()
+    return f"{found.min():.2f} to {found.max():.2f}"
+
+
+def _ioi_transfers(run: Run, control: str) -> pd.DataFrame:
+    """Return the rows of the table `transfer` about IOI circuits on IOI, of the middle size."""
+    table = run.table("transfer").query("task == 'ioi' and circuit_task == 'ioi'")
+    return table[(table["model"] == run.sizes[1]) & (table["control"] == control)]
 
 
 def _stability(run: Run, comparison: str) -> str:
@@ -147,6 +157,7 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "position flipped": lambda run: _flipped(run, S2I_SIGNALS["position"]),
     "to the last": lambda run: _transferred(run, to_last=True),
     "from the last": lambda run: _transferred(run, to_last=False),
+    "random transfers": _random_transferred,
     "next step": lambda run: _stability(run, "consecutive"),
     "halves": lambda run: _stability(run, "halves"),
 }

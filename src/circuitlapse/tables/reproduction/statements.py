@@ -161,7 +161,7 @@ STATEMENTS: tuple[Statement, ...] = (
     *(
         Statement(
             f"stability_gendered_pronoun_{size}",
-            f"smoothed edge overlap of neighbouring steps of {size}, gendered_pronoun",
+            f"smoothed edge overlap of neighbouring circuits of {size} as found, gendered_pronoun",
             "0.7 or more by step 6000",
             _CODE,
             stable_by(size, "gendered_pronoun", 0.7, 6000),

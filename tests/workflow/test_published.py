@@ -26,6 +26,8 @@ from tests.workflow.published import REPO, SMALL, Watch, make_steps, watching
 TASKS = ("ioi", "gendered_pronoun", "greater_than", "sva")
 STEPS = {0: 0, 512: 4, 1000: 40}
 EXCHANGING = (512, 1000)
+TWINS = ("gendered_pronoun", "sva")
+"""Tasks of which every prompt has a twin."""
 N_PROMPTS = 10
 RESULTS = "results-published"
 TEXT = "The {} dog saw that John and Mary were at the store, and so he gave a bone to her. "
@@ -128,7 +130,10 @@ def test_every_table_has_every_step_and_task(run):
         rows = table(run, name)
         assert Counter(zip(rows["step"], rows["task"], strict=True)) == dict.fromkeys(every, 1)
     behaviour = table(run, "behaviour")
-    assert set(behaviour["n"]) == {N_PROMPTS}
+    groups = dict.fromkeys(TASKS, N_PROMPTS) | dict.fromkeys(TWINS, N_PROMPTS // 2)
+    assert behaviour.groupby("task")["n"].unique().map(list).to_dict() == {
+        task: [n] for task, n in groups.items()
+    }
     assert behaviour["tokens"].tolist() == (behaviour["step"] * 1024 * 2048).tolist()
     assert not behaviour[["value", "ci_low", "ci_high"]].isna().any(axis=None)
     components = table(run, "components")

@@ -43,7 +43,7 @@ def test_every_table_and_figure_is_made(finished):
         assert (results / f"figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
     behaviour = pd.read_parquet(results / "tables/behaviour.parquet")
     assert len(behaviour) == 2 * 3
-    assert dict(behaviour.groupby("task")["n"].first()) == {"ioi": 20, "sva": 50}
+    assert dict(behaviour.groupby("task")["n"].first()) == {"ioi": 20, "sva": 25}
 
 
 def test_untrained_models_show_no_behaviour(finished):

@@ -31,7 +31,7 @@ def test_a_swap_is_a_pass_for_every_set_and_every_draw_of_the_control(root, buil
     assert work.passes == 1 + 4 * sets
 
 
-def test_integration_steps_cost_two_passes_each_and_a_noise_floor_a_second_search(root):
+def test_integration_steps_cost_two_passes_each_and_a_noise_floor_two_more_searches(root):
     config = config_of(root, "pythia")
     shape, tasks = PYTHIA_SHAPES["160m"], config.tasks[:1]
 
@@ -49,7 +49,8 @@ def test_integration_steps_cost_two_passes_each_and_a_noise_floor_a_second_searc
         steps = passes(method=method, ig_steps=6) - passes(method=method, ig_steps=5)
         assert steps == pytest.approx(2 * groups)
     searches = passes(noise_floor=True) - passes(noise_floor=False)
-    assert searches == pytest.approx(cost.CIRCUIT_PASSES * cost.SEARCH_SIZES)
+    # The halves are searched, and their circuits run on the other half.
+    assert searches == pytest.approx(2 * cost.CIRCUIT_PASSES * cost.SEARCH_SIZES)
 
 
 @pytest.mark.parametrize("builder", [*BUILDERS, None])

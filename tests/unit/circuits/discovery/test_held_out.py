@@ -45,9 +45,9 @@ class Additive(Search):
     def on(self, rows):
         return replace(self, pairs=self.pairs.take(rows), worth=self.worth[..., rows])
 
-    def scores(self):
-        graph = model_graph(self.model)
-        return EdgeScores(graph, np.where(graph.exists, self.worth.mean(2), np.nan))
+    def sums(self, sets):
+        exists = model_graph(self.model).exists
+        return np.where(exists, np.einsum("np,stp->nst", sets, self.worth), np.nan)
 
     def evaluate(self, circuits):
         return np.stack([self.worth[circuit.mask].sum(0) for circuit in circuits])
@@ -76,6 +76,13 @@ def planted(model, draw, *, n_groups, noise, seed=0):
     return Additive(model, pairs, None, limits=None, worth=worth, **how), truth
 
 
+def halved(search):
+    """Return the scores of all edges on all prompts, and the halves."""
+    n_prompts = len(search.pairs)
+    (total,), split = search_split_half(search, np.ones((1, n_prompts)))
+    return EdgeScores(model_graph(search.model), total / n_prompts), split
+
+
 def test_noise_makes_a_circuit_look_better_on_its_own_prompts_and_not_on_held_out_ones(
     random_model,
 ):
@@ -84,7 +91,7 @@ def test_noise_makes_a_circuit_look_better_on_its_own_prompts_and_not_on_held_ou
     in_sample, held_out, true, true_whole = np.zeros((4, n))
     for seed in range(n):
         search, truth = planted(random_model, draw, n_groups=100, noise=4.0, seed=seed)
-        scores, split = search_split_half(search)
+        scores, split = halved(search)
         found = search.small_circuit(scores)
         held = hold_out(search, split, found.curve.sizes)
         assert held.status == HeldOutStatus.OK
@@ -101,7 +108,7 @@ def test_noise_makes_a_circuit_look_better_on_its_own_prompts_and_not_on_held_ou
 
 def test_every_prompt_is_run_with_what_the_other_half_gave(random_model):
     search, _ = planted(random_model, np.random.default_rng(1), n_groups=30, noise=4.0)
-    scores, split = search_split_half(search)
+    scores, split = halved(search)
     sizes = search.small_circuit(scores).curve.sizes
     held = hold_out(search, split, sizes)
     for half in (0, 1):
@@ -123,7 +130,7 @@ def test_every_prompt_is_run_with_what_the_other_half_gave(random_model):
 
 def test_without_noise_held_out_is_in_sample(random_model):
     search, _ = planted(random_model, np.random.default_rng(2), n_groups=30, noise=0.0)
-    scores, split = search_split_half(search)
+    scores, split = halved(search)
     found = search.small_circuit(scores)
     held = hold_out(search, split, found.curve.sizes)
     np.testing.assert_allclose(held.metric, search.evaluate([found.circuit])[0])

@@ -80,7 +80,8 @@ def _at_the_end(run: Run, score: str) -> str:
 
 
 def _share(run: Run, panel: str) -> str:
-    table = run.table("algorithm_consistency").query("denominator == 'all' and step == @run.last")
+    table = run.table("algorithm_consistency")
+    table = table.query("denominator == 'all' and sign == 'both' and step == @run.last")
     shares = table[table["panel"] == panel].set_index("model").reindex(run.sizes)
     return ", ".join(
         f"{row.pct:.0f} %" if row.status == "ok" else "undefined" for row in shares.itertuples()

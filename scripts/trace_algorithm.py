@@ -18,10 +18,12 @@ with job_logging(snakemake.log[0]) as log:
     weights, schemas = weights_hash(given.model), IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
     tables = {name: schema.empty() for name, schema in schemas.items()}
     if source := given.get("ioi_task"):
-        scores, circuit = read_table(given.heads, HEADS), read_circuit(given.ioi_circuit)
+        scores, found = read_table(given.heads, HEADS), read_circuit(given.ioi_circuit)
         settings = Algorithm(**params.algorithm), Bootstrap(**params.bootstrap)
-        ioi = read_task(source), scores, circuit_of(circuit)
-        tables |= checkpoint.ioi_algorithm(*ioi, *settings, lengths=params.lengths)
+        ioi = read_task(source), scores, circuit_of(found)
+        tables |= checkpoint.ioi_algorithm(
+            *ioi, *settings, lengths=params.lengths, edge_scores=found.scores
+        )
         for row in tables["algorithm_consistency"].itertuples():
             log.info("%s, %s: %.3g %% (%s)", row.panel, row.denominator, row.pct, row.status)
     if source := given.get("gt_task"):

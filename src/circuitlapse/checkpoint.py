@@ -191,6 +191,7 @@ class Checkpoint:
         bootstrap: Bootstrap,
         *,
         lengths: Sequence[int],
+        edge_scores: Float[ndarray, "source target"] | None = None,
     ) -> dict[str, pd.DataFrame]:
         """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
 
@@ -201,6 +202,7 @@ class Checkpoint:
             settings: thresholds and rule of the roles, and whether MLPs are held.
             bootstrap: for intervals.
             lengths: numbers of random tokens behind `scores`.
+            edge_scores: of all edges on this task.
         """
         found = trace_ioi(
             self.model,
@@ -211,6 +213,7 @@ class Checkpoint:
             bootstrap=bootstrap,
             seed=task.seed,
             lengths=lengths,
+            edge_scores=edge_scores,
             limits=self._limits,
         )
         frames = {

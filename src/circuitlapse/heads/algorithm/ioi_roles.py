@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,10 +25,18 @@ from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
+from circuitlapse.models.graph import Graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import AlgorithmStatus, Metric, Role
+from circuitlapse.types import AlgorithmStatus, Metric, Role, RoleRule
 
+TOP_EDGES = 0.1
+"""Share of all edges, by |score|, among which an S-inhibition head has one into a name mover.
+
+The size of a circuit varies by a factor of two or more between neighbouring steps, and a head whose
+edge is near its end would come and go with it. A rank does not. Circuits are mostly smaller, so the
+condition is wider: the effect along the edge and the test by flips decide.
+"""
 ROLE_SCORES = ("copy", "copy_neg", "cspa", "induction", "duplicate")
 """The scores that roles depend on."""
 
@@ -51,6 +60,20 @@ class Case:
     seed: int
     limits: Limits
     lengths: Sequence[int] = DEFAULTS.lengths
+    edge_scores: Float[ndarray, "source target"] | None = None
+
+    @property
+    def strong_edges(self) -> Circuit | None:
+        """The edges that connect an S-inhibition head to name movers; None if they are not known.
+
+        By the rule `paper` those of the circuit, else the `TOP_EDGES` with the highest scores.
+        """
+        if self.settings.rule == RoleRule.PAPER or self.edge_scores is None:
+            return self.circuit
+        cfg, size = self.model.cfg, np.abs(self.edge_scores)
+        graph = Graph(cfg.n_layers, cfg.n_heads, parallel=cfg.parallel_attn_mlp)
+        known = np.sort(size[graph.exists])  # rising
+        return Circuit(graph, graph.exists & (size >= known[-math.ceil(TOP_EDGES * len(known))]))
 
     @cached_property
     def layers(self) -> Int[ndarray, " head"]:
@@ -162,6 +185,7 @@ def trace_ioi(
     seed: int,
     settings: Algorithm | None = None,
     lengths: Sequence[int] = DEFAULTS.lengths,
+    edge_scores: Float[ndarray, "source target"] | None = None,
     limits: Limits = AUTOMATIC,
 ) -> IoiAlgorithm:
     """Find which heads do the parts of the IOI algorithm, and how much of it they explain.
@@ -171,14 +195,13 @@ def trace_ioi(
     1. `direct`, E from each head to the logits. Name movers NM: copy above `min_copy` and E < 0.
        NegNM: negative copy above it and E other than 0. Copy suppression CS: cspa above
        `min_cspa` and E < 0; NegCS: the same and E > 0.
-    2. `s2i`, E from each head to the queries of all NM together. S2I: E below `max_effect`, an
-       edge of the circuit into the query of a name mover, and `is_s2i` of `s_inhibition`.
+    2. `s2i`, E from each head to the queries of all NM together. S2I: E below `max_effect`, one of
+       `strong_edges` into the query of a name mover, and `is_s2i` of `s_inhibition`.
     3. `tertiary`, E from each head to the values of the S2I heads that are not CS. Ind: E below
        `max_effect` and an induction score above the mean of all heads; Dup: the same with the
        duplicate-token score.
 
-    By the rule `controlled`, scores must name the head too: see `Naming`. `consistency_rows` says
-    how much of each step its heads explain.
+    By the rule `controlled`, scores must name the head too: see `Naming`.
 
     Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Without a name mover or
     S2I head the reference stops; here numbers are NaN, with a status.
@@ -193,11 +216,11 @@ def trace_ioi(
         seed: of the names that S-inhibition heads are misled with.
         settings: thresholds and rule of roles, and `freeze_mlps`; None for the defaults.
         lengths: numbers of random tokens that induction and duplicate were measured with.
+        edge_scores: of all edges; without them, those of the circuit connect S2I heads.
         limits: how many prompts go through the model at once.
 
     Raises:
-        ValueError: if a score of a head is missing, the circuit is of another graph, or the
-            prompts lack a role or have fewer than four names in all.
+        ValueError: if a head lacks a score, the circuit is of another graph, or prompts lack roles.
     """
     refuse_other_graph(circuit, shape := shape_of(model := as_decoder(model)))
     case = Case(
@@ -210,6 +233,7 @@ def trace_ioi(
         seed=seed,
         limits=limits,
         lengths=lengths,
+        edge_scores=edge_scores,
     )
     return _tables(case, *_trace(case))
 
@@ -272,13 +296,13 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
     # All name movers receive together: one effect per sender.
     receivers = case.ports(movers, "q")
     effects = _effects(case, case.patch(receivers))
-    if case.circuit is None:
+    if (strong := case.strong_edges) is None:
         tested = case.test(name_movers=name_movers, candidates=[])
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
-    # Tested are heads that the circuit connects to a name mover's query and that do harm: each
-    # flip costs another round of path patching.
-    queries = [case.circuit.graph.port_targets(at, "q").start + head for at, head in name_movers]
-    candidates = case.circuit.heads_into(queries).ravel()  # [layer, head] -> [head]
+    # Tested are heads that an edge connects to a name mover's query and that do harm: each flip
+    # costs another round of path patching.
+    queries = [strong.graph.port_targets(at, "q").start + head for at, head in name_movers]
+    candidates = strong.heads_into(queries).ravel()  # [layer, head] -> [head]
     candidates &= effects.mean < case.settings.max_effect
     tested = case.test(name_movers=name_movers, candidates=case.heads(candidates))
     passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]

@@ -293,6 +293,25 @@ def test_every_role_of_a_planted_model_is_found_and_beats_shuffled_scores(tmp_pa
         assert row["p"] < p
 
 
+@pytest.mark.parametrize(("rule", "stays"), [("controlled", True), ("paper", False)])
+def test_an_s2i_head_does_not_hang_on_one_edge_of_a_circuit(trace, rule, stays):
+    """The edge of a1.h2 has the third score of all; the circuit ends before it, or after it."""
+    graph = Graph(*SHAPE, parallel=False)
+    edge_scores = np.where(
+        graph.exists, np.random.default_rng(0).uniform(0, 0.1, graph.exists.shape), np.nan
+    )
+    for edge, score in zip(EDGES, (-2, 1.9, -1.8, 1.7, 1.6, 1.5), strict=True):
+        edge_scores[graph.edge_index(edge)] = score
+    how = {"settings": Algorithm(rule=rule), "edge_scores": edge_scores}
+    for edges in (EDGES, (*EDGES[:2], *EDGES[3:])):
+        found = trace(circuit=circuit_of_edges(*edges), **how)
+        assert ((1, 2) in roles_of(found).get("S2I", ())) == (stays or edges == EDGES)
+    weak = edge_scores.copy()
+    weak[graph.edge_index(EDGES[2])] = 0
+    found = trace(circuit=circuit_of_edges(*EDGES), **how | {"edge_scores": weak})
+    assert ((1, 2) in roles_of(found).get("S2I", ())) == (rule == "paper")
+
+
 def test_an_s2i_head_that_also_suppresses_copies_receives_nothing(planted, found):
     of_head = np.zeros(24, dtype=bool)
     of_head[8 + 2] = True

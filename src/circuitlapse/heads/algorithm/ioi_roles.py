@@ -202,7 +202,6 @@ def trace_ioi(
        duplicate-token score.
 
     By the rule `controlled`, scores must name the head too: see `Naming`.
-
     Source: Tigges et al. 2024 (arXiv 2407.10827), section 4 and figure 4. Without a name mover or
     S2I head the reference stops; here numbers are NaN, with a status.
 

@@ -7,6 +7,7 @@ import numpy as np
 from circuitlapse.circuits.record import CircuitRecord
 
 HOW = {
+    "n_eliminated": None,
     "ig_rule": "left",
     "selection": "greedy",
     "threshold": 0.8,

@@ -90,7 +90,7 @@ CIRCUIT_SUMMARY = Schema(
     columns=CHECKPOINT_TASK
     | METHOD_METRIC
     | {"ig_rule": "str", "selection": "str", "threshold": "float64", "faithfulness": "str"}
-    | dict.fromkeys(("n_requested", "n_edges", "n_nodes"), "Int32")
+    | dict.fromkeys(("n_requested", "n_eliminated", "n_edges", "n_nodes"), "Int32")
     | dict.fromkeys(("n_edges_low", "n_edges_high"), "float64")
     | {"n_edges_total": "int32", "edge_fraction": "float64"}
     | dict.fromkeys(("m_model", "m_model_low", "m_model_high"), "float64")

@@ -63,6 +63,8 @@ class CircuitRecord:
     status: str
     n_requested: int | None
     """Edges asked for, before pruning; None without a circuit."""
+    n_eliminated: int | None
+    """Edges of the pruned circuit that were dropped; None if none were tried."""
     m_model: Float[ndarray, " prompt"]
     m_model_low: float
     m_model_high: float

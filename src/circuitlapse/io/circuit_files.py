@@ -91,7 +91,7 @@ def read_circuit(path: str | Path) -> CircuitRecord:
     wanted = {k: v for k, v in DIMS.items() if not (without_circuit and k == "m_circuit")}
     arrays, attributes = read_hdf5(path, wanted)
     values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None}
-    values |= {"split_seed": None, **arrays}
+    values |= {"split_seed": None, "n_eliminated": None, **arrays}
     values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
     values |= {
         key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value

@@ -72,6 +72,10 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower."""
     refine_points: int = key(4, ge=0, le=100)
     """Number of sizes tried between the largest that fails and the smallest that passes."""
+    eliminate: bool = False
+    """Drop edges that the circuit does not need to stay faithful, the weakest first, until no
+    single one can be dropped. The circuit is then no longer the first edges of the order, and its
+    size has no interval."""
     random_circuits: int = key(3, ge=0, le=100)
     """Number of random edge rankings, as a baseline."""
     noise_floor: bool = True

@@ -21,7 +21,15 @@ from circuitlapse.types import Ranking
 _IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
 _FROM_RECORD = (
     *("ig_rule", "selection", "threshold", "faithfulness"),
-    *("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "n_edges_total"),
+    *(
+        "n_requested",
+        "n_eliminated",
+        "n_edges",
+        "n_edges_low",
+        "n_edges_high",
+        "n_nodes",
+        "n_edges_total",
+    ),
     *("m_model_low", "m_model_high", "f_raw_low", "f_raw_high", "status"),
     *("f_raw_held_out_low", "f_raw_held_out_high", "held_out_status"),
 )

@@ -49,7 +49,10 @@ class Mask:
 
 _FAITHFULNESS = ("f_raw", "f_norm")
 _HELD_OUT = ("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high")
-_SIZE = ("n_requested", "n_edges", "n_edges_low", "n_edges_high", "n_nodes", "edge_fraction")
+_SIZE = (
+    *("n_requested", "n_eliminated", "n_edges", "n_edges_low", "n_edges_high"),
+    *("n_nodes", "edge_fraction"),
+)
 _PERCENTAGE = ("pct", "pct_low", "pct_high", "null_high", "p", "explained")
 _TOTALS = ("total", "total_low", "total_high", "joint", "joint_low", "joint_high")
 

@@ -8,7 +8,7 @@ from numpy import ndarray
 
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut, hold_out
-from circuitlapse.circuits.discovery.search import Search, SmallCircuit
+from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
 from circuitlapse.circuits.discovery.splits import Splits, compare_splits, first_halves
 from circuitlapse.circuits.rankings import RankingCurves, ranked_at_random, ranked_by_score
@@ -68,7 +68,6 @@ def discover_circuit(
         **found._asdict(),
         m_model=search.m_model,
         m_corrupted=search.m_corrupted,
-        m_circuit=_metric_of(found, n_prompts=len(pairs)),
         groups=pairs.groups,
         rankings=_rankings(search, scores, held_out),
         split_half=split_half,
@@ -99,14 +98,6 @@ def _splits(search: Search, scores: EdgeScores, halves: _Sums, *, n_edges: int |
     total = scores.values * len(search.pairs)
     selection, seed = search.settings.selection, search.bootstrap.seed
     return compare_splits(scores.graph, total, halves, how=selection, n_edges=n_edges, seed=seed)
-
-
-def _metric_of(found: SmallCircuit, *, n_prompts: int) -> Float[ndarray, " prompt"]:
-    if found.n_requested is None:
-        return np.full(n_prompts, np.nan)
-    # The circuit is one of those on the curve, so that its metric [prompt] is known.
-    place = int(np.searchsorted(found.curve.sizes, found.n_requested))
-    return np.asarray(found.curve.metric[place])
 
 
 def _rankings(search: Search, scores: EdgeScores, held_out: HeldOut) -> RankingCurves:

@@ -38,6 +38,8 @@ class Discovery:
         m_model, m_corrupted: metric of the model on clean and on corrupted prompts, scored
             with the clean answers [prompt].
         m_circuit: metric of the circuit [prompt]; NaN without one.
+        n_eliminated: edges that were dropped because it does not need them; None without
+            `eliminate` or without a faithful circuit.
         groups: of the prompts, see `PromptPairs`.
         rankings: circuits of fixed shares of the edges, ranked by score and at random.
         split_half: the circuits of two halves of the prompts; none where the model does not do
@@ -55,6 +57,7 @@ class Discovery:
     m_model: Float[ndarray, " prompt"]
     m_corrupted: Float[ndarray, " prompt"]
     m_circuit: Float[ndarray, " prompt"]
+    n_eliminated: int | None
     groups: Int[ndarray, " prompt"]
     rankings: RankingCurves
     split_half: SplitHalf
@@ -102,6 +105,7 @@ def record_of(
         in_circuit=found.circuit.mask,
         status=str(found.status),
         n_requested=found.n_requested,
+        n_eliminated=found.n_eliminated,
         m_model=found.m_model,
         m_corrupted=found.m_corrupted,
         m_circuit=found.m_circuit if exists else None,
@@ -153,9 +157,10 @@ def _intervals(found: Discovery, threshold: float, bootstrap: Bootstrap) -> dict
     }
     if found.n_requested is not None:
         ends["f_raw"] = ratio_interval(found.m_circuit, found.m_model, bootstrap, groups)
-        ends["n_edges"] = size_interval(
-            found.curve, threshold=threshold, bootstrap=bootstrap, groups=groups
-        )
+        if found.n_eliminated is None:  # the interval is about the circuits on the curve
+            ends["n_edges"] = size_interval(
+                found.curve, threshold=threshold, bootstrap=bootstrap, groups=groups
+            )
     if found.held_out.status == HeldOutStatus.OK:
         ends["f_raw_held_out"] = ratio_interval(
             found.held_out.metric, found.m_model, bootstrap, groups

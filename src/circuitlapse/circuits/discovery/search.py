@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.attribution import sum_edge_scores
+from circuitlapse.circuits.discovery.elimination import eliminate
 from circuitlapse.circuits.evaluation import evaluate_circuits
-from circuitlapse.circuits.faithfulness import Curve, does_the_task, find_small
+from circuitlapse.circuits.faithfulness import OVERSHOOT, Curve, does_the_task, find_small
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
@@ -33,6 +34,8 @@ class SmallCircuit(NamedTuple):
     n_requested: int | None
     circuit: Circuit
     status: Status
+    m_circuit: Float[ndarray, " prompt"]
+    n_eliminated: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +108,40 @@ class Search:
         if not self.does_the_task:
             none = np.zeros(0, dtype=int)
             curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model, self._floor)
-            return SmallCircuit(order, curve, None, Circuit.empty(graph), Status.NO_BEHAVIOUR)
+            empty, absent = Circuit.empty(graph), np.full(len(self.pairs), np.nan)
+            return SmallCircuit(order, curve, None, empty, Status.NO_BEHAVIOUR, absent, None)
 
         def curve_of(sizes: list[int]) -> Curve:
             # Nested circuits: the sparse evaluation shares what they have in common.
-            circuits = [cut(graph, order, size) for size in sizes]
-            n_edges = np.array([circuit.n_edges for circuit in circuits])  # after pruning
-            metric = self.evaluate(circuits)
-            return Curve(np.array(sizes), n_edges, metric, self.m_model, self._floor)
+            return self._curve(sizes, [cut(graph, order, size) for size in sizes])
 
         curve, size, status = find_small(curve_of, n_edges=graph.n_edges, settings=self.settings)
-        return SmallCircuit(order, curve, size, cut(graph, order, size), status)
+        m_circuit = np.asarray(curve.metric[np.searchsorted(curve.sizes, size)])  # [prompt]
+        found = SmallCircuit(
+            order, curve, size, cut(graph, order, size), status, m_circuit, n_eliminated=None
+        )
+        wanted = self.settings.eliminate and status != Status.NOT_REACHED
+        return self._eliminated(found, scores) if wanted else found
+
+    def _eliminated(self, found: SmallCircuit, scores: EdgeScores) -> SmallCircuit:
+        """Drop the edges that the circuit does not need."""
+
+        def passes(circuits: list[Circuit]) -> Bool[ndarray, " circuit"]:
+            return self._curve(range(len(circuits)), circuits).passes(self.settings.threshold)
+
+        circuit = eliminate(found.circuit, scores.values, passes)
+        curve = self._curve([0], [circuit])
+        return found._replace(
+            circuit=circuit,
+            status=Status.OVERSHOOT if curve.faithfulness[0] > OVERSHOOT else Status.OK,
+            m_circuit=curve.metric[0],
+            n_eliminated=found.circuit.n_edges - circuit.n_edges,
+        )
+
+    def _curve(self, sizes: Sequence[int], circuits: list[Circuit]) -> Curve:
+        n_edges = np.array([circuit.n_edges for circuit in circuits])  # after pruning
+        metric = self.evaluate(circuits)
+        return Curve(np.array(sizes), n_edges, metric, self.m_model, self._floor)
 
     @property
     def _floor(self) -> Float[ndarray, " prompt"] | None:

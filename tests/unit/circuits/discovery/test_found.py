@@ -43,6 +43,7 @@ def found():
         m_model=m_model,
         m_corrupted=np.zeros(5),
         m_circuit=metric[1],
+        n_eliminated=None,
         groups=np.arange(5),
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),

@@ -1,4 +1,7 @@
-"""Drop edges of a faithful circuit that it does not need."""
+"""Drop edges of a faithful circuit that it does not need.
+
+The result depends on the order in which edges are tried: another order may leave a smaller circuit.
+"""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def test_a_masked_table_keeps_its_schema_and_other_rows(name):
 
 def test_a_mask_leaves_out_rows_that_it_is_not_about():
     rows = [WHERE | {"step": 1, "score": score, "layer": 0, "head": 0} for score in ("a", "b")]
-    frame = pd.DataFrame(rows).assign(tokens=0, value=0.5, low=0.4, high=0.6, n=3, status="ok", in_circuit=pd.NA)
+    frame = pd.DataFrame(rows).assign(
+        tokens=0, value=0.5, low=0.4, high=0.6, n=3, status="ok", in_circuit=pd.NA
+    )
     frame["unit"] = ["share", "share of the drop to the corrupted level"]
     schema = SCHEMAS["components"]
     table = masked(schema.cast(frame), "components", with_late_rule(LATE))

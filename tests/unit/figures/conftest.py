@@ -97,6 +97,7 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                         for end, by in (("low", 0.8), ("high", 1.3))
                     }
                     | {"n_edges": n_edges, "n_nodes": n_edges, "n_edges_total": 3580}
+                    | {"n_eliminated": 0}
                     | {"edge_fraction": np.nan if n_edges is None else n_edges / 3580}
                     | {"m_model": m_model, "m_model_low": m_model, "m_model_high": m_model}
                     | {"m_corrupted": -m_model, "m_circuit": f_raw * m_model, "f_raw": f_raw}

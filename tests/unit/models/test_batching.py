@@ -167,7 +167,7 @@ def test_what_is_kept_of_a_prompt_is_what_outputs_changes_and_gradients_hold(
     runs = cache_activations(model, random_pairs)
     gradients = GradientSum(model, Objective(random_pairs, "logit_diff", runs.clean.logits_end))
     for _ in range(n_runs):
-        gradients.add(runs.clean.embed[None])
+        gradients.add(runs.clean.embed[None], weights=[1.0])
     sums = (gradients._heads, gradients._mlps, gradients._logits)
     outputs = [run.outputs(model) for run in (runs.clean, runs.corrupted)]
     held = sum(map(held_by, (*sums, *outputs, source_changes(model, *outputs))))

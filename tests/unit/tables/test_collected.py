@@ -144,7 +144,9 @@ def traced(schema, *steps, **changes):
     about |= dict.fromkeys(("d_logit_diff", "d_attn_io", "d_attn_s1", "d_attn_s2", "effect"), -0.5)
     about |= {"d_logit_diff_low": -0.6, "d_logit_diff_high": -0.4}
     about |= {"panel": "direct", "denominator": "circuit", "pct": 80.0, "explained": 0.4}
-    about |= {"pct_low": 70.0, "pct_high": 90.0, "total": 0.5, "n_heads": 3}
+    about |= {"pct_low": 70.0, "pct_high": 90.0, "total": 0.5, "n_heads": 3, "sign": "both"}
+    about |= {"null_high": 60.0, "p": 0.01, "total_low": 0.4, "total_high": 0.6}
+    about |= {"joint": -0.4, "joint_low": -0.5, "joint_high": -0.3}
     about |= {
         "unit": "%",
         **dict.fromkeys(("by_position", "by_token", "is_s2i"), True),

@@ -103,22 +103,6 @@ def ratio_interval(
     return bootstrap_interval((over, under), lambda a, b: a / b, bootstrap, groups)
 
 
-def interval_of_means(
-    values: Float[ndarray, "value prompt"],
-    statistic: Callable[[Float[ndarray, "sample value"]], Float[ndarray, " sample"]],
-    bootstrap: Bootstrap,
-    groups: Groups = None,
-) -> Interval:
-    """Return the interval of a function of many means.
-
-    NaN where the function is NaN for one of the resamples.
-    """
-    n_groups = values.shape[1] if groups is None else int(groups.max()) + 1
-    if n_groups < 2:
-        return float("nan"), float("nan")
-    return percentile_interval(statistic(resampled_means(values, bootstrap, groups)), bootstrap)
-
-
 def resampled_means(
     values: Float[ndarray, "value prompt"], bootstrap: Bootstrap, groups: Groups = None
 ) -> Float[ndarray, "sample value"]:

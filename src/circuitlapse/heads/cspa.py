@@ -31,6 +31,7 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import LayerTrace, embed_tokens, run_layers
 from circuitlapse.models.load import tokenizer_of
 from circuitlapse.settings.analysis import Bootstrap
+from circuitlapse.statistics import resampled_means
 from circuitlapse.types import ScoreStatus
 
 _BOOTSTRAP = Bootstrap()
@@ -249,15 +250,14 @@ def interval_over_documents(
     kl: Float[Tensor, "change doc layer head"], bootstrap: Bootstrap
 ) -> Float[Tensor, "2 layer head"]:
     """Return both ends of the interval of 1 - KL(reduced) / KL(ablated), documents resampled."""
-    n = kl.shape[1]
-    if n < 2:
+    if kl.shape[1] < 2:
         return kl.new_full((2, *kl.shape[2:]), torch.nan)
-    drawn = np.random.default_rng(bootstrap.seed).integers(0, n, (bootstrap.samples, n))
-    # How often each document was drawn: the means of all heads are then one matrix product.
-    times = np.apply_along_axis(np.bincount, -1, drawn, minlength=n)  # [sample, doc]
-    ablated, reduced = torch.einsum("sd,cdlh->cslh", torch.from_numpy(times).to(kl) / n, kl)
+    by_document = kl.movedim(1, -1)  # [change, layer, head, doc]
+    means = resampled_means(by_document.flatten(0, 2).double().cpu().numpy(), bootstrap)
+    drawn = torch.from_numpy(means).view(-1, *by_document.shape[:-1])
+    ablated, reduced = drawn.unbind(1)  # [sample, layer, head]
     tail = (1 - bootstrap.level) / 2
-    ends = np.quantile((1 - reduced / ablated).cpu().numpy(), (tail, 1 - tail), axis=0)
+    ends = np.quantile((1 - reduced / ablated).numpy(), (tail, 1 - tail), axis=0)
     return torch.from_numpy(ends).to(kl)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.faithfulness import grid_sizes
-from circuitlapse.circuits.selection import Circuit, edge_order
-from circuitlapse.models.graph import EdgeScores, Graph
+from circuitlapse.circuits.rankings import random_order
+from circuitlapse.circuits.selection import Circuit
+from circuitlapse.models.graph import Graph
 from circuitlapse.types import Level, Weighting
 
 GRID_RATIO = 1.4
@@ -162,12 +163,9 @@ class RandomCircuits:
 
     @cached_property
     def _orders(self) -> list[Int[ndarray, "edge 2"]]:
-        draw, exists = np.random.default_rng(0), self._graph.exists
-        scores = (np.where(exists, draw.random(exists.shape), np.nan) for _ in range(N_RANDOM))
-        return [
-            edge_order(EdgeScores(self._graph, one), how=self._how, first=self._largest)
-            for one in scores
-        ]
+        draw = np.random.default_rng(0)
+        how: dict[str, Any] = {"seed": draw, "how": self._how, "first": self._largest}
+        return [random_order(self._graph, **how) for _ in range(N_RANDOM)]
 
     def _parts(self, level: Level, n_edges: int) -> Bool[ndarray, "circuit part"]:
         """Return which edges, of those in any circuit, or which nodes are in each circuit."""

@@ -121,12 +121,25 @@ def ranked_at_random(graph: Graph, *, n_random: int, seed: int) -> Ranked:
     return Ranked(graph, (str(Ranking.RANDOM),) * n_random, seeds, _cut(graph, orders))
 
 
-def random_order(graph: Graph, *, seed: int) -> Int[ndarray, "edge 2"]:
-    """Return the edges in an order that grows from the logits along random scores."""
+def random_order(
+    graph: Graph,
+    *,
+    seed: int | np.random.Generator,
+    how: str = Selection.GREEDY,
+    first: int | None = None,
+) -> Int[ndarray, "edge 2"]:
+    """Return the edges in an order by random scores; `greedy` grows from the logits along them.
+
+    Args:
+        graph: of the model.
+        seed: of the scores, or the generator that draws them.
+        how: `greedy` or `top_n`, see `edge_order`.
+        first: return only so many edges; None returns all.
+    """
     drawn = np.random.default_rng(seed).random(graph.exists.shape)  # [source, target]
-    # Positive, so that the greedy order by |score| is a random one.
+    # Positive, so that the order by |score| is a random one.
     chance = EdgeScores(graph, np.where(graph.exists, drawn, np.nan))
-    return edge_order(chance, how=Selection.GREEDY)
+    return edge_order(chance, how=how, first=first)
 
 
 def _cut(graph: Graph, orders: Sequence[Int[ndarray, "edge 2"]]) -> list[Circuit]:

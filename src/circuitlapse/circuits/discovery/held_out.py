@@ -53,7 +53,7 @@ def hold_out(whole: Search, split: SplitHalf, sizes: Int[ndarray, " size"]) -> H
     """
     n_prompts, status = len(whole.pairs), _status(whole, split)
     metric, curve = np.full(n_prompts, np.nan), np.full((len(sizes), n_prompts), np.nan)
-    if status in (HeldOutStatus.TOO_FEW_PROMPTS, HeldOutStatus.NO_HALVES) or not split.status:
+    if status == HeldOutStatus.TOO_FEW_PROMPTS or not split.status:  # no half was scored
         return HeldOut(status, metric, curve, None)
     graph, ranked = model_graph(whole.model), []
     by_share = np.full((2 * len(FRACTIONS), n_prompts), np.nan)
@@ -61,10 +61,8 @@ def hold_out(whole: Search, split: SplitHalf, sizes: Int[ndarray, " size"]) -> H
         rows, other = np.flatnonzero(split.of_prompt == half), 1 - half
         scores = EdgeScores(graph, split.scores[other])
         order = edge_order(scores, how=whole.settings.selection)
-        own, nested = (
-            Circuit(graph, split.in_circuit[other]),
-            [cut(graph, order, n) for n in sizes.tolist()],
-        )
+        own = Circuit(graph, split.in_circuit[other])
+        nested = [cut(graph, order, n) for n in sizes.tolist()]
         ranked.append(ranked_by_score(scores))
         # All in one call, which shares what circuits have in common; [circuit, row]
         found = whole.on(rows).evaluate([own, *nested, *ranked[-1].circuits])

@@ -1,4 +1,4 @@
-"""The noise floor: circuits found on two halves of the prompts."""
+"""Circuits that are searched on two halves of the prompts, one search each."""
 
 from __future__ import annotations
 

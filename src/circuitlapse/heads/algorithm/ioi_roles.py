@@ -25,7 +25,7 @@ from circuitlapse.heads.s_inhibition import s_inhibition
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
-from circuitlapse.models.graph import Graph
+from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import AlgorithmStatus, Metric, Role, RoleRule
@@ -70,8 +70,7 @@ class Case:
         """
         if self.settings.rule == RoleRule.PAPER or self.edge_scores is None:
             return self.circuit
-        cfg, size = self.model.cfg, np.abs(self.edge_scores)
-        graph = Graph(cfg.n_layers, cfg.n_heads, parallel=cfg.parallel_attn_mlp)
+        graph, size = model_graph(self.model), np.abs(self.edge_scores)
         known = np.sort(size[graph.exists])  # rising
         return Circuit(graph, graph.exists & (size >= known[-math.ceil(TOP_EDGES * len(known))]))
 

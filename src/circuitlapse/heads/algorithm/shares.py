@@ -78,11 +78,11 @@ class RoleTest:
 
     def passed(self, effects: Float[ndarray, "*sample head"]) -> Bool[ndarray, "*sample head"]:
         """Return which heads have the role by their effects."""
-        return np.asarray(self.named & _within(self, effects))
+        return np.asarray(self.named & self.allows(effects))
 
-
-def _within(test: RoleTest, effects: Float[ndarray, "*sample head"]) -> ndarray:
-    return np.asarray((effects != 0) & (effects > test.low) & (effects < test.high))
+    def allows(self, effects: Float[ndarray, "*sample head"]) -> Bool[ndarray, "*sample head"]:
+        """Return which effects lie between the bounds."""
+        return np.asarray((effects != 0) & (effects > self.low) & (effects < self.high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ class Panel:
         rows = np.tile(places, (N_PERMUTATIONS, 1))
         origin = np.tile(np.arange(len(effects)), (N_PERMUTATIONS, 1))  # whose scores a head gets
         origin[:, places] = np.random.default_rng(seed).permuted(rows, axis=1)
-        found = [test.named[origin] & _within(test, effects) for test in self.tests.values()]
+        found = [test.named[origin] & test.allows(effects) for test in self.tests.values()]
         return np.asarray(np.logical_or.reduce([np.zeros(origin.shape, dtype=bool), *found]))
 
 

@@ -24,7 +24,7 @@ from tests.workflow.conftest import Workflow, new_workflow
 from tests.workflow.published import REPO, SMALL, Watch, make_steps, watching
 
 TASKS = ("ioi", "gendered_pronoun", "greater_than", "sva")
-STEPS = {0: 0, 512: 4, 1000: 40}
+STEPS = {0: 0, 512: 4, 1000: 60}
 EXCHANGING = (512, 1000)
 TWINS = ("gendered_pronoun", "sva")
 """Tasks of which every prompt has a twin."""

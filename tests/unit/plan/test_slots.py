@@ -14,6 +14,7 @@ import pytest
 
 from circuitlapse.plan import slots
 from circuitlapse.plan.slots import SLOTS, VISIBLE, Slots, take_gpu
+from tests import no_locks
 
 JOB = """
 import logging, os, sys
@@ -28,11 +29,15 @@ sys.stdin.read()  # until it is stopped
 class Job:
     """A process that takes a slot and holds it until it is stopped."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, environment: dict[str, str] | None) -> None:
         self.output = folder / name
         with self.output.open("w") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", JOB], stdin=subprocess.PIPE, stdout=stream
+                [sys.executable, "-c", JOB],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=environment,
             )
 
     def gpu(self) -> str:
@@ -66,8 +71,8 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv(SLOTS, os.environ[SLOTS])  # so that it is removed in the end
     jobs = []
 
-    def job() -> Job:
-        jobs.append(Job(tmp_path, f"job{len(jobs)}"))
+    def job(environment: dict[str, str] | None = None) -> Job:
+        jobs.append(Job(tmp_path, f"job{len(jobs)}", environment))
         return jobs[-1]
 
     yield job
@@ -101,6 +106,32 @@ def test_the_first_jobs_are_spread_over_the_gpus(start):
     first = start()
     one = first.gpu()
     assert start().gpu() != one
+
+
+@pytest.mark.xfail(strict=True, reason="the locks are always where the results are")
+def test_on_a_file_system_without_locks_jobs_share_gpus_as_well(start, tmp_path, monkeypatch):
+    """The locks are in the temporary folder of this machine then, and end with their jobs too."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    refusing = no_locks.environment(tmp_path / ".slots", tmp_path)
+    running = [start(refusing) for _ in range(4)]
+    taken = [job.gpu() for job in running]
+    assert Counter(taken) == {"GPU-a 2": 2, "MIG-GPU-b/1/0 2": 2}
+    late = start(refusing)
+    late.waits()
+    os.kill(running[2].process.pid, signal.SIGKILL)
+    assert late.gpu() == taken[2]
+
+
+@pytest.mark.xfail(strict=True, reason="the locks are always where the results are")
+def test_without_locks_anywhere_a_job_says_what_to_set(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    job = start(no_locks.environment(tmp_path, tmp_path))
+    job.process.wait(timeout=60)
+    said = job.output.read_text().splitlines()[-1]
+    assert said.startswith("circuitlapse.errors.ConfigError: jobs that share GPUs lock files, but ")
+    assert f"neither {tmp_path / '.slots'} nor {tmp_path} can lock files" in said
+    assert said.endswith("set TMPDIR to a folder on a local disk")
 
 
 def test_without_slots_and_on_a_cpu_a_job_keeps_what_it_sees(monkeypatch, tmp_path):

@@ -1,4 +1,8 @@
-"""HDF5 files whose datasets name their axes and units."""
+"""HDF5 files whose datasets name their axes and units.
+
+No file is locked, because file systems such as Lustre and NFS can lack locks. It is safe: a file is
+written under a name of its own, and does not change once it has its final name (`atomic_path`).
+"""
 
 from __future__ import annotations
 
@@ -43,10 +47,14 @@ def write_hdf5(
     Raises:
         ArtifactError: if an array has another number of axes than its `dims`.
     """
-    with atomic_path(path) as scratch, h5py.File(scratch, "w", libver="latest") as file:
+    with atomic_path(path) as scratch, _open(scratch, "w") as file:
         file.attrs.update(attributes)
         for name, dataset in datasets.items():
             _write(file, name, dataset, compress=compress)
+
+
+def _open(path: str | Path, mode: str = "r") -> h5py.File:
+    return h5py.File(path, mode, libver="latest", locking=False)
 
 
 def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> None:
@@ -78,7 +86,7 @@ def read_hdf5(
         ArtifactError: if the file is missing or broken, or a dataset is missing or has other
             axes than in `dims`.
     """
-    with reading(path, "HDF5 file", OSError), h5py.File(path) as file:
+    with reading(path, "HDF5 file", OSError), _open(path) as file:
         arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
         return arrays, dict(file.attrs)
 
@@ -97,7 +105,7 @@ def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
 def read_attributes(path: str | Path) -> dict[str, Any]:
     """Return the attributes of a file; none if the file is missing or broken."""
     try:
-        with h5py.File(path) as file:
+        with _open(path) as file:
             return dict(file.attrs)
     except OSError:
         return {}

@@ -80,7 +80,6 @@ def test_an_array_with_another_number_of_axes_is_refused(tmp_path):
     assert not (tmp_path / "a.h5").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="HDF5 locks every file that it opens")
 def test_a_file_system_without_locks_is_enough(tmp_path):
     """Each file has one writer, and changes no more once it has its name."""
     folder = tmp_path / "results"

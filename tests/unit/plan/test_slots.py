@@ -108,7 +108,6 @@ def test_the_first_jobs_are_spread_over_the_gpus(start):
     assert start().gpu() != one
 
 
-@pytest.mark.xfail(strict=True, reason="the locks are always where the results are")
 def test_on_a_file_system_without_locks_jobs_share_gpus_as_well(start, tmp_path, monkeypatch):
     """The locks are in the temporary folder of this machine then, and end with their jobs too."""
     (tmp_path / "tmp").mkdir()
@@ -123,7 +122,6 @@ def test_on_a_file_system_without_locks_jobs_share_gpus_as_well(start, tmp_path,
     assert late.gpu() == taken[2]
 
 
-@pytest.mark.xfail(strict=True, reason="the locks are always where the results are")
 def test_without_locks_anywhere_a_job_says_what_to_set(start, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     job = start(no_locks.environment(tmp_path, tmp_path))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from circuitlapse.circuits.evaluation import evaluate_circuits
     from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
     from circuitlapse.heads.scoring import score_heads
+    from circuitlapse.io.mib import write_mib
     from circuitlapse.models.batching import Limits
     from circuitlapse.models.bridge import load_model
     from circuitlapse.models.graph import EdgeScores
@@ -32,6 +33,7 @@ _HOME = {
     "score_heads": "heads.scoring",
     "select_by_threshold": "circuits.selection",
     "select_circuit": "circuits.selection",
+    "write_mib": "io.mib",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "score_heads",
     "select_by_threshold",
     "select_circuit",
+    "write_mib",
 ]
 
 

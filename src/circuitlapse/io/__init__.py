@@ -1,1 +1,4 @@
-"""Read and write the files of results. Only scripts, `hub` and tests import this package."""
+"""Read and write the files of results.
+
+Only scripts, `hub` and tests import this package, and users of the library.
+"""

@@ -70,10 +70,31 @@ def write_eap_ig(
     Raises:
         ValueError: if the scores belong to another graph.
     """
+    document = graph_document(circuit, scores, d_model=d_model)
+    if scores is None:
+        edges = document["edges"].items()
+        document["edges"] = {name: {"score": float("nan"), **edge} for name, edge in edges}
+    with atomic_path(path) as scratch:
+        scratch.write_text(json.dumps(document), encoding="utf-8")
+
+
+def graph_document(
+    circuit: Circuit, scores: EdgeScores | None, *, d_model: int
+) -> dict[str, dict[str, Any]]:
+    """Return what such a file holds; without scores, no edge has the key `score`.
+
+    Raises:
+        ValueError: if the scores belong to another graph.
+    """
     graph = circuit.graph
     if scores is not None and scores.graph != graph:
         raise ValueError(f"the circuit belongs to {graph}, but the scores to {scores.graph}")
-    document = {
+    edges = {
+        graph.edge_name(*index): ({} if scores is None else {"score": float(scores.values[*index])})
+        | {"in_graph": bool(circuit.mask[*index])}
+        for index in np.argwhere(graph.exists)
+    }
+    return {
         "cfg": {
             "n_layers": graph.n_layers,
             "n_heads": graph.n_heads,
@@ -81,16 +102,8 @@ def write_eap_ig(
             "d_model": d_model,
         },
         "nodes": {name: {"in_graph": flag} for name, flag in _connected(circuit).items()},
-        "edges": {
-            graph.edge_name(*index): {
-                "score": float("nan") if scores is None else float(scores.values[*index]),
-                "in_graph": bool(circuit.mask[*index]),
-            }
-            for index in np.argwhere(graph.exists)
-        },
+        "edges": edges,
     }
-    with atomic_path(path) as scratch:
-        scratch.write_text(json.dumps(document), encoding="utf-8")
 
 
 def _connected(circuit: Circuit) -> dict[str, bool]:

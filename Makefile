@@ -19,8 +19,16 @@ CONFIG ?=
 GPU ?= a100
 CLUSTER_PROFILE ?= workflow/profiles/slurm
 
+# A checkout has an environment of its own, in .venv. The folder of `circuitlapse demo` uses the one
+# that made it.
+ifneq ($(wildcard pyproject.toml),)
 BIN := .venv/bin
 READY := .venv/.ready
+else
+BIN := $(patsubst %/,%,$(dir $(or $(shell command -v circuitlapse),\
+  $(error Activate the environment with the command circuitlapse first))))
+READY :=
+endif
 CONFIGURED := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFIGURED)
 ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
@@ -65,11 +73,13 @@ test: lint
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 
+ifdef READY
 $(READY): envs/constraints.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint envs/constraints.txt --editable '.[dev]'
 	touch $@
+endif

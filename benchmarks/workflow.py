@@ -138,7 +138,8 @@ class Run:
         A run that fails or takes too long is said, and what it finished is still measured.
         """
         config = self.configure()
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command = [sys.executable, "-m", "snakemake"]
+        command += ["--snakefile", str(ROOT / "workflow/Snakefile")]
         command += ["--directory", str(self.folder), "--configfile", str(config)]
         command += ["--workflow-profile", str(ROOT / "workflow/profiles/local")]
         command += ["--cores", str(os.cpu_count()), *self.options.snakemake]

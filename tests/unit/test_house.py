@@ -154,7 +154,7 @@ def test_functions_are_short():
 
 
 def test_the_workflow_is_short():
-    snakefile = ROOT / "Snakefile"
+    snakefile = ROOT / "workflow/Snakefile"
     files = [snakefile, *ROOT.glob("workflow/rules/*.smk")]
     lengths = {path.name: len(path.read_text().splitlines()) for path in files}
     assert lengths["Snakefile"] < 60

@@ -25,7 +25,7 @@ class Workflow:
 
     def command(self, *arguments: str, config: str | None = "config/smoke.yaml") -> list[str]:
         command = [sys.executable, "-m", "snakemake", *arguments]
-        command += ["--snakefile", str(ROOT / "Snakefile")]
+        command += ["--snakefile", str(ROOT / "workflow/Snakefile")]
         command += ["--directory", str(self.folder)]
         command += [] if "--cores" in arguments else ["--cores", "2"]
         command += ["--workflow-profile", str(ROOT / "workflow/profiles/local")]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT = ("Makefile", "Snakefile", "pyproject.toml", "config", "envs", "scripts", "workflow")
+CHECKOUT = ("Makefile", "pyproject.toml", "config", "envs", "scripts", "workflow")
 SMOKE = "config/smoke.yaml"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 BOOTS = 3

@@ -164,7 +164,6 @@ def test_a_job_runs_in_a_checkout_whose_path_has_a_space(tmp_path):
     folder.mkdir()
     for name in ("config", "envs", "scripts", "workflow"):
         shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "Snakefile", folder)
     (folder / ".venv").symlink_to(sys.prefix)
     target = "results-smoke/corpus/pocket/tokenizer.json"
     snakemake = (folder / ".venv/bin/python", "-m", "snakemake", target, "--cores", "1")

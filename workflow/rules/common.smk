@@ -2,9 +2,15 @@
 
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+
+if find_spec("circuitlapse") is None:
+    raise WorkflowError(
+        "The environment of Snakemake lacks Circuitlapse; add it with `pip install circuitlapse`."
+    )
 
 from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError

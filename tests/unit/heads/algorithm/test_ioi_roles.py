@@ -267,7 +267,8 @@ def share_the_work(model):
 def test_every_role_of_a_planted_model_is_found_and_beats_shuffled_scores(tmp_path, score_frame):
     """Of the queries only those of NM hear, with gains of 4, 2 and 1 of 6 in all.
 
-    The least p value of the last panel is that of 3 of 8 heads: 1 in 56 orders finds them.
+    The least p value of the last panel is that of 3 of 8 heads: 1 in 56 orders finds them. All four
+    heads that are tested for S-inhibition pass, so there is nothing to shuffle: p is 1.
     """
     model = load_decoder(save_planted_ioi(tmp_path / "ioi", more=share_the_work), dtype="float64")
     movers = {at for at, gain in MOVERS.items() if gain > 0}
@@ -286,11 +287,37 @@ def test_every_role_of_a_planted_model_is_found_and_beats_shuffled_scores(tmp_pa
         "S2I": set(INHIBITORS),
         "Dup": set(DUPLICATES),
     }
-    for panel, joint, p in (("direct", -1, 0.01), ("s2i", -7 / 6, 0.01), ("tertiary", -1, 0.03)):
+    for panel, joint, p in (("direct", -1, 0.01), ("s2i", -7 / 6, 1), ("tertiary", -1, 0.03)):
         row = share(found, panel, "all")
         assert row["pct"] == pytest.approx(100, abs=0.1)
         assert row["joint"] == pytest.approx(joint, abs=0.01)
-        assert row["p"] < p
+        assert row["p"] <= p
+
+
+@pytest.mark.xfail(strict=True, reason="scores are permuted over heads that were not tested")
+@pytest.mark.parametrize(
+    ("passing", "p"), [([(1, 2), (1, 5)], 1), ([(1, 2)], 1 / 2), ([(1, 5)], 1)]
+)
+def test_heads_are_tested_because_of_their_effect_so_that_alone_is_no_evidence(
+    trace, monkeypatch, passing, p
+):
+    """Two of 16 heads have an effect on queries and are tested; a1.h2 has the larger one.
+
+    If passing were chance, as simulated here, p would be small for nearly every outcome as long as
+    scores were permuted over the 14 heads that were not tested, too.
+    """
+
+    def by_chance(case, *, name_movers, candidates):
+        assert set(candidates) == set(INHIBIT)
+        rows = pd.DataFrame(candidates, columns=["layer", "head"]).assign(flip="same_opposite")
+        rows["is_s2i"] = [at in passing for at in candidates]
+        rows = rows.assign(by_position=rows["is_s2i"], by_token=False)
+        return rows.reindex(columns=list(S2I.columns)[5:]).fillna(0.0)
+
+    monkeypatch.setattr(Case, "test", by_chance)
+    row = share(trace(circuit=Circuit.full(Graph(*SHAPE, parallel=False))), "s2i", "all")
+    assert row["n_heads"] == len(passing)
+    assert row["p"] == pytest.approx(p, abs=0.06)
 
 
 @pytest.mark.parametrize(("rule", "stays"), [("controlled", True), ("paper", False)])

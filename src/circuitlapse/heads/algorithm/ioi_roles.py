@@ -307,7 +307,9 @@ def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFram
     found = tested[tested["is_s2i"]]
     passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
     tests = {Role.S_INHIBITION: RoleTest(passed.ravel(), high=case.settings.max_effect)}
-    return _panel(case, S2I, receivers, effects, tests, case.before(receivers)), tested
+    # No other head was tested, so no other could be named: shuffled over all heads, those that were
+    # tested because of their effect would beat chance whatever the test says.
+    return _panel(case, S2I, receivers, effects, tests, candidates), tested
 
 
 def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> Panel:

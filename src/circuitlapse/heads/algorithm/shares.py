@@ -95,7 +95,8 @@ class Panel:
         effects: None where they are not defined.
         tests: role -> what gives it; empty where it is not known.
         status: why effects or roles are missing.
-        eligible: heads that the scores could have named: those that can reach the receivers.
+        eligible: heads that the scores could have named: those that can reach the receivers, and of
+            S-inhibition those that were tested.
         together: from sets of heads to the change of the metric when each set is patched at once.
     """
 

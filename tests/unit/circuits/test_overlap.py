@@ -19,7 +19,7 @@ from circuitlapse.circuits.overlap import (
     parts_of,
     weighted_jaccard,
 )
-from circuitlapse.circuits.selection import Circuit, edge_order
+from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.graph import EdgeScores, Graph
 from circuitlapse.types import Level
 
@@ -159,21 +159,19 @@ def test_random_circuits_of_all_edges_are_the_same_and_of_none_undefined(level):
     assert math.isnan(random.expected(level, 0, 0))
 
 
-def test_independent_random_circuits_have_no_corrected_overlap_on_average():
-    """(J - E) / (1 - E) of circuits along random scores, drawn anew, has mean 0."""
-    draw = np.random.default_rng(3)
-    random = RandomCircuits(GRAPH, how="greedy", largest=12)
-    parts = []
-    for _ in range(200):
-        scores = np.where(GRAPH.exists, draw.random(GRAPH.exists.shape), np.nan)
-        mask = np.zeros_like(GRAPH.exists)
-        mask[tuple(edge_order(EdgeScores(GRAPH, scores), first=12).T)] = True
-        parts.append(parts_of(Circuit(GRAPH, mask), scores))
+@pytest.mark.xfail(strict=True, reason="random circuits are not pruned, so they touch more nodes")
+@pytest.mark.parametrize("how", ["greedy", "top_n"])
+def test_circuits_of_unrelated_models_have_no_corrected_overlap_on_average(how):
+    """(J - E) / (1 - E) of circuits along random scores, pruned like any circuit, has mean 0."""
+    graph, draw = Graph(4, 4), np.random.default_rng(3)
+    random, parts = RandomCircuits(graph, how=how, largest=57), []
+    for _ in range(120):
+        scores = EdgeScores(graph, np.where(graph.exists, draw.random(graph.exists.shape), np.nan))
+        parts.append(parts_of(cut(graph, edge_order(scores, how=how), 57), scores.values))
     for level in Level:
-        expected = random.expected(level, 12, 12)
-        found = [
-            jaccard(getattr(a, level), getattr(b, level))
-            for a, b in zip(parts[::2], parts[1::2], strict=True)
-        ]
-        corrected = (np.array(found) - expected) / (1 - expected)
-        assert abs(corrected.mean()) < 3 * corrected.std() / 10 + 0.02
+        corrected = []
+        for a, b in zip(parts[::2], parts[1::2], strict=True):
+            expected = random.expected(level, len(a.edge.part), len(b.edge.part))
+            overlap = jaccard(getattr(a, level), getattr(b, level))
+            corrected.append((overlap - expected) / (1 - expected))
+        assert abs(np.mean(corrected)) < 0.06

@@ -130,11 +130,10 @@ def comparison_size(graph: Graph, n_edges: int) -> int:
 
 
 class RandomCircuits:
-    """Circuits that know nothing of the model: grown along random scores.
+    """Circuits that know nothing of the model: grown along random scores, and pruned.
 
-    They have as many edges as a circuit and are grown like it, from the logits if `how` is
-    `greedy`. So they share what any two circuits share: edges near the logits come first. They are
-    not pruned, which would leave fewer edges.
+    They have as many edges as a circuit, or a few more, and are grown like it, from the logits if
+    `how` is `greedy`. So they share what any two circuits share: edges near the logits come first.
 
     Args:
         graph: of the model.
@@ -162,15 +161,25 @@ class RandomCircuits:
         return self._expected[key]
 
     @cached_property
-    def _orders(self) -> list[Int[ndarray, "edge 2"]]:
-        draw = np.random.default_rng(0)
-        how: dict[str, Any] = {"seed": draw, "how": self._how, "first": self._largest}
-        return [random_order(self._graph, **how) for _ in range(N_RANDOM)]
+    def _grown(self) -> list[tuple[Int[ndarray, "2 edge"], Float[ndarray, " edge"]]]:
+        """The edges of every circuit in the order in which it gets them, and `_sizes_of_entry`."""
+        grown = []
+        for draw in range(N_RANDOM):
+            first, found = self._largest, 0
+            while found < self._largest:
+                first = min(2 * first, self._graph.n_edges)
+                how: dict[str, Any] = {"seed": draw, "how": self._how, "first": first}
+                edges = random_order(self._graph, **how).T
+                entry = _sizes_of_entry(self._graph, edges)
+                found = self._largest if first == self._graph.n_edges else np.isfinite(entry).sum()
+            place = np.argsort(entry, kind="stable")
+            grown.append((edges[:, place], entry[place]))
+        return grown
 
     def _parts(self, level: Level, n_edges: int) -> Bool[ndarray, "circuit part"]:
         """Return which edges, of those in any circuit, or which nodes are in each circuit."""
         if (level, n_edges) not in self._members:
-            edges = [order[:n_edges].T for order in self._orders]  # [2, edge] each
+            edges = [_first(*grown, n_edges) for grown in self._grown]  # [2, edge] each
             if level == Level.EDGE:
                 known = [np.searchsorted(self._edges, self._numbers(one)) for one in edges]
             else:
@@ -185,7 +194,34 @@ class RandomCircuits:
     @cached_property
     def _edges(self) -> Int[ndarray, " part"]:
         """The edges in any of the circuits, ascending."""
-        return np.unique(np.concatenate([self._numbers(order.T) for order in self._orders]))
+        return np.unique(np.concatenate([self._numbers(edges) for edges, _ in self._grown]))
 
     def _numbers(self, edges: Int[ndarray, "2 edge"]) -> Int[ndarray, " edge"]:
         return np.asarray(edges[0] * len(self._graph.targets) + edges[1])
+
+
+def _first(
+    edges: Int[ndarray, "2 edge"], entry: Float[ndarray, " edge"], n_edges: int
+) -> Int[ndarray, "2 first"]:
+    """Return the smallest pruned circuit of at least so many edges: some enter together."""
+    last = entry[n_edges - 1] if n_edges else 0.0
+    return edges[:, : np.searchsorted(entry, last, side="right")]
+
+
+def _sizes_of_entry(graph: Graph, edges: Int[ndarray, "2 edge"]) -> Float[ndarray, " edge"]:
+    """Return how many edges of an order must be taken for pruning to leave each edge in.
+
+    That is the case once edges lead to it from `input`, and from it to `logits`. Infinity where
+    that needs more edges than the order has.
+    """
+    taken, (source, target) = np.arange(1.0, edges.shape[1] + 1), edges
+    target = graph.target_nodes[target]
+    before, after = np.full((2, graph.n_nodes), np.inf)  # so many make a chain up to, or from, it
+    before[0] = after[-1] = 0
+    for node in range(1, graph.n_nodes):  # sources come before what they send to
+        into = target == node
+        before[node] = np.maximum(taken[into], before[source[into]]).min(initial=np.inf)
+    for node in range(graph.n_nodes - 2, -1, -1):
+        out = source == node
+        after[node] = np.maximum(taken[out], after[target[out]]).min(initial=np.inf)
+    return np.asarray(np.maximum(taken, np.maximum(before[source], after[target])))

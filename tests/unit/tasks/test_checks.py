@@ -32,6 +32,14 @@ def test_a_good_pair_has_no_problems(vocabulary: Vocabulary) -> None:
     assert problems(GOOD, vocabulary) == []
 
 
+def test_prompts_may_end_in_a_line_end(make_tokenizer: Callable[..., Tokenizer]) -> None:
+    tokenizer = Vocabulary(make_tokenizer("So Mary John is she he", special=("\n", "[UNK]")))
+    for end, expected in (("\n", 0), ("\n\n", 0), (" ", 1), ("\t", 1), ("\n ", 1)):
+        pair = replace(GOOD, clean=GOOD.clean + end, corrupted=GOOD.corrupted + end)
+        found = [problem for problem in problems(pair, tokenizer) if "ends in a space" in problem]
+        assert len(found) == 2 * expected, end
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -42,6 +50,8 @@ def test_a_good_pair_has_no_problems(vocabulary: Vocabulary) -> None:
         ({"corrupted": "So Zoe is"}, "corrupted has words that the tokenizer does not know"),
         ({"clean": ""}, "clean is empty"),
         ({"clean": "So Mary is "}, "clean ends in a space"),
+        ({"clean": "<bos>So Mary"}, "clean has a begin-of-text token and corrupted has none"),
+        ({"corrupted": "<bos>So John is"}, "corrupted has a begin-of-text token and clean has"),
         ({"correct": ()}, "correct has no answer"),
         ({"correct": (" she it",)}, "correct answer ' she it' is 2 tokens ( she| it)"),
         ({"wrong": (" zoe",)}, "wrong answer ' zoe' is a special or unknown token"),

@@ -188,3 +188,63 @@ def test_a_group_is_text_or_a_whole_number(pythia: Tokenizer, tmp_path: Path) ->
     lines = [json.dumps(dict(zip(keys, row, strict=True))) for row in rows * 3]
     with pytest.raises(TaskError, match=r"line 3: group must be text or a whole number, found \[2"):
         build(pythia, write(tmp_path, *lines, name="mine.jsonl"))
+
+
+def test_equal_rows_are_one_measurement(
+    pythia: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """24 copies of a row are refused, and copies of two rows are two groups and not 24."""
+    with pytest.raises(TaskError, match="has only twins: rows with the same clean prompt"):
+        build(pythia, write(tmp_path, HEADER, *GOOD[:1] * 24))
+    caplog.clear()
+    file = write(tmp_path, HEADER, *GOOD * 12)
+    assert build(pythia, file).frame["group"].tolist() == [0, 1] * 12
+    assert caplog.messages == [
+        f"{file}: only 2 of 24 rows are different; equal rows count as one measurement"
+    ]
+
+
+def test_equal_rows_cannot_have_different_groups(pythia: Tokenizer, tmp_path: Path) -> None:
+    """With a name for each, 24 copies would have a standard error of 0."""
+    header = HEADER.removesuffix(",template")
+    rows = [f"{row.removesuffix(',x')},{name}" for name in range(12) for row in GOOD[:1]]
+    with pytest.raises(TaskError) as error:
+        build(pythia, write(tmp_path, f"{header},group", *rows))
+    head, first, *_ = str(error.value).splitlines()
+    assert head.endswith("11 of 12 rows break a rule")
+    assert first == (
+        "  line 3: has the prompts of line 2, but the group '1' in place of '0'; equal rows are "
+        "one measurement, so they need one group"
+    )
+    unnamed = [f"{row.removesuffix(',x')}," for row in GOOD * 6]
+    named = '"So Lisa is","So Paul is", she, he,a'
+    task = build(pythia, write(tmp_path, f"{header},group", *unnamed, named))
+    assert task.frame["group"].tolist() == [0, 1] * 6 + [2]
+
+
+def test_prompts_that_end_in_a_line_end_and_begin_with_their_own_bos(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    rows = [
+        {"clean": f"<|endoftext|>So {name} is:\n", "corrupted": "<|endoftext|>So Paul is:\n"}
+        | {"correct": "She", "wrong": "He"}
+        for name in (
+            "Mary",
+            "Anna",
+            "Lisa",
+            "Emily",
+            "Laura",
+            "Karen",
+            "Nancy",
+            "Susan",
+            "Sarah",
+            "Helen",
+        )
+    ]
+    file = write(tmp_path, *map(json.dumps, rows), name="mine.jsonl")
+    without, with_bos = (build(pythia, file, prepend_bos=bos).frame for bos in (False, True))
+    assert without["clean_tokens"].tolist() == with_bos["clean_tokens"].tolist()
+    assert (
+        pythia.decode(list(without["clean_tokens"][0]), skip_special_tokens=False)
+        == rows[0]["clean"]
+    )

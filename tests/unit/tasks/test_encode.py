@@ -67,6 +67,17 @@ def test_bos_comes_first_and_shifts_every_position_by_one(vocabulary: Vocabulary
     assert (with_bos["correct"], with_bos["wrong"]) == (without["correct"], without["wrong"])
 
 
+def test_a_prompt_with_its_own_bos_gets_no_second_one(vocabulary: Vocabulary) -> None:
+    """Neither its tokens nor the positions of its words move."""
+    own = replace(
+        GOOD, clean="<bos>So Mary is", corrupted="<bos>So John is", spans={"name": (8, 12)}
+    )
+    frame = make_task([GOOD, own], vocabulary, prepend_bos=True).frame
+    for column in ("clean_tokens", "corrupted_tokens", "end", "pos_name"):
+        assert frame[column][0] == frame[column][1]
+    assert frame["pos_name"][0] == 2
+
+
 def test_prompts_that_do_not_exist_are_counted(vocabulary: Vocabulary) -> None:
     task = make_task([GOOD, GOOD], vocabulary, n_prompts=7)
     assert task.dropped == {"prompts that were asked for but do not exist": 5}
@@ -150,6 +161,10 @@ def test_pairs_whose_texts_are_swapped_are_twins(texts: tuple[str, ...], groups:
 
 def test_named_groups_override_twins_and_a_pair_without_a_name_is_alone() -> None:
     assert groups_of(pairs_of("ab", "ba", "cd", "ef", "gh", groups="xyx  ")) == [0, 1, 0, 2, 3]
+
+
+def test_copies_of_a_pair_without_a_name_are_one_group() -> None:
+    assert groups_of(pairs_of("ab", "cd", "ef", "cd", groups="x   ")) == [0, 1, 2, 1]
 
 
 def test_a_task_has_the_groups_of_its_pairs(vocabulary: Vocabulary) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, processors
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.vocabulary import Vocabulary
+from circuitlapse.tasks.vocabulary import BOS_TOKENS, Vocabulary
 
 
 def test_a_word_is_single_only_if_it_is_one_known_ordinary_token(pythia: Tokenizer) -> None:
@@ -91,3 +92,28 @@ def test_a_tokenizer_that_cuts_or_pads_texts_is_kept_from_it(
     assert vocabulary.single_id(" she") == plain.single_id(" she")
     assert vocabulary.position(text, (16, 19)) == 4
     assert tokenizer.to_str() == before
+
+
+def test_settings_that_are_ignored_are_named_in_the_log_once(
+    make_tokenizer: Callable[..., Tokenizer], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = make_tokenizer("So Mary is kind")
+    tokenizer.enable_truncation(max_length=3, stride=1)
+    with caplog.at_level("INFO", logger="circuitlapse"):
+        for _ in range(3):
+            Vocabulary(tokenizer)
+    (line,) = caplog.messages
+    assert re.fullmatch(r"the tokenizer's settings .*'max_length': 3.* are ignored: .*", line)
+
+
+@pytest.mark.parametrize("bos", BOS_TOKENS)
+def test_a_begin_of_text_that_a_prompt_has_is_not_added_again(
+    make_tokenizer: Callable[..., Tokenizer], bos: str
+) -> None:
+    vocabulary = Vocabulary(make_tokenizer("So Mary is", special=(bos, "[UNK]")))
+    plain = vocabulary.ids("So Mary is")
+    expected = [vocabulary.bos_id, *plain]
+    assert vocabulary.prompt_ids("So Mary is", prepend_bos=False) == plain
+    assert vocabulary.prompt_ids("So Mary is", prepend_bos=True) == expected
+    for prepend in (True, False):
+        assert vocabulary.prompt_ids(f"{bos}So Mary is", prepend_bos=prepend) == expected

@@ -40,6 +40,7 @@ def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
 
     - both prompts consist of known words;
     - they have equally many tokens and differ in `n_changed` of them;
+    - both or neither begin with a begin-of-text token;
     - every answer is one known token;
     - no answer is both correct and wrong.
     """
@@ -81,6 +82,11 @@ def _why_not(answer: str, vocabulary: Vocabulary) -> str:
 
 
 def _alignment_problems(pair: Pair, vocabulary: Vocabulary) -> Iterator[str]:
+    begins = [vocabulary.begins_with_bos(text) for text in (pair.clean, pair.corrupted)]
+    if begins[0] != begins[1]:
+        one, other = ("clean", "corrupted") if begins[0] else ("corrupted", "clean")
+        yield f"{one} has a begin-of-text token and {other} has none; both or neither must have it"
+        return
     clean, corrupted = vocabulary.ids(pair.clean), vocabulary.ids(pair.corrupted)
     if len(clean) != len(corrupted):
         shown = ("|".join(vocabulary.tokens(text)) for text in (pair.clean, pair.corrupted))
@@ -169,11 +175,10 @@ def refuse_other_tokens(task: Task, vocabulary: Vocabulary, *, where: str) -> No
     Raises:
         ModelError: with the first prompt that differs, its tokens and those expected.
     """
-    start = [vocabulary.bos_id] if task.prepend_bos else []
     for side in ("clean", "corrupted"):
         columns = zip(task.frame[side], task.frame[f"{side}_tokens"], strict=True)
         for prompt, expected in columns:
-            found = [*start, *vocabulary.ids(prompt)]
+            found = vocabulary.prompt_ids(prompt, prepend_bos=task.prepend_bos)
             if found != list(expected):
                 raise ModelError(
                     f"{where}: the tokenizer differs from the one that made task {task.name}: "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,8 @@ from circuitlapse.tasks.prompt_file import (
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import TASK_METRICS, Metric
 
+_log = logging.getLogger(__name__)
+
 
 def build_custom_task(
     name: str,
@@ -38,7 +41,8 @@ def build_custom_task(
 
     `template` names the pattern of a prompt. `group` names pairs that are not independent, such as
     variants of one sentence; an empty cell leaves a pair on its own. Without this column, twins are
-    found by their texts (`tasks.encode.twins`).
+    found by their texts (`tasks.encode.twins`). Equal rows are one measurement, so they must have
+    one group; the log says how many there are.
 
     An answer is the text of one token, usually with a leading space. Several answers are a list in
     JSON Lines and are separated by "|" in CSV. Rows that keep the rules but look like a mistake
@@ -103,8 +107,33 @@ def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
     rows = read_rows(path)
     refuse_bad_rows(path, {row.line: _row_problems(row, vocabulary) for row in rows})
     pairs = {row.line: _pair(row) for row in rows}
+    refuse_bad_rows(path, _copies_apart(pairs))
     warn_of_likely_mistakes(path, pairs, vocabulary)
+    _tell_of_copies(path, list(pairs.values()))
     return list(pairs.values())
+
+
+def _copies_apart(pairs: Mapping[int, Pair]) -> dict[int, list[str]]:
+    """Describe rows that repeat an earlier one in another group: they are one measurement."""
+    first: dict[tuple[str, str], int] = {}
+    found: dict[int, list[str]] = {}
+    for line, pair in pairs.items():
+        original = first.setdefault((pair.clean, pair.corrupted), line)
+        wanted = pairs[original].group
+        found[line] = [
+            f"has the prompts of line {original}, but the group {pair.group!r} in place of "
+            f"{wanted!r}; equal rows are one measurement, so they need one group"
+        ] * (pair.group != wanted)
+    return found
+
+
+def _tell_of_copies(path: Path, pairs: Sequence[Pair]) -> None:
+    different = len({(pair.clean, pair.corrupted) for pair in pairs})
+    if different < len(pairs):
+        _log.warning(
+            "%s: only %d of %d rows are different; equal rows count as one measurement",
+            *(path, different, len(pairs)),
+        )
 
 
 def _row_problems(row: Row, vocabulary: Vocabulary) -> list[str]:

@@ -41,7 +41,8 @@ class Task:
         name: the user's name for it.
         metric: score of a prompt.
         builder: name of the builder, or `custom` for a file.
-        prepend_bos: whether each prompt starts with a begin-of-text token.
+        prepend_bos: whether each prompt starts with a begin-of-text token, which is added unless
+            its text has one.
         seed: of all random draws.
         options: settings of the builder.
         tokenizer_hash: SHA-256 of the tokenizer that made the ids.
@@ -118,9 +119,8 @@ def encode(
     if len(draft.pairs) < MIN_PAIRS:
         found = f"there are {len(draft.pairs)} prompt pairs"
         raise TaskError(f"{found}; at least {MIN_PAIRS} are needed")
-    start = [vocabulary.bos_id] if prepend_bos else []
     rows = [
-        {"prompt_id": index, "group": group, **_row(pair, vocabulary, start=start)}
+        {"prompt_id": index, "group": group, **_row(pair, vocabulary, prepend_bos=prepend_bos)}
         for index, (group, pair) in enumerate(zip(groups_of(draft.pairs), draft.pairs, strict=True))
     ]
     return Task(
@@ -140,10 +140,10 @@ def groups_of(pairs: Sequence[Pair]) -> list[int]:
     """Return the group of each pair: 0, 1, 2, ... in the order in which they first come.
 
     Pairs of a group are no independent measurements. If any pair has a named group, names decide,
-    and a pair without one is a group of its own. Otherwise `twins` decides.
+    and a pair without one is a group of its own, with its copies. Otherwise `twins` decides.
     """
     if any(pair.group for pair in pairs):
-        keys: list[object] = [pair.group or index for index, pair in enumerate(pairs)]
+        keys: list[object] = [pair.group or (pair.clean, pair.corrupted) for pair in pairs]
     else:
         keys = twins(pairs)
     numbers: dict[object, int] = {}
@@ -173,10 +173,11 @@ def _dropped(draft: Draft, n_prompts: int | None) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count}
 
 
-def _row(pair: Pair, vocabulary: Vocabulary, *, start: list[int]) -> dict[str, Any]:
-    clean = [*start, *vocabulary.ids(pair.clean)]
+def _row(pair: Pair, vocabulary: Vocabulary, *, prepend_bos: bool) -> dict[str, Any]:
+    clean = vocabulary.prompt_ids(pair.clean, prepend_bos=prepend_bos)
+    added = len(clean) - len(vocabulary.ids(pair.clean))  # a begin-of-text token, or nothing
     positions = {
-        f"pos_{role}": len(start) + vocabulary.position(pair.clean, span)
+        f"pos_{role}": added + vocabulary.position(pair.clean, span)
         for role, span in pair.spans.items()
     }
     return {
@@ -184,7 +185,7 @@ def _row(pair: Pair, vocabulary: Vocabulary, *, start: list[int]) -> dict[str, A
         "clean": pair.clean,
         "corrupted": pair.corrupted,
         "clean_tokens": clean,
-        "corrupted_tokens": [*start, *vocabulary.ids(pair.corrupted)],
+        "corrupted_tokens": vocabulary.prompt_ids(pair.corrupted, prepend_bos=prepend_bos),
         "end": len(clean) - 1,
         "correct": vocabulary.single_ids(pair.correct),
         "wrong": vocabulary.single_ids(pair.wrong),

@@ -115,7 +115,7 @@ def prompt_problem(side: str, text: str) -> str:
     """Return what is wrong with a prompt for every tokenizer, or ""."""
     if not text.strip():
         return f"{side} is empty"
-    if text[-1].isspace():
+    if text[-1].isspace() and not text.endswith("\n"):
         return f"{side} ends in a space, which belongs in front of the answers instead"
     return ""
 

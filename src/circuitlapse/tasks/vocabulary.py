@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from circuitlapse.errors import TaskError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-BOS_TOKENS = ("<|endoftext|>", "<bos>", "<s>", "[BOS]")
+BOS_TOKENS = ("<|begin_of_text|>", "<|endoftext|>", "<bos>", "<s>", "[BOS]")
 """Tokens that begin a text, in the order in which they are looked up."""
 
 
@@ -65,6 +65,22 @@ class Vocabulary:
             f"prepend_bos is true, but the tokenizer has no token that begins a text (looked "
             f"for {', '.join(BOS_TOKENS)}); set prepend_bos to false"
         )
+
+    def prompt_ids(self, text: str, *, prepend_bos: bool) -> list[int]:
+        """Return the token ids of a prompt; a begin-of-text token that it has is not added again.
+
+        Raises:
+            TaskError: if `prepend_bos` is true and the tokenizer has no such token.
+        """
+        ids = self.ids(text)
+        if not prepend_bos or self.begins_with_bos(text):
+            return ids
+        return [self.bos_id, *ids]
+
+    def begins_with_bos(self, text: str) -> bool:
+        """Whether the first token of `text` is one that begins a text."""
+        bos = {self.tokenizer.token_to_id(token) for token in BOS_TOKENS}
+        return bool(set(self.ids(text)[:1]) & bos)
 
     def ids(self, text: str) -> list[int]:
         """Return the token ids of `text`, without any added token."""
@@ -116,13 +132,19 @@ class Vocabulary:
         return tuple(pair for pair in pairs if len(self.single_words(pair)) == 2)
 
 
+@cache
+def _say_once(sentence: str) -> None:
+    """Log a sentence, the first time only: a job makes many vocabularies of one tokenizer."""
+    _log.info(sentence)
+
+
 def _uncut(tokenizer: Tokenizer) -> Tokenizer:
     """Return the tokenizer without truncation and padding; the given one is not changed."""
     settings = {"truncation": tokenizer.truncation, "padding": tokenizer.padding}
     found = {name: value for name, value in settings.items() if value is not None}
     if not found:
         return tokenizer
-    _log.info("the tokenizer's settings %s are ignored: prompts stay whole", found)
+    _say_once(f"the tokenizer's settings {found} are ignored: prompts stay whole")
     copy = type(tokenizer).from_str(tokenizer.to_str())
     copy.no_truncation()
     copy.no_padding()

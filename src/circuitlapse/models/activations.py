@@ -11,7 +11,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from circuitlapse.models.batching import AUTOMATIC, Limits, bytes_per_run, in_batches
+from circuitlapse.models.batching import (
+    AUTOMATIC,
+    Limits,
+    bytes_per_run,
+    in_batches,
+    refuse_beyond_memory,
+)
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import LayerTrace, at_end, embed_tokens, end_logits, run_layers
@@ -235,9 +241,11 @@ def _batched(
     limits: Limits,
 ) -> list[Result]:
     tokens = pairs.clean
+    n_pos = tokens.shape[1]
+    refuse_beyond_memory(model, n_pos=n_pos, limits=limits)
     return in_batches(
         len(pairs),
-        size=limits.prompts(bytes_per_run(model, n_pos=tokens.shape[1]), device=tokens.device),
+        size=limits.prompts(bytes_per_run(model, n_pos=n_pos), device=tokens.device),
         work=lambda batch: run(pairs.batch(batch.start, batch.stop)),
         what="running the model",
     )

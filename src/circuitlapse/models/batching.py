@@ -155,6 +155,23 @@ def bytes_per_run(model: Decoder, *, n_pos: int) -> int:
     return int(bytes_per_number(model) * n_pos * per_position) + bytes_of_logits(model)
 
 
+def refuse_beyond_memory(model: Decoder, *, n_pos: int, limits: Limits) -> None:
+    """Refuse prompts of which not even one fits into the memory that was asked for.
+
+    A GPU says by itself when its memory is full; on a CPU, a job would take the memory of others,
+    or be killed. Where `batch_size` is set, it decides, and nothing is refused.
+
+    Raises:
+        DeviceMemoryError: if a pass of one prompt of `n_pos` tokens needs more than `memory_mb`.
+    """
+    needed = math.ceil(bytes_per_run(model, n_pos=n_pos) / 1e6)
+    if limits.batch_size is None and limits.memory_mb is not None and needed > limits.memory_mb:
+        raise DeviceMemoryError(
+            f"one prompt of {n_pos} tokens needs about {needed} MB, but memory_mb is "
+            f"{limits.memory_mb}; set compute.memory_mb to {needed} or more, or use shorter prompts"
+        )
+
+
 def bytes_kept(model: Decoder, *, n_pos: int, n_runs: int) -> int:
     """Return an estimate of what is kept of one prompt over `n_runs` runs, and at the end.
 

@@ -54,6 +54,7 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
     refuse_device_or_dtype(device, dtype)
     with open_folder(path) as found:
         tokenizer = found.tokenizer
+        _refuse_for_bridge(found)
     from transformer_lens.model_bridge import TransformerBridge
 
     try:
@@ -69,6 +70,15 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
         ) from error
     _tokenizers[model] = tokenizer
     return model.eval().requires_grad_(False)
+
+
+def _refuse_for_bridge(found: Opened) -> None:
+    """Refuse by name what TransformerLens would refuse by an assertion without a word."""
+    neox = found.family.architecture == "GPTNeoXForCausalLM"
+    if neox and not found.config.flag("attention_bias", default=True):
+        found.config.wrong(
+            "attention_bias", "true, which TransformerLens asks for; load_decoder reads this model"
+        )
 
 
 def as_decoder(model: Model) -> Decoder:

@@ -1,9 +1,10 @@
 import logging
+import math
 
 import pytest
 import torch
 
-from circuitlapse import load_decoder
+from circuitlapse import attribute_edges, load_decoder
 from circuitlapse.circuits.attribution.gradients import GradientSum, Objective, source_changes
 from circuitlapse.circuits.evaluation.sparse import bytes_per_prompt, make_plan
 from circuitlapse.circuits.selection import Circuit
@@ -15,9 +16,12 @@ from circuitlapse.models.batching import (
     bytes_per_run,
     in_batches,
     in_batches_of_runs,
+    refuse_beyond_memory,
 )
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.memory import CUDA_BYTES
+from circuitlapse.models.prompts import PromptPairs
+from tests.conftest import save_random_model
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
@@ -92,6 +96,42 @@ def test_prompts_fill_the_memory_and_are_never_none():
     assert Limits(memory_mb=10).prompts(100_000_000, device="cpu") == 1
     assert Limits().prompts(1_000_000, device="cpu") == 500
     assert Limits(batch_size=7, memory_mb=10).prompts(1_000_000, device="cpu") == 7
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A model that reads 200 tokens."""
+    folder = tmp_path_factory.mktemp("reader") / "model"
+    save_random_model(folder, max_position_embeddings=200)
+    return load_decoder(folder)
+
+
+def test_a_prompt_beyond_the_memory_that_was_asked_for_is_refused(reader):
+    """By whatever runs prompts, in one sentence, and with the number that would do."""
+    clean = [[place % 50 for place in range(200)]] * 2
+    corrupted = [[1, *prompt[1:]] for prompt in clean]
+    pairs = PromptPairs.from_lists(clean, corrupted, correct=[[1]] * 2, wrong=[[2]] * 2)
+    needed = math.ceil(bytes_per_run(reader, n_pos=200) / 1e6)
+    assert needed > 1
+    message = (
+        f"^one prompt of 200 tokens needs about {needed} MB, but memory_mb is 1; set "
+        f"compute.memory_mb to {needed} or more, or use shorter prompts$"
+    )
+    runs = cache_activations(reader, pairs)
+    how = {"metric": "logit_diff", "method": "eap", "limits": Limits(memory_mb=1)}
+    for work in (
+        lambda: cache_activations(reader, pairs, limits=Limits(memory_mb=1)),
+        lambda: attribute_edges(reader, pairs, **how),
+        lambda: attribute_edges(reader, pairs, activations=runs, **how),
+    ):
+        with pytest.raises(DeviceMemoryError, match=message):
+            work()
+
+
+def test_memory_that_does_or_that_nobody_asked_for_refuses_nothing(reader):
+    needed = math.ceil(bytes_per_run(reader, n_pos=200) / 1e6)
+    for limits in (Limits(memory_mb=needed), Limits(), Limits(batch_size=1, memory_mb=1)):
+        refuse_beyond_memory(reader, n_pos=200, limits=limits)
 
 
 @pytest.fixture

@@ -87,10 +87,24 @@ def test_another_kind_of_model_is_refused(random_pairs, model):
         cache_activations(model, random_pairs)
 
 
-def test_what_transformer_lens_cannot_load_is_said(family_folder):
+def test_a_value_that_transformer_lens_cannot_read_is_named(family_folder):
     folder = family_folder(families.NOT_IN_TRANSFORMER_LENS)
-    with pytest.raises(ModelError, match=r"TransformerLens cannot load it .*; load_decoder can"):
+    message = r"/config.json: attention_bias is False, expected true, .*; load_decoder reads this"
+    with pytest.raises(ModelError, match=message):
         load_model(folder)
+    assert load_decoder(folder).cfg.n_layers
+
+
+def test_what_transformer_lens_cannot_load_is_said(family_folder, monkeypatch):
+    from transformer_lens.model_bridge import TransformerBridge
+
+    def boot(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(TransformerBridge, "boot_transformers", boot)
+    message = r"TransformerLens cannot load it \(AssertionError\); load_decoder can"
+    with pytest.raises(ModelError, match=message):
+        load_model(family_folder("gpt_neox"))
 
 
 def test_weights_are_checked_before_transformer_lens_fills_in_random_ones(tmp_path):

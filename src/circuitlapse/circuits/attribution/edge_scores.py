@@ -22,6 +22,7 @@ from circuitlapse.models.batching import (
     bytes_per_run,
     even_size,
     in_batches_of_runs,
+    refuse_beyond_memory,
 )
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Graph
@@ -114,6 +115,7 @@ def summed_scores(
     # `rows`: runs of one prompt that fit into one pass. `size`: prompts scored together, of which
     # something of every run is kept until the last one is done.
     (n_prompts, n_pos, _), device = line.clean.embed.shape, line.clean.embed.device
+    refuse_beyond_memory(model, n_pos=n_pos, limits=limits)
     kept = bytes_kept(model, n_pos=n_pos, n_runs=len(points))
     rows = limits.prompts(2 * bytes_per_run(model, n_pos=n_pos), device=device)
     size = even_size(n_prompts, min(rows, limits.prompts(2 * kept, device=device)))

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from circuitlapse.circuits.evaluation import evaluate_circuits
     from circuitlapse.circuits.selection import Circuit, select_by_threshold, select_circuit
     from circuitlapse.heads.scoring import score_heads
+    from circuitlapse.hub.loading import load_decoder, load_model
     from circuitlapse.io.mib import write_mib
     from circuitlapse.models.batching import Limits
-    from circuitlapse.models.bridge import load_model
     from circuitlapse.models.graph import EdgeScores
-    from circuitlapse.models.load import load_decoder
     from circuitlapse.models.prompts import PromptPairs
 
 _HOME = {
@@ -28,8 +27,8 @@ _HOME = {
     "PromptPairs": "models.prompts",
     "attribute_edges": "circuits.attribution",
     "evaluate_circuits": "circuits.evaluation",
-    "load_decoder": "models.load",
-    "load_model": "models.bridge",
+    "load_decoder": "hub.loading",
+    "load_model": "hub.loading",
     "score_heads": "heads.scoring",
     "select_by_threshold": "circuits.selection",
     "select_circuit": "circuits.selection",

@@ -26,9 +26,10 @@ from circuitlapse.models.snapshot import no_progress_bars
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    Bridge: TypeAlias = TransformerBridge
     Model: TypeAlias = Decoder | TransformerBridge
 else:  # TransformerLens is not imported just to name its class
-    Model = Any
+    Bridge = Model = Any
 
 _WRAPPER = "_original_component."
 """What a bridge adds to the names of weights."""

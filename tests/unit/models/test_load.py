@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, models
 
 from circuitlapse import load_decoder, load_model
 from circuitlapse.errors import ModelError
+from circuitlapse.models import load
 from circuitlapse.models.forward import embed_tokens
 from circuitlapse.models.load import model_graph
 from tests import families
@@ -60,7 +61,7 @@ def test_a_shard_that_is_missing_is_named(family_folder, tmp_path):
 
 def test_a_hub_name_is_said_not_to_be_fetched():
     with pytest.raises(ModelError, match=r"^EleutherAI/pythia-70m: .* on a hub are not fetched$"):
-        load_decoder("EleutherAI/pythia-70m")
+        load.load_decoder("EleutherAI/pythia-70m")
 
 
 @pytest.mark.parametrize(

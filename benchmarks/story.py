@@ -21,10 +21,12 @@ import pandas as pd
 from circuitlapse.config import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.paths import Paths
-from circuitlapse.types import S2I_SIGNALS
+from circuitlapse.types import S2I_SIGNALS, Role
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/story.md"
+DIRECT = {Role.NAME_MOVER: "name mover", Role.COPY_SUPPRESSION: "copy suppression"}
+"""Roles with a direct effect on the logits -> their names on the page."""
 NUMBER = re.compile(r"<!-- (?P<name>[a-z0-9_ .]+) -->.*?<!-- -->", re.DOTALL)
 
 
@@ -79,13 +81,20 @@ def _at_the_end(run: Run, score: str) -> str:
     return ", ".join(f"{x:.2f}" for x in run.best(score)[run.last].reindex(run.sizes))
 
 
-def _share(run: Run, panel: str) -> str:
-    table = run.table("algorithm_consistency")
-    table = table.query("denominator == 'all' and sign == 'both' and step == @run.last")
-    shares = table[table["panel"] == panel].set_index("model").reindex(run.sizes)
+def _mover(run: Run) -> str:
+    """Return the head with the largest direct effect on the logits at the last step, per model."""
+    roles = run.table("roles").query("step == @run.last")
+    movers = roles[roles["role"].isin(DIRECT)]
+    best = movers.loc[movers.groupby("model")["effect"].idxmin()].set_index("model")
     return ", ".join(
-        f"{row.pct:.0f} %" if row.status == "ok" else "undefined" for row in shares.itertuples()
+        f"a{row.layer}.h{row.head} ({DIRECT[row.role]}, {-100 * row.effect:.0f} %)"
+        for row in best.reindex(run.sizes).itertuples()
     )
+
+
+def _smallest_p(run: Run) -> str:
+    """Return the smallest p value of all shares of the IOI algorithm, over models and steps."""
+    return f"{run.table('algorithm_consistency')['p'].min():.2f}"
 
 
 def _inhibition(run: Run) -> str:
@@ -111,11 +120,11 @@ def _flipped(run: Run, flip: str) -> str:
 
 
 def _transferred(run: Run, *, to_last: bool) -> str:
-    """Return the range of faithfulness of IOI circuits between the last step and steps 300 to 1450.
+    """Return the range of faithfulness of IOI circuits between the last step and steps 600 to 1450.
 
     It is that of the middle size.
     """
-    table, earlier = _ioi_transfers(run, "own"), range(300, 1451)
+    table, earlier = _ioi_transfers(run, "own"), range(600, 1451)
     source, target = table["circuit_step"], table["step"]
     early, late = (source, target) if to_last else (target, source)
     found = table.loc[early.isin(earlier) & (late == run.last), "f_raw"]
@@ -134,12 +143,33 @@ def _ioi_transfers(run: Run, control: str) -> pd.DataFrame:
     return table[(table["model"] == run.sizes[1]) & (table["control"] == control)]
 
 
-def _stability(run: Run, comparison: str) -> str:
+def _other_tasks(run: Run) -> str:
+    """Return how many circuits of the last step are faithful on another task than their own."""
+    table = run.table("transfer").query("control == 'own' and task != circuit_task")
+    table = table[(table["step"] == run.last) & (table["circuit_step"] == run.last)]
+    n_faithful = (table["f_raw"] >= run.config.circuits.threshold).sum()
+    return f"{n_faithful} of {len(table)}"
+
+
+def _neighbours(run: Run) -> pd.DataFrame:
     table = run.table("stability").query("level == 'node' and weighting == 'none'")
-    return f"{table.loc[table['comparison'] == comparison, 'jaccard'].median():.2f}"
+    return table.query("comparison == 'consecutive' and changed.notna()")
+
+
+def _changes(run: Run) -> str:
+    """Return how many pairs of neighbouring steps differ by more than the noise floor, per size."""
+    found = _neighbours(run).groupby("model")["changed"].agg(["sum", "count"])
+    return ", ".join(f"{int(n)} of {of}" for n, of in found.reindex(run.sizes).to_numpy())
+
+
+def _correlations(run: Run) -> str:
+    """Return the range of correlations of circuit and model size, in edges."""
+    found = run.table("size_correlation").query("level == 'edge' and x == 'log_params'")["r"]
+    return f"{found.min():.2f} to {found.max():.2f}"
 
 
 FACTS: Mapping[str, Callable[[Run], str]] = {
+    "phase 1": lambda run: str(run.config.training.phases[0].steps),
     "ioi onset": lambda run: _steps(_onset(run, "ioi")),
     "gp onset": lambda run: _steps(_onset(run, "gendered_pronoun")),
     "induction onset": _induction_onset,
@@ -149,9 +179,10 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "cspa": lambda run: _at_the_end(run, "cspa"),
     "n circuits": lambda run: str(len(_circuits(run))),
     "edge share": lambda run: f"{100 * _circuits(run)['edge_fraction'].median():.0f} %",
-    "direct": lambda run: _share(run, "direct"),
-    "s2i": lambda run: _share(run, "s2i"),
-    "tertiary": lambda run: _share(run, "tertiary"),
+    "held out": lambda run: f"{_circuits(run)['f_raw_held_out'].mean():.2f}",
+    "in sample": lambda run: f"{_circuits(run)['f_raw'].mean():.2f}",
+    "mover": _mover,
+    "smallest p": _smallest_p,
     "inhibition": _inhibition,
     "attention": _attention_of_it,
     "token flipped": lambda run: _flipped(run, S2I_SIGNALS["token"]),
@@ -159,8 +190,10 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "to the last": lambda run: _transferred(run, to_last=True),
     "from the last": lambda run: _transferred(run, to_last=False),
     "random transfers": _random_transferred,
-    "next step": lambda run: _stability(run, "consecutive"),
-    "halves": lambda run: _stability(run, "halves"),
+    "other tasks": _other_tasks,
+    "next step": lambda run: f"{_neighbours(run)['jaccard_matched'].median():.2f}",
+    "changes": _changes,
+    "correlations": _correlations,
 }
 """Every number of the page. Of several, the first is that of the smallest model."""
 

@@ -41,9 +41,9 @@ _MOST, _FURTHEST_IN = 12, 0.9
 _ALONG = np.linspace(0.03, 0.97, 48)[:, None]
 ROLE_COLOURS = {
     Role.NAME_MOVER: "#009E73",
-    Role.NEGATIVE_NAME_MOVER: "#D55E00",
     Role.COPY_SUPPRESSION: "#E69F00",
     Role.NEGATIVE_COPY_SUPPRESSION: "#F0E442",
+    Role.NEGATIVE_NAME_MOVER: "#D55E00",
     Role.S_INHIBITION: "#56B4E9",
     Role.INDUCTION: "#CC79A7",
     Role.DUPLICATE_TOKEN: "#C7B7E8",
@@ -206,7 +206,8 @@ def circuit_diagram(
 
     The larger the |score| of an edge, the wider its line. Edges with a negative score, whose
     corruption helps the model, are dashed. Edges bend around the nodes they pass. A head with
-    several roles has the colour of the role with the largest |effect|.
+    several roles has the colour of the role with the largest |effect|; of equals, that of the first
+    in `ROLE_COLOURS`.
 
     Args:
         circuit_edges: the table `circuit_edges`.
@@ -310,7 +311,9 @@ def _short(node: str) -> str:
 
 
 def _role_of(roles: pd.DataFrame) -> dict[str, str]:
-    strongest_last = roles.assign(size=roles["effect"].abs()).sort_values("size", kind="stable")
+    order = roles["role"].map({role: -place for place, role in enumerate(ROLE_COLOURS)})
+    sized = roles.assign(size=roles["effect"].abs(), order=order)
+    strongest_last = sized.sort_values(["size", "order"])
     rows = strongest_last[["layer", "head", "role"]].itertuples(index=False, name=None)
     return {f"a{layer}.h{head}": role for layer, head, role in rows}
 

@@ -251,7 +251,7 @@ def _draw(
 
 
 def _words(found: pd.Series[Any]) -> str:
-    n = f"{found['n']} models, {found['n_steps']} steps"
+    n = f"{found['n']} models, {found['n_steps']} step{'s' if found['n_steps'] != 1 else ''}"
     if np.isnan(found["r"]):
         return f"r not defined\n{n}"
     p = f"p = {found['p']:.2g}" if found["p"] >= 0.001 else "p < 0.001"

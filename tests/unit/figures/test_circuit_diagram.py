@@ -63,6 +63,14 @@ def test_a_head_has_the_colour_of_its_strongest_role(axes):
     assert faces["0.1"] == "#ffffff"
 
 
+def test_copy_suppression_says_more_than_negative_name_mover():
+    """Both are the same effect of one head; the first also says how it comes about."""
+    roles = ROLES.assign(role=["CS", "NegNM", "NM"], effect=-0.5)
+    for table in (roles, roles[::-1]):
+        (name,) = [text for text in draw(roles=table).axes[0].texts if text.get_text() == "2.0"]
+        assert to_hex(name.get_bbox_patch().get_facecolor()) == ROLE_COLOURS["CS"].lower()
+
+
 def test_every_edge_is_an_arrow_and_negative_ones_are_dashed(axes):
     arrows = axes.patches
     assert len(arrows) == len(EDGES)

@@ -8,9 +8,10 @@ To read the table, of the last step of each model:
 
 - `ioi`, `gp`: logit differences; `gt`, `sva`: differences of probability; `accuracy`: that of IOI.
 - `induction`, `previous`: the best head, by the smallest of its scores at three lengths.
-- `name movers`: heads of the IOI circuit that copy names, or suppress copies (CS).
-- `S-inhibition`: share of the fall of the logit difference that goes through the queries of name
-  movers, of the head that has most of it; in brackets, by which signal it passes the test.
+- `direct effect`: share of the fall of the logit difference that one head carries to the logits, of
+  the name mover (NM) or copy-suppression head (CS) that has most of it.
+- `S-inhibition`: the same through the queries of name movers, of any head; then the signal by which
+  it passes the test.
 - `CPU s`: of training, on one thread.
 """
 
@@ -34,7 +35,7 @@ COMMAND = "python benchmarks/pocket.py --write"
 WANTED = {"ioi": 2.0, "accuracy": 0.9, "gp": 2.0, "gt": 0.4, "sva": 0.6, "induction": 0.5}
 WANTED |= {"previous": 0.5}
 """What every model of the two larger sizes should reach."""
-SUFFIX = {Role.NAME_MOVER: "", Role.COPY_SUPPRESSION: " (CS)"}
+SUFFIX = {Role.NAME_MOVER: ", NM", Role.COPY_SUPPRESSION: ", CS"}
 """Roles with a direct effect on the logits -> what marks them in the table."""
 TASKS = {"ioi": "ioi", "gendered_pronoun": "gp", "greater_than": "gt", "sva": "sva"}
 
@@ -47,8 +48,8 @@ def main() -> None:
     asked = parser.parse_args()
     config = load_config({}, [ROOT / "config/config.yaml", asked.config])
     table = seeds_table(config)
-    lines = [table.columns, ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    rows = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    lines = [table.columns, ["---"] * table.shape[1], *table.itertuples(index=False)]
+    rows = "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
     text = f"{rows}\n\n{missed(table)}\n\nMeasured on {machine('cpu')}."
     print(text)
     if asked.write:
@@ -78,18 +79,28 @@ def _row(model: str, seed: int, own: dict[str, pd.DataFrame], cpu_s: float) -> d
     values = behaviour["value"]
     best = own["components"].groupby("score")["value"].max()
     queries = own["components"].query("score == 'e_nm_q'").set_index(["layer", "head"])["value"]
-    movers = own["roles"][own["roles"]["role"].isin((*SUFFIX,))]
-    names = [f"a{m.layer}.h{m.head}{SUFFIX[m.role]}" for m in movers.itertuples()]
     row: dict[str, object] = {"model": model.partition("-seed")[0], "seed": seed}
-    row |= {short: round(values[task], 2) for task, short in TASKS.items()}
-    row["accuracy"] = round(behaviour["accuracy"]["ioi"], 2)
-    row |= {"induction": round(float(best["induction"]), 2)}
-    row |= {"previous": round(float(best["prev_token"]), 2)}
+    row |= {short: values[task] for task, short in TASKS.items()}
+    row["accuracy"] = behaviour["accuracy"]["ioi"]
+    row |= {"induction": best["induction"], "previous": best["prev_token"]}
     row |= {
-        "name movers": ", ".join(names) or "none",
+        "direct effect": _mover(own["roles"]),
         "S-inhibition": _inhibition(queries, own["s2i"]),
     }
     return row | {"CPU s": round(cpu_s)}
+
+
+def _cell(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _mover(roles: pd.DataFrame) -> str:
+    """Return the name mover or copy-suppression head with the largest effect on the logits."""
+    movers = roles[roles["role"].isin((*SUFFIX,))]
+    if movers.empty:
+        return "no head"
+    best = movers.loc[movers["effect"].idxmin()]
+    return f"{-100 * best['effect']:.0f} % (a{best['layer']}.h{best['head']}){SUFFIX[best['role']]}"
 
 
 def _inhibition(effects: pd.Series, tested: pd.DataFrame) -> str:
@@ -112,7 +123,7 @@ def missed(table: pd.DataFrame) -> str:
     """Return which of the wanted numbers a model of the two larger sizes does not reach."""
     larger = table[table["model"] != table["model"].iloc[0]]
     found = [
-        f"{row['model']} seed {row['seed']}: {name} {row[name]} (wanted {least})"
+        f"{row['model']} seed {row['seed']}: {name} {row[name]:.2f} (wanted {least})"
         for _, row in larger.iterrows()
         for name, least in WANTED.items()
         if row[name] < least

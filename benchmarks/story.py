@@ -175,7 +175,6 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "induction onset": _induction_onset,
     "induction": lambda run: _at_the_end(run, "induction"),
     "previous": lambda run: _at_the_end(run, "prev_token"),
-    "copy": lambda run: _at_the_end(run, "copy"),
     "cspa": lambda run: _at_the_end(run, "cspa"),
     "n circuits": lambda run: str(len(_circuits(run))),
     "edge share": lambda run: f"{100 * _circuits(run)['edge_fraction'].median():.0f} %",

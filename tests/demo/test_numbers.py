@@ -50,8 +50,9 @@ def summary() -> pd.DataFrame:
         ("ioi", "accuracy", 0.95),
         ("ioi", "value", 3),
         ("gendered_pronoun", "accuracy", 0.95),
-        ("greater_than", "value", 0.25),
-        ("sva", "value", 0.8),
+        ("gendered_pronoun", "value", 2),
+        ("greater_than", "value", 0.4),
+        ("sva", "value", 0.6),
     ],
 )
 def test_the_largest_model_does_every_task_in_the_end(behaviour, task, column, least):

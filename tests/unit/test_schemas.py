@@ -7,6 +7,7 @@ import pytest
 
 from circuitlapse import schemas
 from circuitlapse.errors import ArtifactError
+from circuitlapse.heads.registry import EFFECTS, SCORES
 from circuitlapse.tables.masking import MASKS
 from circuitlapse.tables.registry import TABLES
 
@@ -81,6 +82,49 @@ def test_every_mask_is_described_and_no_other(root):
     assert re.findall(r"^\| `(\w+)` \| .*\. \|$", section, re.MULTILINE) == [
         name for name in TABLES if name in MASKS
     ]
+
+
+NOT_MEASURED = {"tokens", "ig_steps", "threshold", "alpha", "min_step", "prepend_bos", "data_seed"}
+"""Numbers that come from the configuration or the schedule."""
+NOT_MEASURED |= {"held_out", ("circuit_edges", "in_circuit")}
+MEASURED_TEXT = {"measured", "verdict"}
+
+
+def measured_in(schema):
+    """Return the columns that hold results: all but keys, identifiers, settings and words."""
+    return {
+        column
+        for column, dtype in schema.columns.items()
+        if (dtype != "str" or column in MEASURED_TEXT)
+        and not {column, (schema.name, column)} & {*schema.keys, *NOT_MEASURED}
+    }
+
+
+def test_every_measured_column_has_its_formula_and_source_and_no_other(root):
+    """In the list at the end of the methods; columns shared by most tables stand there once."""
+    listed = (root / "docs/methods.md").read_text().split("\n## Every column\n")[1]
+    listed, _, scores = listed.partition("| score | computed as |")
+    scores, _, rest = scores.partition("\n\n")
+    sections = dict(re.findall(r"^### (.+)\n((?:(?!^### ).*\n?)*)", listed + rest, re.MULTILINE))
+    shared = rows_in(sections.pop("In most tables"))
+    assert [name.strip("`") for name in sections] == list(TABLES)
+    for schema in ALL:
+        measured, own = measured_in(schema), rows_in(sections[f"`{schema.name}`"])
+        assert len(own) == len(set(own)) or schema is schemas.GT_ALGORITHM
+        assert measured - {*shared} <= {*own} <= measured, schema.name
+    assert rows_in(scores) == [*SCORES, *EFFECTS]
+
+
+def rows_in(text):
+    """Return the names in the first cells; all rows have five cells, and say what is computed."""
+    names = []
+    for line in re.findall(r"^\| (?!---|column).*$", text, re.MULTILINE):
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        assert len(cells) == 5, line
+        assert cells[1], line
+        if cells[0].startswith("`"):
+            names += re.findall(r"`(\w+)`", cells[0].split(" of ")[0])
+    return names
 
 
 def described_in(text):

@@ -5,20 +5,22 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.errors import TaskError
-from circuitlapse.tasks.prompt_file import Row, check_file, read_rows, refuse_bad_rows
+from circuitlapse.tasks.prompt_file import Row, check_file, read_prompts, refuse_bad_rows
 
 
 def test_csv_cells_keep_their_spaces_and_answers_are_separated_by_bars(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text('clean,corrupted,correct,wrong\n"So Mary, is",So John is, she| her, he\n')
     cells = {"clean": "So Mary, is", "corrupted": "So John is"}
-    assert read_rows(file) == [Row(2, cells | {"correct": [" she", " her"], "wrong": [" he"]})]
+    assert read_prompts(file).rows == [
+        Row(2, cells | {"correct": [" she", " her"], "wrong": [" he"]})
+    ]
 
 
 def test_csv_lines_are_counted_as_an_editor_shows_them(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text('clean,corrupted,correct,wrong\n"a\nb",c,d,e\n\nf,g,h,i\nj,k\n', newline="\r\n")
-    rows = read_rows(file)
+    rows = read_prompts(file).rows
     assert [row.line for row in rows] == [2, 5, 6]
     assert rows[-1].problem.startswith("has 2 cells, but line 1 names 4 columns")
 
@@ -26,14 +28,14 @@ def test_csv_lines_are_counted_as_an_editor_shows_them(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("clean,corrupted,correct,wrong\na,b,c,d\n", encoding="utf-8-sig")
-    assert read_rows(file)[0].cells["clean"] == "a"
+    assert read_prompts(file).rows[0].cells["clean"] == "a"
 
 
 def test_a_missing_column_is_named_with_the_nearest_one(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("clean,corupted,correct,right\n")
     with pytest.raises(TaskError) as error:
-        read_rows(file)
+        read_prompts(file)
     assert str(error.value) == (
         f"{file}: line 1 must name the columns: no column 'corrupted' (is it "
         "'corupted'?), 'wrong' (found: clean, corupted, correct, right)"
@@ -47,14 +49,14 @@ def test_another_separator_than_the_comma_is_pointed_out(
     file = tmp_path / "mine.csv"
     file.write_text(separator.join(("clean", "corrupted", "correct", "wrong")) + "\n")
     with pytest.raises(TaskError, match=f"; put commas between them, not {name}$"):
-        read_rows(file)
+        read_prompts(file)
 
 
 def test_one_column_is_not_offered_for_two(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("clean,corrupt,answer,wrong\n")
     with pytest.raises(TaskError) as error:
-        read_rows(file)
+        read_prompts(file)
     assert "no column 'corrupted' (is it 'corrupt'?), 'correct' (found:" in str(error)
 
 
@@ -115,14 +117,14 @@ def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("")
     with pytest.raises(TaskError, match=r"found: nothing"):
-        read_rows(file)
+        read_prompts(file)
 
 
 def test_json_lines_that_cannot_be_read_are_rows_with_a_problem(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     good = '{"clean": "a", "corrupted": "b", "correct": " c", "wrong": [" d", " e"]}'
     file.write_text(f'{good}\n\n{{"clean": \n[1]\n{{"clean": "a"}}\n')
-    rows = read_rows(file)
+    rows = read_prompts(file).rows
     assert [row.line for row in rows] == [1, 3, 4, 5]
     assert rows[0].cells["wrong"] == [" d", " e"]
     assert rows[1].problem.startswith("is not JSON: ")
@@ -131,21 +133,21 @@ def test_json_lines_that_cannot_be_read_are_rows_with_a_problem(tmp_path: Path) 
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match=r"ends in \.csv or \.jsonl"):
-        read_rows(tmp_path / "mine.txt")
+    with pytest.raises(TaskError, match=r"ends in \.csv or \.jsonl or \.json or \.parquet"):
+        read_prompts(tmp_path / "mine.txt")
     with pytest.raises(TaskError, match="no such file"):
-        read_rows(tmp_path / "mine.csv")
+        read_prompts(tmp_path / "mine.csv")
     latin = tmp_path / "latin.csv"
     latin.write_bytes("clean,corrupted,correct,wrong\né,b,c,d\n".encode("latin-1"))
     with pytest.raises(TaskError, match=r"latin.csv: is not UTF-8 text; save it as UTF-8"):
-        read_rows(latin)
+        read_prompts(latin)
 
 
 def test_what_comes_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("clean,corrupted,correct,clean,wrong\na,b,c,d,e\n")
     with pytest.raises(TaskError, match=r"line 1 names the column clean twice$"):
-        read_rows(file)
+        read_prompts(file)
     rows = ["Mary is,John is, she, he"] * 10 + ["Mary is,John is, she| she, he"]
     file.write_text("\n".join(["clean,corrupted,correct,wrong", *rows]) + "\n")
     with pytest.raises(TaskError, match=r"line 12: correct has an answer twice$"):
@@ -156,4 +158,4 @@ def test_a_quote_left_open_is_pointed_out(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text('clean,corrupted,correct,wrong\n"' + "a,b,c,d\n" * 20_000)
     with pytest.raises(TaskError, match=r"mine.csv: is not valid CSV .* is a quote left open\?$"):
-        read_rows(file)
+        read_prompts(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from circuitlapse.settings.base import (
     reruns,
 )
 from circuitlapse.tasks import base as tasks
+from circuitlapse.tasks.prompt_file import SUFFIXES
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import MIN_PROMPTS, TASK_METRICS, Metric
 
@@ -65,9 +67,12 @@ class Task(Section, json_schema_extra=reruns("prompts")):
     )
     """Unique name in paths, tables and figures."""
     file: PathText | None = key(
-        None, pattern=r"\.(csv|jsonl)$", allowed="a path that ends in .csv or .jsonl"
+        None,
+        pattern=rf"({'|'.join(map(re.escape, SUFFIXES))})$",
+        allowed=f"a path that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
     )
-    """File with your own prompts. Cannot be combined with builder."""
+    """File with prompts: your own, or that of EAP-IG, auto-circuit or MIB. Cannot be combined with
+    builder."""
     builder: Builder | None = key(_builder_named, otherwise="`name`; null with a file")
     """Built-in task that makes the prompts. Cannot be combined with file."""
     metric: TaskMetric = key(

@@ -9,7 +9,7 @@ from pathlib import Path
 from circuitlapse.errors import ModelError, TaskError
 from circuitlapse.tasks.base import Pair
 from circuitlapse.tasks.encode import Task
-from circuitlapse.tasks.prompt_file import prompt_problem
+from circuitlapse.tasks.prompt_file import prompt_problem, unit_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 
@@ -35,9 +35,10 @@ def ends_in_its_answer(pair: Pair, vocabulary: Vocabulary) -> bool:
     return vocabulary.single_ids(pair.correct) == (vocabulary.ids(pair.clean)[-1],)
 
 
-def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
+def problems(pair: Pair, vocabulary: Vocabulary, *, any_end: bool = False) -> list[str]:
     """Describe every rule that a pair breaks; an empty list for a good pair.
 
+    - no prompt ends in a space, unless `any_end` allows it;
     - both prompts consist of known words;
     - they have equally many tokens and differ in `n_changed` of them;
     - both or neither begin with a begin-of-text token;
@@ -45,16 +46,18 @@ def problems(pair: Pair, vocabulary: Vocabulary) -> list[str]:
     - no answer is both correct and wrong.
     """
     parts = [
-        *_prompt_problems("clean", pair.clean, vocabulary),
-        *_prompt_problems("corrupted", pair.corrupted, vocabulary),
+        *_prompt_problems("clean", pair.clean, vocabulary, any_end=any_end),
+        *_prompt_problems("corrupted", pair.corrupted, vocabulary, any_end=any_end),
         *_answer_problems("correct", pair.correct, vocabulary),
         *_answer_problems("wrong", pair.wrong, vocabulary),
     ]
     return parts or [*_alignment_problems(pair, vocabulary), *_overlap_problems(pair, vocabulary)]
 
 
-def _prompt_problems(side: str, text: str, vocabulary: Vocabulary) -> Iterator[str]:
-    if problem := prompt_problem(side, text):
+def _prompt_problems(
+    side: str, text: str, vocabulary: Vocabulary, *, any_end: bool
+) -> Iterator[str]:
+    if problem := prompt_problem(side, text, any_end=any_end):
         yield problem
     elif not vocabulary.ids(text):
         yield f"{side} is empty"
@@ -124,7 +127,10 @@ def warn_of_likely_mistakes(path: Path, pairs: Mapping[int, Pair], vocabulary: V
         pairs: line -> the pair that starts there; each keeps the rules.
         vocabulary: of the tokenizer.
     """
-    for mistake in (_missing_spaces(pairs, vocabulary), _repeated_answers(pairs, vocabulary)):
+    for mistake in (
+        _missing_spaces(pairs, vocabulary),
+        _repeated_answers(pairs, vocabulary, unit=unit_of(path)),
+    ):
         if mistake:
             warnings.warn(f"{path}: {mistake}", stacklevel=2)
 
@@ -148,7 +154,7 @@ def _missing_spaces(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
     )
 
 
-def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
+def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary, *, unit: str) -> str:
     """Describe rows whose answer repeats the last token, as few tasks intend."""
     lines = [line for line, pair in pairs.items() if ends_in_its_answer(pair, vocabulary)]
     if not lines:
@@ -156,7 +162,7 @@ def _repeated_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
     listed = ", ".join(map(str, lines[:MOST_LINES]))
     more = f" and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
     return (
-        f"clean ends in its own answer, such as {pairs[lines[0]].correct[0]!r}, in line "
+        f"clean ends in its own answer, such as {pairs[lines[0]].correct[0]!r}, in {unit} "
         f"{listed}{more}; a prompt usually stops before its answer"
     )
 

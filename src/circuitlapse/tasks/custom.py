@@ -1,4 +1,4 @@
-"""A user's own task, from a CSV or JSON Lines file of prompt pairs."""
+"""A task from a file of prompt pairs, a user's own or another library's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from circuitlapse.errors import TaskError, UnknownNameError, unknown_name
 from circuitlapse.tasks.base import Draft, Pair
 from circuitlapse.tasks.checks import problems, warn_of_likely_mistakes
 from circuitlapse.tasks.encode import Task, encode, groups_of
+from circuitlapse.tasks.layouts import Layout, TokenId
 from circuitlapse.tasks.prompt_file import (
+    PromptFile,
     Row,
     answers_of,
     cell_problems,
+    good_rows,
     group_of,
-    read_rows,
+    read_prompts,
     refuse_bad_rows,
+    unit_of,
 )
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import TASK_METRICS, Metric
@@ -39,6 +43,9 @@ def build_custom_task(
 ) -> Task:
     """Make a task from rows with `clean`, `corrupted`, `correct`, `wrong`, and maybe more.
 
+    Files of other libraries are read as they are; `tasks.layouts` lists them. Their rows that break
+    a rule are left out, which the log says.
+
     `template` names the pattern of a prompt. `group` names pairs that are not independent, such as
     variants of one sentence; an empty cell leaves a pair on its own. Without this column, twins are
     found by their texts (`tasks.encode.twins`). Equal rows are one measurement, so they must have
@@ -51,7 +58,7 @@ def build_custom_task(
     Args:
         name: the user's name for the task.
         tokenizer: decides which rows can be used.
-        file: ends in `.csv` (first line: names of the columns) or `.jsonl`.
+        file: ends in `.csv` (first line: names of the columns), `.jsonl`, `.json` or `.parquet`.
         metric: `logit_diff` or `prob_diff`.
         n_prompts: rows to use, drawn at random and kept in order; None uses all.
         seed: of that draw.
@@ -67,10 +74,11 @@ def build_custom_task(
     path = Path(file)
     vocabulary = Vocabulary(tokenizer)
     try:
-        pairs = _limit(_checked(path, vocabulary), n_prompts=n_prompts, seed=seed)
+        found, dropped = _checked(path, vocabulary)
+        pairs = _limit(found, n_prompts=n_prompts, seed=seed)
         _refuse_one_group(path, pairs)
         return encode(
-            Draft(pairs, {}),
+            Draft(pairs, dropped),
             vocabulary,
             name=name,
             metric=Metric(metric),
@@ -102,15 +110,31 @@ def _refuse_one_group(path: Path, pairs: Sequence[Pair]) -> None:
         )
 
 
-def _checked(path: Path, vocabulary: Vocabulary) -> list[Pair]:
-    """Return the pairs of a file, or raise one error with the problems of all its rows."""
-    rows = read_rows(path)
-    refuse_bad_rows(path, {row.line: _row_problems(row, vocabulary) for row in rows})
-    pairs = {row.line: _pair(row) for row in rows}
+def _checked(path: Path, vocabulary: Vocabulary) -> tuple[list[Pair], dict[str, int]]:
+    """Return the pairs of a file and what was left out, or raise one error about all its rows."""
+    file = read_prompts(path)
+    found = {row.line: _row_problems(row, file.layout, vocabulary) for row in file.rows}
+    pairs = {row.line: _pair(row, vocabulary) for row in good_rows(file, found)}
+    if not file.layout.own:
+        _tell_of_layout(file, found, next(iter(pairs.values())))
     refuse_bad_rows(path, _copies_apart(pairs))
     warn_of_likely_mistakes(path, pairs, vocabulary)
     _tell_of_copies(path, list(pairs.values()))
-    return list(pairs.values())
+    left_out = len(file.rows) - len(pairs)
+    return list(pairs.values()), {"rows that break a rule": left_out} if left_out else {}
+
+
+def _tell_of_layout(file: PromptFile, found: Mapping[int, Sequence[str]], first: Pair) -> None:
+    """Log how a file of another library is read, and which of its rows cannot be used."""
+    layout, path = file.layout, file.path
+    columns = ", ".join(layout.needs)
+    _log.info("%s: has the columns %s, so it is read as %s", path, columns, layout.name)
+    answers = (first.clean, *(side[0] for side in (first.correct, first.wrong)))
+    _log.info("%s: the first prompt is %r; right is %r, wrong is %r", path, *answers)
+    if bad := {line: what for line, what in found.items() if what}:
+        line, what = next(iter(bad.items()))
+        numbers = (len(bad), len(found), unit_of(path), line, "; ".join(what))
+        _log.warning("%s: %d of %d rows are left out; the first is %s %d: %s", path, *numbers)
 
 
 def _copies_apart(pairs: Mapping[int, Pair]) -> dict[int, list[str]]:
@@ -136,17 +160,29 @@ def _tell_of_copies(path: Path, pairs: Sequence[Pair]) -> None:
         )
 
 
-def _row_problems(row: Row, vocabulary: Vocabulary) -> list[str]:
-    return cell_problems(row) or problems(_pair(row), vocabulary)
+def _row_problems(row: Row, layout: Layout, vocabulary: Vocabulary) -> list[str]:
+    if found := cell_problems(row):
+        return found
+    try:
+        return problems(_pair(row, vocabulary), vocabulary, any_end=not layout.own)
+    except TaskError as error:  # an id that is no word
+        return [str(error)]
 
 
-def _pair(row: Row) -> Pair:
+def _pair(row: Row, vocabulary: Vocabulary) -> Pair:
     return Pair(
         clean=row.cells["clean"],
         corrupted=row.cells["corrupted"],
-        correct=answers_of(row, "correct"),
-        wrong=answers_of(row, "wrong"),
+        correct=_answers(row, "correct", vocabulary),
+        wrong=_answers(row, "wrong", vocabulary),
         template=str(row.cells.get("template") or ""),
         group=group_of(row),
         n_changed=None,
+    )
+
+
+def _answers(row: Row, side: str, vocabulary: Vocabulary) -> tuple[str, ...]:
+    return tuple(
+        vocabulary.text_of(answer) if isinstance(answer, TokenId) else answer
+        for answer in answers_of(row, side)
     )

@@ -102,6 +102,23 @@ class Vocabulary:
             self._single_ids[texts] = tuple(self.single_id(text) for text in texts)
         return self._single_ids[texts]
 
+    def text_of(self, token_id: int) -> str:
+        """Return the text that is exactly this token.
+
+        Raises:
+            TaskError: if the tokenizer has no such token, or no text is this token alone, such as
+                a special token or a part of a character.
+        """
+        decoded = self.tokenizer.decode([token_id], skip_special_tokens=False)
+        # Some tokenizers, such as Llama's, drop the space at the start of what they decode.
+        for text in (decoded, f" {decoded}"):
+            if self.single_id(text) == token_id:
+                return str(text)
+        raise TaskError(
+            f"token {token_id} is no word of the tokenizer (found {decoded!r}); ids are those of "
+            "the tokenizer that the file was made for"
+        )
+
     def knows(self, text: str) -> bool:
         """Whether no part of `text` is unknown."""
         return not self.unknown_parts(text)

@@ -475,9 +475,10 @@ def test_a_bad_row_is_found_before_anything_runs(errors, csv):
     ]
 
 
-def test_a_file_must_be_csv_or_jsonl(errors):
+def test_a_file_must_have_a_known_ending(errors):
     assert errors("tasks: [{name: a, file: mine.txt, metric: logit_diff}]") == [
-        "user.yaml: tasks[0].file = 'mine.txt' must be a path that ends in .csv or .jsonl."
+        "user.yaml: tasks[0].file = 'mine.txt' must be a path that ends in .csv, .jsonl, .json or "
+        ".parquet."
     ]
 
 

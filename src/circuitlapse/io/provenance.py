@@ -30,7 +30,7 @@ MORE_LIBRARIES: Mapping[str, tuple[str, ...]] = {
 
 STAGES: Mapping[str, tuple[str, ...]] = {
     "training": ("pocket",),
-    "fetching": ("hub",),
+    "fetching": ("hub.fetch",),
     "verification": ("models.verify",),
     "prompts": ("tasks", "io.task_files"),
     "activations": ("checkpoint", "models", "io.activation_files", "schemas"),

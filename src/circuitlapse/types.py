@@ -102,6 +102,24 @@ class Ranking(StrEnum):
     """A random order, as a control."""
 
 
+class CheckpointStatus(StrEnum):
+    """Whether a checkpoint holds the weights of its own training step."""
+
+    OK = "ok"
+    """Nothing speaks against it."""
+    SUSPECT = "suspect"
+    """Some of its weights are those of another step, all are those of another model, or it is
+    closer to the last step than to its neighbours. It is analysed, and marked."""
+    DUPLICATE = "duplicate"
+    """All of its weights are those of a later step."""
+    NO_WEIGHTS = "no_weights"
+    """The revision has no file with weights."""
+
+
+LEFT_OUT = (CheckpointStatus.DUPLICATE, CheckpointStatus.NO_WEIGHTS)
+"""Checkpoints that say nothing about their step."""
+
+
 class Status(StrEnum):
     """Result of the search for a small faithful circuit."""
 

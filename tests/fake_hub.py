@@ -178,8 +178,12 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             rest = path.removeprefix("/api/models/")
             if rest.endswith("/refs"):
                 repo = rest.removesuffix("/refs")
+                if repo not in hub.repos:
+                    self._refuse(404, "RepoNotFound")
+                    return
                 names = [
-                    {"name": name, "ref": f"refs/heads/{name}", "targetCommit": "0" * 40}
+                    {"name": name, "ref": f"refs/heads/{name}"}
+                    | {"targetCommit": hub.commit(repo, name)}
                     for name in hub.repos[repo]
                 ]
                 answer: Any = {"branches": names, "converts": [], "tags": []}

@@ -129,8 +129,18 @@ def _list_files(repo: str, revision: str) -> tuple[str, list[RepoSibling]]:
 
 
 def _list_revisions(repo: str) -> list[str]:
+    return list(_list_commits(repo))
+
+
+def _list_commits(repo: str) -> dict[str, str]:
     refs = HfApi().list_repo_refs(repo)
-    return [ref.name for ref in (*refs.branches, *refs.tags)]
+    return {ref.name: ref.target_commit for ref in (*refs.branches, *refs.tags)}
+
+
+def commits_of(repo: str, retry: RetryPolicy) -> dict[str, str]:
+    """Return the commit of every branch and tag of a repository; HubError if there is none."""
+    with readable_errors(repo, "main"), readable_parse_errors(repo, "main"):
+        return retry.retrying(repo)(_list_commits, repo)
 
 
 def _hub_file(sibling: RepoSibling) -> HubFile:

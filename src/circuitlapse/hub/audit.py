@@ -1,0 +1,266 @@
+"""What a hub really serves for every checkpoint of a study, before any weights are downloaded.
+
+The hub lists the files of a revision with their hashes, in one request. Lists are kept by commit,
+so a second audit asks only which commit each revision is now: one request per repository.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import is_offline_mode
+
+from circuitlapse.errors import HubError
+from circuitlapse.hub.remote import HubSource, commits_of
+from circuitlapse.hub.retry import TOKENS, RetryPolicy, matching_revision, unknown_revision
+from circuitlapse.hub.symlinks import LocalSource
+from circuitlapse.io.atomic import atomic_path
+from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify, formats_of
+from circuitlapse.types import LEFT_OUT
+
+PLACE = ("model", "step", "repo", "revision", "pattern")
+"""What identifies the record of a checkpoint."""
+MAIN = "main"
+AT_ONCE = 16
+"""Requests at the same time."""
+DEDUPED = "-deduped"
+"""Suffix of the repository of the same Pythia model, trained on deduplicated data."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A checkpoint to audit: a model at a step, and its revision on the hub.
+
+    Attributes:
+        model: its name in the configuration.
+        step: its training step.
+        repo: its repository.
+        revision: branch, tag or commit; {tokens} in it stands for any number.
+        pattern: revision with {step} in place of the number, to find the last published step.
+    """
+
+    model: str
+    step: int
+    repo: str
+    revision: str
+    pattern: str = ""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A checkpoint and what was found; see `Verdict`."""
+
+    asked: Asked
+    revision: str
+    commit: str
+    verdict: Verdict
+
+
+@dataclass
+class Listings:
+    """Weight files by repository and commit, kept in a JSON file."""
+
+    path: Path
+    known: dict[str, dict[str, list[WeightFile]]] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, path: str | Path) -> Listings:
+        """Read the file; without one, nothing is known."""
+        found = cls(Path(path))
+        if found.path.is_file():
+            stored = json.loads(found.path.read_text(encoding="utf-8"))
+            found.known = {
+                repo: {
+                    commit: [WeightFile(*file) for file in files] for commit, files in of.items()
+                }
+                for repo, of in stored.items()
+            }
+        return found
+
+    def write(self) -> None:
+        """Write the file."""
+        rows = {
+            repo: {
+                commit: [[file.name, file.hash, file.n_bytes] for file in files]
+                for commit, files in of.items()
+            }
+            for repo, of in self.known.items()
+        }
+        write_json(self.path, rows)
+
+
+def audit(asked: Sequence[Asked], listings: Listings, retry: RetryPolicy) -> list[Audited]:
+    """List every checkpoint on the hub, or with `HF_HUB_OFFLINE=1` in its cache, and judge it.
+
+    Args:
+        asked: the checkpoints.
+        listings: what is known of commits; new ones are added and written.
+        retry: when to retry failed requests.
+
+    Raises:
+        HubError: if a repository or revision does not exist, or the hub cannot be reached.
+    """
+    repos = list(dict.fromkeys(one.repo for one in asked))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        refs = dict(zip(repos, pool.map(lambda repo: _refs(repo, retry), repos), strict=True))
+        wanted = [(one, _resolved(one, refs[one.repo])) for one in asked]
+        mains = [
+            (_main_of(one, refs[one.repo]), MAIN)
+            for one in {each.model: each for each in asked}.values()
+            if MAIN in refs[one.repo]
+        ]
+        places = list(dict.fromkeys((one.repo, name) for one, name in (*wanted, *mains)))
+
+        def listed(place: tuple[str, str]) -> tuple[str, list[WeightFile]]:
+            repo, revision = place
+            commit = refs[repo].get(revision, "")
+            known = listings.known.get(repo, {}).get(commit)
+            return (commit, known) if known is not None else _list(repo, revision, retry)
+
+        found = dict(zip(places, pool.map(listed, places), strict=True))
+    for (repo, _), (commit, files) in found.items():
+        listings.known.setdefault(repo, {})[commit] = files
+    listings.write()
+    verdicts = classify(
+        Contents(one.model, one.step, formats_of(found[one.repo, name][1]), label, analysed)
+        for pairs, analysed in ((wanted, True), (mains, False))
+        for one, name in pairs
+        for label in [f"step {one.step}" if analysed else MAIN]
+    )
+    return [
+        Audited(one, name, found[one.repo, name][0], verdicts[one.model, one.step])
+        for one, name in wanted
+    ]
+
+
+def _refs(repo: str, retry: RetryPolicy) -> Mapping[str, str]:
+    """Return the commit of every branch and tag; offline, none is known."""
+    return {} if is_offline_mode() else commits_of(repo, retry)
+
+
+def _resolved(one: Asked, refs: Mapping[str, str]) -> str:
+    """Return the name of a revision; HubError if the hub knows its names, and not this one."""
+    revision = matching_revision(one.repo, one.revision, refs) if refs else one.revision
+    if refs and revision not in refs and not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise unknown_revision(one.repo, revision, refs)
+    return revision
+
+
+def _main_of(one: Asked, refs: Collection[str]) -> Asked:
+    """Return the branch `main` as the last published step of a model."""
+    pattern = re.escape(one.pattern).replace(re.escape("{step}"), r"(\d+)")
+    pattern = pattern.replace(re.escape(TOKENS), r"\d+")
+    steps = [
+        int(found[1]) for name in refs if (found := re.fullmatch(pattern, name)) and one.pattern
+    ]
+    return Asked(one.model, max([one.step, *steps]), one.repo, MAIN)
+
+
+def _list(repo: str, revision: str, retry: RetryPolicy) -> tuple[str, list[WeightFile]]:
+    """Return the commit of a revision and its weight files; one request."""
+    if is_offline_mode():
+        return _list_cached(repo, revision)
+    source = HubSource.at(repo, revision, retry)
+    files = [
+        WeightFile(name, file.hash.hexadecimal, file.size) for name, file in source.files.items()
+    ]
+    return source.commit, [file for of_format in formats_of(files) for file in of_format]
+
+
+def _list_cached(repo: str, revision: str) -> tuple[str, list[WeightFile]]:
+    """Return the same from the hub cache, where a file is a link to its hash."""
+    source = LocalSource.of_cache(repo, revision)
+    paths = [source.folder / name for name in source.names]
+    files = [
+        WeightFile(path.name, path.readlink().name, path.stat().st_size)
+        for path in paths
+        if path.is_symlink()
+    ]
+    return source.origin["commit"], [file for found in formats_of(files) for file in found]
+
+
+def alternative(repo: str, retry: RetryPolicy) -> str:
+    """Return a repository that may serve the right weights of a model; empty if there is none."""
+    if repo.endswith(DEDUPED) or is_offline_mode():
+        return ""
+    with suppress(HubError):
+        commits_of(f"{repo}{DEDUPED}", retry)
+        return f"{repo}{DEDUPED}"
+    return ""
+
+
+def records_of(found: Sequence[Audited], retry: RetryPolicy) -> list[dict[str, Any]]:
+    """Return one JSON object per checkpoint, with everything that was found."""
+    wrong = {one.asked.repo for one in found if one.verdict.status in LEFT_OUT}
+    alternatives = {repo: alternative(repo, retry) for repo in sorted(wrong)}
+    return [
+        asdict(one.asked)
+        | {"found_revision": one.revision, "commit": one.commit}
+        | {"alternative": alternatives.get(one.asked.repo, "")}
+        | asdict(one.verdict)
+        | {"status": str(one.verdict.status)}
+        for one in found
+    ]
+
+
+def known_audit(
+    asked: Sequence[Asked],
+    found: str | Path,
+    listings: str | Path,
+    *,
+    again: bool = False,
+    retry: RetryPolicy,
+) -> list[dict[str, Any]]:
+    """Return the records of checkpoints, from the last audit or from the hub.
+
+    Args:
+        asked: the checkpoints.
+        found: file of the last audit; the hub is asked if it lacks a checkpoint, and it is written.
+        listings: file of the weight files by commit; see `Listings`.
+        again: ask the hub anyway.
+        retry: when to retry failed requests.
+
+    Raises:
+        HubError: see `audit`.
+    """
+    stored = [] if again else read_records(found)
+    by_place = {tuple(one[name] for name in PLACE): one for one in stored}
+    wanted = [tuple(getattr(one, name) for name in PLACE) for one in asked]
+    if not set(wanted) <= set(by_place):
+        records = records_of(audit(asked, Listings.at(listings), retry), retry)
+        write_json(found, records)
+        return read_records(found)
+    return [by_place[place] for place in wanted]
+
+
+def named_records(
+    records: Sequence[dict[str, Any]], places: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return records with the variant and the tokens of their checkpoints, in the same order."""
+    return [
+        record | {"variant": place["variant"], "tokens": place["tokens"]}
+        for record, place in zip(records, places, strict=True)
+    ]
+
+
+def read_records(path: str | Path) -> list[dict[str, Any]]:
+    """Return the records in a file; none without it."""
+    path = Path(path)
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as JSON; the same value gives the same bytes, and an equal file is kept."""
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    path = Path(path)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as scratch:
+            scratch.write_text(text, encoding="utf-8")

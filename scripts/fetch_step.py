@@ -8,5 +8,6 @@ with job_logging(snakemake.log[0]) as log:
     if "folder" in source:
         link_snapshot(source["folder"], snakemake.output[0])
     else:
-        fetch_snapshot(source["repo"], source["revision"], snakemake.output[0])
+        where = source["repo"], source["revision"], snakemake.output[0]
+        fetch_snapshot(*where, weights=source.get("weights", ""))
     log.info("%s is complete", snakemake.output[0])

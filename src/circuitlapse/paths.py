@@ -24,6 +24,11 @@ class Paths:
         # what a comparison with TransformerLens found: for a model at its first step, or for a step
         self.verified = f"{results}/verified/{{model}}/first.json"
         self.verified_step = f"{results}/verified/{{model}}/step{{step}}.json"
+        # what the hub serves: the last audit, and what a run has taken from it
+        self.audit_found = f"{results}/audit/hub.json"
+        self.audit_listings = f"{results}/audit/listings.json"
+        self.audit_report = f"{results}/audit/audit"
+        self.audited = f"{results}/audit/checkpoints.json"
         # an empty file: disk space for this checkpoint of a published model is free
         self.reserved = f"{results}/reserved/{{model}}/step{{step}}"
         # prompt pairs, shared by every model with this tokenizer

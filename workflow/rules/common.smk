@@ -16,11 +16,12 @@ from circuitlapse.config import load_config
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
+from circuitlapse.plan.audited import audited
 from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
-from circuitlapse.plan.run_times import RunTimes
-from circuitlapse.plan.workflow import Plan, pattern_of, where_to_look
+from circuitlapse.plan.run_times import RunTimes, where_to_look
+from circuitlapse.plan.workflow import Plan, pattern_of
 from circuitlapse.tables.registry import JOBS, TABLES
 
 # Snakemake writes this path into shell commands unquoted, which fails if a folder has a space.
@@ -29,16 +30,19 @@ if Path(sys.executable).exists():  # else it is quoted already
 
 
 def checked_config():
-    """Return the configuration, or stop with every problem in it."""
+    """Return the configuration and what the last audit says of it, or stop with every problem."""
     files = [*workflow.configfiles, *workflow.config_settings.configfiles]
     try:
-        return load_config(config, [Path(file) for file in files])
+        return audited(load_config(config, [Path(file) for file in files]))
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
 
-CONFIG = checked_config()
+AUDIT = checked_config()
+CONFIG = AUDIT.config
 PLAN = Plan(CONFIG)
+if workflow.is_main_process and AUDIT.warnings:
+    print(*AUDIT.warnings, sep="\n", file=sys.stderr)
 PATHS, TASKS = PLAN.paths, PLAN.tasks
 COMPUTE = PLAN.compute
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")

@@ -5,6 +5,33 @@ localrules:
     reserve_disk,
 
 
+if AUDIT.asked:
+
+    # What it finds is read when the workflow starts. If checkpoints have to be left out that were
+    # not known then, the job fails, and the next start leaves them out.
+    rule audit_hub:
+        output:
+            PATHS.audited,
+        log:
+            log_of("audit_hub"),
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=memory(2000),
+            runtime=minutes(60),
+            downloads=1,
+        params:
+            asked=AUDIT.asked,
+            left_out=AUDIT.left_out,
+            duplicates=CONFIG.checkpoints.duplicates,
+            found=PATHS.audit_found,
+            listings=PATHS.audit_listings,
+        message:
+            "Audit what the hub serves for every checkpoint"
+        script:
+            "../../scripts/audit_hub.py"
+
+
 # The prerequisites belong to this rule, not to fetch_step: otherwise one more step in a schedule
 # would make Snakemake fetch and analyse every later step again.
 rule reserve_disk:
@@ -19,6 +46,7 @@ rule reserve_disk:
 rule fetch_step:
     input:
         ancient(PATHS.reserved),
+        [ancient(PATHS.audited)] if AUDIT.asked else [],
     output:
         fetched(PATHS.model),
     log:
@@ -30,9 +58,7 @@ rule fetch_step:
         runtime=minutes(120),
         downloads=1,
     params:
-        source=lambda wildcards: CONFIG.model(wildcards.model).hub.source(
-            int(wildcards.step)
-        ),
+        source=lambda wildcards: AUDIT.source(**wildcards),
     message:
         "Fetch {wildcards.model} at step {wildcards.step}"
     script:

@@ -147,16 +147,23 @@ class Config(Section):
         return _find("task", name, self.tasks)
 
     def transfer_steps(self, model: str) -> tuple[int, ...]:
-        """Return the steps of a model that exchange their circuits."""
-        return self.transfer.steps or self.model(model).steps
+        """Return the steps of a model that exchange their circuits.
+
+        A step of `transfer.steps` that the audit has left out is none of them.
+        """
+        steps = self.model(model).steps
+        if self.transfer.steps is None:
+            return steps
+        return tuple(step for step in self.transfer.steps if step in steps)
 
     def swap_pairs(self, model: str) -> tuple[tuple[int, int], ...]:
         """Return which step lends heads to which, as (source, target), in the order of targets."""
-        *earlier, last = self.transfer_steps(model)
-        pairs = self.swaps.pairs
+        pairs, steps = self.swaps.pairs, self.model(model).steps
         if pairs is None:
-            return tuple((last, step) for step in earlier)
-        return tuple((source, target) for target, source in sorted((t, s) for s, t in pairs))
+            exchanging = self.transfer_steps(model)
+            return tuple((exchanging[-1], step) for step in exchanging[:-1])
+        there = sorted((t, s) for s, t in pairs if {s, t} <= {*steps})
+        return tuple((source, target) for target, source in there)
 
     def built_by(self, builder: str) -> str | None:
         """Return the name of the first task that `builder` makes, or None."""

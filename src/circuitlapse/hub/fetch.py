@@ -20,7 +20,12 @@ from circuitlapse.io.provenance import PROVENANCE, provenance, write_provenance
 
 
 def fetch_snapshot(
-    repo: str, revision: str, folder: str | Path, *, retry: RetryPolicy | None = None
+    repo: str,
+    revision: str,
+    folder: str | Path,
+    *,
+    weights: str = "",
+    retry: RetryPolicy | None = None,
 ) -> None:
     """Fetch the configuration, tokenizer and weights of one revision of a model on the hub.
 
@@ -34,13 +39,14 @@ def fetch_snapshot(
         repo: such as `EleutherAI/pythia-70m`.
         revision: branch, tag or commit, such as `step1000`.
         folder: where the model goes; an existing one is replaced.
+        weights: name of a file with weights, to take that format instead of the preferred one.
         retry: when to retry failed requests.
 
     Raises:
         HubError: if the model or revision does not exist, access is denied, the hub cannot be
             reached, a file has another hash than listed, or one is missing.
     """
-    _make(_published(repo, revision, retry), folder)
+    _make(_published(repo, revision, retry), folder, weights)
 
 
 def link_snapshot(source: str | Path, folder: str | Path) -> None:
@@ -82,11 +88,12 @@ def _take_tokenizer(source: Source, path: str | Path) -> None:
             shutil.copyfile(original, scratch)
 
 
-def _make(source: Source, folder: str | Path) -> None:
+def _make(source: Source, folder: str | Path, weights: str = "") -> None:
     with atomic_path(folder) as scratch:
         scratch.mkdir()
-        fill_folder(source, scratch)
-        write_provenance(scratch / PROVENANCE, provenance({}, source.origin, stage="fetching"))
+        fill_folder(source, scratch, weights)
+        origin = {**source.origin, **({"weights": weights} if weights else {})}
+        write_provenance(scratch / PROVENANCE, provenance({}, origin, stage="fetching"))
 
 
 def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:

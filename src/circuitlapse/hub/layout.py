@@ -58,16 +58,22 @@ class Source(Protocol):
         """Make `target` the file `name`, or a link to it, and check its hash."""
 
 
-def fill_folder(source: Source, folder: Path) -> None:
+def fill_folder(source: Source, folder: Path, weights_in: str = "") -> None:
     """Fill an empty folder with the configuration, tokenizer and weights in safetensors.
+
+    Args:
+        source: of the files.
+        folder: that is filled.
+        weights_in: a file with weights, if not the preferred format is to be taken but this one.
 
     Raises:
         HubError: if `source` lacks a file that is needed.
     """
     require_files(source, (CONFIG, TOKENIZER))
-    weights = next((name for name in WEIGHT_CHOICES if name in source.names), None)
+    choices = [_entry_of(weights_in)] if weights_in else WEIGHT_CHOICES
+    weights = next((name for name in choices if name in source.names), None)
     if weights is None:
-        raise _missing(source, " and no ".join(WEIGHT_CHOICES))
+        raise _missing(source, " and no ".join(choices))
     for name in (CONFIG, TOKENIZER, *OPTIONAL):
         if name in source.names:
             source.put(name, folder / name)
@@ -81,6 +87,14 @@ def fill_folder(source: Source, folder: Path) -> None:
         return
     for name in shards:
         source.put(name, folder / name)
+
+
+def _entry_of(weights: str) -> str:
+    """Return the file that is read first: the weights, or the index of a shard."""
+    if weights in WEIGHT_CHOICES:
+        return weights
+    whole = WEIGHTS if weights.endswith(".safetensors") else TORCH_WEIGHTS
+    return f"{whole}{INDEX_SUFFIX}"
 
 
 def require_files(source: Source, names: Iterable[str]) -> None:

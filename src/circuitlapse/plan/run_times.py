@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,3 +80,17 @@ def _read(rule: str, file: Path) -> Row:
     with file.open(newline="") as stream:
         (row,) = csv.DictReader(stream, delimiter="\t")
     return Row(rule, 1, float(row["s"]), float(row["cpu_time"]))
+
+
+def where_to_look(figures: Sequence[str], files: Sequence[str]) -> str:
+    """Return where the figures are and how to get them on one page, once all are drawn.
+
+    Args:
+        figures: paths of all figures.
+        files: configuration files on the command line; `make` takes one.
+    """
+    if not all(Path(path).exists() for path in figures):
+        return ""
+    config = "".join(f' CONFIG="{file}"' for file in files)
+    page = f"; all on one page: make report{config}" if len(files) < 2 else ""
+    return f"Figures are in {Path(figures[0]).parent}{page}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -157,8 +157,11 @@ class Plan:
         ]
 
     def per_model(self, template: str) -> list[str]:
-        """Return a path per model with circuits."""
-        return paths(template, model=[model.name for model in self.analysed])
+        """Return a path per model with circuits; of exchanges, per model with steps for them."""
+        of: dict[str, Callable[[str], Any]] = {self.paths.swaps: self.config.swap_pairs}
+        of |= {self.paths.transfer: self.config.transfer_steps}
+        exchanging = of.get(template, self.config.model)
+        return paths(template, model=[one.name for one in self.analysed if exchanging(one.name)])
 
     def files_of(self, job: Job) -> dict[str, list[str]]:
         """Return the files of other jobs that tables are made from, by argument."""
@@ -383,17 +386,3 @@ def _listed(value: Any) -> Sequence[Any]:
 def pattern_of(names: Iterable[str]) -> str:
     """Return a regular expression that matches these names only; without any, nothing."""
     return "|".join(map(re.escape, names)) or "(?!)"
-
-
-def where_to_look(figures: Sequence[str], files: Sequence[str]) -> str:
-    """Return where the figures are and how to get them on one page, once all are drawn.
-
-    Args:
-        figures: paths of all figures.
-        files: configuration files on the command line; `make` takes one.
-    """
-    if not all(Path(path).exists() for path in figures):
-        return ""
-    config = "".join(f' CONFIG="{file}"' for file in files)
-    page = f"; all on one page: make report{config}" if len(files) < 2 else ""
-    return f"Figures are in {Path(figures[0]).parent}{page}"

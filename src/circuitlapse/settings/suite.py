@@ -231,6 +231,10 @@ class Checkpoints(Section):
     verify: Literal["first", "all", "none"] = key("first", reruns="activations; circuits are kept")
     """Compare the logits of a model with those of TransformerLens before it is analysed: at its
     first step, at all steps, or at none. A model that differs is not analysed."""
+    duplicates: Literal["refuse", "skip", "keep"] = key("skip", reruns="what the answer changes")
+    """What to do with a checkpoint that has the weights of a later step, or none at all: stop
+    before anything is downloaded (refuse), leave it out (skip), or analyse it and mark it
+    (keep)."""
     keep: bool = key(False, reruns="if true, fetching and the stages after it; if false, nothing")
     """Keep them. If false, each is deleted as soon as no job needs it."""
     at_once: int = key(4, reruns="nothing", ge=1, le=10_000)

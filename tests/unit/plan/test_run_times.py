@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.paths import timings_of
-from circuitlapse.plan.run_times import RunTimes
+from circuitlapse.plan.run_times import RunTimes, where_to_look
 
 
 def took(log: str, wall_s: float, cpu_s: float) -> None:
@@ -63,3 +63,14 @@ def test_the_time_of_the_run_is_that_since_its_start(logs, monkeypatch):
     took(logs[0][1], 1, 1)
     clock[0] = 263.4
     assert times.table().startswith("The run took 63 s.")
+
+
+def test_a_run_says_where_the_figures_are_once_all_are_drawn(tmp_path):
+    figures = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    assert where_to_look(figures, []) == ""
+    for figure in figures:
+        (tmp_path / figure).touch()
+    page = f"Figures are in {tmp_path}; all on one page: make report"
+    assert where_to_look(figures, []) == page
+    assert where_to_look(figures, ["my.yaml"]) == f'{page} CONFIG="my.yaml"'
+    assert where_to_look(figures, ["a.yaml", "b.yaml"]) == f"Figures are in {tmp_path}"

@@ -14,7 +14,6 @@ from circuitlapse.plan.workflow import (
     Plan,
     paths,
     pattern_of,
-    where_to_look,
 )
 from circuitlapse.tables.registry import JOBS
 
@@ -272,17 +271,6 @@ def test_what_changes_no_result_is_no_parameter_of_a_rule(plan):
     shared = plan(compute={**asked, "gpus": [1], "jobs_per_gpu": 3}).compute
     assert shared == plan(compute=asked).compute
     assert shared.items() > asked.items()
-
-
-def test_a_run_says_where_the_figures_are_once_all_are_drawn(tmp_path):
-    figures = [str(tmp_path / name) for name in ("a.png", "b.png")]
-    assert where_to_look(figures, []) == ""
-    for figure in figures:
-        (tmp_path / figure).touch()
-    page = f"Figures are in {tmp_path}; all on one page: make report"
-    assert where_to_look(figures, []) == page
-    assert where_to_look(figures, ["my.yaml"]) == f'{page} CONFIG="my.yaml"'
-    assert where_to_look(figures, ["a.yaml", "b.yaml"]) == f"Figures are in {tmp_path}"
 
 
 def test_snakemake_reads_the_plan_without_torch_and_pandas():

@@ -1,5 +1,6 @@
 # make demo                  train the pocket suite, analyse it, draw all figures
 # make plan                  what a run costs, before it starts
+# make audit                 what a hub serves for each checkpoint, before any is downloaded
 # make figure FIG=transfer   one figure, and what it needs
 # make report                the demo, and all figures on one HTML page
 # make unlock                after a killed run: "Directory cannot be locked"
@@ -33,13 +34,15 @@ CONFIGURED := $(if $(CONFIG),--configfile "$(CONFIG)")
 SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFIGURED)
 ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
 ASK := $(BIN)/python -m circuitlapse.config
+AUDIT := $(BIN)/python -m circuitlapse.audit
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan figure report unlock cluster restart-cluster test lint
+.PHONY: demo help plan audit figure report unlock cluster restart-cluster test lint
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	$(SNAKEMAKE) --cores $(CORES)
 
 help:
@@ -53,7 +56,11 @@ report: demo
 plan: $(READY)
 	@$(BIN)/python -m circuitlapse.plan --gpu $(GPU) $(if $(CONFIG),"$(CONFIG)")
 
+audit: $(READY)
+	@$(AUDIT) $(if $(CONFIG),"$(CONFIG)")
+
 figure: $(READY)
+	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	@figure=$$($(ASK) --figure "$(FIG)" $(if $(CONFIG),"$(CONFIG)")) && \
 	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
 
@@ -62,6 +69,7 @@ unlock: $(READY)
 
 cluster: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	workflow/profiles/slurm/run.sh $(ON_SLURM)
 
 restart-cluster: $(READY)

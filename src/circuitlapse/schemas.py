@@ -72,6 +72,15 @@ _CIRCUIT_KEYS = (*TASK_KEYS, "method", "ig_steps")
 _RANKING = {"ranking": "str", "seed": "Int32"}
 _HEAD = {"layer": "int16", "head": "int16"}
 
+AUDIT = Schema(
+    name="audit",
+    keys=("model", "variant", "step", "file"),
+    columns=CHECKPOINT
+    | {"file": "str", "hash": "str", "bytes": "int64", "shared": "bool"}
+    | {"status": "str", "same_as": "str", "instead_of": "str", "left_out": "bool"},
+)
+"""The weight files of every checkpoint, and whether they are those of its step."""
+
 BEHAVIOUR = Schema(
     name="behaviour",
     keys=(*TASK_KEYS, "metric"),

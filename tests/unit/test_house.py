@@ -51,6 +51,7 @@ ASIDE = {
     "config": LIGHT | {"tasks", "plan"},
     "plan": LIGHT | {"tasks", "config"},
     "figures": LIGHT | {"tasks", "tables"},
+    "audit": LIGHT | {"config", "plan", "tables", "figures", "hub"},
     "pocket": LIGHT | {"tasks", "models", "io"},
 }
 """Packages outside the order -> what they may use."""

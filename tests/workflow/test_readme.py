@@ -257,3 +257,10 @@ def test_the_example_of_an_own_task_is_accepted(workflow):
     config = workflow.write_config("mine.yaml", tasks=[task])
     workflow.run("results-smoke/tasks/pocket/my_task.parquet", config=config)
     assert (workflow.folder / "results-smoke/tasks/pocket/my_task.parquet").exists()
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_code_in_a_list_belongs_to_its_item_on_the_site_too(page):
+    """Python-Markdown asks for four spaces, GitHub is content with three."""
+    indents = re.findall(r"^( +)```", page.read_text(), re.MULTILINE)
+    assert [len(indent) for indent in indents if len(indent) % 4] == []

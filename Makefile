@@ -1,12 +1,13 @@
 # make demo                  train the pocket suite, analyse it, draw all figures
 # make plan                  what a run costs, before it starts
-# make audit                 what a hub serves for each checkpoint, before any is downloaded
+# make audit                 what a hub serves, before anything is downloaded
 # make figure FIG=transfer   one figure, and what it needs
 # make report                the demo, and all figures on one HTML page
 # make unlock                after a killed run: "Directory cannot be locked"
 # make cluster               the run on a Slurm cluster; see docs/cluster.md
 # make restart-cluster       the same, after Snakemake was killed
 # make lint                  style and types only
+# make docs                  the documentation site, in site/
 # make test                  everything that CI checks
 # make help                  these lines
 #
@@ -38,7 +39,7 @@ AUDIT := $(BIN)/python -m circuitlapse.audit
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure report unlock cluster restart-cluster test lint
+.PHONY: demo help plan audit figure report unlock cluster restart-cluster test lint docs
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -75,7 +76,7 @@ cluster: $(READY)
 restart-cluster: $(READY)
 	workflow/profiles/slurm/run.sh --restart $(ON_SLURM)
 
-test: lint
+test: lint docs
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
@@ -84,6 +85,9 @@ lint: $(READY)
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 ifdef READY
 $(READY): envs/constraints.txt pyproject.toml

@@ -25,9 +25,9 @@ def test_the_citation_agrees_with_the_package():
 
 def test_every_address_of_the_repository_is_the_same():
     home = PROJECT["urls"]["Repository"]
-    assert [url for name, url in PROJECT["urls"].items() if name != "Documentation"] == [
-        url for url in PROJECT["urls"].values() if url == home or url.startswith(f"{home}/")
-    ]
+    named = [url for name, url in PROJECT["urls"].items() if name != "Documentation"]
+    assert [url for url in named if not url.startswith(home)] == []
+    assert f"deploy-workflow {home} " in (ROOT / "docs/workflow.md").read_text()
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

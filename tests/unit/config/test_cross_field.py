@@ -332,6 +332,19 @@ def test_only_of_pythia_it_is_known_how_much_text_a_step_is(errors, load, tmp_pa
     assert config.tokens_at("a", 3) == 3 * 1024 * 2048
 
 
+@pytest.mark.xfail(strict=True, reason="a step is written without leading zeros")
+def test_a_step_may_be_written_with_leading_zeros(load, errors):
+    """As in Amber, whose checkpoints are further apart than steps usually are."""
+    amber = "repo: LLM360/Amber, tokens_per_step: 3497000000"
+    config = load(published(f"name: a, steps: [7], hub: {{{amber}, revision: 'ckpt_{{step:03}}'}}"))
+    assert config.model("a").hub.source(7)["revision"] == "ckpt_007"
+    assert config.model("a").hub.source(1234)["revision"] == "ckpt_1234"
+    (problem,) = errors(
+        published(f"name: a, steps: [7], hub: {{{amber}, revision: 'ckpt_{{step:3}}'}}")
+    )
+    assert "hub.revision = 'ckpt_{step:3}' must contain {step} once" in problem
+
+
 def test_every_step_needs_a_revision_of_its_own(errors):
     hub = "hub: {repo: EleutherAI/pythia-70m, revision: main}"
     assert errors(f"steps: [0]\n{published(f'name: a, {hub}')}") == [

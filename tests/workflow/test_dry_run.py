@@ -104,10 +104,20 @@ def test_the_paper_s_grid_is_planned_in_full(workflow):
     assert not {"make_corpus", "train_suite"} & set(planned)
 
 
-@pytest.mark.parametrize(("name", "models", "steps"), [("quick", 2, 12), ("seeds", 13, 28)])
-def test_the_smaller_grids_of_pythia_are_planned_in_full(workflow, name, models, steps):
-    planned = workflow.jobs(config=f"config/pythia-{name}.yaml")
-    assert planned["fetch_step"] == planned["discover_circuit"] == models * steps
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("pythia-quick", 2 * 12),
+        ("pythia-seeds", 13 * 28),
+        ("olmo2-1b", 12),
+        ("smollm2", 8 + 8 + 9),
+        ("stanford-gpt2", 5 * 16),
+    ],
+)
+def test_the_other_published_suites_are_planned_in_full(workflow, name, steps):
+    """The alternative for 2.8 B is the paper's grid with another repository."""
+    planned = workflow.jobs(config=f"config/{name}.yaml")
+    assert planned["fetch_step"] == planned["discover_circuit"] == steps
 
 
 def test_the_target_models_leaves_nothing_to_fetch(workflow):

@@ -234,15 +234,22 @@ def fitting(revision: str, known: Collection[str]) -> list[str]:
 
 def nearest(wanted: str, known: Collection[str]) -> str:
     """Return "nearest: ..." by training step if `wanted` names one, else by spelling."""
-    step = _step(wanted)
-    steps = [name for name in known if _step(name) is not None]
-    if step is not None and steps:
-        near = sorted(steps, key=lambda name: (abs((_step(name) or 0) - step), _step(name)))
+    start, step = _step(wanted)
+    steps = {name: _step(name) for name in known}
+    # names that start alike, if there are any: no other stage of training
+    alike = [name for name in known if steps[name] != _NO_STEP and steps[name][0] == start]
+    near = alike or [name for name in known if steps[name] != _NO_STEP]
+    if step >= 0 and near:
+        near.sort(key=lambda name: (abs(steps[name][1] - step), steps[name][1]))
     else:
         near = difflib.get_close_matches(wanted, known, n=N_NEAREST, cutoff=0.0)
     return f"nearest: {', '.join(near[:N_NEAREST]) or 'none'}"
 
 
-def _step(name: str) -> int | None:
-    found = re.search(r"(?:^|[-_])step-?(\d+)(?:[-_]|$)", name)
-    return int(found[1]) if found else None
+_NO_STEP = ("", -1)
+
+
+def _step(name: str) -> tuple[str, int]:
+    """Return what stands before the training step in a name, and the step."""
+    found = re.match(r"(|.*[-_])(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]|$)", name)
+    return (found[1], int(found[2])) if found else _NO_STEP

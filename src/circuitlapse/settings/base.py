@@ -161,6 +161,14 @@ PUBLISHED = SCHEDULES["all"]
 PYTHIA_PREFIX = "EleutherAI/pythia-"
 """The start of the name of every Pythia repository."""
 
+STEP = re.compile(r"\{step(?::0([1-9]))?\}")
+"""The place of a training step in the name of a revision or a folder; see `named`."""
+
+
+def named(pattern: str, step: int) -> str:
+    """Write a step in its place in a pattern: {step}, or {step:03} for at least three digits."""
+    return STEP.sub(lambda found: str(step).zfill(int(found[1] or 0)), pattern)
+
 
 class Section(BaseModel):
     """A mapping of keys: immutable, without unknown keys, and strict about types.

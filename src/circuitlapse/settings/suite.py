@@ -14,6 +14,7 @@ from circuitlapse.settings.base import (
     FILE_NAME,
     MAX_NAME,
     PYTHIA_PREFIX,
+    STEP,
     TOKENS_PER_STEP,
     Lenient,
     PathText,
@@ -24,6 +25,7 @@ from circuitlapse.settings.base import (
     Step,
     Steps,
     key,
+    named,
     nearest,
     reruns,
 )
@@ -182,8 +184,9 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
     )
     """Repository on the Hugging Face hub."""
     revision: str = key("step{step}", min_length=1, allowed="text, not empty")
-    """Revision of a step, with {step} in place of its number. {tokens} stands for any number: the
-    hub is asked which revision fits, as in stage1-step{step}-tokens{tokens}B."""
+    """Revision of a step, with {step} in place of its number, or {step:03} for one of three digits.
+    {tokens} stands for any number: the hub is asked which revision fits, as in
+    stage1-step{step}-tokens{tokens}B."""
     revisions: dict[Step, str] | None = key(
         None, allowed="a mapping of steps to names", examples=[{1000: "iter-1000"}], strict=False
     )
@@ -195,7 +198,7 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         lambda hub: TOKENS_PER_STEP if hub["repo"].startswith(PYTHIA_PREFIX) else None,
         reruns="activations",
         ge=1,
-        le=10**9,
+        le=10**10,
         examples=[4_194_304],
         otherwise=f"{TOKENS_PER_STEP} for EleutherAI/pythia; required for others",
     )
@@ -206,7 +209,7 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         for name in ("revision", "folder"):
             pattern = getattr(self, name)
             listed = name == "revision" and self.revisions is not None
-            if pattern is not None and not listed and pattern.count("{step}") != 1:
+            if pattern is not None and not listed and len(STEP.findall(pattern)) != 1:
                 sentence = f"= '{pattern}' must contain {{step}} once, in place of its number."
                 yield Problem((name,), sentence)
         steps, names = set(self.revisions or ()), set((self.revisions or {}).values())
@@ -219,10 +222,10 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
     def source(self, step: int) -> dict[str, str]:
         """Return where the files of a step are: a repo and its revision, or a folder."""
         if self.folder is not None:
-            return {"folder": self.folder.replace("{step}", str(step))}
+            return {"folder": named(self.folder, step)}
         if self.revisions is not None:
             return {"repo": self.repo, "revision": self.revisions[step]}
-        return {"repo": self.repo, "revision": self.revision.replace("{step}", str(step))}
+        return {"repo": self.repo, "revision": named(self.revision, step)}
 
 
 class Checkpoints(Section):

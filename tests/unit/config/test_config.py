@@ -110,7 +110,19 @@ def test_the_smoke_configuration_loads_on_top_of_the_pocket_suite(root):
     assert config.results == "results-smoke"
 
 
-@pytest.mark.parametrize("name", ["pythia", "pythia-quick", "pythia-seeds"])
+def test_the_alternative_to_the_paper_s_configuration_differs_in_one_model(root):
+    """And in the folder of its results, because both may be run."""
+    paper, other = (
+        load_files(root / "config/config.yaml", root / f"config/{name}.yaml").model_dump()
+        for name in ("pythia", "pythia-2.8b-deduped")
+    )
+    assert other["models"][4]["hub"]["repo"] == "EleutherAI/pythia-2.8b-deduped"
+    other["models"][4]["hub"]["repo"] = "EleutherAI/pythia-2.8b"
+    assert other.pop("results") == "results-pythia-2.8b-deduped"
+    assert other == {key: value for key, value in paper.items() if key != "results"}
+
+
+@pytest.mark.parametrize("name", ["pythia", "pythia-2.8b-deduped", "pythia-quick", "pythia-seeds"])
 def test_circuits_of_pythia_are_compared_from_step_1000_on_which_all_models_have(root, name):
     config = load_files(root / "config/config.yaml", root / f"config/{name}.yaml")
     assert config.stability.min_step == 1000

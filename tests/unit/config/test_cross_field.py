@@ -332,7 +332,6 @@ def test_only_of_pythia_it_is_known_how_much_text_a_step_is(errors, load, tmp_pa
     assert config.tokens_at("a", 3) == 3 * 1024 * 2048
 
 
-@pytest.mark.xfail(strict=True, reason="a step is written without leading zeros")
 def test_a_step_may_be_written_with_leading_zeros(load, errors):
     """As in Amber, whose checkpoints are further apart than steps usually are."""
     amber = "repo: LLM360/Amber, tokens_per_step: 3497000000"

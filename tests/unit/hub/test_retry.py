@@ -93,9 +93,11 @@ def test_a_revision_that_does_not_exist_is_named_with_the_nearest(hub, tmp_path)
         ("step3", [], "none"),
         (
             "stage1-step3000-tokens{tokens}B",
-            ["main", "stage1-step1000-tokens5B", "stage1-step4000-tokens17B"],
+            ["stage2-step3000-tokens7B", "stage1-step1000-tokens5B", "stage1-step4000-tokens17B"],
             "stage1-step4000-tokens17B, stage1-step1000-tokens5B",
         ),
+        ("checkpoint-15", ["checkpoint-100", "checkpoint-10"], "checkpoint-10, checkpoint-100"),
+        ("ckpt_009", ["ckpt_002", "ckpt_010", "ckpt_090"], "ckpt_010, ckpt_002, ckpt_090"),
     ],
 )
 def test_nearest_revisions_are_those_of_near_steps_or_with_similar_names(wanted, known, expected):

@@ -105,5 +105,5 @@ def read_circuit(path: str | Path) -> CircuitRecord:
 
 
 def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:
-    """Return whether `path` is a file with this provenance."""
+    """Return whether `path` is an undamaged file with this provenance."""
     return bool(read_attributes(path).get("key") == provenance["key"])

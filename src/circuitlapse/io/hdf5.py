@@ -17,6 +17,12 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.seal import ROOM, check_seal, seal
+
+_USER_BLOCK = 512
+"""Bytes at the start of the file that HDF5 leaves to us. They hold the digest of the content."""
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+"""What h5py raises for files that are not ours, or were made by a program with a bug."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +53,18 @@ def write_hdf5(
     Raises:
         ArtifactError: if an array has another number of axes than its `dims`.
     """
-    with atomic_path(path) as scratch, _open(scratch, "w") as file:
-        file.attrs.update(attributes)
-        for name, dataset in datasets.items():
-            _write(file, name, dataset, compress=compress)
+    with atomic_path(path) as scratch:
+        with _open(scratch, "w", userblock_size=_USER_BLOCK) as file:
+            file.attrs.update(attributes)
+            for name, dataset in datasets.items():
+                _write(file, name, dataset, compress=compress)
+        with scratch.open("r+b") as stream:
+            stream.write(ROOM.ljust(_USER_BLOCK, b"\n"))
+        seal(scratch)
 
 
-def _open(path: str | Path, mode: str = "r") -> h5py.File:
-    return h5py.File(path, mode, libver="latest", locking=False)
+def _open(path: str | Path, mode: str = "r", **how: Any) -> h5py.File:
+    return h5py.File(path, mode, libver="latest", locking=False, **how)
 
 
 def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> None:
@@ -83,29 +93,32 @@ def read_hdf5(
     """Return the datasets named in `dims`, and the attributes of the file.
 
     Raises:
-        ArtifactError: if the file is missing or broken, or a dataset is missing or has other
-            axes than in `dims`.
+        ArtifactError: if the file is missing or damaged, or a dataset is missing, lies outside of
+            the file, or has other axes than in `dims`.
     """
-    with reading(path, "HDF5 file", OSError), _open(path) as file:
+    check_seal(path)
+    with reading(path, "HDF5 file", *_BROKEN), _open(path) as file:
         arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
         return arrays, dict(file.attrs)
 
 
 def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
-    if name not in file:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ArtifactError(
             f"{file.filename}: no dataset {name!r}; found {', '.join(file) or 'none'}"
         )
-    found = tuple(dim.label for dim in file[name].dims)
+    stored = file[name]
+    if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
+        raise ArtifactError(f"{file.filename}: {name}: expected a dataset inside of the file")
+    found = tuple(dim.label for dim in stored.dims)
     if found != dims:
         raise ArtifactError(f"{file.filename}: {name}: expected axes {dims}, found {found}")
-    return np.asarray(file[name][()])
+    return np.asarray(stored[()])
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Return the attributes of a file; none if the file is missing or broken."""
+    """Return the attributes of a file; none if the file is missing or damaged."""
     try:
-        with _open(path) as file:
-            return dict(file.attrs)
-    except OSError:
+        return read_hdf5(path, {})[1]
+    except ArtifactError:
         return {}

@@ -15,10 +15,15 @@ import pyarrow.parquet as pq
 
 from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.seal import ROOM, check_seal, seal
 from circuitlapse.schemas import Schema
 
 PROVENANCE = b"circuitlapse"
 """Key of the provenance in the metadata of a Parquet file; the value is JSON."""
+
+SEAL = b"circuitlapse_seal"
+"""Key of the digest of the content in the metadata of a Parquet file."""
+_BROKEN = (pa.ArrowException, OSError, ValueError)
 
 _log = logging.getLogger(__name__)
 
@@ -26,17 +31,23 @@ _log = logging.getLogger(__name__)
 def write_parquet(path: str | Path, table: pa.Table, metadata: Mapping[bytes, str]) -> None:
     """Write a Parquet file, complete or absent; `metadata` is added to that of the table."""
     metadata = {**(table.schema.metadata or {}), **metadata}
+    metadata.pop(SEAL, None)  # of the file that the table was read from
     with atomic_path(path) as scratch:
-        pq.write_table(table.replace_schema_metadata(metadata), scratch, compression="zstd")
+        whole = table.replace_schema_metadata(metadata)
+        with pq.ParquetWriter(scratch, whole.schema, compression="zstd") as writer:
+            writer.write_table(whole)
+            writer.add_key_value_metadata({SEAL: ROOM})
+        seal(scratch)
 
 
 def read_parquet(path: str | Path) -> pa.Table:
     """Read a Parquet file.
 
     Raises:
-        ArtifactError: if the file is missing or is not Parquet.
+        ArtifactError: if the file is missing or damaged, or is not Parquet.
     """
-    with reading(path, "Parquet file", pa.ArrowInvalid, OSError):
+    check_seal(path)
+    with reading(path, "Parquet file", *_BROKEN):
         return pq.ParquetFile(path).read()
 
 
@@ -94,7 +105,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: if the file is missing, is not Parquet or has no provenance.
     """
-    with reading(path, "Parquet file", pa.ArrowInvalid, OSError):
+    check_seal(path)
+    with reading(path, "Parquet file", *_BROKEN):
         metadata = pq.read_schema(path).metadata or {}
     if PROVENANCE not in metadata:
         raise ArtifactError(f"{path}: expected provenance in the metadata, found none")

@@ -10,6 +10,7 @@ from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.circuit_files import is_current, read_circuit, write_circuit
 from circuitlapse.models.graph import Graph
 from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves, with_held_out
+from tests.sealed import reseal
 
 GRAPH = Graph(1, 2)
 NO_HALVES = no_halves(sources=len(GRAPH.sources), targets=len(GRAPH.targets))
@@ -88,14 +89,19 @@ def test_a_circuit_of_another_version_is_refused_with_its_path(tmp_path, edit):
     write_circuit(path, record_of(), {"key": "k"})
     with h5py.File(path, "a") as file:
         file.attrs.update(edit)
+    reseal(path)
     found = f"{re.escape(str(path))}: not a circuit of this version .*{REMAKE}"
     with pytest.raises(ArtifactError, match=found):
         read_circuit(path)
 
 
-def test_only_the_same_provenance_is_current(tmp_path):
+def test_only_an_undamaged_file_with_the_same_provenance_is_current(tmp_path):
     path = tmp_path / "c.h5"
     assert not is_current(path, {"key": "k"})
     write_circuit(path, record_of(), {"key": "k"})
     assert is_current(path, {"key": "k"})
     assert not is_current(path, {"key": "other"})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert not is_current(path, {"key": "k"})

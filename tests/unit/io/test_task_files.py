@@ -11,6 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from circuitlapse.errors import ArtifactError
+from circuitlapse.io.table_files import write_parquet
 from circuitlapse.io.task_files import read_task, write_task
 from circuitlapse.tasks.base import Draft, Pair
 from circuitlapse.tasks.encode import Task, encode
@@ -64,7 +65,8 @@ def test_a_changed_cell_is_found_out(task: Task, tmp_path: Path) -> None:
     write_task(file, task, {})
     table = pq.read_table(file)
     ends = pa.array([2, 1], pa.int32())
-    pq.write_table(table.set_column(table.schema.get_field_index("end"), "end", ends), file)
+    changed = table.set_column(table.schema.get_field_index("end"), "end", ends)
+    write_parquet(file, changed, {})
     with pytest.raises(
         ArtifactError, match=rf"task.parquet: .*expected content hash {task.content_hash}, found "
     ):
@@ -77,16 +79,16 @@ def test_files_that_are_no_task_are_named(task: Task, tmp_path: Path) -> None:
     )
     text.write_text("no parquet")
     with pytest.raises(
-        ArtifactError, match=r"text.parquet: not a readable Parquet file: .*; delete it and run"
+        ArtifactError, match=r"text.parquet: incomplete, .*; delete it and run"
     ):
         read_task(text)
     with pytest.raises(ArtifactError, match=r"missing.parquet: no such file \(relative"):
         read_task(tmp_path / "missing.parquet")
-    pq.write_table(pa.table({"a": [1]}), other)
+    write_parquet(other, pa.table({"a": [1]}), {})
     with pytest.raises(ArtifactError, match=r"other.parquet: not a task: the metadata has no"):
         read_task(other)
     write_task(old, task, {})
     table = pq.read_table(old)
-    pq.write_table(table.drop_columns("end"), old)
+    write_parquet(old, table.drop_columns("end"), {})
     with pytest.raises(ArtifactError, match=r"old.parquet: not a task of this version .*end"):
         read_task(old)

@@ -1,39 +1,97 @@
-"""Files and folders that are either complete or absent, also after a crash."""
+"""Files and folders that are either complete or absent, also after a crash or a power cut."""
 
 from __future__ import annotations
 
 import glob
+import os
+import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-RANDOM_PART = "[a-z0-9_]" * 8
-"""What `tempfile` appends to a prefix: scratch folders of `a.h5` must not match those of `a`."""
+import psutil
+
+from circuitlapse.errors import ArtifactError
+
+ABANDONED_S = 24 * 3600.0
+"""Age of a scratch folder of another machine at which its writer counts as dead."""
 
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Yield a path beside `target` to write to; when the block ends, move it to `target`.
 
-    - The block may create a file or a folder.
+    - The block may create a file or a folder. It replaces whatever was at `target`.
     - If the block raises, `target` is unchanged and the incomplete file is deleted.
     - If the process is killed, `target` is unchanged too; the next writer of the same target
-      deletes the incomplete file.
-    - Only one process at a time may write a target.
+      deletes the incomplete file. A folder that is being replaced may be absent for a moment, but
+      never incomplete.
+    - What was written is on the disk before it gets its name.
+
+    Raises:
+        ArtifactError: if another process of this machine writes `target` at this time.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(target)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    _clear_scratch(target)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.{_owner()}.", dir=target.parent))
     try:
         yield scratch / target.name
         _make_readable(scratch)
-        _replace(scratch / target.name, target)
+        _sync_all(scratch / target.name)
+        _replace(scratch / target.name, target, aside=scratch / "replaced")
+        _sync(target.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _owner() -> str:
+    """Return this process, as host, process id and when it started, in seconds of the epoch."""
+    started = psutil.Process().create_time()
+    return f"{_host()}.{os.getpid()}.{int(started)}"
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
+
+
+def _clear_scratch(target: Path) -> None:
+    """Delete the scratch folders of dead writers of `target`; refuse if a writer lives."""
+    pattern = re.compile(
+        rf"\.{re.escape(target.name)}\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<started>\d+)\.\w{{8}}"
+    )
+    for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        writer = pattern.fullmatch(folder.name)
+        if writer is None:
+            continue  # of another target, whose name begins with this one's
+        if writer["host"] != _host():
+            if _age_s(folder) > ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+        elif _lives(int(writer["pid"]), int(writer["started"])):
+            raise ArtifactError(
+                f"{target}: process {writer['pid']} is writing it; wait for its end, or end it"
+            )
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(pid: int, started: int) -> bool:
+    try:
+        return abs(psutil.Process(pid).create_time() - started) < 2.0
+    except psutil.Error:
+        return False
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _make_readable(scratch: Path) -> None:
@@ -50,13 +108,30 @@ def _make_readable(scratch: Path) -> None:
             path.chmod(usual)
 
 
-def _remove_stale(target: Path) -> None:
-    """Delete the scratch folders of killed writers of `target`."""
-    for folder in target.parent.glob(f".{glob.escape(target.name)}.{RANDOM_PART}"):
-        shutil.rmtree(folder, ignore_errors=True)
+def _sync_all(made: Path) -> None:
+    """Write a file, or a folder and all in it, from memory to the disk."""
+    inside = made.rglob("*") if made.is_dir() else ()
+    for path in (*inside, made):
+        if not path.is_symlink():
+            _sync(path)
 
 
-def _replace(made: Path, target: Path) -> None:
-    if made.is_dir() and target.is_dir():
-        shutil.rmtree(target)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(made: Path, target: Path, *, aside: Path) -> None:
+    """Move `made` to `target`; a folder that is in the way is moved aside first.
+
+    A file, or a link, is replaced in one step.
+    """
+    if target.is_dir() and not target.is_symlink():
+        target.replace(aside)
+    elif made.is_dir():
+        target.unlink(missing_ok=True)
     made.replace(target)

@@ -93,9 +93,7 @@ def test_a_missing_column_is_named(frame, tmp_path):
 
 def test_a_file_that_is_not_parquet_is_named(tmp_path):
     (tmp_path / "a.parquet").write_text("model,value\n")
-    with pytest.raises(
-        ArtifactError, match=r"a\.parquet: incomplete, .*; delete it and run"
-    ):
+    with pytest.raises(ArtifactError, match=r"a\.parquet: incomplete, .*; delete it and run"):
         read_table(tmp_path / "a.parquet", SCHEMA)
 
 

@@ -78,9 +78,7 @@ def test_files_that_are_no_task_are_named(task: Task, tmp_path: Path) -> None:
         tmp_path / name for name in ("text.parquet", "other.parquet", "old.parquet")
     )
     text.write_text("no parquet")
-    with pytest.raises(
-        ArtifactError, match=r"text.parquet: incomplete, .*; delete it and run"
-    ):
+    with pytest.raises(ArtifactError, match=r"text.parquet: incomplete, .*; delete it and run"):
         read_task(text)
     with pytest.raises(ArtifactError, match=r"missing.parquet: no such file \(relative"):
         read_task(tmp_path / "missing.parquet")

@@ -36,6 +36,7 @@ REASONS: Mapping[str, str] = {
     AlgorithmStatus.NO_EFFECT: "no head has an effect",
     AlgorithmStatus.SMALL_TOTAL: "all effects are too small",
 }
+"""Why a share is undefined -> in words; the later, the more was measured."""
 
 CHECKS = {
     "attn_yy": ("Heads that look at the start year", "Share of prompts"),
@@ -158,13 +159,13 @@ def _n_heads(rows: pd.DataFrame) -> str:
 
 
 def why_undefined(statuses: pd.Series[str]) -> str:
-    """Return the most frequent reason why no share is defined.
+    """Return why no share is defined, at the steps where most was measured.
 
-    That the model does not do the task is the reason only if it never does.
+    That there are no such heads, for instance, is the reason only if there never are.
     """
-    able = statuses[statuses != AlgorithmStatus.NO_BEHAVIOUR]
-    status = str((able if len(able) else statuses).mode().iloc[0])
-    return REASONS.get(status, status.replace("_", " "))
+    found = set(statuses)
+    known = [words for status, words in REASONS.items() if status in found]
+    return known[-1] if known else str(statuses.mode().iloc[0]).replace("_", " ")
 
 
 def greater_than_figure(
@@ -194,6 +195,7 @@ def greater_than_figure(
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(len(labels), len(CHECKS), squeeze=False, sharex=True)
         for (model, label), line in zip(labels.items(), grid, strict=True):
+            looks = _node_looks(rows[rows["model"] == model], min_step=min_step)
             for (check, (title, unit)), axes in zip(CHECKS.items(), line, strict=True):
                 axes.set_xscale("log")
                 axes.set_ylabel(f"{label}\n{unit}" if axes is line[0] else unit)
@@ -204,7 +206,8 @@ def greater_than_figure(
                 if greater_than_task is None:
                     layout.say(axes, layout.NO_TASK)
                 else:
-                    _draw_check(axes, of_panel, tokens=np.sort(steps), min_step=min_step)
+                    tokens = np.sort(steps)
+                    _draw_check(axes, of_panel, tokens=tokens, looks=looks, min_step=min_step)
                 if axes in grid[0]:
                     axes.set_title(style.across(title, len(CHECKS), size=style.TITLE_SIZE))
                 if axes in grid[-1]:
@@ -212,8 +215,28 @@ def greater_than_figure(
         return layout.finish(figure, grid[0][0], chance_handles(figure))
 
 
+def _node_looks(analysed: pd.DataFrame, *, min_step: int) -> dict[str, style.Look]:
+    """Give each drawn node of a model one colour and marker for all its panels.
+
+    MLPs, which are in a panel of their own, have the same looks as heads.
+    """
+    rows = style.drawable(analysed, min_step=min_step).dropna(subset="value")
+    drawn = {
+        node: node
+        for check in CHECKS
+        for node in in_order_of_interest(rows[rows["check"] == check])[:MOST]
+    }
+    kinds = [{n: n for n in drawn if n.startswith("m") == is_mlp} for is_mlp in (False, True)]
+    return {node: look for kind in kinds for node, look in style.looks(kind).items()}
+
+
 def _draw_check(
-    axes: Axes, analysed: pd.DataFrame, *, tokens: Int[ndarray, " step"], min_step: int
+    axes: Axes,
+    analysed: pd.DataFrame,
+    *,
+    tokens: Int[ndarray, " step"],
+    looks: Mapping[str, style.Look],
+    min_step: int,
 ) -> None:
     rows = style.drawable(analysed, min_step=min_step).dropna(subset="value")
     if rows.empty:
@@ -221,7 +244,7 @@ def _draw_check(
     every = in_order_of_interest(rows)
     nodes = every[:MOST]
     lines = rows.pivot(index="tokens", columns="node", values="value").reindex(tokens)
-    for node, look in style.looks({node: node for node in nodes}).items():
+    for node, look in ((node, looks[node]) for node in nodes):
         axes.plot(lines.index, lines[node], color=look.colour, marker=look.marker, label=node)
     if rows["check"].iloc[0] == "mlp_gap":
         axes.axhline(0, **style.THIN)

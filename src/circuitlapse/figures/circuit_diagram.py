@@ -329,6 +329,8 @@ def _port_handles(edges: pd.DataFrame) -> list[Artist]:
 
 def _sign_handles(edges: pd.DataFrame) -> list[Artist]:
     found = set(edges["score"] < 0)
+    if True not in found:
+        return []
     return [
         Line2D([], [], color="black", linestyle=line, label=label)
         for negative, line, label in _SIGNS

@@ -141,7 +141,9 @@ def _control_handles(rows: pd.DataFrame, *, threshold: float) -> list[Artist]:
     for control, mark in _MARKS.items():
         f_raw = rows.loc[rows["control"] == control, "f_raw"].dropna()
         if len(f_raw):
-            label = f"{_CONTROL_NAMES[control]} reaches {threshold:g} (best: {f_raw.max():.2f})"
+            name, best = _CONTROL_NAMES[control], f_raw.max()
+            nowhere = "nowhere; " if best < threshold else ""
+            label = f"{name} reaches {threshold:g} ({nowhere}best: {best:.2f})"
             handles.append(Line2D([], [], linestyle="none", label=label, **mark))
     return handles
 
@@ -331,5 +333,6 @@ def _line_handles(rows: pd.DataFrame) -> list[Artist]:
         label = "as many random heads"
         handles.append(Line2D([], [], color=style.GREY, linestyle=":", label=label))
         shade: dict[str, Any] = {"color": style.GREY, "alpha": 0.25, "linewidth": 0}
-        handles.append(Patch(label="lowest to highest draw", **shade))
+        if (rows["highest_draw"] > rows["lowest_draw"]).any():
+            handles.append(Patch(label="lowest to highest draw", **shade))
     return handles

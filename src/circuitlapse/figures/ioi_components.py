@@ -30,6 +30,8 @@ from circuitlapse.types import S2I_SIGNALS, ScoreStatus
 
 MOST_HEADS = 6
 _RATIO = "IO / S1 attention"
+_SMALL_CHANGE = 0.05
+"""A change of so much does not fill a panel: 5 % are what S-inhibition heads need."""
 _CHANGES = {
     "d_logit_diff": "Logit difference",
     "d_attn_io": "Attention to IO",
@@ -208,6 +210,7 @@ def _around_one(axes: Axes, values: pd.Series[float]) -> None:
 
 def _around_zero(axes: Axes, values: Iterable[float]) -> None:
     axes.axhline(0, **style.THIN)
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    margin = 0.08 * max(high - low, 0.01)
-    axes.set_ylim(min(low, 0) - margin, max(high, 0) + margin)
+    known = [value for value in values if np.isfinite(value)]
+    low, high = min([*known, 0.0]), max([*known, 0.0])
+    margin = max(0.08 * (high - low), _SMALL_CHANGE - (high - low))
+    axes.set_ylim(low - margin, high + margin)

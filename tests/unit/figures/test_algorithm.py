@@ -86,6 +86,14 @@ def test_that_a_model_does_not_do_the_task_yet_is_no_reason_where_it_does_later(
     assert texts(figure.axes[0]) == ["the model does not do the task"]
 
 
+def test_that_heads_are_missing_is_no_reason_where_they_are_there_but_without_effect():
+    """However few the steps are."""
+    table = make_consistency(**UNDEFINED, **NO_TOTAL, status="no_s2i_heads")
+    table.loc[table["step"] == 4, "status"] = "no_effect"
+    figure = algorithm_figure(table, labels=LABELS, ioi_task="ioi", min_step=1)
+    assert all(texts(axes) == ["no head has an effect"] for axes in figure.axes)
+
+
 def test_without_an_ioi_or_a_greater_than_task_every_panel_says_so_and_has_no_ticks():
     table = make_consistency().iloc[:0]
     for figure in (
@@ -191,6 +199,20 @@ def test_a_line_breaks_at_a_step_where_the_node_is_not_in_the_circuit(draw_check
     (line,) = (line for line in axes.lines if line.get_label() == "a0.h0")
     np.testing.assert_array_equal(line.get_xdata(), [1000, 2000, 4000])
     np.testing.assert_array_equal(line.get_ydata(), [0.2, np.nan, 0.4])
+
+
+def test_a_head_looks_the_same_in_both_panels(draw_checks):
+    """Though the order of interest differs between them."""
+    look = make_checks({"a1.h0": [0.9] * 4, "a2.h0": [0.1] * 4})
+    write = make_checks({"a1.h0": [0.1] * 4, "a2.h0": [0.9] * 4}, check="lens_yy")
+    left, middle, _ = draw_checks(pd.concat([look, write]))
+    seen = [
+        {line.get_label(): (line.get_color(), line.get_marker()) for line in axes.lines}
+        for axes in (left, middle)
+    ]
+    for name in ("a1.h0", "a2.h0"):
+        assert seen[0][name] == seen[1][name]
+    assert seen[0]["a1.h0"] != seen[0]["a2.h0"]
 
 
 def test_a_panel_of_checks_says_n_and_what_is_known_of_chance(draw_checks):

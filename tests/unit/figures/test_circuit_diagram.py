@@ -93,6 +93,12 @@ def test_the_legend_names_only_what_is_there(axes):
     ]
 
 
+def test_where_every_edge_supports_the_answer_the_legend_has_no_signs():
+    figure = draw(EDGES.assign(score=EDGES["score"].abs()), ROLES)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert not any("of any colour" in label for label in labels)
+
+
 def test_without_a_circuit_it_says_why():
     (axes,) = draw(EDGES.iloc[:0], ROLES.iloc[:0]).axes
     assert [text.get_text() for text in axes.texts] == ["the circuit has no edge"]

@@ -150,6 +150,14 @@ def test_squares_in_which_a_control_is_as_good_are_marked(draw, table):
     } <= entries
 
 
+def test_a_control_that_reaches_the_threshold_nowhere_says_so(draw, table):
+    one = table.query("model == 'large' and task == 'sva' and circuit_task == 'sva'")
+    random = one.assign(control="random", draw=0, f_raw=0.78, status="ok")
+    figure = draw(transfer=pd.concat([table, random]), labels={"large": "Large"}, tasks=["sva"])
+    entries = {" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()}
+    assert "a random circuit of this size reaches 0.8 (nowhere; best: 0.78)" in entries
+
+
 def test_the_colour_bar_has_a_line_at_the_threshold(draw):
     bar = draw(threshold=0.7).axes[-1]
     assert bar.get_ylabel() == "Faithfulness (circuit / model)"
@@ -284,6 +292,15 @@ def test_without_a_control_the_key_has_none():
     named = " ".join(text.get_text() for text in figure.legends[0].get_texts())
     assert "random" not in named
     assert "draw" not in named
+
+
+def test_the_key_has_no_shade_where_each_control_has_one_draw():
+    table = make_swaps()
+    table["lowest_draw"] = table["highest_draw"]
+    figure = swaps_figure(table, labels={"a": "Small"}, tasks=["ioi"])
+    named = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert "as many random heads" in named
+    assert "lowest to highest draw" not in named
 
 
 def test_a_set_without_heads_says_so():

@@ -101,6 +101,22 @@ def test_attention_changes_share_their_range_with_the_control(whole):
         assert io.get_ylim() == s1.get_ylim() == s2.get_ylim()
 
 
+@pytest.mark.parametrize(
+    ("change", "low", "high"), [(-1.8, -2.0, 0.2), (-0.001, -0.051, 0.05)], ids=["large", "small"]
+)
+def test_a_change_is_inside_its_panel_and_a_tiny_one_does_not_fill_it(
+    table, s2i, change, low, high
+):
+    """Also if there is only one: 0 is in the panel, too."""
+    last = s2i[s2i["step"] == LAST].groupby("flip").head(1)
+    one = last.assign(**dict.fromkeys(("d_logit_diff", "d_attn_io"), np.float64(change)))
+    axes = panels(table, one)[4]
+    bottom, top = axes.get_ylim()
+    assert low < bottom < change
+    assert 0 < top < high
+    assert top - bottom > 0.05
+
+
 def words(axes) -> str:
     return " ".join(text.get_text().replace("\n", " ") for text in axes.texts)
 

@@ -7,7 +7,7 @@ figures read the descriptions too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Formatter
 
 from circuitlapse.types import HeadSet, Metric
@@ -75,6 +75,37 @@ class Builder:
     finite: bool = False
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     head_sets: tuple[HeadSet, ...] = ()
+
+
+MAX_DRAWS = 1000
+"""Draws without a new pair after which there are taken to be no more."""
+
+
+def couples(draw: Callable[[], Pair], n_prompts: int) -> tuple[Pair, ...]:
+    """Draw pairs, each followed by its twin: clean and corrupted, right and wrong exchanged.
+
+    A model that does not look at what differs between the prompts of a pair has a mean logit
+    difference of exactly 0 in every couple. No prompt comes twice, so couples are independent.
+    An odd `n_prompts` is rounded down, and fewer come if `draw` has no more.
+    """
+    pairs: list[Pair] = []
+    seen: set[str] = set()
+    draws = 0
+    while len(pairs) < n_prompts - 1 and draws < MAX_DRAWS:
+        pair = draw()
+        prompts = {pair.clean, pair.corrupted}
+        draws += 1
+        if not seen & prompts:
+            pairs += [pair, twin(pair)]
+            seen |= prompts
+            draws = 0
+    return tuple(pairs)
+
+
+def twin(pair: Pair) -> Pair:
+    """Return a pair with its prompts and its answers exchanged; roles of words are left out."""
+    swapped = {"clean": pair.corrupted, "corrupted": pair.clean}
+    return replace(pair, **swapped, correct=pair.wrong, wrong=pair.correct, spans={})
 
 
 def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:

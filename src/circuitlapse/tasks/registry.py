@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from circuitlapse.tasks import gendered_pronoun, greater_than, ioi, sva
+from circuitlapse.tasks import (
+    acronyms,
+    docstring,
+    fact_recall,
+    gendered_pronoun,
+    greater_than,
+    ioi,
+    repetition,
+    sva,
+    two_digit_sum,
+)
 from circuitlapse.tasks.base import Builder
 
 BUILDERS: Mapping[str, Builder] = {
@@ -12,4 +22,9 @@ BUILDERS: Mapping[str, Builder] = {
     "gendered_pronoun": gendered_pronoun.BUILDER,
     "greater_than": greater_than.BUILDER,
     "sva": sva.BUILDER,
+    "repetition": repetition.BUILDER,
+    "acronyms": acronyms.BUILDER,
+    "docstring": docstring.BUILDER,
+    "fact_recall": fact_recall.BUILDER,
+    "two_digit_sum": two_digit_sum.BUILDER,
 }

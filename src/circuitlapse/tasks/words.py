@@ -241,3 +241,92 @@ GP_DESCRIPTIONS = (
 
 GT_FRAME = "The {noun} lasted from the year {century}{yy} to the year {century}"
 """A span of years whose last two digits are missing (Hanna et al. 2023)."""
+
+
+REPEATED_WORDS = (
+    *(singular for singular, _ in (*ANIMATE_NOUNS, *INANIMATE_NOUNS)),
+    *EVENTS,
+)
+"""Nouns that are repeated in any order, without meaning."""
+
+
+CAPITALS = tuple(
+    tuple(words.split())
+    for words in """
+    France Paris, Germany Berlin, Italy Rome, Spain Madrid, Portugal Lisbon, Austria Vienna,
+    Ireland Dublin, Norway Oslo, Sweden Stockholm, Denmark Copenhagen, Finland Helsinki,
+    Poland Warsaw, Hungary Budapest, Greece Athens, Russia Moscow, Ukraine Kiev, Egypt Cairo,
+    Kenya Nairobi, Iraq Baghdad, Iran Tehran, Syria Damascus, Lebanon Beirut, Japan Tokyo,
+    China Beijing, India Delhi, Thailand Bangkok, Vietnam Hanoi, Indonesia Jakarta, Cuba Havana,
+    Peru Lima, Chile Santiago, Canada Ottawa, Australia Canberra, England London,
+    Scotland Edinburgh, Wales Cardiff, Belgium Brussels, Switzerland Bern, Jamaica Kingston,
+    Serbia Belgrade, Croatia Zagreb, Bulgaria Sofia, Romania Bucharest, Afghanistan Kabul,
+    Pakistan Islamabad, Turkey Ankara, Libya Tripoli, Taiwan Taipei, Korea Seoul, Latvia Riga
+    """.replace("\n", " ").split(",")
+)
+"""(country, capital)."""
+
+CAPITAL_FRAMES = (
+    "The capital of {country} is the city of",
+    "The capital city of {country} is called",
+    "Question: What is the capital of {country}? Answer:",
+    "The government of {country} has its seat in the city of",
+    "Anyone who travels through {country} should visit its capital,",
+    "The largest newspapers of {country} come from the capital,",
+)
+
+
+ACRONYM_FRAME = "The {first} {second} {third} ({letters}"
+"""A name and the first two letters of its acronym (García-Carrasco et al. 2024)."""
+
+ACRONYM_WORDS = (
+    listing(
+        """
+        National International American European British Canadian Royal General Federal Central
+        Global Public Social United Western Eastern Northern Southern Modern Local Regional
+        Independent Young Urban African Asian Indian Japanese German French Italian Open New Joint
+        """
+    ),
+    listing(
+        """
+        Health Research Science Security Energy Education Development Defense Art Music Film Food
+        Water Trade Transport Housing Medical Nuclear Cancer Climate Language Labor Law Marine
+        Military Media Ocean Oil Peace Physics Press Quality Radio Rail Road Space Steel Television
+        Technology Tax Weather Wildlife Youth Financial Human Information Justice Engineering
+        """
+    ),
+    listing(
+        """
+        Agency Association Academy Bank Board Council Center Committee Department Division
+        Exchange Foundation Fund Group Guild Hospital House Institute Laboratory League Museum
+        Ministry Network Office Organization Party Program Registry Society School Service Trust
+        Team University Union Village Workshop
+        """
+    ),
+)
+"""First, second and third words of names."""
+
+
+DOCSTRING_FRAME = """def {name}(self, {before}, {first}, {second}, {third}, {fourth}):
+    \"\"\"{w1} {w2} {w3}
+
+    :param {first}: {w4} {w5}
+    :param {second}: {w6} {w7}
+    :param"""
+"""A Python function whose docstring lists its arguments (Heimersheim & Janiak 2023)."""
+
+ARGUMENTS = listing(
+    """
+    load size files last page names state code number format order obj shape item option image
+    config user title options header match found function array path line node test file string
+    server msg new val label session log name data table fields token target results event status
+    context count source model version valid color result output field request task parent key
+    value index length width height start end mode type text url query filter group level limit
+    """
+)
+
+SUM_FRAMES = (
+    "{a} + {b} =",
+    "The sum of {a} and {b} is",
+    "Question: What is {a} plus {b}? Answer:",
+)

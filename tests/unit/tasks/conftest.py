@@ -6,7 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+
+CONFIG = Path(__file__).parents[3] / "config" / "config.yaml"
+DEFAULT = tuple(task["name"] for task in yaml.safe_load(CONFIG.read_text())["tasks"])
+"""The tasks that the pocket suite learns and analyses; others are on request."""
 
 SMALL_TEXTS = (
     "Mary Sarah Emily Jennifer John James Robert",

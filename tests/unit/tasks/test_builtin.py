@@ -12,6 +12,7 @@ from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import Metric
+from tests.unit.tasks.conftest import DEFAULT
 
 
 def build(tokenizer: Tokenizer, builder: str, *, seed: int = 0, bos: bool = False) -> Task:
@@ -37,12 +38,33 @@ def test_bos_is_pythias_end_of_text_and_shifts_positions(pythia: Tokenizer, buil
         assert (with_bos[column] - without[column]).dropna().eq(1).all()
 
 
-@pytest.mark.parametrize("builder", BUILDERS)
-def test_every_builder_serves_a_word_level_tokenizer(small: Tokenizer, builder: str) -> None:
+@pytest.mark.parametrize("builder", DEFAULT)
+def test_every_builder_of_the_default_serves_a_word_level_tokenizer(
+    small: Tokenizer, builder: str
+) -> None:
     task = build(small, builder)
     unknown = small.token_to_id("[UNK]")
     for column in ("clean_tokens", "corrupted_tokens", "correct", "wrong"):
         assert all(unknown not in ids for ids in task.frame[column])
+
+
+@pytest.mark.parametrize("builder", [name for name in BUILDERS if name not in DEFAULT])
+def test_further_tasks_come_in_couples_that_cancel_what_a_model_prefers_by_itself(
+    pythia: Tokenizer, builder: str
+) -> None:
+    """Whatever it prefers: right and wrong answers of a couple are the same two tokens."""
+    frame = build(pythia, builder).frame
+    assert frame["group"].nunique() == len(frame) / 2
+    assert frame["clean"].nunique() == len(frame)
+    for _, couple in frame.groupby("group"):
+        one, other = couple.itertuples()
+        assert (one.clean_tokens, one.corrupted_tokens) == (
+            other.corrupted_tokens,
+            other.clean_tokens,
+        )
+        assert (one.correct, one.wrong) == (other.wrong, other.correct)
+        assert one.template == other.template
+        assert one.end == other.end
 
 
 def test_unknown_names_print_the_known_ones(small: Tokenizer) -> None:

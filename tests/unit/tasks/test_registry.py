@@ -17,6 +17,7 @@ from circuitlapse.tasks.builtin import build_task
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import HeadSet, Metric, RoleRule
 from tests.unit.tables.test_circuits import make_record
+from tests.unit.tasks.conftest import DEFAULT
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
@@ -42,10 +43,19 @@ def test_each_option_of_a_builder_is_a_key_of_a_task_with_the_same_values() -> N
             assert tuple(value for kind in kinds for value in get_args(kind)) == values
 
 
-def test_the_readme_has_a_row_for_each_task_in_the_order_of_the_registry(root: Path) -> None:
-    table = (root / "README.md").read_text().partition("| task | clean prompt")[2]
-    rows = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], flags=re.MULTILINE)
-    assert rows == list(BUILDERS)
+def test_the_readme_has_a_row_for_each_task_of_the_default_and_names_the_others(root: Path) -> None:
+    page = (root / "README.md").read_text().partition("| task | clean prompt")[2]
+    table, _, rest = page.partition("\n\n")
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == DEFAULT
+    others = [name for name in BUILDERS if name not in DEFAULT]
+    assert re.findall(r"`(\w+)`", rest.partition("\n\n")[0]) == others
+
+
+def test_the_page_of_methods_says_of_each_further_task_which_models_do_it(root: Path) -> None:
+    page = (root / "docs" / "methods.md").read_text().partition("| further task |")[2]
+    rows = [line.split("|") for line in page.partition("\n\n")[0].splitlines()[2:]]
+    assert [cells[1].strip(" `") for cells in rows] == list(BUILDERS)[len(DEFAULT) :]
+    assert all(re.search(r"\d [MB]\b", cells[-2]) for cells in rows)
 
 
 @pytest.mark.parametrize("builder", BUILDERS)

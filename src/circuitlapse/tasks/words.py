@@ -319,7 +319,7 @@ ARGUMENTS = listing(
     """
     load size files last page names state code number format order obj shape item option image
     config user title options header match found function array path line node test file string
-    server msg new val label session log name data table fields token target results event status
+    server msg new val label session log name data fields token target results event status
     context count source model version valid color result output field request task parent key
     value index length width height start end mode type text url query filter group level limit
     """

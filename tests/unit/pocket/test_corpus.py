@@ -120,7 +120,7 @@ def test_of_the_further_tasks_the_pocket_suite_can_read_repetition(tokenizer):
         "acronyms": "task acronyms: the tokenizer lacks the words of acronyms, or cannot write "
         "their letters",
         "docstring": "task docstring: docstring needs 6 arguments and 7 nouns of one token each, "
-        "found 4 and 170",
+        "found 2 and 56",
         "fact_recall": "task fact_recall: fact_recall needs two countries of one token each, whose "
         "capitals are one token too; the tokenizer has 0",
         "two_digit_sum": "task two_digit_sum: the tokenizer has too few two-digit numbers as one "

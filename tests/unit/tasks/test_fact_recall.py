@@ -61,7 +61,7 @@ def test_a_tokenizer_without_the_words_is_refused(
 
 
 def test_frames_with_unknown_words_are_left_out(make_tokenizer: Callable[..., Tokenizer]) -> None:
-    tokenizer = make_tokenizer("France Paris Germany Berlin The capital of is the city")
+    tokenizer = make_tokenizer("France Paris Germany Berlin capital of is the city", "The")
     task = build(tokenizer)
     assert task.frame["clean"].tolist() == [
         f"The capital of {country} is the city of"

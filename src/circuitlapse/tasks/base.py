@@ -104,8 +104,14 @@ def couples(draw: Callable[[], Pair], n_prompts: int) -> tuple[Pair, ...]:
 
 def twin(pair: Pair) -> Pair:
     """Return a pair with its prompts and its answers exchanged; roles of words are left out."""
-    swapped = {"clean": pair.corrupted, "corrupted": pair.clean}
-    return replace(pair, **swapped, correct=pair.wrong, wrong=pair.correct, spans={})
+    return replace(
+        pair,
+        clean=pair.corrupted,
+        corrupted=pair.clean,
+        correct=pair.wrong,
+        wrong=pair.correct,
+        spans={},
+    )
 
 
 def fill(template: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:

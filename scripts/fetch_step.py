@@ -2,12 +2,15 @@
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub import fetch_snapshot, link_snapshot
+from circuitlapse.hub.audit import found_revision
 
 source = snakemake.params.source
 with job_logging(snakemake.log[0]) as log:
     if "folder" in source:
         link_snapshot(source["folder"], snakemake.output[0])
     else:
-        where = source["repo"], source["revision"], snakemake.output[0]
-        fetch_snapshot(*where, weights=source.get("weights", ""))
+        where = snakemake.wildcards.model, int(snakemake.wildcards.step)
+        revision = found_revision(snakemake.input.audited, *where) or source["revision"]
+        weights = source.get("weights", "")
+        fetch_snapshot(source["repo"], revision, snakemake.output[0], weights=weights)
     log.info("%s is complete", snakemake.output[0])

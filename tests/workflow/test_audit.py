@@ -83,3 +83,30 @@ def test_refuse_stops_at_once_and_keep_fetches_everything(workflow, hub):
     said = workflow.run("--dry-run", config=configured(workflow, duplicates="refuse"), ok=False)
     assert "checkpoints.duplicates is refuse" in said
     assert "the weights of step 143000 at step 0" in said
+
+
+def test_names_with_tokens_are_asked_of_the_hub_once_and_before_anything_is_downloaded(
+    workflow, hub
+):
+    """A step that no name fits is an error that names the nearest."""
+    repo, files = "allenai/olmo", {"config.json": b"{}", "tokenizer.json": b"{}"}
+    for step, tokens in ((0, 0), (300, 1), (10000, 21)):
+        hub.add(repo, f"step{step}-tokens{tokens}B", files | {SAFE: str(step).encode()})
+    pattern = "step{step}-tokens{tokens}B"
+    of_hub = {"repo": repo, "revision": pattern, "tokens_per_step": 2097152}
+    written = {"suite": "olmo", "steps": [0, 300], "checkpoints": {"keep": True}}
+    written |= {"models": [{"name": "olmo", "hub": of_hub}], "heads": {"dataset": "lab/text"}}
+    written |= {"tasks": [{"name": "ioi"}]}
+    (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written | {"steps": [0, 5000]}))
+    made = "results/models/olmo/step"
+    said = workflow.run(f"{made}0", config="study.yaml", ok=False)
+    assert f"{repo}: '{pattern}' fits no revision on 127.0.0.1:{hub.port} at step 5000 (" in said
+    assert "(nearest: 0, 300, 10000)" in said
+    assert hub.asked("*/resolve/*") == []
+    hub.requests.clear()
+    (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written))
+    workflow.run(f"{made}0", f"{made}300", config="study.yaml")
+    assert [request.path for request in hub.asked("*/refs")] == [f"/api/models/{repo}/refs"]
+    assert (workflow.folder / f"{made}300/{SAFE}").read_bytes() == b"300"
+    origin = json.loads((workflow.folder / f"{made}300/provenance.json").read_text())["settings"]
+    assert origin["revision"] == "step300-tokens1B"

@@ -46,7 +46,7 @@ rule reserve_disk:
 rule fetch_step:
     input:
         ancient(PATHS.reserved),
-        [ancient(PATHS.audited)] if AUDIT.asked else [],
+        audited=ancient(PATHS.audited) if AUDIT.asked else [],
     output:
         fetched(PATHS.model),
     log:

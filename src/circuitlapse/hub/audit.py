@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,7 +20,8 @@ from huggingface_hub import is_offline_mode
 
 from circuitlapse.errors import HubError
 from circuitlapse.hub.remote import HubSource, commits_of
-from circuitlapse.hub.retry import TOKENS, RetryPolicy, matching_revision, unknown_revision
+from circuitlapse.hub.retry import RetryPolicy, unknown_revision
+from circuitlapse.hub.revisions import by_step, resolve
 from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify, formats_of
@@ -27,6 +29,7 @@ from circuitlapse.types import LEFT_OUT
 
 PLACE = ("model", "step", "repo", "revision", "pattern")
 """What identifies the record of a checkpoint."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MAIN = "main"
 AT_ONCE = 16
 """Requests at the same time."""
@@ -110,7 +113,7 @@ def audit(asked: Sequence[Asked], listings: Listings, retry: RetryPolicy) -> lis
     repos = list(dict.fromkeys(one.repo for one in asked))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         refs = dict(zip(repos, pool.map(lambda repo: _refs(repo, retry), repos), strict=True))
-        wanted = [(one, _resolved(one, refs[one.repo])) for one in asked]
+        wanted = _resolved(asked, refs)
         mains = [
             (_main_of(one, refs[one.repo]), MAIN)
             for one in {each.model: each for each in asked}.values()
@@ -145,22 +148,33 @@ def _refs(repo: str, retry: RetryPolicy) -> Mapping[str, str]:
     return {} if is_offline_mode() else commits_of(repo, retry)
 
 
-def _resolved(one: Asked, refs: Mapping[str, str]) -> str:
-    """Return the name of a revision; HubError if the hub knows its names, and not this one."""
-    revision = matching_revision(one.repo, one.revision, refs) if refs else one.revision
-    if refs and revision not in refs and not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise unknown_revision(one.repo, revision, refs)
-    return revision
+def _resolved(
+    asked: Sequence[Asked], refs: Mapping[str, Mapping[str, str]]
+) -> list[tuple[Asked, str]]:
+    """Return every checkpoint with the name of its revision.
+
+    Raises:
+        HubError: if the hub knows the names of a repository, and one is not among them.
+    """
+    steps: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for one in asked:
+        if one.pattern and refs[one.repo]:
+            steps[one.repo, one.pattern].append(one.step)
+    found = {
+        (repo, pattern): resolve(repo, pattern, wanted, refs[repo])
+        for (repo, pattern), wanted in steps.items()
+    }
+    names = [found.get((one.repo, one.pattern), {}).get(one.step, one.revision) for one in asked]
+    for one, name in zip(asked, names, strict=True):
+        if refs[one.repo] and name not in refs[one.repo] and not COMMIT.fullmatch(name):
+            raise unknown_revision(one.repo, name, refs[one.repo])
+    return list(zip(asked, names, strict=True))
 
 
 def _main_of(one: Asked, refs: Collection[str]) -> Asked:
     """Return the branch `main` as the last published step of a model."""
-    pattern = re.escape(one.pattern).replace(re.escape("{step}"), r"(\d+)")
-    pattern = pattern.replace(re.escape(TOKENS), r"\d+")
-    steps = [
-        int(found[1]) for name in refs if (found := re.fullmatch(pattern, name)) and one.pattern
-    ]
-    return Asked(one.model, max([one.step, *steps]), one.repo, MAIN)
+    last = max([one.step, *by_step(one.pattern, refs)])
+    return Asked(one.model, last, one.repo, MAIN)
 
 
 def _list(repo: str, revision: str, retry: RetryPolicy) -> tuple[str, list[WeightFile]]:
@@ -238,6 +252,16 @@ def known_audit(
         write_json(found, records)
         return read_records(found)
     return [by_place[place] for place in wanted]
+
+
+def found_revision(path: str | Path, model: str, step: int) -> str | None:
+    """Return the name of a revision from the records in a file, if the checkpoint is there."""
+    found = (
+        one["found_revision"]
+        for one in read_records(path)
+        if (one["model"], one["step"]) == (model, step)
+    )
+    return next(found, None)
 
 
 def named_records(

@@ -4,7 +4,16 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.audit import Asked, Listings, alternative, audit, known_audit
+from circuitlapse.hub.audit import (
+    Asked,
+    Listings,
+    alternative,
+    audit,
+    found_revision,
+    known_audit,
+    records_of,
+    write_json,
+)
 from circuitlapse.hub.retry import RetryPolicy
 
 REPO = "lab/model"
@@ -75,9 +84,14 @@ def test_a_step_with_the_file_of_main_is_a_duplicate_where_the_last_step_is_not_
 
 
 def test_an_unknown_revision_names_the_nearest_before_anything_is_listed(lab, tmp_path):
-    with pytest.raises(HubError, match=r"no revision 'step5' .*nearest: step4, step3, step2"):
+    with pytest.raises(
+        HubError, match=r"^lab/model: 'step\{step\}' fits no .* at step 5 \(nearest: 2, 3, 4\)$"
+    ):
         audit(asked(0, 5), Listings.at(tmp_path / "listings.json"), RETRY)
-    assert len(lab.requests) == 1
+    listed = [Asked("m", 0, REPO, "step0"), Asked("m", 5, REPO, "step5")]
+    with pytest.raises(HubError, match=r"no revision 'step5' .*nearest: step4, step3, step2"):
+        audit(listed, Listings.at(tmp_path / "listings.json"), RETRY)
+    assert len(lab.requests) == 2
 
 
 def test_the_number_of_tokens_in_a_name_is_found(lab, tmp_path):
@@ -89,6 +103,10 @@ def test_the_number_of_tokens_in_a_name_is_found(lab, tmp_path):
     found = audit(wanted, Listings.at(tmp_path / "listings.json"), RETRY)
     assert [one.revision for one in found] == ["stage1-step1-tokens4B", "stage1-step2-tokens8B"]
     assert statuses(found) == {1: "ok", 2: "duplicate"}
+    write_json(tmp_path / "found.json", records_of(found, RETRY))
+    assert found_revision(tmp_path / "found.json", "m", 2) == "stage1-step2-tokens8B"
+    assert found_revision(tmp_path / "found.json", "m", 3) is None
+    assert found_revision(tmp_path / "none.json", "m", 2) is None
 
 
 def test_offline_the_cache_is_audited(lab, tmp_path, monkeypatch):

@@ -15,8 +15,10 @@ RUN = """
     script, log, *outputs = sys.argv[1:]
     for revision, output in zip(("step1", "step1000"), outputs):
         source = {"repo": "lab/model", "revision": revision}
-        params = SimpleNamespace(source=source)
-        given = SimpleNamespace(params=params, log=[log + revision], output=[output])
+        given = {"params": SimpleNamespace(source=source), "log": [log + revision]}
+        given["input"] = SimpleNamespace(audited=log + "none")
+        given["wildcards"] = SimpleNamespace(model="model", step=revision.removeprefix("step"))
+        given = SimpleNamespace(**given, output=[output])
         try:
             runpy.run_path(script, {"snakemake": given})
         except SystemExit as error:

@@ -98,14 +98,14 @@ FIGURES = {
     ),
     "algorithm": Figure(
         "IOI algorithm over training",
-        shows="how much of the IOI algorithm the heads with a known role carry",
+        shows="what share of the effects in the IOI algorithm has a known role, against chance",
         draw="algorithm:algorithm_figure",
         tables=("algorithm_consistency",),
         settings=("labels", "ioi_task", "min_step"),
     ),
     "greater_than": Figure(
         "Greater-Than algorithm over training",
-        shows="whether Greater-Than circuits implement the known algorithm",
+        shows="how far nodes of Greater-Than circuits do what the known algorithm says",
         draw="algorithm:greater_than_figure",
         tables=("gt_algorithm", "circuit_summary"),
         settings=("labels", "greater_than_task", "min_step"),
@@ -126,7 +126,7 @@ FIGURES = {
     ),
     "stability_reference": Figure(
         "stability of circuits, against one step",
-        shows="how much of the final circuit each step already has",
+        shows="how much the circuit of each step and that of the last step share",
         draw="stability:stability_reference_figure",
         tables=("stability", "circuit_summary"),
         settings=("labels", "tasks", "min_step"),

@@ -11,8 +11,9 @@ from circuitlapse.circuits.discovery import discover_circuit
 from circuitlapse.circuits.discovery.held_out import hold_out
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.circuits.discovery.split_half import search_split_half
+from circuitlapse.circuits.faithfulness import size_interval
 from circuitlapse.circuits.rankings import FRACTIONS
-from circuitlapse.circuits.selection import select_circuit
+from circuitlapse.circuits.selection import cut, select_circuit
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.load import model_graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
@@ -104,6 +105,29 @@ def test_noise_makes_a_circuit_look_better_on_its_own_prompts_and_not_on_held_ou
     assert np.mean(in_sample - true_whole) > 0.06
     assert abs(np.mean(held_out - true)) < 0.01
     assert hits / n == pytest.approx(0.95, abs=0.04)  # of 60 simulations, each 1.7 %
+
+
+def test_the_interval_of_size_is_about_the_circuits_tried_and_not_about_other_prompts(random_model):
+    """The true size is that of the first of the circuits tried whose true worth is enough."""
+    draw, n, tried, others = np.random.default_rng(2), 30, 0, 0
+    for _ in range(n):
+        search, truth = planted(random_model, draw, n_groups=50, noise=1.0)
+        noise = np.repeat(draw.normal(size=(*truth.shape, 50)), 2, axis=2)
+        fresh = replace(search, worth=np.where(truth[..., None] > 0, truth[..., None] + noise, 0))
+        found, other = (one.small_circuit(one.scores()) for one in (search, fresh))
+        circuits = [
+            cut(found.circuit.graph, found.order, size) for size in found.curve.sizes.tolist()
+        ]
+        metric = np.array([truth[one.mask].sum() for one in circuits])
+        passes = metric >= 0.8 * truth.sum()
+        first = int(np.argmax(passes & np.append(passes[1:], True)))
+        low, high = size_interval(
+            found.curve, threshold=0.8, bootstrap=search.bootstrap, groups=search.pairs.groups
+        )
+        tried += low <= found.curve.n_edges[first] <= high
+        others += low <= other.circuit.n_edges <= high
+    assert tried / n >= 0.9
+    assert others / n < 0.7
 
 
 def test_every_prompt_is_run_with_what_the_other_half_gave(random_model):

@@ -7,6 +7,7 @@ import numpy as np
 from circuitlapse.jobs import job_logging
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import write_documents
+from circuitlapse.io.provenance import provenance, write_provenance
 from circuitlapse.pocket.corpus import make_corpus, make_documents, make_pocket_tokenizer
 
 params = snakemake.params
@@ -22,3 +23,7 @@ with job_logging(snakemake.log[0]) as log:
     write_documents(snakemake.output.held_out, make_documents(corpus_seed=params.seed))
     with atomic_path(snakemake.output.tokenizer) as scratch:
         tokenizer.save(str(scratch))
+    *files, record = snakemake.output
+    origin = provenance({}, dict(params.items()), stage="corpus", script=__file__)
+    with atomic_path(record) as scratch:
+        write_provenance(scratch, origin, files)

@@ -3,7 +3,7 @@
 from circuitlapse.jobs import job_logging, progress
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
-from circuitlapse.io.provenance import PROVENANCE, file_hash, provenance, write_provenance
+from circuitlapse.io.provenance import PROVENANCE, checked_hash, provenance, write_provenance
 from circuitlapse.pocket.corpus import NEW_LINE
 from circuitlapse.pocket.training import make_model, save_snapshot, train
 from circuitlapse.settings.suite import Train, Training
@@ -16,7 +16,10 @@ with job_logging(snakemake.log[0]) as log:
     shape, training = Train(**params.train), Training(**params.recipe)
     model = make_model(shape, tokenizer)
     log.info("%d parameters", model.num_parameters())
-    inputs = {"corpus": file_hash(snakemake.input.tokens), "tokenizer": Vocabulary(tokenizer).hash}
+    inputs = {
+        "corpus": checked_hash(snakemake.input.tokens),
+        "tokenizer": Vocabulary(tokenizer).hash,
+    }
     settings = dict(params.items())
     folders = dict(zip(training.save_steps, snakemake.output, strict=True))
     end = tokenizer.token_to_id(NEW_LINE)
@@ -29,4 +32,4 @@ with job_logging(snakemake.log[0]) as log:
                 origin = provenance(
                     inputs, settings | {"step": step}, stage="training", script=__file__
                 )
-                write_provenance(scratch / PROVENANCE, origin)
+                write_provenance(scratch / PROVENANCE, origin, scratch.iterdir())

@@ -16,6 +16,7 @@ class Paths:
         # the pocket suite: training text, its token ids, held-out text, tokenizer
         self.corpus_text = f"{results}/corpus/{{suite}}/train.txt"
         self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npz"
+        self.corpus_record = f"{results}/corpus/{{suite}}/provenance.json"
         self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
         self.text = f"{results}/text/{{suite}}.txt"
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"

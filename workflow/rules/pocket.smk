@@ -7,6 +7,7 @@ rule make_corpus:
         tokens=PATHS.corpus_tokens,
         held_out=PATHS.held_out_text,
         tokenizer=PATHS.tokenizer,
+        record=PATHS.corpus_record,
     log:
         log_of("make_corpus/{suite}"),
     conda:

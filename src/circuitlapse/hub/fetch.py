@@ -93,7 +93,8 @@ def _make(source: Source, folder: str | Path, weights: str = "") -> None:
         scratch.mkdir()
         fill_folder(source, scratch, weights)
         origin = {**source.origin, **({"weights": weights} if weights else {})}
-        write_provenance(scratch / PROVENANCE, provenance({}, origin, stage="fetching"))
+        made = list(scratch.iterdir())
+        write_provenance(scratch / PROVENANCE, provenance({}, origin, stage="fetching"), made)
 
 
 def dataset_texts(dataset: str, *, n_documents: int, min_letters: int) -> list[str]:

@@ -12,8 +12,9 @@ from jaxtyping import Int64, UInt16
 from numpy import ndarray
 from tokenizers import Tokenizer
 
-from circuitlapse.errors import ArtifactError, reading, require_file
+from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.provenance import checked_hash
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 BLANK_LINES = re.compile(r"\n\s*\n")
@@ -26,6 +27,7 @@ def read_corpus(path: str | Path) -> dict[str, UInt16[ndarray, " token"]]:
     Raises:
         ArtifactError: if the file is missing or broken.
     """
+    checked_hash(path)
     broken = (ValueError, EOFError, OSError, BadZipFile)
     with reading(path, "NumPy archive", *broken), np.load(path) as archive:
         return dict(archive)
@@ -37,6 +39,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
     Raises:
         ArtifactError: if the file is missing or broken.
     """
+    checked_hash(path)
     with reading(path, "tokenizer", Exception):  # the library raises no narrower class
         return Tokenizer.from_file(str(path))
 
@@ -54,7 +57,7 @@ def read_documents(path: str | Path, tokenizer: Tokenizer) -> list[Int64[ndarray
     Raises:
         ArtifactError: if the file is missing, is not UTF-8 or has no text.
     """
-    require_file(path)
+    checked_hash(path)
     try:
         # utf-8-sig: some editors write a byte order mark
         text = Path(path).read_text(encoding="utf-8-sig")

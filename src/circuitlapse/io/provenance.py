@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from importlib.util import resolve_name
@@ -13,11 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import circuitlapse
-from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.errors import (
+    REMAKE,
+    ArtifactError,
+    UnknownNameError,
+    reading,
+    require_file,
+    unknown_name,
+)
 from circuitlapse.models.snapshot import CONFIG, weight_files
 
 PROVENANCE = "provenance.json"
-"""In the folder of a model."""
+"""The record in the folder of a model or a corpus."""
+FILES, DIGEST = "files", "digest"
+"""In a record: SHA-256 of the files beside it, by name; SHA-256 of all the rest of the record."""
 ORIGIN_KEYS = ("repo", "revision", "commit", "folder")
 VERIFICATION_KEYS = ("judge", "step", "n_prompts", "difference")
 LIBRARIES = ("torch", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "h5py")
@@ -29,6 +38,7 @@ MORE_LIBRARIES: Mapping[str, tuple[str, ...]] = {
 """Stages that use further ones."""
 
 STAGES: Mapping[str, tuple[str, ...]] = {
+    "corpus": ("pocket.corpus", "io.corpus_files"),
     "training": ("pocket",),
     "fetching": ("hub.fetch",),
     "verification": ("models.verify",),
@@ -75,9 +85,46 @@ def weights_hash(folder: str | Path) -> str:
     """Return one SHA-256 of a model folder's weights and of how they are to be read.
 
     The same weights with another number of heads are another model.
+
+    Raises:
+        ArtifactError: if a file is missing, or has changed since the folder was made.
     """
     names = [CONFIG, *weight_files(folder)]
-    return hash_of([[name, file_hash(Path(folder) / name)] for name in names])
+    return hash_of([[name, checked_hash(Path(folder) / name)] for name in names])
+
+
+def checked_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file that a job made with a record beside it.
+
+    Raises:
+        ArtifactError: if the file is missing, or is not as the record (`FILES`) says.
+    """
+    path = Path(path)
+    require_file(path)
+    digest, recorded = file_hash(path), read_record(path.parent).get(FILES, {})
+    if recorded.get(path.name, digest) != digest:
+        raise ArtifactError(
+            f"{path}: damaged: expected SHA-256 {recorded[path.name]}, found {digest}; {REMAKE}"
+        )
+    return digest
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """Return what `write_provenance` wrote into a folder; empty if it has no record of ours.
+
+    Raises:
+        ArtifactError: if the record is damaged.
+    """
+    path = Path(folder) / PROVENANCE
+    if not path.is_file():
+        return {}
+    with reading(path, "record of a folder", ValueError, AttributeError, OSError):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not {DIGEST, "code_hash"} & set(record):
+            return {}  # a file of the same name that is not ours
+        if record.pop(DIGEST, None) != hash_of(record):
+            raise ValueError("its content does not fit its digest")
+    return record
 
 
 @cache
@@ -182,15 +229,25 @@ def notes_on(folder: str | Path, verified: str | Path | None = None) -> dict[str
         Repo, revision and commit on a hub, or a folder; the library that the model was compared
         with, the step, the number of prompts and the largest difference of two logits.
     """
-    path = Path(folder) / PROVENANCE
-    origin = json.loads(path.read_text(encoding="utf-8"))["settings"] if path.is_file() else {}
+    origin = read_record(folder).get("settings", {})
     found = json.loads(Path(verified).read_text(encoding="utf-8")) if verified else {}
     notes = {f"model_{name}": origin[name] for name in ORIGIN_KEYS if name in origin}
     return notes | {f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if found}
 
 
-def write_provenance(path: str | Path, record: Mapping[str, str]) -> None:
-    """Write what `provenance` returned as JSON; the same record gives the same bytes."""
+def write_provenance(
+    path: str | Path, record: Mapping[str, Any], files: Iterable[str | Path] = ()
+) -> None:
+    """Write what `provenance` returned as JSON; the same record gives the same bytes.
+
+    Args:
+        path: of the record.
+        record: what `provenance` returned.
+        files: that will lie beside the record, and that `checked_hash` is to check.
+    """
     readable = {**record, "settings": json.loads(record["settings"])}
+    if found := {Path(file).name: file_hash(file) for file in files}:
+        readable[FILES] = found
+    readable[DIGEST] = hash_of(readable)
     text = json.dumps(readable, indent=2, sort_keys=True)
     Path(path).write_text(f"{text}\n", encoding="utf-8")

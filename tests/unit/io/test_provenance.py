@@ -4,18 +4,21 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from circuitlapse.errors import UnknownNameError
+from circuitlapse.errors import REMAKE, ArtifactError, UnknownNameError
 from circuitlapse.io.provenance import (
     HOME,
     STAGES,
+    checked_hash,
     code_hash,
     code_of,
     file_hash,
     hash_of,
     notes_on,
     provenance,
+    read_record,
     weights_hash,
     write_provenance,
 )
@@ -79,6 +82,35 @@ def test_provenance_names_code_libraries_and_settings():
     assert record["weights_hash"] == "a"
     assert record["settings"] == '{"seed": 3}'
     assert {"circuitlapse", "code_hash", "torch", "safetensors"} <= set(record)
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text(f"{name} " * 20)
+    origin = provenance({}, {"repo": "a/b"}, stage="fetching")
+    write_provenance(tmp_path / "provenance.json", origin, list(tmp_path.iterdir()))
+    return tmp_path
+
+
+def test_any_changed_bit_of_a_recorded_folder_is_noticed(recorded):
+    hash_before, rng = weights_hash(recorded), np.random.default_rng(0)
+    for file in sorted(recorded.iterdir()):
+        whole = file.read_bytes()
+        for place in rng.choice(len(whole), 50, replace=False):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << rng.integers(8)
+            file.write_bytes(damaged)
+            with pytest.raises(ArtifactError, match=rf"{file.name}: .*{REMAKE}"):
+                weights_hash(recorded)
+        file.write_bytes(whole)
+    assert weights_hash(recorded) == hash_before
+
+
+def test_a_record_of_somebody_else_is_none(recorded):
+    (recorded / "provenance.json").write_text('{"files": {"config.json": "theirs"}}')
+    assert read_record(recorded) == {}
+    assert checked_hash(recorded / "config.json") == file_hash(recorded / "config.json")
 
 
 def test_a_model_says_where_it_was_published_if_it_was(tmp_path):

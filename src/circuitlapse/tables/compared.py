@@ -129,9 +129,17 @@ def compare_steps(
             "rank_correlation": correlation,
             "floor_median": median,
             "floor_low": low,
-            "changed": pd.NA if np.isnan([overlap, low]).any() else bool(overlap < low),
+            "changed": pd.NA if np.isnan([overlap, low]).any() else _is_below(overlap, low),
         }
     return rows
+
+
+def _is_below(overlap: float, floor: float) -> bool:
+    """Return whether an overlap is below the floor, in float32: the splits' overlaps are so stored.
+
+    Otherwise 3/5 would be below a floor of 3/5, which is stored as 0.60000002.
+    """
+    return bool(np.float32(overlap) < np.float32(floor))
 
 
 def _corrected(overlap: float, chance: float) -> float:

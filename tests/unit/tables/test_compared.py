@@ -74,6 +74,17 @@ def test_another_circuit_of_the_same_size_is_a_change():
     assert (rows["rank_correlation"] < 0.9).all()
 
 
+def test_an_overlap_equal_to_the_floor_is_no_change():
+    """Splits are stored in float32, in which 3/5, for instance, is a little larger."""
+    one, other = record(20), record(20, noise=5.0)
+    for equal in compared(one, other, size=SIZE)["jaccard_matched"].unique():
+        floor = np.full(20, np.float32(equal))
+        rows = compared(record(20, overlap=floor), record(20, noise=5.0, overlap=floor), size=SIZE)
+        tied = rows[rows["jaccard_matched"] == equal]
+        assert len(tied)
+        assert not tied["changed"].any()
+
+
 def test_a_change_has_to_be_below_the_floor_of_both_steps():
     """The overlap is above the floor of one step alone."""
     high, low = np.linspace(0.99, 1.0, 20), np.linspace(0.0, 0.1, 20)

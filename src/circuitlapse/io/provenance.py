@@ -199,7 +199,8 @@ def provenance(
         inputs: hashes of what was read, by name.
         settings: every value that shaped the result, seeds included.
         stage: what made the result; a name in `STAGES`.
-        script: the file that ran the stage, if it is not in the library.
+        script: the file that ran the stage, if it is not in the library. Snakemake gives an
+            address, with the tag or branch, where the workflow was deployed from one.
 
     Returns:
         The inputs, the settings as JSON, code and library versions, and `key`: a hash of all
@@ -210,7 +211,8 @@ def provenance(
     record["circuitlapse"] = version("circuitlapse")
     record["code_hash"] = code_hash(stage)
     if script is not None:
-        record["script_hash"] = file_hash(script)
+        address = "://" in str(script)
+        record["script_hash"] = hash_of(str(script)) if address else file_hash(script)
     libraries = (*LIBRARIES, *MORE_LIBRARIES.get(stage, ()))
     record |= {name.replace("-", "_"): version(name) for name in libraries}
     return record | {"key": hash_of(record)}

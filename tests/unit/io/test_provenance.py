@@ -32,6 +32,15 @@ def test_a_file_is_hashed_as_sha256sum_does(tmp_path):
     assert file_hash(tmp_path / "model.safetensors") == expected
 
 
+def test_a_deployed_script_is_its_address_which_names_the_version():
+    address = "https://raw.githubusercontent.com/circuitlapse/circuitlapse/v{}/scripts/plot.py"
+    keys = [
+        provenance(INPUTS, {}, stage="circuits", script=address.format(version))["key"]
+        for version in ("0.1.0", "0.1.0", "0.2.0")
+    ]
+    assert keys[0] == keys[1] != keys[2]
+
+
 @pytest.mark.parametrize("changed", ["config.json", "model.safetensors"])
 def test_a_model_is_its_weights_and_its_configuration(tmp_path, changed):
     for name in ("config.json", "model.safetensors", "notes.txt"):

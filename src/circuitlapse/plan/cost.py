@@ -6,6 +6,7 @@ states the model behind the estimate, and how it was checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,12 +23,14 @@ POCKET_VOCABULARY = 500
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a GPT-NeoX model.
+    """The shape of a model.
 
     Attributes:
-        layers, heads, d_model: as in the configuration; the MLP has width 4 d_model.
+        layers, heads, d_model: as in the configuration.
         vocabulary: rows of the embedding, padding included.
         stored_bytes: bytes per weight on disk.
+        attention, mlp: weights of a layer, in multiples of d_model squared.
+        tied: whether both embeddings are one.
     """
 
     layers: int
@@ -35,12 +38,16 @@ class Shape:
     d_model: int
     vocabulary: int
     stored_bytes: int
+    attention: float = 4.0
+    mlp: float = 8.0
+    tied: bool = False
 
     @property
     def parameters(self) -> int:
-        """Number of weights, biases, LayerNorms and both embeddings included."""
-        per_layer = 12 * self.d_model**2 + 13 * self.d_model
-        return self.layers * per_layer + 2 * self.d_model * (self.vocabulary + 1)
+        """Number of weights, embeddings included; biases and norms as in GPT-NeoX."""
+        per_layer = round((self.attention + self.mlp) * self.d_model**2) + 13 * self.d_model
+        embeddings = self.d_model * (self.vocabulary + 1) * (1 if self.tied else 2)
+        return self.layers * per_layer + embeddings
 
     @property
     def stored_gb(self) -> float:
@@ -50,7 +57,7 @@ class Shape:
     @property
     def forward_per_token(self) -> float:
         """Operations per token of a forward pass, without unembedding."""
-        return 24.0 * self.layers * self.d_model**2
+        return 2.0 * (self.attention + self.mlp) * self.layers * self.d_model**2
 
     @property
     def unembedding(self) -> float:
@@ -71,21 +78,31 @@ PYTHIA_SHAPES: Mapping[str, Shape] = {
 """Shapes of the Pythia models (arXiv 2304.01373), whose weights on the hub have 16 bits."""
 
 
+SHAPES: Mapping[str, Shape] = {
+    **{f"{PYTHIA_PREFIX}{size}": shape for size, shape in PYTHIA_SHAPES.items()},
+    "gpt2-small": Shape(12, 12, 768, 50257, 4, tied=True),
+    "SmolLM2-135M": Shape(30, 9, 576, 49152, 2, attention=8 / 3, tied=True),
+    "SmolLM2-360M": Shape(32, 15, 960, 49152, 2, attention=8 / 3, tied=True),
+    "SmolLM2-1.7B": Shape(24, 32, 2048, 49152, 2, mlp=12.0, tied=True),
+    "OLMo-2-0425-1B": Shape(16, 16, 2048, 100352, 4, mlp=12.0),
+}
+"""Shapes of published models, by a part of the name of their repository."""
+
+
 def shape_of(model: Model) -> Shape:
     """Return the shape of a model.
 
     Raises:
-        UnknownNameError: if it is a published model outside Pythia.
+        UnknownNameError: if it is a published model that is not in `SHAPES`.
     """
     if model.train is not None:
         train = model.train
         return Shape(train.layers, train.heads, train.d_model, POCKET_VOCABULARY, 4)
     repo = model.hub.repo if model.hub else ""
-    size = repo.rpartition("pythia-")[2].partition("-")[0]
-    if "pythia-" not in repo or size not in PYTHIA_SHAPES:
-        known = [f"{PYTHIA_PREFIX}{name}" for name in PYTHIA_SHAPES]
-        raise UnknownNameError(unknown_name("published model", repo, known))
-    return PYTHIA_SHAPES[size]
+    for name, shape in SHAPES.items():
+        if re.search(rf"{re.escape(name)}(?:-|$)", repo):
+            return shape
+    raise UnknownNameError(unknown_name("published model", repo, SHAPES))
 
 
 FILE_PROMPT_TOKENS = 16
@@ -194,7 +211,7 @@ def tracing(shape: Shape, tasks: Sequence[Task]) -> Work:
 
 def _paths(shape: Shape, prompts: Prompts) -> Work:
     senders = shape.layers * shape.heads * prompts.count
-    later_mlps = shape.layers / 2 * 16.0 * shape.d_model**2
+    later_mlps = shape.layers / 2 * 2.0 * shape.mlp * shape.d_model**2
     to_logits = senders * (later_mlps + shape.unembedding)
     to_heads = senders * prompts.tokens * later_mlps / 2 + senders * shape.unembedding
     flips = FLIPS * senders * (later_mlps + shape.unembedding) / RECEIVERS

@@ -3,6 +3,7 @@ import pytest
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.plan import cost
 from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Work, forward, prompts_of, shape_of
+from circuitlapse.settings.suite import Model
 from circuitlapse.tasks.registry import BUILDERS
 from tests.unit.plan.conftest import PUBLISHED, config_of
 
@@ -10,6 +11,30 @@ from tests.unit.plan.conftest import PUBLISHED, config_of
 @pytest.mark.parametrize("size", PYTHIA_SHAPES)
 def test_every_size_has_its_published_number_of_parameters(size):
     assert PYTHIA_SHAPES[size].parameters == PUBLISHED[size]
+
+
+@pytest.mark.parametrize(
+    ("repo", "published"),
+    [
+        ("stanford-crfm/alias-gpt2-small-x21", 124_439_808),
+        ("HuggingFaceTB/SmolLM2-135M-intermediate-checkpoints", 134_515_008),
+        ("HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints", 361_821_120),
+        ("HuggingFaceTB/SmolLM2-1.7B-intermediate-checkpoints", 1_711_376_384),
+        ("allenai/OLMo-2-0425-1B", 1_484_916_736),
+        ("EleutherAI/pythia-2.8b-deduped", PUBLISHED["2.8b"]),
+        ("EleutherAI/pythia-160m-weight-seed1", PUBLISHED["160m"]),
+    ],
+)
+def test_other_suites_have_about_their_published_number_of_parameters(repo, published):
+    """Only positions, biases and norms are counted as if they were GPT-NeoX."""
+    model = Model(name="a", hub={"repo": repo, "tokens_per_step": 1})
+    assert shape_of(model).parameters == pytest.approx(published, rel=0.01)
+
+
+def test_every_configuration_of_the_repository_has_a_plan(root):
+    for file in sorted(root.glob("config/*.yaml")):
+        for model in config_of(root, file.stem).models:
+            assert shape_of(model).parameters > 0
 
 
 def test_operations_of_a_forward_pass_are_those_of_its_matrix_products():

@@ -66,6 +66,7 @@ figure: $(READY)
 	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
 
 unlock: $(READY)
+	@$(BIN)/python -m circuitlapse.plan.running
 	$(SNAKEMAKE) --cores 1 --unlock
 
 cluster: $(READY)

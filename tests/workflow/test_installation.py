@@ -133,6 +133,7 @@ def test_one_figure_is_made_or_the_known_ones_are_named(stand_in, figure, path, 
 
 def test_a_locked_folder_is_unlocked_with_the_configuration_it_belongs_to(stand_in):
     folder = stand_in("snakemake")
+    stand_in("python", f'exec {sys.executable} "$@"')
     make = ("make", "-o", ".venv/.ready", f"BIN={folder}", "CONFIG=config/smoke.yaml", "unlock")
     done = run(*make, cwd=ROOT)
     assert "--configfile config/smoke.yaml --cores 1 --unlock\n" in done.stdout, done.stderr

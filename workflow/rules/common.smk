@@ -21,6 +21,7 @@ from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
 from circuitlapse.plan.run_times import RunTimes, where_to_look
+from circuitlapse.plan.running import note_run
 from circuitlapse.plan.workflow import Plan, pattern_of
 from circuitlapse.tables.registry import JOBS, TABLES
 
@@ -91,6 +92,7 @@ onstart:
     jobs = [] if workflow.touch else [*workflow.dag.needrun_jobs()]
     if NO_GPU and any(job.rule.name in REQUESTS for job in jobs):
         raise WorkflowError(NO_GPU)
+    note_run()
     if SLOTS:
         SLOTS.tell_jobs()
     logs = [(job.rule.name, log) for job in jobs for log in job.log]

@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import shutil
-import socket
 import stat
 import tempfile
 import time
@@ -14,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 from circuitlapse.errors import ArtifactError
+from circuitlapse.processes import Process
 
 ABANDONED_S = 24 * 3600.0
 """Age of a scratch folder of another machine at which its writer counts as dead."""
@@ -39,7 +37,8 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     _clear_scratch(target)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.{_owner()}.", dir=target.parent))
+    owner = ".".join(map(str, Process.this()))
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.{owner}.", dir=target.parent))
     try:
         yield scratch / target.name
         _make_readable(scratch)
@@ -48,16 +47,6 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _owner() -> str:
-    """Return this process, as host, process id and when it started, in seconds of the epoch."""
-    started = psutil.Process().create_time()
-    return f"{_host()}.{os.getpid()}.{int(started)}"
-
-
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
 
 
 def _clear_scratch(target: Path) -> None:
@@ -69,22 +58,16 @@ def _clear_scratch(target: Path) -> None:
         writer = pattern.fullmatch(folder.name)
         if writer is None:
             continue  # of another target, whose name begins with this one's
-        if writer["host"] != _host():
+        process = Process(writer["host"], int(writer["pid"]), int(writer["started"]))
+        if not process.is_here:
             if _age_s(folder) > ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)
-        elif _lives(int(writer["pid"]), int(writer["started"])):
+        elif process.lives:
             raise ArtifactError(
-                f"{target}: process {writer['pid']} is writing it; wait for its end, or end it"
+                f"{target}: process {process.pid} is writing it; wait for its end, or end it"
             )
         else:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(pid: int, started: int) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - started) < 2.0
-    except psutil.Error:
-        return False
 
 
 def _age_s(path: Path) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from circuitlapse import processes
 from circuitlapse.errors import ArtifactError
 from circuitlapse.io import atomic
 from circuitlapse.io.atomic import atomic_path
@@ -128,7 +129,7 @@ def test_a_second_writer_refuses_while_the_first_one_lives(tmp_path):
 
 def test_the_scratch_of_another_machine_is_left_alone_until_it_is_old(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(atomic.socket, "gethostname", lambda: "elsewhere")
+        patch.setattr(processes.socket, "gethostname", lambda: "elsewhere")
         killed = atomic_path(tmp_path / "a")
         theirs = killed.__enter__().parent
     with atomic_path(tmp_path / "a") as scratch:

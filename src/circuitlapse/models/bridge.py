@@ -20,6 +20,7 @@ from circuitlapse.models.load import (
     family_of,
     open_folder,
     refuse_device_or_dtype,
+    refuse_infinite,
 )
 from circuitlapse.models.snapshot import no_progress_bars
 
@@ -69,6 +70,8 @@ def load_model(path: str | Path, device: str = "cpu", dtype: str = "float32") ->
         raise ModelError(
             f"{path}: TransformerLens cannot load it ({why}); load_decoder can"
         ) from error
+    for name, weight in model.original_model.state_dict().items():
+        refuse_infinite(weight, name.replace(_WRAPPER, ""), path)
     _tokenizers[model] = tokenizer
     return model.eval().requires_grad_(False)
 

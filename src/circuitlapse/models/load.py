@@ -57,15 +57,20 @@ def load_decoder(path: str | Path, device: str = "cpu", dtype: str = "float32") 
 
         def placed(name: str) -> Tensor:
             weight = found.read(name).to(device=target, dtype=DTYPES[dtype])
-            if not weight.isfinite().all():
-                raise ModelError(
-                    f"{path}: {name} holds NaN or infinity, expected finite numbers; training "
-                    "may have diverged, or the file is damaged"
-                )
+            refuse_infinite(weight, name, path)
             return weight
 
         built = found.family.build(found.config, Weights(found.shapes, target, placed))
     return decoder_of(built, found, dtype=DTYPES[dtype], device=target)
+
+
+def refuse_infinite(weight: Tensor, name: str, path: str | Path) -> None:
+    """Raise a ModelError if a weight of the model in a folder holds NaN or infinity."""
+    if weight.is_floating_point() and not weight.isfinite().all():
+        raise ModelError(
+            f"{path}: {name} holds NaN or infinity, expected finite numbers; training may have "
+            "diverged, or the file is damaged"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,12 @@ def open_folder(path: str | Path) -> Iterator[Opened]:
     _refuse_incomplete(folder)
     config = ConfigFile(_read_json(folder / CONFIG), str(folder / CONFIG))
     family, tokenizer = family_of(config), _read_tokenizer(folder / TOKENIZER)
-    with _open_weights(folder) as (shapes, read):
+    with _open_weights(folder) as (shapes, refuse_format, read):
         empty = Weights(shapes, torch.device("meta"))
         sizes = family.build(config, empty).sizes
         _refuse_mismatch(empty, family, str(folder / weight_files(folder)[0]))
+        for name in empty.taken:
+            refuse_format(name)
         _refuse_unknown_tokens(tokenizer, sizes["d_vocab"], folder)
         yield Opened(str(path), family, config, shapes, read, tokenizer)
 
@@ -215,8 +222,8 @@ def _refuse_pointer(path: Path) -> None:
 @contextmanager
 def _open_weights(
     folder: Path,
-) -> Iterator[tuple[Mapping[str, tuple[int, ...]], Callable[[str], Tensor]]]:
-    """Open all files with weights; give the shape of each weight, and what reads one."""
+) -> Iterator[tuple[Mapping[str, tuple[int, ...]], Callable[[str], None], Callable[[str], Tensor]]]:
+    """Open all files with weights; give their shapes, what checks a format and what reads one."""
     names = [name for name in weight_files(folder) if not name.endswith(INDEX_SUFFIX)]
     with ExitStack() as stack:
         homes: dict[str, Any] = {}
@@ -227,16 +234,18 @@ def _open_weights(
                 homes[weight] = (folder / name, file)
                 shapes[weight] = tuple(file.get_slice(weight).get_shape())
 
-        def read(weight: str) -> Tensor:
+        def refuse_format(weight: str) -> None:
             path, file = homes[weight]
             if (stored := file.get_slice(weight).get_dtype()) not in STORED:
                 raise ModelError(
                     f"{path}: {weight} is stored as {stored}, expected one of "
                     f"{', '.join(STORED)}; quantised weights are not supported"
                 )
-            return cast(Tensor, file.get_tensor(weight))
 
-        yield shapes, read
+        def read(weight: str) -> Tensor:
+            return cast(Tensor, homes[weight][1].get_tensor(weight))
+
+        yield shapes, refuse_format, read
 
 
 def _safetensors(path: Path) -> Any:

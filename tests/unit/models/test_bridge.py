@@ -113,3 +113,20 @@ def test_weights_are_checked_before_transformer_lens_fills_in_random_ones(tmp_pa
     families.edit_weights(folder, lambda weights: weights.pop(missing))
     with pytest.raises(ModelError, match=f"no weight {missing}"):
         load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda weight: weight * float("nan"), "holds NaN or infinity, expected finite numbers"),
+        (lambda weight: weight.to(torch.int8), "is stored as I8, expected one of F64, F32"),
+    ],
+)
+def test_weights_that_load_decoder_refuses_are_refused(tmp_path, change, message):
+    """TransformerLens takes both, and the first sign is a score that is no number."""
+    folder = families.save("gpt_neox", tmp_path / "model")
+    name = "gpt_neox.layers.1.mlp.dense_h_to_4h.weight"
+    families.edit_weights(folder, lambda weights: weights.update({name: change(weights[name])}))
+    for load in (load_model, load_decoder):
+        with pytest.raises(ModelError, match=f"{name} {message}"):
+            load(folder)

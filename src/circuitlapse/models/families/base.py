@@ -142,9 +142,13 @@ class ConfigFile:
         Raises:
             ModelError: if the frequencies are scaled in another way than linearly.
         """
-        nested = self._section("rope_parameters") | self._section("rope_scaling")
+        nested: dict[str, Any] = {}
+        for section in map(self._section, ("rope_parameters", "rope_scaling")):
+            # `type` is the older name of `rope_type`; the later section wins by either name.
+            nested |= {"rope_type": section["type"]} if "type" in section else {}
+            nested |= section
         keys = ConfigFile({**self._values, **nested}, self._source)
-        kind = nested.get("rope_type", nested.get("type", "default"))
+        kind = nested.get("rope_type", "default")
         if not isinstance(kind, str) or kind not in ("default", "linear"):
             raise ModelError(
                 f"{self._source}: rope_type is {kind!r}, expected 'default' or 'linear'"

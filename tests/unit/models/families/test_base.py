@@ -194,6 +194,16 @@ def test_odd_rotary_parameters_are_right_or_refused(family_folder, tmp_path, val
     )
 
 
+@pytest.mark.parametrize("key", ["type", "rope_type"])
+def test_a_scaling_beside_todays_rotary_parameters_counts(family_folder, tmp_path, key):
+    """As a file that was saved anew and then edited by hand: Hugging Face takes the scaling."""
+    folder = copy(family_folder("gpt_neox"), tmp_path)
+    before, scaling = logits_of(folder), {key: "linear", "factor": 2.0}
+    edit_config(folder, lambda config: config.update(rope_scaling=scaling))
+    right_or_refused(folder, "rope")
+    assert not torch.equal(before, logits_of(folder))
+
+
 def remove(name):
     return lambda weights: weights.pop(name)
 

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
+from circuitlapse import load_decoder
 from circuitlapse.circuits.faithfulness import (
     Curve,
     does_the_task,
@@ -10,7 +12,13 @@ from circuitlapse.circuits.faithfulness import (
     largest_size,
     size_interval,
 )
+from circuitlapse.models.activations import cache_activations
+from circuitlapse.models.metrics import per_prompt_metric
+from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
+from circuitlapse.tasks.builtin import build_task
+from circuitlapse.tasks.registry import BUILDERS
+from tests.conftest import save_random_model
 
 M_MODEL = np.array([1.0, 3.0])  # mean 2
 ONE = np.array([1])
@@ -205,3 +213,26 @@ def test_a_normalised_threshold_is_above_what_corrupted_prompts_keep(how, size):
     assert (found, status) == (size, "ok")
     ends = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(seed=0))
     assert ends == (found, found)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A model with random weights, and the vocabulary of Pythia."""
+    folder = tmp_path_factory.mktemp("untrained") / "model"
+    save_random_model(folder, vocab_size=50304, num_hidden_layers=2)
+    return load_decoder(folder)
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_an_untrained_model_does_none_of_the_tasks(untrained, shared_data, builder):
+    """So its circuits have the status `no_behaviour`."""
+    tokenizer = Tokenizer.from_file(str(shared_data / "pythia_tokenizer.json"))
+    task = build_task(builder, tokenizer, builder=builder, n_prompts=40, seed=0)
+    pairs = PromptPairs.from_task(task)
+    clean, corrupted = (
+        per_prompt_metric(logits, pairs, metric=task.metric).double().numpy()
+        for logits in cache_activations(untrained, pairs).end_logits
+    )
+    bootstrap = Bootstrap(samples=200, seed=0)
+    how = {"metric": task.metric, "bootstrap": bootstrap, "groups": pairs.groups}
+    assert not does_the_task(clean, corrupted, **how)

@@ -179,7 +179,6 @@ def test_intervals_of_shares_and_totals_cover_the_truth(n_heads, n_groups, monke
         assert np.mean(inside) == pytest.approx(0.95, abs=allowed)
 
 
-@pytest.mark.xfail(strict=True, reason="effects are chosen on the prompts that give their size")
 def test_a_role_that_asks_for_an_effect_does_not_favour_effects_that_noise_enlarges(monkeypatch):
     """The same with roles for effects below -0.001 only, and 400 heads named for nothing."""
     monkeypatch.setattr(module, "N_PERMUTATIONS", 1)

@@ -1,3 +1,7 @@
+import errno
+import fcntl
+import os
+
 import pytest
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
@@ -91,6 +95,22 @@ def test_a_hub_that_fails_once_is_asked_again(hub):
     hub.faults = [Fault("/api/models/*/tree/*", status=503), Fault("/storage/*", stop_at=1000)]
     quick = RetryPolicy(attempts=4, first_wait_s=0.01)
     assert (model_folder(REPO, "step1000", retry=quick) / "model.safetensors").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="it does not say what to do")
+def test_a_cache_on_a_file_system_without_locks_is_named(hub, monkeypatch):
+    """Its library locks files, and on NFS that can be impossible."""
+
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(HubError) as error:
+        cl.load_decoder(REPO, revision="step1000")
+    assert str(error.value) == (
+        f"{REPO} at step1000: OSError: [Errno 37] No locks available; set HF_HOME to a folder on a "
+        "local disk, because files in the hub cache are locked"
+    )
 
 
 def test_what_is_neither_a_folder_nor_a_name_is_refused(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from circuitlapse.models.snapshot import CONFIG, INDEX_SUFFIX
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 MAIN = "main"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
+LOCAL_DISK = "; set HF_HOME to a folder on a local disk, because files in the hub cache are locked"
 
 
 def load_model(
@@ -127,4 +131,5 @@ def _fill_cache(source: HubSource) -> None:
                 snapshot_download, source.repo, revision=source.revision, allow_patterns=wanted
             )
         except OSError as error:
-            raise HubError(f"{source.label}: {describe(error)}") from None
+            remedy = LOCAL_DISK if error.errno in NO_LOCKS else ""
+            raise HubError(f"{source.label}: {describe(error)}{remedy}") from None

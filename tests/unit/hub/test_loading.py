@@ -97,7 +97,6 @@ def test_a_hub_that_fails_once_is_asked_again(hub):
     assert (model_folder(REPO, "step1000", retry=quick) / "model.safetensors").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="it does not say what to do")
 def test_a_cache_on_a_file_system_without_locks_is_named(hub, monkeypatch):
     """Its library locks files, and on NFS that can be impossible."""
 

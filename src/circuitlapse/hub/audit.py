@@ -20,8 +20,8 @@ from huggingface_hub import is_offline_mode
 
 from circuitlapse.errors import HubError
 from circuitlapse.hub.remote import HubSource, commits_of
-from circuitlapse.hub.retry import RetryPolicy, unknown_revision
-from circuitlapse.hub.revisions import by_step, resolve
+from circuitlapse.hub.retry import RetryPolicy
+from circuitlapse.hub.revisions import by_step, resolve, unknown_revision
 from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify, formats_of

@@ -29,15 +29,13 @@ from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
 from circuitlapse.hub.retry import (
     CONNECTION_ERRORS,
-    TOKENS,
     RetryPolicy,
     describe,
     host,
-    matching_revision,
     readable_errors,
     readable_parse_errors,
-    unknown_revision,
 )
+from circuitlapse.hub.revisions import TOKENS, matching_revision, unknown_revision
 from circuitlapse.hub.symlinks import FileHash, link
 
 LOG = logging.getLogger(__name__)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,9 +38,6 @@ CONNECTION_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.Remote
 LONGEST_RETRY_AFTER_S = 900.0
 """A request fails at once if the hub asks to wait longer than this."""
 TOKEN_ADVICE = "set a token with access (HF_TOKEN, or `hf auth login`)"
-TOKENS = "{tokens}"
-"""In the name of a revision: the number of tokens, which the hub knows."""
-N_NEAREST = 3
 
 
 @dataclass(frozen=True)
@@ -196,60 +192,3 @@ def host() -> str:
 def invalid_repo(repo: str) -> HubError:
     """Return the error for a name that no model on the hub can have."""
     return HubError(f"invalid name of a hub model: expected OWNER/NAME, found {repo!r}")
-
-
-def unknown_revision(repo: str, revision: str, known: Collection[str]) -> HubError:
-    """Return the error for a revision that the hub does not have; it has the `known` ones."""
-    return HubError(f"{repo}: no revision {revision!r} on {host()}; {nearest(revision, known)}")
-
-
-def matching_revision(repo: str, revision: str, known: Collection[str]) -> str:
-    """Return the one of the known revisions that a name with {tokens} stands for.
-
-    Args:
-        repo: of the revisions.
-        revision: a name; {tokens} in it stands for any whole number.
-        known: the names that there are; not looked at if `revision` has no {tokens}.
-
-    Raises:
-        HubError: if none of them fits, or several do.
-    """
-    if TOKENS not in revision:
-        return revision
-    if not (found := fitting(revision, known)):
-        raise unknown_revision(repo, revision, known)
-    if len(found) > 1:
-        raise HubError(
-            f"{repo}: {revision!r} fits {len(found)} revisions ({', '.join(found[:N_NEAREST])}), "
-            "expected one; list them in hub.revisions"
-        )
-    return found[0]
-
-
-def fitting(revision: str, known: Collection[str]) -> list[str]:
-    """Return the known names that a name with {tokens} stands for."""
-    pattern = re.escape(revision).replace(re.escape(TOKENS), r"\d+")
-    return sorted(name for name in known if re.fullmatch(pattern, name))
-
-
-def nearest(wanted: str, known: Collection[str]) -> str:
-    """Return "nearest: ..." by training step if `wanted` names one, else by spelling."""
-    start, step = _step(wanted)
-    steps = {name: _step(name) for name in known}
-    # names that start alike, if there are any: no other stage of training
-    alike = [name for name in known if steps[name] != _NO_STEP and steps[name][0] == start]
-    near = alike or [name for name in known if steps[name] != _NO_STEP]
-    if step >= 0 and near:
-        near.sort(key=lambda name: (abs(steps[name][1] - step), steps[name][1]))
-    else:
-        near = difflib.get_close_matches(wanted, known, n=N_NEAREST, cutoff=0.0)
-    return f"nearest: {', '.join(near[:N_NEAREST]) or 'none'}"
-
-
-_NO_STEP = ("", -1)
-
-
-def _step(name: str) -> tuple[str, int]:
-    """Return what stands before the training step in a name, and the step."""
-    found = re.match(r"(|.*[-_])(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]|$)", name)
-    return (found[1], int(found[2])) if found else _NO_STEP

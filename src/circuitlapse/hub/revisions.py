@@ -6,16 +6,21 @@ Suites name their revisions by patterns: `step1000` (Pythia), `checkpoint-1000` 
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.retry import N_NEAREST, TOKENS, host
+from circuitlapse.hub.retry import host
 from circuitlapse.settings.base import STEP, named
 
+TOKENS = "{tokens}"
+"""In the name of a revision: the number of tokens, which the hub knows."""
+N_NEAREST = 3
 NAMED = 3
 """Steps that a message names; it counts the others."""
+_NO_STEP = ("", -1)
 
 
 def resolve(
@@ -57,10 +62,7 @@ def by_step(pattern: str, known: Iterable[str]) -> Mapping[int, Sequence[str]]:
     place = STEP.search(pattern)
     if place is None:
         return {}
-    before, after = (
-        re.escape(part).replace(re.escape(TOKENS), r"\d+")
-        for part in (pattern[: place.start()], pattern[place.end() :])
-    )
+    before, after = _regex(pattern[: place.start()]), _regex(pattern[place.end() :])
     found: dict[int, list[str]] = defaultdict(list)
     for name in sorted(known):
         fits = re.fullmatch(rf"{before}(\d+){after}", name)
@@ -68,6 +70,10 @@ def by_step(pattern: str, known: Iterable[str]) -> Mapping[int, Sequence[str]]:
         if fits and fits[1] == named(place[0], int(fits[1])):
             found[int(fits[1])].append(name)
     return dict(found)
+
+
+def _regex(text: str) -> str:
+    return re.escape(text).replace(re.escape(TOKENS), r"\d+")
 
 
 def _nearest(step: int, there: Iterable[int]) -> str:
@@ -78,3 +84,56 @@ def _nearest(step: int, there: Iterable[int]) -> str:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def unknown_revision(repo: str, revision: str, known: Collection[str]) -> HubError:
+    """Return the error for a revision that the hub does not have; it has the `known` ones."""
+    return HubError(f"{repo}: no revision {revision!r} on {host()}; {nearest(revision, known)}")
+
+
+def matching_revision(repo: str, revision: str, known: Collection[str]) -> str:
+    """Return the one of the known revisions that a name with {tokens} stands for.
+
+    Args:
+        repo: of the revisions.
+        revision: a name; {tokens} in it stands for any whole number.
+        known: the names that there are; not looked at if `revision` has no {tokens}.
+
+    Raises:
+        HubError: if none of them fits, or several do.
+    """
+    if TOKENS not in revision:
+        return revision
+    if not (found := fitting(revision, known)):
+        raise unknown_revision(repo, revision, known)
+    if len(found) > 1:
+        raise HubError(
+            f"{repo}: {revision!r} fits {len(found)} revisions ({_listed(found)}), "
+            "expected one; list them in hub.revisions"
+        )
+    return found[0]
+
+
+def fitting(revision: str, known: Collection[str]) -> list[str]:
+    """Return the known names that a name with {tokens} stands for."""
+    return sorted(name for name in known if re.fullmatch(_regex(revision), name))
+
+
+def nearest(wanted: str, known: Collection[str]) -> str:
+    """Return "nearest: ..." by training step if `wanted` names one, else by spelling."""
+    start, step = _step(wanted)
+    steps = {name: _step(name) for name in known}
+    # names that start alike, if there are any: no other stage of training
+    alike = [name for name in known if steps[name] != _NO_STEP and steps[name][0] == start]
+    near = alike or [name for name in known if steps[name] != _NO_STEP]
+    if step >= 0 and near:
+        near.sort(key=lambda name: (abs(steps[name][1] - step), steps[name][1]))
+    else:
+        near = difflib.get_close_matches(wanted, known, n=N_NEAREST, cutoff=0.0)
+    return f"nearest: {', '.join(near[:N_NEAREST]) or 'none'}"
+
+
+def _step(name: str) -> tuple[str, int]:
+    """Return what stands before the training step in a name, and the step."""
+    found = re.match(r"(|.*[-_])(?:step|checkpoint|ckpt|iter)[-_]?(\d+)(?:[-_]|$)", name)
+    return (found[1], int(found[2])) if found else _NO_STEP

@@ -14,7 +14,8 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils.sha import git_hash
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.retry import fitting, invalid_repo, matching_revision, nearest
+from circuitlapse.hub.retry import invalid_repo
+from circuitlapse.hub.revisions import fitting, matching_revision, nearest
 from circuitlapse.models.snapshot import CONFIG
 
 SHA256_LENGTH = 64

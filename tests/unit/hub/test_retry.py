@@ -1,4 +1,3 @@
-import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -9,7 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from circuitlapse.errors import HubError
 from circuitlapse.hub import RetryPolicy, fetch_snapshot
-from circuitlapse.hub.retry import is_transient, nearest, retry_after_s
+from circuitlapse.hub.retry import is_transient, retry_after_s
 from tests.fake_hub import Fault
 from tests.unit.hub.conftest import REPO
 
@@ -82,49 +81,6 @@ def test_a_revision_that_does_not_exist_is_named_with_the_nearest(hub, tmp_path)
     message = message_of(REPO, "step1001", tmp_path / "a")
     near = "nearest: step1000, step512, step2000"
     assert message == f"{REPO}: no revision 'step1001' on 127.0.0.1:{hub.port}; {near}"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "known", "expected"),
-    [
-        ("step3", ["main", "step1", "step2", "step16", "step4"], "step2, step4, step1"),
-        ("mian", ["main", "step1"], "main, step1"),
-        ("step3", ["main"], "main"),
-        ("step3", [], "none"),
-        (
-            "stage1-step3000-tokens{tokens}B",
-            ["stage2-step3000-tokens7B", "stage1-step1000-tokens5B", "stage1-step4000-tokens17B"],
-            "stage1-step4000-tokens17B, stage1-step1000-tokens5B",
-        ),
-        ("checkpoint-15", ["checkpoint-100", "checkpoint-10"], "checkpoint-10, checkpoint-100"),
-        ("ckpt_009", ["ckpt_002", "ckpt_010", "ckpt_090"], "ckpt_010, ckpt_002, ckpt_090"),
-    ],
-)
-def test_nearest_revisions_are_those_of_near_steps_or_with_similar_names(wanted, known, expected):
-    assert nearest(wanted, known) == f"nearest: {expected}"
-
-
-def test_the_number_of_tokens_in_the_name_of_a_revision_is_asked_of_the_hub(
-    hub, published, tmp_path
-):
-    for revision in ("stage1-step10-tokens1B", "stage1-step100-tokens5B"):
-        hub.add(REPO, revision, published)
-    folder = tmp_path / "b" / "model"
-    folder.parent.mkdir()
-    fetch_snapshot(REPO, "stage1-step100-tokens{tokens}B", folder, retry=ONCE)
-    origin = json.loads((folder / "provenance.json").read_text())["settings"]
-    assert origin["revision"] == "stage1-step100-tokens5B"
-    assert origin["commit"] == hub.commit(REPO, "stage1-step100-tokens5B")
-
-
-def test_a_name_with_tokens_must_fit_one_revision(hub, tmp_path):
-    for revision in ("step1-tokens1B", "step2-tokens1B", "step2-tokens2B"):
-        hub.add(REPO, revision, {})
-    assert "nearest: step1-tokens1B" in message_of(REPO, "step0-tokens{tokens}B", tmp_path / "a")
-    assert message_of(REPO, "step2-tokens{tokens}B", tmp_path / "a") == (
-        f"{REPO}: 'step2-tokens{{tokens}}B' fits 2 revisions (step2-tokens1B, step2-tokens2B), "
-        "expected one; list them in hub.revisions"
-    )
 
 
 def test_a_model_that_does_not_exist_is_named(hub, tmp_path):

@@ -1,5 +1,6 @@
 """Revisions of every suite in `config/`, against names that were read from the hub."""
 
+import json
 import math
 import re
 
@@ -7,8 +8,10 @@ import pytest
 import yaml
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.revisions import by_step, resolve
+from circuitlapse.hub import RetryPolicy, fetch_snapshot
+from circuitlapse.hub.revisions import by_step, matching_revision, nearest, resolve
 from circuitlapse.settings.base import PUBLISHED
+from tests.unit.hub.conftest import REPO
 from tests.unit.plan.conftest import config_of
 
 OLMO = "stage1-step{step}-tokens{tokens}B"
@@ -102,4 +105,50 @@ def test_a_step_with_several_revisions_is_refused():
     assert str(error.value) == (
         f"a/b: '{OLMO}' fits 2 revisions on huggingface.co at step 300 (stage1-step300-tokens1B, "
         "stage1-step300-tokens2B), expected one; list them in hub.revisions"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "known", "expected"),
+    [
+        ("step3", ["main", "step1", "step2", "step16", "step4"], "step2, step4, step1"),
+        ("mian", ["main", "step1"], "main, step1"),
+        ("step3", ["main"], "main"),
+        ("step3", [], "none"),
+        (
+            "stage1-step3000-tokens{tokens}B",
+            ["stage2-step3000-tokens7B", "stage1-step1000-tokens5B", "stage1-step4000-tokens17B"],
+            "stage1-step4000-tokens17B, stage1-step1000-tokens5B",
+        ),
+        ("checkpoint-15", ["checkpoint-100", "checkpoint-10"], "checkpoint-10, checkpoint-100"),
+        ("ckpt_009", ["ckpt_002", "ckpt_010", "ckpt_090"], "ckpt_010, ckpt_002, ckpt_090"),
+    ],
+)
+def test_nearest_revisions_are_those_of_near_steps_or_with_similar_names(wanted, known, expected):
+    assert nearest(wanted, known) == f"nearest: {expected}"
+
+
+def test_the_number_of_tokens_in_the_name_of_a_revision_is_asked_of_the_hub(
+    hub, published, tmp_path
+):
+    for revision in ("stage1-step10-tokens1B", "stage1-step100-tokens5B"):
+        hub.add(REPO, revision, published)
+    folder = tmp_path / "b" / "model"
+    folder.parent.mkdir()
+    fetch_snapshot(REPO, "stage1-step100-tokens{tokens}B", folder, retry=RetryPolicy(attempts=1))
+    origin = json.loads((folder / "provenance.json").read_text())["settings"]
+    assert origin["revision"] == "stage1-step100-tokens5B"
+    assert origin["commit"] == hub.commit(REPO, "stage1-step100-tokens5B")
+
+
+def test_a_name_with_tokens_must_fit_one_revision():
+    known = ["step1-tokens1B", "step2-tokens1B", "step2-tokens2B"]
+    assert matching_revision("a/b", "step1-tokens{tokens}B", known) == "step1-tokens1B"
+    with pytest.raises(HubError, match=r"no revision 'step0-tokens.*; nearest: step1-tokens1B"):
+        matching_revision("a/b", "step0-tokens{tokens}B", known)
+    with pytest.raises(HubError) as error:
+        matching_revision("a/b", "step2-tokens{tokens}B", known)
+    assert str(error.value) == (
+        "a/b: 'step2-tokens{tokens}B' fits 2 revisions (step2-tokens1B, step2-tokens2B), "
+        "expected one; list them in hub.revisions"
     )

@@ -131,6 +131,16 @@ def test_one_figure_is_made_or_the_known_ones_are_named(stand_in, figure, path, 
         assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("cores", "good"), [("2", True), ("all", True), ("0", False), ("-1", False), ("two", False)]
+)
+def test_a_number_of_cores_that_cannot_be_is_refused_at_once(cores, good):
+    done = run("make", "-n", "-o", ".venv/.ready", "demo", f"CORES={cores}", cwd=ROOT)
+    assert (done.returncode == 0) == good
+    message = f"CORES={cores}: expected a whole number of at least 1, or all"
+    assert (message in done.stderr) != good
+
+
 def test_a_locked_folder_is_unlocked_with_the_configuration_it_belongs_to(stand_in):
     folder = stand_in("snakemake")
     stand_in("python", f'exec {sys.executable} "$@"')

@@ -70,7 +70,7 @@ figure: $(READY)
 	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
 
 unlock: $(READY)
-	@$(BIN)/python -m circuitlapse.plan.running
+	@$(BIN)/python -m circuitlapse.processes
 	$(SNAKEMAKE) --cores 1 --unlock
 
 cluster: $(READY)

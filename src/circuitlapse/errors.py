@@ -1,14 +1,17 @@
 """One exception class per kind of user mistake, shared wording, and checks of files.
 
-`require_file` and `reading` stand here so that every reader of files raises the same messages.
+`require_file`, `reading` and `read_json` stand here so that every reader of files raises the same
+messages.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class CircuitlapseError(Exception):
@@ -43,6 +46,8 @@ class UnknownNameError(CircuitlapseError):
     """A name, such as that of a metric or task, is not in its registry."""
 
 
+LARGEST_JSON_MB = 512
+"""Size of the largest file that is read; indices and circuits of the largest models are smaller."""
 REMAKE = "delete it and run the workflow again"
 """Advice for a broken file that the workflow made."""
 
@@ -84,3 +89,20 @@ def reading(path: str | Path, kind: str, *errors: type[Exception]) -> Iterator[N
         yield
     except errors as error:
         raise ArtifactError(f"{path}: not a readable {kind}: {error}; {REMAKE}") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file, which may be anything.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is not JSON in UTF-8, is larger than `LARGEST_JSON_MB`, or is nested so
+            deeply that Python cannot read it.
+    """
+    size_mb = Path(path).stat().st_size / 2**20
+    if size_mb > LARGEST_JSON_MB:
+        raise ValueError(f"expected JSON of at most {LARGEST_JSON_MB} MB, found {size_mb:.0f} MB")
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("expected JSON, found lists or mappings nested too deeply") from None

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
-from circuitlapse.errors import ArtifactError, require_file, unknown_name
+from circuitlapse import errors
+from circuitlapse.errors import ArtifactError, read_json, require_file, unknown_name
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.table_files import read_provenance
@@ -34,3 +37,25 @@ def test_an_unknown_name_is_named_with_the_nearest_and_all_known_ones():
     assert unknown_name("metric", "zzz", known) == (
         "unknown metric 'zzz' (known: logit_diff, prob_diff)"
     )
+
+
+def test_what_was_written_comes_back(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"é": [1, None]}), encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"é": [1, None]}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b"\0" * 20]
+)
+def test_whatever_is_no_json_is_a_value_error(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected JSON|Expecting|decode|Invalid"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_huge_file_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(errors, "LARGEST_JSON_MB", 1)
+    with (tmp_path / "a.json").open("wb") as stream:
+        stream.truncate(2 * 2**20)
+    with pytest.raises(ValueError, match="expected JSON of at most 1 MB, found 2 MB"):
+        read_json(tmp_path / "a.json")

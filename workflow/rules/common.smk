@@ -21,7 +21,7 @@ from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
 from circuitlapse.plan.run_times import RunTimes, where_to_look
-from circuitlapse.plan.running import note_run
+from circuitlapse.processes import note_run
 from circuitlapse.plan.workflow import Plan, pattern_of
 from circuitlapse.tables.registry import JOBS, TABLES
 

@@ -47,7 +47,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.errors import ArtifactError
+from circuitlapse.errors import ArtifactError, read_json
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.graph import EdgeScores, Graph, split_target
 
@@ -183,7 +183,7 @@ class _Part:
 
 def _json_of(path: str | Path) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a readable JSON file: {error}") from error
 

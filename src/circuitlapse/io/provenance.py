@@ -17,6 +17,7 @@ from circuitlapse.errors import (
     REMAKE,
     ArtifactError,
     UnknownNameError,
+    read_json,
     reading,
     require_file,
     unknown_name,
@@ -119,7 +120,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     with reading(path, "record of a folder", ValueError, AttributeError, OSError):
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path)
         if not {DIGEST, "code_hash"} & set(record):
             return {}  # a file of the same name that is not ours
         if record.pop(DIGEST, None) != hash_of(record):

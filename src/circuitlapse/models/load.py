@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from circuitlapse.errors import REMAKE, ModelError, unknown_name
+from circuitlapse.errors import REMAKE, ModelError, read_json, unknown_name
 from circuitlapse.models.decoder import Decoder, DecoderConfig, n_ids
 from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights
 from circuitlapse.models.families.registry import FAMILIES
@@ -190,7 +189,7 @@ def refuse_device_or_dtype(device: str, dtype: str) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except (ValueError, OSError) as error:
         _refuse_pointer(path)
         raise ModelError(f"{path}: not JSON ({error}), expected a mapping; {REMEDY}") from error

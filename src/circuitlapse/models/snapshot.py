@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from circuitlapse.errors import ModelError
+from circuitlapse.errors import ModelError, read_json
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -37,7 +36,7 @@ def shards_of(index: Path) -> list[str]:
         ModelError: if it is no such index, or names a file outside of its own folder.
     """
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
         wrong = [name for name in names if Path(name).name != name or not name.endswith(SUFFIXES)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelError(

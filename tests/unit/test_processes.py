@@ -4,8 +4,7 @@ import sys
 
 import pytest
 
-from circuitlapse.plan.running import RUN, active_run, note_run
-from circuitlapse.processes import Process
+from circuitlapse.processes import RUN, Process, active_run, note_run
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def test_a_living_run_is_named_with_how_to_end_it():
 
 def test_a_run_that_has_ended_leaves_the_folder_free():
     subprocess.run(
-        [sys.executable, "-c", "from circuitlapse.plan.running import note_run; note_run()"],
+        [sys.executable, "-c", "from circuitlapse.processes import note_run; note_run()"],
         check=True,
     )
     assert RUN.exists()

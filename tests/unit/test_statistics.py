@@ -168,6 +168,18 @@ def test_intervals_over_groups_cover_the_truth_as_often_as_they_say(make, n_grou
     assert over_prompts != pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.parametrize(("n_groups", "level"), [(10, 0.89), (20, 0.925)])
+def test_with_few_groups_intervals_cover_a_little_less_than_they_say(n_groups, level):
+    draw, n, hits = np.random.default_rng(n_groups), 1000, np.zeros(2)
+    for seed in range(n):
+        under = 10 + 3 * draw.normal(size=n_groups)
+        over = 8 + 1.5 * (under - 10) + draw.normal(size=n_groups)
+        bootstrap = Bootstrap(samples=400, seed=seed)
+        mean, ratio = mean_interval(under, bootstrap), ratio_interval(over, under, bootstrap)
+        hits += (mean[0] <= 10 <= mean[1], ratio[0] <= 0.8 <= ratio[1])
+    assert hits / n == pytest.approx([level] * 2, abs=0.03)
+
+
 def test_intervals_where_every_prompt_is_a_group_are_those_over_prompts_bit_for_bit():
     draw = np.random.default_rng(11)
     values, groups = draw.exponential(size=(3, 40)), draw.permutation(40)

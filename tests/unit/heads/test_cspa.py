@@ -94,16 +94,19 @@ def test_where_all_documents_are_alike_the_interval_has_no_width(tmp_path):
     assert all(math.isnan(end) for end in score.interval_of(0, 1))  # no effect, no score
 
 
-@pytest.mark.parametrize("n", [50, 100, 200])
-def test_the_interval_covers_the_truth_as_often_as_it_says(n):
-    """Documents differ, and a head has more of both effects in some of them: 2,000 heads."""
+@pytest.mark.parametrize(("n", "level"), [(17, 0.91), (50, 0.95), (100, 0.95), (200, 0.95)])
+def test_the_interval_covers_the_truth_as_often_as_it_says(n, level):
+    """Documents differ, and a head has more of both effects in some of them: 2,000 heads.
+
+    With 17 documents, the default, it covers less than it says, as the methods do say.
+    """
     draw = np.random.default_rng(n)
     ablated = draw.gamma(2.0, size=(n, 1, 2000))
     reduced = ablated * draw.beta(2, 3, size=ablated.shape)  # 0.4 of it on average
     kl = torch.from_numpy(np.stack([ablated, reduced]))
     low, high = interval_over_documents(kl, Bootstrap(samples=400, level=0.95, seed=1))
     covered = (low <= 0.6) & (high >= 0.6)
-    assert covered.double().mean().item() == pytest.approx(0.95, abs=0.03)
+    assert covered.double().mean().item() == pytest.approx(level, abs=0.03)
 
 
 def test_one_document_says_nothing_of_the_spread():

@@ -19,7 +19,7 @@ from typing import Any
 from huggingface_hub import is_offline_mode
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.remote import HubSource, commits_of
+from circuitlapse.hub.remote import MAIN, HubSource, commits_of
 from circuitlapse.hub.retry import RetryPolicy
 from circuitlapse.hub.revisions import by_step, resolve, unknown_revision
 from circuitlapse.hub.symlinks import LocalSource
@@ -30,7 +30,6 @@ from circuitlapse.types import LEFT_OUT
 PLACE = ("model", "step", "repo", "revision", "pattern")
 """What identifies the record of a checkpoint."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
-MAIN = "main"
 AT_ONCE = 16
 """Requests at the same time."""
 DEDUPED = "-deduped"

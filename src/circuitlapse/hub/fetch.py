@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from huggingface_hub import is_offline_mode
 
 from circuitlapse.errors import HubError
-from circuitlapse.hub.layout import TOKENIZER, Source, fill_folder, require_files
-from circuitlapse.hub.remote import HubSource
+from circuitlapse.hub.layout import TOKENIZER, Completed, Source, fill_folder, require_files
+from circuitlapse.hub.remote import MAIN, HubSource
 from circuitlapse.hub.retry import RetryPolicy, describe
 from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import BLANK_LINES
 from circuitlapse.io.provenance import PROVENANCE, provenance, write_provenance
+
+LOG = logging.getLogger(__name__)
 
 
 def fetch_snapshot(
@@ -31,6 +35,7 @@ def fetch_snapshot(
 
     - Weights in `pytorch_model.bin` are converted to safetensors; no code in the file is run.
     - Every file must have the hash that the hub lists for it.
+    - A revision without `tokenizer.json` gets that of the branch `main`.
     - Files in the hub cache are linked, not downloaded; with `HF_HUB_OFFLINE=1`, only the cache
       is used.
     - The folder is complete or absent. Its `provenance.json` names the commit.
@@ -73,6 +78,19 @@ def copy_tokenizer(source: str | Path, path: str | Path) -> None:
 
 
 def _published(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
+    source = _at(repo, revision, retry)
+    if TOKENIZER in source.names or revision == MAIN:
+        return source
+    # some suites have their tokenizer in this branch only
+    with suppress(HubError):
+        other = _at(repo, MAIN, retry)
+        if TOKENIZER in other.names:
+            LOG.info("%s: no %s; that of the branch %s is taken", source.label, TOKENIZER, MAIN)
+            return Completed(source, other)
+    return source
+
+
+def _at(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
     if is_offline_mode():
         return LocalSource.of_cache(repo, revision)
     return HubSource.at(repo, revision, retry or RetryPolicy())

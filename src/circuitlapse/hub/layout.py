@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +57,38 @@ class Source(Protocol):
 
     def put(self, name: str, target: Path) -> None:
         """Make `target` the file `name`, or a link to it, and check its hash."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A snapshot without a tokenizer, completed by that of another revision of the model."""
+
+    source: Source
+    other: Source
+
+    @property
+    def label(self) -> str:
+        """Name of the snapshot in messages."""
+        return self.source.label
+
+    @property
+    def remedy(self) -> str:
+        """Advice when a file is missing."""
+        return self.source.remedy
+
+    @property
+    def names(self) -> Collection[str]:
+        """The files of the snapshot, and those of the tokenizer."""
+        return {*self.source.names} | {*self.other.names} & {TOKENIZER, *OPTIONAL}
+
+    @property
+    def origin(self) -> Mapping[str, str]:
+        """What identifies both in a result."""
+        return {**self.source.origin, "tokenizer_revision": self.other.origin["revision"]}
+
+    def put(self, name: str, target: Path) -> None:
+        """Make `target` the file `name`, or a link to it, and check its hash."""
+        (self.source if name in self.source.names else self.other).put(name, target)
 
 
 def fill_folder(source: Source, folder: Path, weights_in: str = "") -> None:

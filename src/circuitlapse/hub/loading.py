@@ -11,7 +11,7 @@ from huggingface_hub import cached_assets_path, constants, is_offline_mode, snap
 from circuitlapse.errors import HubError, ModelError
 from circuitlapse.hub.fetch import fetch_snapshot
 from circuitlapse.hub.layout import OPTIONAL, TOKENIZER, WEIGHT_CHOICES
-from circuitlapse.hub.remote import HubSource
+from circuitlapse.hub.remote import MAIN, HubSource
 from circuitlapse.hub.retry import RetryPolicy, describe, readable_errors
 from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.provenance import PROVENANCE
@@ -20,7 +20,6 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.snapshot import CONFIG, INDEX_SUFFIX
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
-MAIN = "main"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system without locks answers."""
 LOCAL_DISK = "; set HF_HOME to a folder on a local disk, because files in the hub cache are locked"

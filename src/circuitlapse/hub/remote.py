@@ -39,6 +39,8 @@ from circuitlapse.hub.revisions import TOKENS, matching_revision, unknown_revisi
 from circuitlapse.hub.symlinks import FileHash, link
 
 LOG = logging.getLogger(__name__)
+MAIN = "main"
+"""The branch that every repository has."""
 PARTIAL_CONTENT = 206
 ENOUGH_BYTES = 2**20
 """An attempt that receives this many new bytes before the connection is lost has not failed."""

@@ -118,6 +118,28 @@ def test_a_killed_download_leaves_no_folder_and_the_next_one_completes(hub, publ
     assert weights_hash(folder) == weights_hash(published)
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_revision_without_a_tokenizer_gets_that_of_main(
+    hub, published, tmp_path, monkeypatch, offline
+):
+    """Its weights and configuration stay its own."""
+    names = ("config.json", "model.safetensors")
+    hub.add(REPO, "checkpoint-10", {name: (published / name).read_bytes() for name in names})
+    hub.add(REPO, "main", {"tokenizer.json": b"{}", "model.safetensors": b"not this one"})
+    if offline:
+        for revision in ("checkpoint-10", "main"):
+            hub.repos[REPO][revision].setdefault("config.json", b"{}")
+            snapshot_download(REPO, revision=revision)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    fetch_snapshot(REPO, "checkpoint-10", tmp_path / "a")
+    assert (tmp_path / "a" / "tokenizer.json").read_bytes() == b"{}"
+    assert weights_hash(tmp_path / "a") == weights_hash(published)
+    origin = json.loads((tmp_path / "a" / "provenance.json").read_text())["settings"]
+    assert (origin["revision"], origin["tokenizer_revision"]) == ("checkpoint-10", "main")
+    fetch_tokenizer(REPO, "checkpoint-10", tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_bytes() == b"{}"
+
+
 def test_the_tokenizer_can_be_fetched_alone(hub, published, tmp_path, monkeypatch):
     fetch_tokenizer(REPO, "step1000", tmp_path / "suite" / "tokenizer.json")
     expected = (published / "tokenizer.json").read_bytes()

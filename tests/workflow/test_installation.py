@@ -169,15 +169,17 @@ def test_the_environment_says_where_it_has_to_be_made(stand_in, tmp_path):
     assert not done.stdout
 
 
-def test_a_job_runs_in_a_checkout_whose_path_has_a_space(tmp_path):
+def test_a_job_runs_in_folders_whose_names_have_spaces_and_other_signs(tmp_path):
     """Snakemake itself does not quote the path of the interpreter."""
-    folder = tmp_path / "my checkout"
+    folder = tmp_path / "it's my checkout (2)"
     folder.mkdir()
     for name in ("config", "envs", "scripts", "workflow"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
-    target = "results-smoke/corpus/pocket/tokenizer.json"
+    results = "its 100% & more; $"
+    target = f"{results}/corpus/pocket/tokenizer.json"
     snakemake = (folder / ".venv/bin/python", "-m", "snakemake", target, "--cores", "1")
-    done = run(*snakemake, "--configfile", "config/smoke.yaml", cwd=folder)
+    options = ("--configfile", "config/smoke.yaml", "--config", f"results={results}")
+    done = run(*snakemake, *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / target).is_file()

@@ -243,7 +243,8 @@ class Compute(Section, json_schema_extra=reruns("activations")):
     """Prompts per forward pass. null takes as many as fit into memory_mb."""
     memory_mb: int | None = key(None, ge=1, le=10_000_000)
     """Memory for the activations of a forward pass, in MB. null takes 500 MB on a CPU and most of
-    what a job's share of a GPU leaves."""
+    what a job's share of a GPU leaves. A prompt that needs more than the number given is refused.
+    """
     threads: int = key(1, ge=1, le=128)
     """CPU threads per job."""
     tasks_per_job: Literal["all", 1] = key(

@@ -129,6 +129,7 @@ def warn_of_likely_mistakes(path: Path, pairs: Mapping[int, Pair], vocabulary: V
     """
     for mistake in (
         _missing_spaces(pairs, vocabulary),
+        _joined_answers(pairs, vocabulary),
         _repeated_answers(pairs, vocabulary, unit=unit_of(path)),
     ):
         if mistake:
@@ -151,6 +152,26 @@ def _missing_spaces(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
     return (
         f"{len(suspects)} answers have no leading space, so they continue the last word, such as "
         f"{clean.split()[-1] + answer!r}; ' {answer}' is a token too"
+    )
+
+
+def _joined_answers(pairs: Mapping[int, Pair], vocabulary: Vocabulary) -> str:
+    """Describe right answers that the tokenizer joins with the prompt in running text.
+
+    A model has not seen them as a token of their own there. Of several, the first is looked at.
+    """
+    suspects = []
+    for pair in pairs.values():
+        before, answer = vocabulary.ids(pair.clean), pair.correct[0]
+        whole = f"{pair.clean}{answer}"
+        if vocabulary.ids(whole) != [*before, vocabulary.single_id(answer)]:
+            suspects.append((answer, "|".join(vocabulary.tokens(whole)[len(before) - 1 :])))
+    if not suspects:
+        return ""
+    answer, shown = suspects[0]
+    return (
+        f"in {len(suspects)} rows, the right answer is not the next token of running text, such as "
+        f"{answer!r}: the text ends in {shown!r}"
     )
 
 

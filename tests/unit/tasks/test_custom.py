@@ -97,6 +97,24 @@ def test_an_answer_that_continues_the_last_word_by_accident_is_pointed_out(
     assert pythia.decode(list(task.frame["correct"][0])) == "she"
 
 
+def test_an_answer_that_running_text_would_join_with_the_prompt_is_pointed_out(
+    pythia: Tokenizer, tmp_path: Path
+) -> None:
+    """There it is no token of its own, so the model never predicts it."""
+    ends = [{"clean": "So Mary is a", "corrupted": "So John is a", "correct": "way", "wrong": "m"}]
+    rows = ends + [
+        {"clean": f"So {name} is", "corrupted": "So Kim is", "correct": " she", "wrong": " he"}
+        for name in ("Mary", "Anna", "Lisa", "Emily", "Laura", "Karen", "Nancy", "Susan", "Helen")
+    ]
+    file = write(tmp_path, *map(json.dumps, rows), name="mine.jsonl")
+    message = (
+        r"mine.jsonl: in 1 rows, the right answer is not the next token of running text, such as "
+        r"'way': the text ends in 'away'$"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert len(build(pythia, file)) == 10
+
+
 def test_digits_that_continue_a_number_are_meant(pythia: Tokenizer, tmp_path: Path) -> None:
     file = write(tmp_path, HEADER, "from 1732 to 17,from 1701 to 17,33|34,31,", GOOD[0], *MORE)
     with warnings.catch_warnings():

@@ -52,6 +52,7 @@ ASIDE = {
     "plan": LIGHT | {"tasks", "config"},
     "figures": LIGHT | {"tasks", "tables"},
     "audit": LIGHT | {"config", "plan", "tables", "figures", "hub"},
+    "explorer": LIGHT | {"tasks", "figures"},
     "pocket": LIGHT | {"tasks", "models", "io"},
 }
 """Packages outside the order -> what they may use."""

@@ -1,0 +1,133 @@
+// The data of a run, and questions about it. docs/explorer.md describes the document.
+
+// Return the document from its text in the page: base64 of gzipped JSON.
+export async function unpackData(text) {
+  const bytes = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+// Return one entry of a packed column: a list has one value per row, anything else stands for all.
+export function entry(values, row) {
+  return (Array.isArray(values) ? values[row] : values) ?? null;
+}
+
+// Return a value of a packed table.
+export function cell(table, name, row) {
+  return row < 0 || row >= table.n ? null : entry(table.columns[name], row);
+}
+
+// Return the first row of a packed table at a step, or -1.
+export function rowAt(table, step) {
+  for (let row = 0; row < table.n; row++) if (cell(table, "step", row) === step) return row;
+  return -1;
+}
+
+// Return all rows of a packed table that pass a test, as objects.
+export function rowsOf(table, test = () => true) {
+  const names = Object.keys(table.columns);
+  const found = [];
+  for (let row = 0; row < table.n; row++) {
+    const one = Object.fromEntries(names.map((name) => [name, cell(table, name, row)]));
+    if (test(one)) found.push(one);
+  }
+  return found;
+}
+
+// Return what a node's name says: its kind ("input", "head", "mlp" or "logits"), layer and head.
+export function nodeOf(name) {
+  const head = /^a(\d+)\.h(\d+)$/.exec(name);
+  if (head) return { name, kind: "head", layer: +head[1], head: +head[2], short: `${head[1]}.${head[2]}` };
+  const mlp = /^m(\d+)$/.exec(name);
+  if (mlp) return { name, kind: "mlp", layer: +mlp[1], head: -1, short: name };
+  return { name, kind: name, layer: name === "input" ? -1 : Infinity, head: -1, short: name };
+}
+
+// Return source, target and port of an edge's name, such as "a0.h1->a2.h0<q>".
+export function edgeOf(name) {
+  const [source, target] = name.split("->");
+  const found = /^(.*)<([qkv])>$/.exec(target);
+  return { name, source, target: found ? found[1] : target, port: found ? found[2] : "" };
+}
+
+const known = new Map();
+
+// Return the circuit of a model and task at a step: status, edges in the order of the table, the
+// number of edges that the file leaves out, and what the summary says. Edges are empty unless there
+// is a circuit.
+export function circuitAt(model, task, step) {
+  const key = JSON.stringify([model.name, task, step]);
+  if (known.has(key)) return known.get(key);
+  const part = model.tasks[task];
+  const found = { model, task, step, status: "not_analysed", edges: [], hidden: 0, say: () => null };
+  if (part) {
+    const row = rowAt(part.summary, step);
+    found.say = (name) => cell(part.summary, name, row);
+    found.status = row < 0 ? "not_analysed" : found.say("status");
+    const { steps, edges, first, edge, score, order, hidden } = part.circuits;
+    const place = steps.indexOf(step);
+    let rank = 0;
+    for (let at = first[place]; at < first[place + 1]; at++) {
+      rank += order[at];
+      found.edges.push({ ...edgeOf(edges[edge[at]]), score: score[at], order: rank, at });
+    }
+    found.hidden = hidden[place] ?? 0;
+  }
+  found.nodes = new Set(found.edges.flatMap((one) => [one.source, one.target]));
+  known.set(key, found);
+  return found;
+}
+
+// Return whether a status says that there is a circuit to draw.
+export function hasCircuit(circuit) {
+  return ["ok", "overshoot", "not_reached"].includes(circuit.status) && circuit.edges.length > 0;
+}
+
+// Return one score of a head at every step: value, low, high, in_circuit, n and status per step.
+export function scoreOver(model, name, layer, head) {
+  const score = model.scores[name];
+  return model.steps.map((step, place) => {
+    const at = (place * model.layers + layer) * model.heads + head;
+    const names = ["value", "low", "high", "in_circuit", "n", "status"];
+    return { step, ...Object.fromEntries(names.map((key) => [key, entry(score[key], at)])) };
+  });
+}
+
+// Return the largest value of a score over the heads of a model, per step; null if none is defined.
+export function bestOver(model, name) {
+  const many = model.layers * model.heads;
+  const values = model.scores[name].value;
+  return model.steps.map((_, place) => {
+    let best = null;
+    for (let at = place * many; at < (place + 1) * many; at++) {
+      const value = entry(values, at);
+      if (value !== null && (best === null || value > best)) best = value;
+    }
+    return best;
+  });
+}
+
+// Return the roles of heads at a step: node name -> rows of the table, the largest |effect| first.
+export function rolesAt(model, task, step) {
+  const found = new Map();
+  // only IOI has roles, but the same heads are there on every task
+  const parts = model.tasks[task]?.roles.n ? [model.tasks[task]] : Object.values(model.tasks);
+  for (const part of parts) {
+    for (const row of rowsOf(part.roles, (one) => one.step === step)) {
+      const name = `a${row.layer}.h${row.head}`;
+      found.set(name, [...(found.get(name) ?? []), row]);
+    }
+  }
+  for (const rows of found.values()) rows.sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+  return found;
+}
+
+// Return when the circuit of a task forms: its first step, and the first step after the last gap.
+export function formsAt(model, task) {
+  const there = model.steps.map((step) => hasCircuit(circuitAt(model, task, step)));
+  const gap = there.lastIndexOf(false);
+  return {
+    first: there.includes(true) ? model.steps[there.indexOf(true)] : null,
+    lasting: gap + 1 < there.length ? model.steps[gap + 1] : null,
+  };
+}

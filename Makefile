@@ -3,6 +3,7 @@
 # make audit                 what a hub serves, before anything is downloaded
 # make figure FIG=transfer   one figure, and what it needs
 # make report                the demo, and all figures on one HTML page
+# make explorer              the demo, and one HTML page to look into its circuits
 # make unlock                after a killed run: "Directory cannot be locked"
 # make cluster               the run on a Slurm cluster; see docs/cluster.md
 # make restart-cluster       the same, after Snakemake was killed
@@ -43,7 +44,7 @@ AUDIT := $(BIN)/python -m circuitlapse.audit
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure report unlock cluster restart-cluster test lint docs
+.PHONY: demo help plan audit figure report explorer unlock cluster restart-cluster test lint docs
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -57,6 +58,10 @@ report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \
 	PYTHONWARNINGS=$(HARMLESS) $(SNAKEMAKE) --cores $(CORES) --report "$$report" && \
 	echo "Open $$report in a browser."
+
+explorer: $(READY)
+	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
+	$(SNAKEMAKE) --cores $(CORES) build_explorer
 
 plan: $(READY)
 	@$(BIN)/python -m circuitlapse.plan --gpu $(GPU) $(if $(CONFIG),"$(CONFIG)")

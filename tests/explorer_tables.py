@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from circuitlapse.explorer.contents import TABLES, Described
+from circuitlapse.explorer.contents import Described
+from circuitlapse.explorer.registry import EXPLORED
 from circuitlapse.heads.registry import EFFECT_UNIT, EFFECTS, SCORES
 from circuitlapse.models.graph import Graph, split_target
 from circuitlapse.schemas import SCHEMAS
@@ -52,7 +53,7 @@ def run(
     but for noise, so that circuits change like real ones.
     """
     rng = np.random.default_rng(seed)
-    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in EXPLORED}
     for model, size in models.items():
         graph = Graph(size.layers, size.heads)
         for task in tasks:

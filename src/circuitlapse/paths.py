@@ -54,6 +54,7 @@ class Paths:
         self.diagram_pdf = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.pdf"
         self.diagram_png = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.png"
         self.report = f"{results}/report.html"
+        self.explorer = f"{results}/explorer.html"
         # locks of the slots on GPUs
         self.slots = f"{results}/.slots"
         # one log and one timing per job, in a folder with the name of its rule

@@ -58,7 +58,9 @@ ASIDE = {
 """Packages outside the order -> what they may use."""
 EXCEPTIONS = {"statistics": {"settings.analysis"}}
 """A flat module -> what it may use to its right: an interval takes the section `bootstrap`."""
-READ_ANYWHERE = {f"{package}.registry" for package in ("tasks", "heads", "tables", "figures")}
+READ_ANYWHERE = {
+    f"{package}.registry" for package in ("tasks", "heads", "tables", "figures", "explorer")
+}
 READ_ANYWHERE |= {"heads.naming"}
 """Modules that load no heavy library, so that rules, tables and figures can read them."""
 

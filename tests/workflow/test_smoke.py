@@ -27,7 +27,7 @@ AGAIN = {
     "all",
     *(f"aggregate_{name}" for name in JOBS),
     *(f"plot_{name}" for name in FIGURES),
-    *("transfer_circuits", "swap_components"),
+    *("transfer_circuits", "swap_components", "build_explorer"),
 }
 
 
@@ -158,6 +158,7 @@ def test_a_run_ends_with_where_to_look(copied):
     said = (
         "Figures are in results-smoke/figures; all on one page: "
         'make report CONFIG="config/smoke.yaml"\n'
+        "To look into the circuits, open results-smoke/explorer.html in a browser\n"
     )
     assert "make report" not in copied.run(f"{RESULTS}/figures/swaps.png")
     assert "make report" not in copied.run("--dry-run")

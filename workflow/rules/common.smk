@@ -13,6 +13,7 @@ if find_spec("circuitlapse") is None:
     )
 
 from circuitlapse.config import load_config
+from circuitlapse.explorer.registry import EXPLORED
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES

@@ -1,4 +1,4 @@
-"""One rule per figure of the registry, and one for diagrams of circuits."""
+"""One rule per figure of the registry, one for diagrams of circuits, one for the explorer."""
 
 for name, figure in FIGURES.items():
 
@@ -64,10 +64,31 @@ rule plot_circuit_diagram:
         "../../scripts/plot.py"
 
 
+rule build_explorer:
+    input:
+        **{table: PATHS.table.format(table=table) for table in EXPLORED},
+    output:
+        page=PATHS.explorer,
+    log:
+        log_of("build_explorer"),
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    params:
+        **PLAN.explorer_settings,
+    message:
+        "Build the explorer, one page to look into all circuits"
+    script:
+        "../../scripts/build_explorer.py"
+
+
 rule figures:
     input:
+        PATHS.explorer,
         expand([PATHS.figure_pdf, PATHS.figure_png], figure=FIGURES),
         PLAN.diagrams(PATHS.diagram_pdf),
         PLAN.diagrams(PATHS.diagram_png),
     message:
-        "All figures are complete"
+        "All figures and the explorer are complete"

@@ -25,16 +25,6 @@ from circuitlapse.types import ROLE_TITLES, TransferControl
 
 SCHEMA = "circuitlapse-explorer/1"
 """Name and version of the document."""
-TABLES = (
-    "behaviour",
-    "circuit_summary",
-    "circuit_edges",
-    "components",
-    "roles",
-    "stability",
-    "transfer",
-)
-"""The tables that the explorer is made from."""
 MOST_EDGES = 1000
 """Edges of one circuit that are kept, the strongest first; the document counts the others."""
 IMPLIED = ("model", "task")
@@ -87,7 +77,7 @@ def document(
     """Return everything the page shows.
 
     Args:
-        tables: those named in `TABLES`, of one run.
+        tables: those named in `EXPLORED`, of one run.
         title: name of the run.
         models: in the order in which the page offers them; those without a row are left out.
         tasks: the same for tasks.

@@ -105,6 +105,14 @@ def shape_of(model: Model) -> Shape:
     raise UnknownNameError(unknown_name("published model", repo, SHAPES))
 
 
+def width_of(model: Model) -> int | None:
+    """Return the width of a model's residual stream, or None if its shape is not known here."""
+    try:
+        return shape_of(model).d_model
+    except UnknownNameError:
+        return None
+
+
 FILE_PROMPT_TOKENS = 16
 """Assumed tokens of a prompt with its padding, in a user's file."""
 ALL_PROMPTS = 100

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from circuitlapse.paths import timings_of
+from circuitlapse.paths import Paths, timings_of
 
 ROWS = 10
 """Rules that are listed; the others are summed."""
@@ -82,15 +82,18 @@ def _read(rule: str, file: Path) -> Row:
     return Row(rule, 1, float(row["s"]), float(row["cpu_time"]))
 
 
-def where_to_look(figures: Sequence[str], files: Sequence[str]) -> str:
-    """Return where the figures are and how to get them on one page, once all are drawn.
+def where_to_look(paths: Paths, figures: Iterable[str], files: Sequence[str]) -> str:
+    """Return where figures and explorer are and how to get the report, once all are drawn.
 
     Args:
-        figures: paths of all figures.
+        paths: of the run.
+        figures: names of all figures.
         files: configuration files on the command line; `make` takes one.
     """
-    if not all(Path(path).exists() for path in figures):
+    drawn = [paths.figure_png.format(figure=name) for name in figures]
+    if not all(Path(path).exists() for path in [*drawn, paths.explorer]):
         return ""
     config = "".join(f' CONFIG="{file}"' for file in files)
     page = f"; all on one page: make report{config}" if len(files) < 2 else ""
-    return f"Figures are in {Path(figures[0]).parent}{page}"
+    figures_are = f"Figures are in {Path(drawn[0]).parent}{page}"
+    return f"{figures_are}\nTo look into the circuits, open {paths.explorer} in a browser"

@@ -20,6 +20,7 @@ from typing import Any
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.paths import Paths
+from circuitlapse.plan.cost import width_of
 from circuitlapse.plan.requests import CUDA_MB, FORWARD_MB, REQUESTS, loading_mb, memory_mb
 from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model
@@ -362,6 +363,15 @@ class Plan:
             "role_rule": config.algorithm.rule,
             "min_step": config.figures.min_step,
         }
+
+    @cached_property
+    def explorer_settings(self) -> dict[str, Any]:
+        """What the explorer needs besides tables."""
+        title, threshold = self.config.suite, self.config.circuits.threshold
+        models = {
+            each.name: (each.label, each.variant_of, width_of(each)) for each in self.config.models
+        }
+        return {"title": title, "models": models, "tasks": self.tasks, "threshold": threshold}
 
 
 def paths(template: str, **values: Any) -> list[str]:

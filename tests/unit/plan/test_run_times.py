@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitlapse.paths import timings_of
+from circuitlapse.paths import Paths, timings_of
 from circuitlapse.plan.run_times import RunTimes, where_to_look
 
 
@@ -66,11 +66,17 @@ def test_the_time_of_the_run_is_that_since_its_start(logs, monkeypatch):
 
 
 def test_a_run_says_where_the_figures_are_once_all_are_drawn(tmp_path):
-    figures = [str(tmp_path / name) for name in ("a.png", "b.png")]
-    assert where_to_look(figures, []) == ""
-    for figure in figures:
-        (tmp_path / figure).touch()
-    page = f"Figures are in {tmp_path}; all on one page: make report"
-    assert where_to_look(figures, []) == page
-    assert where_to_look(figures, ["my.yaml"]) == f'{page} CONFIG="my.yaml"'
-    assert where_to_look(figures, ["a.yaml", "b.yaml"]) == f"Figures are in {tmp_path}"
+    paths = Paths(str(tmp_path))
+    (tmp_path / "figures").mkdir()
+    for name in ("figures/a.png", "figures/b.png", "explorer.html"):
+        assert where_to_look(paths, ["a", "b"], []) == ""
+        (tmp_path / name).touch()
+
+    def said(files):
+        return where_to_look(paths, ["a", "b"], files).splitlines()
+
+    page = f"Figures are in {tmp_path}/figures; all on one page: make report"
+    explorer = f"To look into the circuits, open {tmp_path}/explorer.html in a browser"
+    assert said([]) == [page, explorer]
+    assert said(["my.yaml"]) == [f'{page} CONFIG="my.yaml"', explorer]
+    assert said(["a.yaml", "b.yaml"]) == [f"Figures are in {tmp_path}/figures", explorer]

@@ -59,9 +59,8 @@ def script() -> str:
                 raise ValueError(f"{module}.js imports {sorted(missing)}, which {origin}.js lacks")
         exported[module] = [name for _, name in _EXPORT.findall(text)]
         body = _EXPORT.sub(r"\1", _IMPORT.sub(r"const { \1 } = $\2;\n", text))
-        parts.append(
-            f"const ${module} = (() => {{\n{body}return {{ {', '.join(exported[module])} }};\n}})();"
-        )
+        given = ", ".join(exported[module])
+        parts.append(f"const ${module} = (() => {{\n{body}return {{ {given} }};\n}})();")
     return "\n".join(parts)
 
 

@@ -2,7 +2,15 @@ import pytest
 
 from circuitlapse.errors import UnknownNameError
 from circuitlapse.plan import cost
-from circuitlapse.plan.cost import PYTHIA_SHAPES, Prompts, Work, forward, prompts_of, shape_of
+from circuitlapse.plan.cost import (
+    PYTHIA_SHAPES,
+    Prompts,
+    Work,
+    forward,
+    prompts_of,
+    shape_of,
+    width_of,
+)
 from circuitlapse.settings.suite import Model
 from circuitlapse.tasks.registry import BUILDERS
 from tests.unit.plan.conftest import PUBLISHED, config_of
@@ -97,3 +105,4 @@ def test_a_published_model_of_unknown_size_is_named_with_the_known_ones(root):
     config = config_of(root, "pythia", models=[{"name": "olmo", "hub": hub}])
     with pytest.raises(UnknownNameError, match=r"'allenai/OLMo-1B-hf'.*EleutherAI/pythia-70m"):
         shape_of(config.models[0])
+    assert width_of(config.models[0]) is None

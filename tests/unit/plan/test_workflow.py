@@ -277,3 +277,14 @@ def test_snakemake_reads_the_plan_without_torch_and_pandas():
     code = "import circuitlapse.plan.workflow, sys;"
     code += "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_explorer_gets_labels_variants_and_widths(plan):
+    smoke, pythia = plan().explorer_settings, plan("pythia-seeds").explorer_settings
+    assert smoke["tasks"] == ["ioi", "sva"]
+    label, variant_of, width = smoke["models"]["pocket-tiny"]
+    assert variant_of is None
+    assert label
+    assert width == plan().config.models[0].train.d_model
+    assert {width for _, _, width in pythia["models"].values()} == {768}
+    assert "pythia-160m" in {variant for _, variant, _ in pythia["models"].values()}

@@ -44,7 +44,7 @@ AUDIT := $(BIN)/python -m circuitlapse.audit
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure report explorer unlock cluster restart-cluster test lint docs
+.PHONY: demo help plan audit figure report explorer unlock cluster restart-cluster test lint docs browser
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -88,6 +88,10 @@ restart-cluster: $(READY)
 
 test: lint docs
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# The explorer is tested in Chromium: the one of the system, or else this one.
+browser: $(READY)
+	command -v chromium || $(BIN)/playwright install --with-deps chromium
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@
 # make lint                  style and types only
 # make docs                  the documentation site, in site/
 # make test                  everything that CI checks
+# make browser              Chromium for the tests of the explorer
 # make help                  these lines
 #
 # CONFIG=config/mine.yaml    another configuration (config/pythia.yaml, ...)

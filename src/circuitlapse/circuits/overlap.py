@@ -165,7 +165,7 @@ class RandomCircuits:
         """The edges of every circuit in the order in which it gets them, and `_sizes_of_entry`."""
         grown = []
         for draw in range(N_RANDOM):
-            first, found = self._largest, 0
+            first, found = max(1, self._largest), -1
             while found < self._largest:
                 first = min(2 * first, self._graph.n_edges)
                 how: dict[str, Any] = {"seed": draw, "how": self._how, "first": first}

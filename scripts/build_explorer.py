@@ -2,7 +2,7 @@
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.explorer.bundle import page
-from circuitlapse.explorer.contents import Described, document
+from circuitlapse.explorer.run_data import Described, document
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.table_files import read_table
 from circuitlapse.schemas import SCHEMAS

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from circuitlapse.explorer.contents import Described
 from circuitlapse.explorer.registry import EXPLORED
+from circuitlapse.explorer.run_data import Described
 from circuitlapse.heads.registry import EFFECT_UNIT, EFFECTS, SCORES
 from circuitlapse.models.graph import Graph, split_target
 from circuitlapse.schemas import SCHEMAS

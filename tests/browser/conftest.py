@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from circuitlapse.explorer.bundle import page as page_of
-from circuitlapse.explorer.contents import document
+from circuitlapse.explorer.run_data import document
 from tests.explorer_tables import TASKS, described, run
 
 

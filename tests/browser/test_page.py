@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from circuitlapse.explorer.contents import Described
+from circuitlapse.explorer.run_data import Described
 from circuitlapse.schemas import SCHEMAS
 from tests.explorer_tables import STEPS, TASKS, Size, described, run
 

@@ -68,7 +68,7 @@ def page(document: Mapping[str, Any]) -> str:
     """Return the whole page as HTML.
 
     Args:
-        document: what `contents.document` returns.
+        document: what `run_data.document` returns.
     """
     style, code = source("style.css"), script()
     policy = "; ".join(

@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 
-from circuitlapse.explorer.contents import (
+from circuitlapse.explorer.packing import unpack
+from circuitlapse.explorer.run_data import (
     SCHEMA,
     Described,
     circuits,
     document,
     shape_of,
 )
-from circuitlapse.explorer.packing import unpack
 from circuitlapse.schemas import SCHEMAS
 from tests.explorer_tables import SMALL, STEPS, TASKS, described, run
 

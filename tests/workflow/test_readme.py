@@ -71,7 +71,7 @@ def test_the_examples_of_extending_run(finished, tmp_path):
             docstring = re.match(r' +""".*"""\n\n', old.partition(start)[2])
             start += docstring[0] if docstring else ""
             new = old.replace(start, start + code)
-            new = new.replace("tasks import ", "tasks import name_copy, ")
+            new = new.replace("tasks import (", "tasks import (name_copy, ")
             (home / path).write_text(new)
         elif where == "# in schemas.py, above SCHEMAS":
             schemas = (home / "schemas.py").read_text()

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.errors import ArtifactError, read_json
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.graph import EdgeScores, Graph, split_target
+
+LFS_POINTER = "version https://git-lfs"
+"""The start of the file that Git LFS leaves in place of another."""
 
 
 def write_eap_ig(
@@ -141,7 +145,7 @@ def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
             - some edges have a score and others have none;
             - the graph has single positions or neurons.
     """
-    whole = _Part(Path(path), "", _json_of(path))
+    whole = _Part(Path(path), "", pulled_json(path))
     cfg, nodes, edges = whole["cfg"], whole["nodes"], whole["edges"]
     if whole.value.get("n_pos") is not None:
         raise whole["n_pos"].unlike("null, because edges here are the same at every position")
@@ -149,9 +153,8 @@ def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
         _count(cfg["n_layers"]), _count(cfg["n_heads"]), parallel=_flag(cfg["parallel_attn_mlp"])
     )
     mask, values = np.zeros_like(graph.exists), np.full(graph.exists.shape, np.nan)
-    for name, index in _edge_indices(edges, graph).items():
-        mask[index] = _flag(edges[name]["in_graph"])
-        values[index] = _score(edges[name])
+    at = _places(edges, graph)
+    mask.flat[at], values.flat[at] = _columns(edges)
     circuit = Circuit(graph, mask)
     _check_nodes(nodes, circuit)
     return circuit, _scores(edges, graph, values)
@@ -181,8 +184,19 @@ class _Part:
         )
 
 
-def _json_of(path: str | Path) -> Any:
+def pulled_json(path: str | Path) -> Any:
+    """Read a JSON file, which may lie in a clone.
+
+    Raises:
+        ArtifactError: if it cannot be read, or if there is only the pointer of Git LFS.
+    """
     try:
+        with Path(path).open(encoding="utf-8") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise ArtifactError(
+                    f"{path}: found a pointer of Git LFS, expected the JSON file itself; run "
+                    "`git lfs pull` in the clone"
+                )
         return read_json(path)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: not a readable JSON file: {error}") from error
@@ -205,35 +219,53 @@ def _flag(part: _Part) -> bool:
     return part.value
 
 
-def _score(edge: _Part) -> float:
-    """Return an edge's score, NaN where there is none."""
-    score = edge.value.get("score")
-    if score is None:
-        return float("nan")
-    if type(score) not in (int, float):
+def _check_score(edge: _Part) -> None:
+    if type(edge.value.get("score")) not in (int, float, type(None)):
         raise edge["score"].unlike("a number or null")
-    return float(score)
 
 
-def _edge_indices(edges: _Part, graph: Graph) -> dict[str, tuple[int, int]]:
-    """Return row and column of every edge by name; the file must name exactly these edges."""
-    if not isinstance(edges.value, dict):
-        raise edges.unlike("an object with one entry per edge")
-    indices = {
-        graph.edge_name(row, column): (int(row), int(column))
+def _columns(edges: _Part) -> tuple[list[bool], Float[ndarray, " edge"]]:
+    """Return `in_graph` and the score of every edge; NaN where there is no score."""
+    found = edges.value.values()
+    try:
+        flags = [edge["in_graph"] for edge in found]
+        scores = [edge.get("score") for edge in found]
+        usual = {*map(type, flags)} <= {bool} and {*map(type, scores)} <= {int, float, type(None)}
+    except (AttributeError, KeyError, TypeError):
+        usual = False
+    if not usual:  # say which edge is unusual; one by one would take minutes for large models
+        for name in edges.value:
+            _flag(edges[name]["in_graph"])
+            _check_score(edges[name])
+    return flags, np.array(scores, dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _place_of(graph: Graph) -> dict[str, int]:
+    """Return the place of every edge in the flattened matrix, by name."""
+    n_targets = len(graph.targets)
+    return {
+        graph.edge_name(row, column): int(row) * n_targets + int(column)
         for row, column in np.argwhere(graph.exists)
     }
-    if unknown := [name for name in edges.value if name not in indices]:
+
+
+def _places(edges: _Part, graph: Graph) -> list[int]:
+    """Return the place of every edge in the file, which must name exactly those of the graph."""
+    if not isinstance(edges.value, dict):
+        raise edges.unlike("an object with one entry per edge")
+    places = _place_of(graph)
+    if unknown := next((name for name in edges.value if name not in places), None):
         raise ArtifactError(
-            f"{edges.file}: edges: found {unknown[0]!r}, expected an edge of the {graph} of cfg, "
-            f"such as {next(iter(indices))!r}"
+            f"{edges.file}: edges: found {unknown!r}, expected an edge of the {graph} of cfg, "
+            f"such as {next(iter(places))!r}"
         )
-    if absent := [name for name in indices if name not in edges.value]:
+    if absent := next((name for name in places if name not in edges.value), None):
         raise ArtifactError(
-            f"{edges.file}: edges: no {absent[0]!r}; found {len(edges.value)} edges, expected all "
-            f"{len(indices)} of the {graph} of cfg, with in_graph false outside the circuit"
+            f"{edges.file}: edges: no {absent!r}; found {len(edges.value)} edges, expected all "
+            f"{len(places)} of the {graph} of cfg, with in_graph false outside the circuit"
         )
-    return indices
+    return [places[name] for name in edges.value]
 
 
 def _check_nodes(nodes: _Part, circuit: Circuit) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.tasks.registry import BUILDERS
+from tests.clone import Planted
 
 
 def models(*entries: str) -> str:
@@ -600,3 +601,20 @@ def test_a_path_with_a_name_too_long_for_a_file_system_is_refused(errors, path):
     assert errors(f"results: {path.replace('LONG', long)}") == [
         "user.yaml: results has a name of 256 bytes in its path; file systems allow at most 255."
     ]
+
+
+def test_a_clone_of_published_results_has_graphs(errors, tmp_path):
+    assert errors("compare: {published: nowhere}") == [
+        "user.yaml: compare.published = 'nowhere' has no folder results/graphs; it must be a clone."
+    ]
+
+
+def test_a_clone_has_graphs_of_a_model_of_the_run(errors, load, tmp_path):
+    planted = Planted(tmp_path / "clone")
+    planted.graph("pythia-70m", "ioi", 10, n_layers=1, n_heads=1, edges=())
+    assert errors("compare: {published: clone}") == [
+        "user.yaml: compare.published = 'clone' has no graphs of tiny; it has models named "
+        "pythia-70m."
+    ]
+    planted.graph("tiny", "ioi", 10, n_layers=1, n_heads=1, edges=())
+    assert load("compare: {published: clone}").compare.published == "clone"

@@ -7,10 +7,18 @@ import sys
 
 import pytest
 
-from circuitlapse.figures.registry import DIAGRAMS, FIGURES, figure_rows, rule_rows
-from circuitlapse.tables.registry import TABLES
+from circuitlapse.figures.registry import (
+    COMPARISONS,
+    DIAGRAMS,
+    FIGURES,
+    OF_AUTHORS,
+    figure_of,
+    figure_rows,
+    rule_rows,
+)
+from circuitlapse.tables.registry import ALL_TABLES
 
-ALL = FIGURES | DIAGRAMS
+ALL = FIGURES | COMPARISONS | DIAGRAMS
 OTHER_CAPTIONS = {"workflow", "reproduction"}
 
 
@@ -28,7 +36,15 @@ def test_a_figure_is_drawn_by_a_function_of_its_tables_and_settings(name):
 
 
 def test_every_table_of_a_figure_exists():
-    assert {table for figure in ALL.values() for table in figure.tables} <= TABLES.keys()
+    assert {table for figure in ALL.values() for table in figure.tables} <= ALL_TABLES.keys()
+
+
+def test_figures_of_the_paper_that_need_no_head_scores_are_drawn_from_the_authors_results():
+    """Scores of heads are in pickles."""
+    assert {"behaviour", "circuits", "faithfulness", "stability"} <= OF_AUTHORS.keys()
+    assert not {"components", "algorithm", "transfer", "swaps"} & OF_AUTHORS.keys()
+    assert figure_of("plot_published_circuits") is figure_of("plot_circuits") is FIGURES["circuits"]
+    assert figure_of("plot_agreement") is COMPARISONS["agreement"]
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure(root):
@@ -38,7 +54,7 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure(root):
 
 def test_the_table_of_figures_has_a_row_per_figure():
     names = re.findall(r"^\| `(\w+)(?:/…)?` \| [^|]+ \|$", figure_rows(), re.MULTILINE)
-    assert names == [*ALL]
+    assert names == [*FIGURES, *DIAGRAMS]
 
 
 def test_the_table_of_rules_has_a_row_per_figure_with_its_tables():

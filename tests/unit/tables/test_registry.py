@@ -10,17 +10,21 @@ import pytest
 
 from circuitlapse.paths import Paths
 from circuitlapse.schemas import SCHEMAS
-from circuitlapse.tables.registry import JOBS, TABLES, Job
+from circuitlapse.tables.registry import ALL_TABLES, AUTHORS, COMPARISONS, JOBS, Job, job_of
+
+ALL = list(
+    {job.make: job for jobs in (JOBS, AUTHORS, COMPARISONS) for job in jobs.values()}.values()
+)
 
 
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+@pytest.mark.parametrize("job", ALL, ids=lambda job: job.make)
 def test_a_function_takes_what_its_entry_names_and_nothing_else(job):
     inspect.signature(job.function()).bind(
         **dict.fromkeys((*job.files, *job.inputs, *job.settings))
     )
 
 
-@pytest.mark.parametrize("job", [job for job in JOBS.values() if len(job.tables) > 1])
+@pytest.mark.parametrize("job", [job for job in ALL if len(job.tables) > 1])
 def test_tables_that_are_made_together_come_under_their_names(job):
     function = job.function()
     made = getattr(sys.modules[function.__module__], function.__annotations__["return"])
@@ -35,18 +39,27 @@ def test_tables_are_told_apart_by_name_and_not_by_position(monkeypatch):
 
 
 def test_every_table_has_a_schema_and_is_made_by_one_job():
-    assert set(TABLES) <= set(SCHEMAS)
-    assert len(TABLES) == sum(len(job.tables) for job in JOBS.values())
-    assert set(SCHEMAS) - set(TABLES) == {"heads", "head_scores"}  # of single jobs
+    assert set(ALL_TABLES) <= set(SCHEMAS)
+    for jobs in (JOBS, AUTHORS, COMPARISONS):
+        tables = [table for job in jobs.values() for table in job.tables]
+        assert len(tables) == len(set(tables))
+    of_single_jobs = {"audit", "heads", "head_scores", "published_curve"}
+    assert set(SCHEMAS) - set(ALL_TABLES) == of_single_jobs
 
 
-@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_a_rule_has_the_job_of_its_name():
+    assert job_of("aggregate_circuits") is JOBS["circuits"]
+    assert job_of("aggregate_published_circuits") is AUTHORS["circuits"]
+    assert job_of("aggregate_agreement") is COMPARISONS["agreement"]
+
+
+@pytest.mark.parametrize("job", ALL, ids=lambda job: job.make)
 def test_an_entry_names_paths_schemas_and_tables_that_exist(job):
     for source in job.files.values():
         template = getattr(Paths("results"), source.path)
         assert ("{table}" in template) == bool(source.table)
         assert source.schema in SCHEMAS if template.endswith(".parquet") else not source.schema
-    assert set(job.inputs) <= set(TABLES)
+    assert set(job.inputs) <= set(ALL_TABLES)
 
 
 def test_no_table_is_made_from_itself():
@@ -75,5 +88,6 @@ def test_the_guide_to_the_workflow_lists_every_table_with_the_rule_that_makes_it
         re.MULTILINE,
     )
     listed = [(name, table) for name, cell in rows for table in re.findall(r"`(\w+)`", cell)]
-    made = [(name, table) for name, job in JOBS.items() for table in job.tables]
+    jobs = {**JOBS, **COMPARISONS}
+    made = [(name, table) for name, job in jobs.items() for table in job.tables]
     assert sorted(listed) == sorted(made)

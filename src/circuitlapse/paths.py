@@ -1,7 +1,8 @@
-"""Every path below the folder of results."""
+"""Every path below the folder of results, and in a clone of the authors' results."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -55,6 +56,10 @@ class Paths:
         self.diagram_png = f"{results}/figures/circuit_diagram/{{model}}/{{task}}/step{{step}}.png"
         self.report = f"{results}/report.html"
         self.explorer = f"{results}/explorer.html"
+        # the authors' results: a folder like this one, and what only it has
+        self.authors = f"{results}/published"
+        self.baselines = f"{results}/baselines/{{model}}.parquet"
+        self.curves = f"{results}/curves/{{model}}.parquet"
         # locks of the slots on GPUs
         self.slots = f"{results}/.slots"
         # one log and one timing per job, in a folder with the name of its rule
@@ -71,3 +76,64 @@ def timings_of(log: str | Path) -> Path:
     parts = Path(log).parts
     logs = len(parts) - 1 - parts[::-1].index("logs")
     return Path(*parts[:logs], "benchmarks", *parts[logs + 1 :]).with_suffix(".tsv")
+
+
+class Clone:
+    """The JSON files in a clone of the authors' repository.
+
+    The repository is https://github.com/curt-tigges/circuits-over-time, with the results of
+    arXiv 2407.10827 below `results/`. Its pickles (`.pt`) are never opened.
+
+    Args:
+        folder: of the clone.
+    """
+
+    TASKS: Mapping[str, str] = {
+        "ioi": "ioi",
+        "gendered_pronoun": "gender_pronoun",
+        "greater_than": "greater_than",
+        "sva": "sva",
+    }
+    """Built-in task -> its name there."""
+    GRAPHS = ("faithful/raw", "faithful", "raw", "")
+    """Where the graphs of a task may lie, below its folder; the first that has any is taken.
+
+    Those below `faithful` have the faithful size of the paper; others of the same task may have a
+    fixed size."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.results = Path(folder) / "results"
+
+    @staticmethod
+    def name_of(model: str, repo: str | None) -> str:
+        """Return the name of a model there: that of its repository, or without one, its own."""
+        return repo.rpartition("/")[2] if repo else model
+
+    def models(self) -> list[str]:
+        """Return the names of all models with graphs."""
+        folder = self.results / "graphs"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def baselines(self, model: str, task: str) -> list[Path]:
+        """Return the files with the metric: that of all steps, then those of single steps."""
+        folder = self.results / "baselines" / model / self.TASKS[task]
+        whole = folder.with_name(f"{folder.name}.json")
+        return [*([whole] if whole.is_file() else []), *_per_step(folder).values()]
+
+    def curves(self, model: str, task: str) -> dict[int, Path]:
+        """Return the file with the faithfulness of every size tried, by step."""
+        return _per_step(self.results / "faithfulness" / model / self.TASKS[task])
+
+    def graphs(self, model: str, task: str) -> dict[int, Path]:
+        """Return the file of the graph, by step."""
+        folder = self.results / "graphs" / model / self.TASKS[task]
+        found = (_per_step(folder / below) for below in self.GRAPHS)
+        return next((files for files in found if files), {})
+
+
+def _per_step(folder: Path) -> dict[int, Path]:
+    """Return the files `STEP.json` of a folder, by step."""
+    if not folder.is_dir():
+        return {}
+    files = {int(path.stem): path for path in folder.glob("*.json") if path.stem.isdecimal()}
+    return dict(sorted(files.items()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from circuitlapse.errors import ArtifactError
+from circuitlapse.types import Level
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,40 @@ REPRODUCTION = Schema(
     ),
 )
 """Published statements about the Pythia models, compared with this run."""
+
+PUBLISHED_CURVE = Schema(
+    name="published_curve",
+    keys=(*TASK_KEYS, "n_requested"),
+    columns=CHECKPOINT_TASK | {"n_requested": "int32", "f_raw": "float64"},
+)
+"""The faithfulness that the authors published, of one model, on disk."""
+
+PUBLISHED = Schema(
+    name="published",
+    keys=TASK_KEYS,
+    columns=CHECKPOINT_TASK
+    | {"metric": "str", "unit": "str", "value": "float64"}
+    | dict.fromkeys(("n_requested", "n_edges", "n_nodes", "n_edges_total"), "Int32")
+    | {"f_raw": "float64", "selection_jaccard": "float64"},
+)
+"""What the authors published of one model, step and task."""
+
+_OVERLAP = ("jaccard", "jaccard_matched", "jaccard_chance", "floor_median", "floor_low")
+AGREEMENT = Schema(
+    name="agreement",
+    keys=TASK_KEYS,
+    columns=CHECKPOINT_TASK
+    | {"metric": "str", "unit": "str"}
+    | dict.fromkeys(("m_model", "m_model_low", "m_model_high", "m_model_published"), "float64")
+    | {"n_edges": "Int32", "n_edges_low": "float64", "n_edges_high": "float64"}
+    | dict.fromkeys(("n_edges_published", "n_nodes", "n_nodes_published"), "Int32")
+    | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_raw_published"), "float64")
+    | {"size_matched": "Int32"}
+    | dict.fromkeys([f"{level}_{name}" for level in Level for name in _OVERLAP], "float64")
+    | dict.fromkeys([f"{level}_differs" for level in Level], "boolean")
+    | {"rank_correlation": "float64", "status": "str"},
+)
+"""This run beside the authors' results."""
 
 SCHEMAS: Mapping[str, Schema] = {
     value.name: value for value in list(globals().values()) if isinstance(value, Schema)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitlapse.errors import TaskError
+from circuitlapse.paths import Clone
 from circuitlapse.settings.base import INVALID, PUBLISHED, PYTHIA_PREFIX, KeyPath, Problem
 from circuitlapse.settings.suite import Model, Train
 from circuitlapse.tasks.prompt_file import check_file
@@ -38,6 +39,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _pairs(config)
     yield from _files(config, tasks)
     yield from _folders(config, models)
+    yield from _clone(config, models)
 
 
 def dotted(where: KeyPath) -> str:
@@ -253,3 +255,18 @@ def _folders(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Pr
                 f"= '{model.hub.folder}' exists for none of the steps; for example, there is no "
             )
             yield Problem((*where, "hub", "folder"), f"{sentence}folder {folders[0]}.")
+
+
+def _clone(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Problem]:
+    """Check that the clone of the authors' repository has graphs of one of the models."""
+    folder = getattr(config.compare, "published", None)
+    if folder is None:
+        return
+    where, clone = ("compare", "published"), Clone(folder)
+    if not (known := clone.models()):
+        yield Problem(where, f"= '{folder}' has no folder results/graphs; it must be a clone.")
+        return
+    own = [Clone.name_of(model.name, model.hub.repo if model.hub else None) for _, model in models]
+    if not any(clone.graphs(name, task) for name in own for task in Clone.TASKS):
+        sentence = f"= '{folder}' has no graphs of {', '.join(own)}; it has models named "
+        yield Problem(where, f"{sentence}{', '.join(known)}.")

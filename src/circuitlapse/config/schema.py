@@ -14,6 +14,7 @@ from circuitlapse.settings.analysis import (
     Algorithm,
     Bootstrap,
     Circuits,
+    Compare,
     Compute,
     Figures,
     Heads,
@@ -93,6 +94,7 @@ class Config(Section):
     bootstrap: Bootstrap = section(Bootstrap)
     compute: Compute = section(Compute)
     figures: Figures = section(Figures)
+    compare: Compare = section(Compare)
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -56,6 +56,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "algorithm": ("checkpoint", "heads.algorithm", "models", "io.activation_files", "schemas"),
     "transfer": ("checkpoint", "exchange.transfer", "models", "schemas"),
     "swaps": ("checkpoint", "exchange.swaps", "exchange.head_sets", "models", "schemas"),
+    "published": ("io.clone", "io.circuit_files", "schemas"),
     "tables": ("tables", "tables.reproduction", "schemas"),
 }
 """The stages that write results -> the modules that they call, below `circuitlapse`.

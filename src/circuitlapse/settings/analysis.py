@@ -254,6 +254,14 @@ class Compute(Section, json_schema_extra=reruns("activations")):
     tasks run side by side and a new task runs nothing but itself. The files are the same."""
 
 
+class Compare(Section, json_schema_extra=reruns("tables and figures of published results")):
+    """Results of others that this run is held beside."""
+
+    published: PathText | None = key(None, min_length=1, allowed="a path")
+    """Clone of the paper's repository (github.com/curt-tigges/circuits-over-time), after `git lfs
+    pull`. Its results are drawn in figures of their own, and compared with those of this run."""
+
+
 class Figures(Section, json_schema_extra=reruns("figures")):
     """How figures are drawn."""
 

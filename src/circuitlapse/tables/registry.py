@@ -81,6 +81,9 @@ class Job:
         return {name: by_name[name] for name in self.tables}
 
 
+PUBLISHED = "published_"
+"""The names of rules about the authors' results have this after their first word."""
+
 JOBS: Mapping[str, Job] = {
     "behaviour": Job(
         "Collect the behaviour of all models",
@@ -163,7 +166,55 @@ JOBS: Mapping[str, Job] = {
     ),
 }
 
+AUTHORS: Mapping[str, Job] = {
+    "behaviour": Job(
+        "Collect the published behaviour of all models",
+        "collected:behaviour_table",
+        {"behaviour": JOBS["behaviour"].tables["behaviour"]},
+        files={"behaviour": Files("baselines", "behaviour")},
+    ),
+    "circuits": Job(
+        "Collect all published circuits",
+        "published:published_tables",
+        {"published": "what the authors published, by model, step and task"}
+        | dict(JOBS["circuits"].tables),
+        files={"records": Files("circuit"), "curves": Files("curves", "published_curve")},
+        inputs=("behaviour",),
+    ),
+    "stability": JOBS["stability"],
+    "size_correlation": JOBS["size_correlation"],
+}
+"""The tables of the authors' results, in a folder of their own; see docs/published.md."""
+
+COMPARISONS: Mapping[str, Job] = {
+    "agreement": Job(
+        "Compare this run with the authors' results",
+        "agreement:agreement_table",
+        {"agreement": "this run beside the authors' results"},
+        files={"records": Files("circuit"), "published_records": Files("circuit")},
+        inputs=("circuit_summary", "published"),
+    ),
+}
+"""The tables about a run and the authors' results."""
+
+
+def job_of(rule: str) -> Job:
+    """Return the job of a rule called `aggregate_NAME`, or `aggregate_published_NAME`."""
+    name = rule.removeprefix("aggregate_")
+    if name.startswith(PUBLISHED):
+        return AUTHORS[name.removeprefix(PUBLISHED)]
+    return {**JOBS, **COMPARISONS}[name]
+
+
 TABLES: Mapping[str, str] = {
     name: text for job in JOBS.values() for name, text in job.tables.items()
 }
-"""Every table, and what it holds in one line."""
+"""Every table of a run, and what it holds in one line."""
+
+ALL_TABLES: Mapping[str, str] = {
+    name: text
+    for jobs in (JOBS, AUTHORS, COMPARISONS)
+    for job in jobs.values()
+    for name, text in job.tables.items()
+}
+"""The same with those about the authors' results."""

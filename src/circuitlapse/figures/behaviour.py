@@ -63,7 +63,8 @@ def _draw_task(
     axes.axhline(0, **style.THIN)
     for look, line in style.by_model(rows, looks):
         layout.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
-        axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
+        if line["value_corrupted"].notna().any():
+            axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
         axes.plot(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label
         )

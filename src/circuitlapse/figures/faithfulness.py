@@ -131,9 +131,8 @@ def _draw_task(
         axes.plot(line["n_edges"], line["f_raw"], label=look.label, **own)
         axes.plot(mark["n_edges"].astype("float64"), mark["f_raw"], **own, **_CHOSEN)
         left = axes.get_yaxis_transform()  # x in shares of the panel: its left edge
-        axes.plot(
-            [0.03] * len(mark), mark["f_raw_empty"], color=look.colour, transform=left, **_EMPTY
-        )
+        empty = mark["f_raw_empty"].dropna()
+        axes.plot([0.03] * len(empty), empty, color=look.colour, transform=left, **_EMPTY)
     return _note(axes, chosen, looks=looks)
 
 

@@ -142,7 +142,12 @@ def note(axes: Axes, text: str) -> None:
 
 
 def n_prompts(rows: pd.DataFrame) -> str:
-    """Return for instance "n = 200", or the range if rows differ."""
+    """Return for instance "n = 200", or the range if rows differ.
+
+    One prompt is none: the results of others are means of prompts that nothing is known of.
+    """
+    if (rows["n"] == 1).all():
+        return "published means"
     return f"n = {low_to_high(rows['n'])}"
 
 

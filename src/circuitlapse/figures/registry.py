@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from circuitlapse.tables.registry import AUTHORS, PUBLISHED
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -183,6 +185,21 @@ FIGURES = {
 }
 """The figures that are drawn once per run, in the order of the README."""
 
+_TABLES = {table for job in AUTHORS.values() for table in job.tables}
+OF_AUTHORS = {name: figure for name, figure in FIGURES.items() if {*figure.tables} <= _TABLES}
+"""Those of them that can be drawn from the authors' results."""
+
+COMPARISONS = {
+    "agreement": Figure(
+        "agreement with published results",
+        shows="metric, size and edges of circuits beside the authors' results, if they are given",
+        draw="agreement:agreement_figure",
+        tables=("agreement",),
+        settings=("labels", "tasks", "min_step"),
+    ),
+}
+"""The figures about a run and the authors' results, if the configuration names them."""
+
 DIAGRAMS = {
     "circuit_diagram": Figure(
         "circuit diagram",
@@ -195,9 +212,20 @@ DIAGRAMS = {
 """The figures that are drawn per model, task and step, as `NAME/MODEL/TASK/stepSTEP`."""
 
 
+def figure_of(rule: str) -> Figure:
+    """Return the figure of a rule called `plot_NAME`, or `plot_published_NAME`."""
+    name = rule.removeprefix("plot_").removeprefix(PUBLISHED)
+    return (FIGURES | COMPARISONS | DIAGRAMS)[name]
+
+
 def figure_rows() -> str:
-    """Return the table of all figures for README.md, in Markdown."""
-    rows = [f"| `{written}` | {figure.shows} |\n" for _, written, figure in _written("…")]
+    """Return the table of the figures of every run for README.md, in Markdown."""
+    every_run = FIGURES | DIAGRAMS
+    rows = [
+        f"| `{written}` | {figure.shows} |\n"
+        for name, written, figure in _written("…")
+        if name in every_run
+    ]
     return "| figure | shows |\n| --- | --- |\n" + "".join(rows)
 
 
@@ -213,5 +241,5 @@ def rule_rows() -> str:
 
 def _written(circuit: str) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name, the path and the entry of every figure; `circuit` ends paths of diagrams."""
-    for name, figure in (FIGURES | DIAGRAMS).items():
+    for name, figure in (FIGURES | COMPARISONS | DIAGRAMS).items():
         yield name, f"{name}/{circuit}" if name in DIAGRAMS else name, figure

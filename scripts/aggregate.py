@@ -5,7 +5,7 @@ from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.table_files import read_table, write_table
 from circuitlapse.schemas import SCHEMAS
-from circuitlapse.tables.registry import JOBS
+from circuitlapse.tables.registry import job_of
 
 
 def contents(paths, schema):
@@ -16,7 +16,7 @@ def contents(paths, schema):
 
 with job_logging(snakemake.log[0]) as log:
     given, output, settings = snakemake.input, snakemake.output, dict(snakemake.params.items())
-    job = JOBS[snakemake.rule.removeprefix("aggregate_")]
+    job = job_of(snakemake.rule)
     files = {name: contents(given.get(name), source.schema) for name, source in job.files.items()}
     inputs = {name: read_table(given.get(name), SCHEMAS[name]) for name in job.inputs}
     tables = job.run(**files, **inputs, **settings)

@@ -1,14 +1,14 @@
 """Draw one figure of the registry from its tables, and write it as PDF and PNG."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.figures.registry import DIAGRAMS, FIGURES
+from circuitlapse.figures.registry import figure_of
 from circuitlapse.figures.style import save_figure
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.table_files import read_table
 from circuitlapse.schemas import SCHEMAS
 
 with job_logging(snakemake.log[0]) as log:
-    figure = (FIGURES | DIAGRAMS)[snakemake.rule.removeprefix("plot_")]
+    figure = figure_of(snakemake.rule)
     tables = {name: read_table(path, SCHEMAS[name]) for name, path in snakemake.input.items()}
     drawn = figure.function()(**tables, **dict(snakemake.params.items()))
     for path in snakemake.output:

@@ -18,6 +18,7 @@ from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.plan.audited import audited
+from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
@@ -45,6 +46,7 @@ CONFIG = AUDIT.config
 PLAN = Plan(CONFIG)
 if workflow.is_main_process and AUDIT.warnings:
     print(*AUDIT.warnings, sep="\n", file=sys.stderr)
+RESULTS = results_of(PLAN)
 PATHS, TASKS = PLAN.paths, PLAN.tasks
 COMPUTE = PLAN.compute
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
@@ -156,9 +158,9 @@ def task_key(key):
     return lambda wildcards: getattr(CONFIG.task(wildcards.task), key)
 
 
-def csv_of(table):
+def csv_of(paths, table):
     """Return the path of a table as CSV; the report shows that of `reproduction`."""
-    path = PATHS.table_csv.format(table=table)
+    path = paths.table_csv.format(table=table)
     if table != "reproduction":
         return path
     return report(
@@ -169,15 +171,10 @@ def csv_of(table):
     )
 
 
-def tables_of(figure):
-    """Return the path of each table that a figure is drawn from, by name."""
-    return {table: PATHS.table.format(table=table) for table in figure.tables}
-
-
 def tables_of_a_diagram(wildcards):
     """Return the tables of a diagram, or stop where there is no such circuit."""
     try:
         PLAN.check_diagram(**wildcards)
     except UnknownNameError as error:
         raise WorkflowError(str(error)) from None
-    return tables_of(DIAGRAMS["circuit_diagram"])
+    return RESULTS["run"].tables(DIAGRAMS["circuit_diagram"].tables)

@@ -1,31 +1,34 @@
 """One rule per figure of the registry, one for diagrams of circuits, one for the explorer."""
 
-for name, figure in FIGURES.items():
+for made, name, figure in figures_of(RESULTS):
 
     rule:
         name:
-            f"plot_{name}"
+            f"plot_{made.prefix}{name}"
         input:
-            **tables_of(figure),
+            **made.tables(figure.tables),
         output:
-            pdf=PATHS.figure_pdf.format(figure=name),
+            pdf=made.plan.paths.figure_pdf.format(figure=name),
             png=report(
-                PATHS.figure_png.format(figure=name),
+                made.plan.paths.figure_png.format(figure=name),
                 caption=f"../report/{name}.rst",
-                category="Figures",
+                category="Published results" if made.prefix else "Figures",
                 labels={"figure": figure.title},
             ),
         log:
-            log_of(f"plot_{name}"),
+            log_of(f"plot_{made.prefix}{name}"),
         conda:
             ENVIRONMENT
         resources:
             mem_mb=memory(2000),
             runtime=minutes(20),
         params:
-            **{setting: PLAN.figure_settings[setting] for setting in figure.settings},
+            **{
+                setting: made.plan.figure_settings[setting]
+                for setting in figure.settings
+            },
         message:
-            f"Draw the figure {name}: {figure.title}"
+            f"Draw the figure {made.prefix}{name}: {figure.title}"
         script:
             "../../scripts/plot.py"
 
@@ -87,8 +90,13 @@ rule build_explorer:
 rule figures:
     input:
         PATHS.explorer,
-        expand([PATHS.figure_pdf, PATHS.figure_png], figure=FIGURES),
+        [made.figure_files for made in RESULTS.values()],
         PLAN.diagrams(PATHS.diagram_pdf),
         PLAN.diagrams(PATHS.diagram_png),
     message:
         "All figures and the explorer are complete"
+
+
+if CONFIG.compare.published:
+
+    include: "published.smk"

@@ -1,25 +1,25 @@
 """Tidy tables, as Parquet and as CSV: one rule per entry of the registry."""
 
-for name, job in JOBS.items():
+for made, name, job in jobs_of(RESULTS):
 
     rule:
         name:
-            f"aggregate_{name}"
+            f"aggregate_{made.prefix}{name}"
         input:
-            **PLAN.files_of(job),
-            **{table: PATHS.table.format(table=table) for table in job.inputs},
+            **made.plan.files_of(job),
+            **made.tables(job.inputs),
         output:
-            parquet=expand(PATHS.table, table=job.tables),
-            csv=[csv_of(table) for table in job.tables],
+            parquet=expand(made.plan.paths.table, table=job.tables),
+            csv=[csv_of(made.plan.paths, table) for table in job.tables],
         log:
-            log_of(f"aggregate_{name}"),
+            log_of(f"aggregate_{made.prefix}{name}"),
         conda:
             ENVIRONMENT
         resources:
             mem_mb=memory(1000),
             runtime=minutes(10),
         params:
-            **{setting: PLAN.table_settings[setting] for setting in job.settings},
+            **{setting: made.plan.table_settings[setting] for setting in job.settings},
         message:
             job.message
         script:
@@ -28,6 +28,6 @@ for name, job in JOBS.items():
 
 rule tables:
     input:
-        expand([PATHS.table, PATHS.table_csv], table=TABLES),
+        [made.table_files for made in RESULTS.values()],
     message:
         "All tables are complete"

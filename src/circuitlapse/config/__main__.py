@@ -22,8 +22,8 @@ from circuitlapse.config.document import PAGES, SCHEMA, schema_text, write_all
 from circuitlapse.config.schema import Config
 from circuitlapse.config.sources import merged_values, read_sources
 from circuitlapse.errors import ConfigError, UnknownNameError, unknown_name
-from circuitlapse.figures.registry import FIGURES
 from circuitlapse.paths import Paths
+from circuitlapse.plan.authors import results_of
 from circuitlapse.plan.workflow import Plan
 
 DEFAULT = Path("config/config.yaml")
@@ -71,10 +71,16 @@ def figure_path(name: str, config: Config) -> str:
             plan.check_diagram(*diagram.groups())
         except UnknownNameError as error:
             sys.exit(str(error))
-    elif name not in FIGURES:
+        return plan.paths.figure_pdf.format(figure=name).removesuffix(".pdf")
+    figures = {
+        f"{made.prefix.replace('_', '/')}{figure}": made.plan.paths.figure_pdf.format(figure=figure)
+        for made in results_of(plan).values()
+        for figure in made.figures
+    }
+    if name not in figures:
         example = plan.diagrams("circuit_diagram/{model}/{task}/step{step}")[-1]
-        sys.exit(f"{unknown_name('figure', name, FIGURES)}; diagrams are named like {example}")
-    return Paths(config.results).figure_pdf.format(figure=name).removesuffix(".pdf")
+        sys.exit(f"{unknown_name('figure', name, figures)}; diagrams are named like {example}")
+    return figures[name].removesuffix(".pdf")
 
 
 if __name__ == "__main__":

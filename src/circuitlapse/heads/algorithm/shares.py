@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap
@@ -121,17 +121,20 @@ class Panel:
         found = [test.passed(effects) for test in self.tests.values()]
         return np.asarray(np.logical_or.reduce([np.zeros(effects.shape, dtype=bool), *found]))
 
-    def shuffled(self, *, n_heads: int, seed: int) -> Int[ndarray, "sample head"]:
-        """Return whose scores each head gets if they are permuted over the eligible heads.
+    def shuffled(
+        self, effects: Float[ndarray, " head"], *, seed: int
+    ) -> Bool[ndarray, "sample head"]:
+        """Return the same for scores that were permuted over the eligible heads.
 
         The scores of a head stay together.
         """
-        eligible = np.ones(n_heads, dtype=bool) if self.eligible is None else self.eligible
+        eligible = np.ones(len(effects), dtype=bool) if self.eligible is None else self.eligible
         places = np.flatnonzero(eligible)
         rows = np.tile(places, (N_PERMUTATIONS, 1))
-        origin = np.tile(np.arange(n_heads), (N_PERMUTATIONS, 1))
+        origin = np.tile(np.arange(len(effects)), (N_PERMUTATIONS, 1))  # whose scores a head gets
         origin[:, places] = np.random.default_rng(seed).permuted(rows, axis=1)
-        return origin
+        found = [test.named[origin] & test.allows(effects) for test in self.tests.values()]
+        return np.asarray(np.logical_or.reduce([np.zeros(origin.shape, dtype=bool), *found]))
 
 
 class _Counted(NamedTuple):
@@ -162,9 +165,8 @@ def consistency_rows(
 
     With effects E, `total` is the sum over the heads of the denominator of sign(E) E, with sign and
     size from different halves of the prompts, averaged over random halves. `explained` is the same
-    over the heads with a role, by their effects on the half that gives the sign. `pct` is their
-    ratio; noise may push it below 0 or above 100. It is NaN if `total` is below `min_total`. Signs
-    `negative` and `positive` leave out other effects.
+    over the heads with a role. `pct` is their ratio; noise may push it below 0 or above 100. It is
+    NaN if `total` is below `min_total`. Signs `negative` and `positive` leave out other effects.
 
     Intervals are normal, from the spread over the halves (see `split_interval`); roles are derived
     again from the half that gives the sign. The null is the share when scores are permuted over
@@ -188,7 +190,7 @@ def consistency_rows(
             yield row | _undefined(AlgorithmStatus.NO_CIRCUIT)
             continue
         counted = _counted(halves, kept, row["sign"])
-        share = _share(panel, counted, bootstrap, min_total)
+        share = _share(panel, panel.effects, counted, bootstrap, min_total)
         yield row | share | together | {"n_heads": heads.sum()}
 
 
@@ -224,11 +226,11 @@ def _counted(halves: tuple[ndarray, ndarray], kept: ndarray, sign: str) -> _Coun
 
 
 def _share(
-    panel: Panel, counted: _Counted, bootstrap: Bootstrap, min_total: float
+    panel: Panel, effects: Effects, counted: _Counted, bootstrap: Bootstrap, min_total: float
 ) -> dict[str, Any]:
-    adds, kind_of = _by_kind(panel, counted)
-    head = np.arange(len(kind_of))
-    total, explained = counted.mean.sum(), adds[kind_of, head].sum()
+    weights = counted.mean  # [head]
+    total, mean = weights.sum(), effects.mean
+    explained = weights[panel.heads(mean)].sum()
     low, high = split_interval(total, counted.first.sum(1), counted.second.sum(1), bootstrap)
     row = dict.fromkeys(NUMBERS, np.nan)
     row |= {"explained": explained, "total": total, "total_low": low, "total_high": high}
@@ -242,34 +244,13 @@ def _share(
         for adds, by in ((counted.first, counted.by_first), (counted.second, counted.by_second))
     )
     low, high = split_interval(0.0, one, two, bootstrap)
-    origin = panel.shuffled(n_heads=len(head), seed=bootstrap.seed)  # [sample, head]
-    null = adds[kind_of[origin], head].sum(1) / total  # [sample]
+    null = panel.shuffled(mean, seed=bootstrap.seed) @ weights / total  # [sample]
     reaching = (null >= share - 1e-9).sum()
     row |= {"pct": share, "pct_low": share + low / total, "pct_high": share + high / total}
     row |= {"null_high": np.quantile(null, NULL_QUANTILE)}
     row |= {name: 100 * row[name] for name in ("pct", "pct_low", "pct_high", "null_high")}
     p = (1 + reaching) / (1 + len(null))
     return row | {"p": p, "status": str(AlgorithmStatus.OK)}
-
-
-def _by_kind(
-    panel: Panel, counted: _Counted
-) -> tuple[Float[ndarray, "kind head"], Int[ndarray, " head"]]:
-    """Return what each head adds as a head of every kind, 0 without a role; and its own kind.
-
-    Heads are of one kind if the same scores name them. A role asks for an effect, too: it is that
-    of the half that gives the sign. Of effects chosen on the half that gives their size, those that
-    noise enlarges would be favoured.
-    """
-    tests = list(panel.tests.values())
-    named = np.stack([test.named for test in tests])  # [test, head]
-    kinds, kind_of = np.unique(named, axis=1, return_inverse=True)  # [test, kind]
-    adds = np.zeros((kinds.shape[1], named.shape[1]))
-    for part, by in ((counted.first, counted.by_first), (counted.second, counted.by_second)):
-        allowed = np.stack([test.allows(by) for test in tests])  # [test, sample, head]
-        for kind, tests_of in enumerate(kinds.T):
-            adds[kind] += (part * allowed[tests_of].any(0)).mean(0) / 2
-    return adds, kind_of.ravel()
 
 
 def _undefined(status: AlgorithmStatus) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 # make plan                  what a run costs, before it starts
 # make audit                 what a hub serves, before anything is downloaded
 # make figure FIG=transfer   one figure, and what it needs
+# make published CLONE=DIR   the authors' results in our figures; see docs/published.md
 # make report                the demo, and all figures on one HTML page
 # make explorer              the demo, and one HTML page to look into its circuits
 # make unlock                after a killed run: "Directory cannot be locked"
@@ -45,7 +46,7 @@ AUDIT := $(BIN)/python -m circuitlapse.audit
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure report explorer unlock cluster restart-cluster test lint docs browser
+.PHONY: demo help plan audit figure published report explorer unlock cluster restart-cluster test lint docs browser
 
 demo: $(READY)
 	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
@@ -74,6 +75,10 @@ figure: $(READY)
 	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	@figure=$$($(ASK) --figure "$(FIG)" $(if $(CONFIG),"$(CONFIG)")) && \
 	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
+
+published: $(READY)
+	$(BIN)/snakemake published --cores $(CORES) --workflow-profile workflow/profiles/local \
+	--configfile "$(or $(CONFIG),config/pythia.yaml)" --config "compare={published: \"$(CLONE)\"}"
 
 unlock: $(READY)
 	@$(BIN)/python -m circuitlapse.processes

@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
+from typing import Any
 from urllib.parse import urlsplit
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -38,18 +39,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Let links lead to pages of the site, or to the files of the repository."""
     here = page.file.src_uri
     source = SOURCES.get(here, join("docs", here))
-    on_site = {file.src_uri for file in files if file.inclusion.is_included()}
 
     def link(found: re.Match[str]) -> str:
         target = normpath(join(dirname(source), found["path"]))
         if not Path(target).exists():  # an address, or a mistake that MkDocs reports
             return found[0]
-        there = PAGES.get(target, target.removeprefix("docs/"))
-        if there in on_site:
+        if target in PAGES or (target.startswith("docs/") and Path(target).is_file()):
+            there = PAGES.get(target, target.removeprefix("docs/"))
             return f"]({relpath(there, dirname(here) or '.')}{found['heading'] or ''})"
         kind = "tree" if Path(target).is_dir() else "blob"
         return f"]({config.repo_url}/{kind}/main/{target}{found['heading'] or ''})"

@@ -88,6 +88,7 @@ def test_json_values_of_another_type_are_reported(pythia: Tokenizer, tmp_path: P
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*next token of running text")
 def test_an_answer_that_continues_the_last_word_by_accident_is_pointed_out(
     pythia: Tokenizer, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_an_answer_that_continues_the_last_word_by_accident_is_pointed_out(
     assert pythia.decode(list(task.frame["correct"][0])) == "she"
 
 
+@pytest.mark.filterwarnings("ignore:.*no leading space")
 def test_an_answer_that_running_text_would_join_with_the_prompt_is_pointed_out(
     pythia: Tokenizer, tmp_path: Path
 ) -> None:

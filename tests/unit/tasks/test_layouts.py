@@ -139,6 +139,7 @@ def test_a_file_in_our_own_layout_is_not_announced(
     assert caplog.messages == []
 
 
+@pytest.mark.filterwarnings("ignore:.*next token of running text")
 def test_years_of_eap_ig_have_the_answers_of_greater_than(
     pythia: Tokenizer, tmp_path: Path
 ) -> None:
@@ -203,6 +204,7 @@ def sums(n_rows: int) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*next token of running text")
 def test_sums_of_mib_keep_their_last_space_and_rows_that_cannot_be_used_are_left_out(
     pythia: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,7 +121,7 @@ export function drawCharts(data) {
   // the last chart has the longest legend
   const parts = columns === 5 ? 5.5 : columns;
   const width = Math.floor((host.clientWidth - 12 * (columns - 1)) / parts) - 2;
-  const last = columns === 5 ? Math.floor(width * 1.5) : columns === 2 ? host.clientWidth - 2 : width;
+  const last = { 5: Math.floor(width * 1.5), 3: 2 * width + 12, 2: host.clientWidth - 2, 1: width }[columns];
   host.style.gridTemplateColumns = columns === 5 ? "repeat(4, minmax(0, 1fr)) minmax(0, 1.5fr)" : `repeat(${columns}, minmax(0, 1fr))`;
   const { behaviour, summary, overlap } = model.tasks[view.task];
   const over = (table, name) => model.steps.map((step) => cell(table, name, rowAt(table, step)));
@@ -180,7 +180,7 @@ export function drawCharts(data) {
       levels: [{ value: data.threshold, name: "threshold" }],
     }),
     chart(model, {
-      title: "Overlap with step before",
+      title: "Overlap, step before",
       unit: "Jaccard",
       width,
       from: 0,
@@ -206,6 +206,7 @@ export function drawCharts(data) {
       })),
     }),
   );
+  host.lastChild.style.gridColumn = { 3: "span 2", 2: "1 / -1" }[columns] ?? "";
   moveCursors();
 }
 

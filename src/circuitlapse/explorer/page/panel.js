@@ -30,19 +30,21 @@ function facts(rows) {
 }
 
 function chip(name, text, colour) {
-  const button = el("button", { class: "chip", type: "button", onclick: () => change({ pick: name }) }, text);
+  const outside = !shown().nodes.has(name);
+  const about = { class: `chip ${outside ? "outside" : ""}`, title: outside ? "not in the circuit at this step" : null };
+  const button = el("button", { ...about, type: "button", onclick: () => change({ pick: name }) }, text);
   if (colour) button.style.borderLeftColor = colour;
   return button;
 }
 
-function edgeList(title, edges, kind = "") {
+function edgeList(title, edges, kind = "", hidden = 0) {
   const strongest = [...edges].sort((a, b) => Math.abs(b.score) - Math.abs(a.score));
   const rows = strongest.slice(0, LISTED).map((edge) => {
     const pick = el("button", { class: "link", type: "button", onclick: () => change({ pick: edge.name }) }, edgeWords(edge));
     return el("tr", {}, el("td", {}, pick), el("td", { class: "number" }, number(edge.score)));
   });
-  const more = edges.length > LISTED ? el("p", { class: "note" }, `and ${number(edges.length - LISTED)} weaker ones`) : null;
-  const caption = el("caption", { class: kind }, `${title}: ${number(edges.length)}`);
+  const more = edges.length > LISTED ? el("p", { class: "note" }, `and ${number(edges.length + hidden - LISTED)} weaker ones`) : null;
+  const caption = el("caption", { class: kind }, `${title}: ${number(edges.length + hidden)}`);
   return el("div", {}, el("table", {}, caption, el("tbody", {}, rows)), more);
 }
 
@@ -71,7 +73,7 @@ function circuitPanel(circuit) {
     { id: "what-changed", type: "button", onclick: () => change({ compare: "step", other: String(previous), pick: "" }) },
     `What changed since step ${number(previous ?? 0)}?`,
   );
-  const parts = [...head, facts(rows), previous === undefined ? null : button, roleList(model, task), there ? edgeList("Strongest edges", circuit.edges) : null];
+  const parts = [...head, facts(rows), previous === undefined ? null : button, roleList(model, task), there ? edgeList("Strongest edges", circuit.edges, "", circuit.hidden) : null];
   return parts.filter(Boolean);
 }
 
@@ -93,7 +95,8 @@ function roleList(model, task) {
   });
   const any = rows.some(Boolean);
   const title = el("h3", {}, "Roles of heads in the IOI algorithm");
-  return el("div", { id: "roles" }, title, any ? facts(rows) : el("p", { class: "note" }, "No head has a role at this step."));
+  const note = any ? "Largest effect first; dotted: not in the circuit." : "No head has a role at this step.";
+  return el("div", { id: "roles" }, title, any ? facts(rows) : null, el("p", { class: "note" }, note));
 }
 
 function comparison(one, other) {

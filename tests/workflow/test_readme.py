@@ -32,7 +32,7 @@ def run_examples(text: str, folder: Path) -> subprocess.CompletedProcess:
     smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
     model = f"results-smoke/models/{smoke['models'][0]['name']}/step{smoke['steps'][-1]}"
     code = re.sub(r"results/models/[^\"]+", model, code)
-    code = re.sub(r"results/(t|corpus)", r"results-smoke/\1", code).replace("100)", "10)")
+    code = re.sub(r"results/(t|corpus|explorer)", r"results-smoke/\1", code).replace("100)", "10)")
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -52,6 +52,12 @@ def test_the_examples_of_the_library_run(copied):
 def test_the_example_of_the_tables_runs(finished):
     done = run_examples((ROOT / "docs/tables.md").read_text(), finished.folder)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_example_of_the_explorer_runs(finished):
+    done = run_examples((ROOT / "docs/explorer.md").read_text(), finished.folder)
+    assert done.returncode == 0, done.stderr
+    assert "no_behaviour" in done.stdout
 
 
 def test_the_examples_of_extending_run(finished, tmp_path):

@@ -3,14 +3,15 @@
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub import fetch_snapshot, link_snapshot
 from circuitlapse.hub.audit import found_revision
+from circuitlapse.io.weight_files import keep_fingerprint
 
-source = snakemake.params.source
+source, (folder, weights) = snakemake.params.source, snakemake.output
 with job_logging(snakemake.log[0]) as log:
     if "folder" in source:
-        link_snapshot(source["folder"], snakemake.output[0])
+        link_snapshot(source["folder"], folder)
     else:
-        where = snakemake.wildcards.model, int(snakemake.wildcards.step)
-        revision = found_revision(snakemake.input.audited, *where) or source["revision"]
-        weights = source.get("weights", "")
-        fetch_snapshot(source["repo"], revision, snakemake.output[0], weights=weights)
-    log.info("%s is complete", snakemake.output[0])
+        place = snakemake.wildcards.model, int(snakemake.wildcards.step)
+        revision = found_revision(snakemake.input.audited, *place) or source["revision"]
+        fetch_snapshot(source["repo"], revision, folder, weights=source.get("weights", ""))
+    keep_fingerprint(folder, weights, snakemake.params.where)
+    log.info("%s is complete", folder)

@@ -4,6 +4,7 @@ from circuitlapse.jobs import job_logging, progress
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.provenance import PROVENANCE, checked_hash, provenance, write_provenance
+from circuitlapse.io.weight_files import keep_fingerprint
 from circuitlapse.pocket.corpus import NEW_LINE
 from circuitlapse.pocket.training import make_model, save_snapshot, train
 from circuitlapse.settings.suite import Train, Training
@@ -20,8 +21,8 @@ with job_logging(snakemake.log[0]) as log:
         "corpus": checked_hash(snakemake.input.tokens),
         "tokenizer": Vocabulary(tokenizer).hash,
     }
-    settings = dict(params.items())
-    folders = dict(zip(training.save_steps, snakemake.output, strict=True))
+    settings = {name: value for name, value in params.items() if name != "where"}
+    folders = dict(zip(training.save_steps, snakemake.output.models, strict=True))
     end = tokenizer.token_to_id(NEW_LINE)
     run = train(model, corpus, line_end=end, training=training, data_seed=shape.data_seed)
     for step, loss in (steps := progress(run, "steps", log=log, total=training.save_steps[-1] + 1)):
@@ -33,3 +34,6 @@ with job_logging(snakemake.log[0]) as log:
                     inputs, settings | {"step": step}, stage="training", script=__file__
                 )
                 write_provenance(scratch / PROVENANCE, origin, scratch.iterdir())
+    kept = zip(folders.values(), snakemake.output.weights, params.where, strict=True)
+    for folder, path, where in kept:
+        keep_fingerprint(folder, path, where)

@@ -39,7 +39,7 @@ from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
 from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.tasks.encode import Task
-from circuitlapse.types import METRIC_FACTS, HeadSet, ScoreStatus
+from circuitlapse.types import METRIC_FACTS, CheckpointStatus, HeadSet, ScoreStatus
 
 MATMUL = {"highest": "highest", "tf32": "high"}
 """Values of `compute.matmul` -> what PyTorch calls them."""
@@ -112,6 +112,7 @@ class Checkpoint:
         )
         made: dict[str, Any] = {"prepend_bos": task.prepend_bos, "dtype": self.compute.dtype}
         made |= {"data_seed": task.seed, "n_parameters": self._n_parameters}
+        made |= {"checkpoint": str(CheckpointStatus.OK)}  # until it is audited
         return {**self.where, **_named(task), **measured, **made}
 
     def circuit(

@@ -23,6 +23,8 @@ class Paths:
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"
+        # what is kept of the weights: norms and samples
+        self.weights = f"{results}/weights/{{model}}/step{{step}}.h5"
         # what a comparison with TransformerLens found: for a model at its first step, or for a step
         self.verified = f"{results}/verified/{{model}}/first.json"
         self.verified_step = f"{results}/verified/{{model}}/step{{step}}.json"

@@ -77,10 +77,20 @@ AUDIT = Schema(
     name="audit",
     keys=("model", "variant", "step", "file"),
     columns=CHECKPOINT
-    | {"file": "str", "hash": "str", "bytes": "int64", "shared": "bool"}
+    | {"file": "str", "hash": "str", "bytes": "int64", "unit": "str", "shared": "bool"}
     | {"status": "str", "same_as": "str", "instead_of": "str", "left_out": "bool"},
 )
 """The weight files of every checkpoint, and whether they are those of its step."""
+
+CHECKPOINTS = Schema(
+    name="checkpoints",
+    keys=("model", "variant", "step", "matrix"),
+    columns=CHECKPOINT
+    | {"matrix": "str", "shape": "str", "norm": "float64"}
+    | dict.fromkeys(("cos_previous", "cos_next", "cos_last"), "float64")
+    | {"unit": "str", "status": "str"},
+)
+"""The matrices of every checkpoint beside those of its neighbours and of the last step."""
 
 BEHAVIOUR = Schema(
     name="behaviour",
@@ -90,7 +100,7 @@ BEHAVIOUR = Schema(
     | dict.fromkeys(("value", "se", "ci_low", "ci_high", "value_corrupted"), "float64")
     | dict.fromkeys(("accuracy", "rank0", "answer_prob"), "float64")
     | {"n": "int32", "prepend_bos": "bool", "dtype": "str", "data_seed": "int32"}
-    | {"n_parameters": "int64"},
+    | {"n_parameters": "int64", "checkpoint": "str"},
 )
 """How well each model does each task."""
 
@@ -107,7 +117,7 @@ CIRCUIT_SUMMARY = Schema(
     | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
     | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"), "float64")
     | dict.fromkeys(("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"), "float64")
-    | {"held_out_status": "str", "status": "str", "n": "int32"},
+    | {"held_out_status": "str", "status": "str", "checkpoint": "str", "n": "int32"},
 )
 """Size after pruning and faithfulness: one circuit per row."""
 

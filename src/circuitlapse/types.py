@@ -133,6 +133,10 @@ class Status(StrEnum):
     """No circuit up to the cap passes the threshold; the one at the cap is reported."""
     TOO_FEW_PROMPTS = "too_few_prompts"
     """A half has fewer than `MIN_PROMPTS` groups of prompts, so it was not searched."""
+    DUPLICATE = "duplicate"
+    """The checkpoint has the weights of a later step."""
+    NO_WEIGHTS = "no_weights"
+    """The checkpoint has no weights."""
 
 
 class HeldOutStatus(StrEnum):

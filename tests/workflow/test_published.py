@@ -25,6 +25,8 @@ from tests.workflow.published import REPO, SMALL, Watch, make_steps, watching
 
 TASKS = ("ioi", "gendered_pronoun", "greater_than", "sva")
 STEPS = {0: 0, 512: 4, 1000: 60}
+COPY = 256
+"""A step whose branch serves the files of the last one."""
 EXCHANGING = (512, 1000)
 TWINS = ("gendered_pronoun", "sva")
 """Tasks of which every prompt has a twin."""
@@ -38,7 +40,7 @@ def settings(**changes: object) -> dict[str, object]:
     return {
         "results": RESULTS,
         "suite": "pythia",
-        "steps": list(STEPS),
+        "steps": sorted([*STEPS, COPY]),
         "models": [{"name": "pythia-70m", "label": "70 M", "hub": {"repo": REPO}}],
         "checkpoints": {"at_once": 1},
         "transfer": {"steps": list(EXCHANGING)},
@@ -106,6 +108,7 @@ def run_on(published: dict[int, Path], folder: Path) -> Iterator[Run]:
     hub = FakeHub()
     for step, files in published.items():
         hub.add(REPO, f"step{step}", files)
+    hub.add(REPO, f"step{COPY}", published[max(STEPS)])
     workflow = new_workflow(folder)
     config = configured(workflow, "published.yaml")
     with pytest.MonkeyPatch.context() as patch:
@@ -115,6 +118,8 @@ def run_on(published: dict[int, Path], folder: Path) -> Iterator[Run]:
         for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"):
             patch.delenv(name, raising=False)
         with watching(folder / RESULTS / "models") as watch:
+            first = workflow.run(f"{RESULTS}/audit/checkpoints.json", config=config, ok=False)
+            assert f"the weights of step 1000 at step {COPY}" in first
             workflow.run(config=config)
         yield Run(workflow, config, hub, published, watch)
     hub.close()
@@ -125,7 +130,7 @@ def table(run: Run, name: str) -> pd.DataFrame:
 
 
 def test_every_table_has_every_step_and_task(run):
-    every = {(step, task) for step in STEPS for task in TASKS}
+    every = {(step, task) for step in (*STEPS, COPY) for task in TASKS}
     for name in ("behaviour", "circuit_summary"):
         rows = table(run, name)
         assert Counter(zip(rows["step"], rows["task"], strict=True)) == dict.fromkeys(every, 1)
@@ -135,11 +140,13 @@ def test_every_table_has_every_step_and_task(run):
         task: [n] for task, n in groups.items()
     }
     assert behaviour["tokens"].tolist() == (behaviour["step"] * 1024 * 2048).tolist()
-    assert not behaviour[["value", "ci_low", "ci_high"]].isna().any(axis=None)
+    empty = behaviour[["value", "ci_low", "ci_high"]].isna()
+    assert (empty.all(axis=1) == empty.any(axis=1)).all()
+    assert set(behaviour.loc[empty.all(axis=1), "step"]) == {COPY}
     components = table(run, "components")
     n_heads = SMALL["num_hidden_layers"] * 8
     scored = components[components["score"] == "induction"].groupby("step").size()
-    assert scored.to_dict() == dict.fromkeys(STEPS, n_heads)
+    assert scored.to_dict() == dict.fromkeys((*STEPS, COPY), n_heads)
     assert not set(components["status"]) & {"no_prompts", "no_text", "no_words"}
 
 
@@ -152,8 +159,24 @@ def test_every_weight_is_counted_but_the_masks_that_old_files_carry(run):
 
 def test_only_the_model_that_was_taught_the_tasks_has_circuits(run):
     status = table(run, "circuit_summary").groupby("step")["status"].agg(set)
-    assert status.to_dict() == {0: {"no_behaviour"}, 512: {"no_behaviour"}, 1000: {"ok"}}
+    assert status.to_dict() == {
+        **{0: {"no_behaviour"}, COPY: {"duplicate"}},
+        **{512: {"no_behaviour"}, 1000: {"ok"}},
+    }
     assert set(table(run, "circuit_edges")["step"]) == {1000}
+
+
+def test_a_step_with_the_files_of_another_is_in_no_comparison(run):
+    audit = table(run, "audit").set_index("step")
+    assert audit.loc[COPY, ["status", "same_as", "left_out"]].tolist() == [
+        *("duplicate", "step 1000"),
+        True,
+    ]
+    assert audit["status"].drop(COPY).tolist() == ["ok"] * len(STEPS)
+    assert set(table(run, "checkpoints")["step"]) == set(STEPS)
+    for name, column in (("stability", "step"), ("stability", "step_next"), ("transfer", "step")):
+        assert COPY not in set(table(run, name)[column])
+    assert not run.hub.asked(f"/{REPO}/resolve/{run.hub.commit(REPO, f'step{COPY}')}/*")
 
 
 def test_every_figure_is_drawn(run):
@@ -276,7 +299,7 @@ def test_pythia_70m_in_its_real_size_goes_through_with_two_on_the_disk(shared_da
     lessons = {0: 0, 512: 1, 1000: 8}
     made = make_steps(tmp_path, tokenizer, tasks=prompts(tokenizer), lessons=lessons)
     with run_on(made, tmp_path / "run") as finished:
-        assert len(table(finished, "circuit_summary")) == len(STEPS) * len(TASKS)
+        assert len(table(finished, "circuit_summary")) == (len(STEPS) + 1) * len(TASKS)
         assert set(table(finished, "behaviour")["n_parameters"]) == {70_426_624}
         # while weights are converted, they are there twice
         largest = max(path.stat().st_size for path in made[512].iterdir())

@@ -49,6 +49,7 @@ rule fetch_step:
         audited=ancient(PATHS.audited) if AUDIT.asked else [],
     output:
         fetched(PATHS.model),
+        PATHS.weights,
     log:
         log_of("fetch_step/{model}/step{step}"),
     conda:
@@ -59,6 +60,7 @@ rule fetch_step:
         downloads=1,
     params:
         source=lambda wildcards: AUDIT.source(**wildcards),
+        where=where,
     message:
         "Fetch {wildcards.model} at step {wildcards.step}"
     script:

@@ -30,12 +30,15 @@ rule train_suite:
         tokens=PATHS.corpus_tokens.format(suite=CONFIG.suite),
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:
-        [
+        models=[
             directory(path)
             for path in expand(
                 PATHS.model, step=CONFIG.training.save_steps, allow_missing=True
             )
         ],
+        weights=expand(
+            PATHS.weights, step=CONFIG.training.save_steps, allow_missing=True
+        ),
     log:
         log_of("train_suite/{model}"),
     conda:
@@ -45,6 +48,9 @@ rule train_suite:
         mem_mb=memory(2000),
         runtime=minutes(60),
     params:
+        where=lambda wildcards: [
+            PLAN.where(wildcards.model, step) for step in CONFIG.training.save_steps
+        ],
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
         recipe=CONFIG.training.model_dump(exclude={"corpus_tokens", "corpus_seed"}),
     message:

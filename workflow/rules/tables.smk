@@ -7,7 +7,7 @@ for made, name, job in jobs_of(RESULTS):
             f"aggregate_{made.prefix}{name}"
         input:
             **made.plan.files_of(job),
-            **made.tables(job.inputs),
+            **made.tables([*job.inputs, *["audit"] * (job.audited and not made.prefix)]),
         output:
             parquet=expand(made.plan.paths.table, table=job.tables),
             csv=[csv_of(made.plan.paths, table) for table in job.tables],

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlapse.figures import layout, style
+from circuitlapse.figures.checkpoints import mark_suspects, suspect_handles
+from circuitlapse.types import CheckpointStatus
 
 _CORRUPTED: dict[str, Any] = {
     "linestyle": ":",
@@ -27,7 +29,8 @@ def behaviour_figure(
 ) -> Figure:
     """Draw the task metric against training tokens, one panel per task, one line per model.
 
-    Thin dotted lines are the metric on corrupted prompts.
+    Thin dotted lines are the metric on corrupted prompts. Crosses are suspect checkpoints, and a
+    line breaks where a checkpoint is left out.
 
     Args:
         behaviour: the table `behaviour`.
@@ -43,6 +46,7 @@ def behaviour_figure(
             _draw_task(axes, rows[rows["task"] == task], looks=looks, min_step=min_step)
         models = layout.model_handles(looks.values())
         marks = [*layout.interval_handles(figure), *_corrupted(figure)]
+        marks += suspect_handles(figure)
         return layout.finish(figure, panels[tasks[0]], models, marks)
 
 
@@ -65,6 +69,8 @@ def _draw_task(
         layout.draw_band(axes, line, ("ci_low", "ci_high"), look=look)
         if line["value_corrupted"].notna().any():
             axes.plot(line["tokens"], line["value_corrupted"], color=look.colour, **_CORRUPTED)
+        suspect = line["checkpoint"] != CheckpointStatus.OK
+        mark_suspects(axes, line[suspect], line.loc[suspect, "value"])
         axes.plot(
             line["tokens"], line["value"], color=look.colour, marker=look.marker, label=look.label
         )

@@ -249,6 +249,8 @@ def why_no_edge(statuses: Iterable[str]) -> str:
     """
     reasons = {
         Status.NO_BEHAVIOUR: "no circuit: the model does not do the task at this step",
+        Status.DUPLICATE: "no circuit: the checkpoint has the weights of another step",
+        Status.NO_WEIGHTS: "no circuit: the checkpoint has no weights",
         Status.NOT_REACHED: "no circuit of the sizes tried is faithful, and the largest is empty",
     }
     for status in statuses:

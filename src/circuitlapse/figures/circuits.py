@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitlapse.figures import layout, style
+from circuitlapse.figures.checkpoints import mark_suspects, suspect_handles
 from circuitlapse.figures.layout import (
     ABSENT,
     draw_threshold,
@@ -21,7 +22,7 @@ from circuitlapse.figures.layout import (
     threshold_handles,
 )
 from circuitlapse.figures.style import SIZE, label_log, shorten
-from circuitlapse.types import Status
+from circuitlapse.types import LEFT_OUT, CheckpointStatus, Status
 
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""
@@ -49,8 +50,9 @@ def circuits_figure(
 
     Where a model does not do the task there is no circuit: its line breaks, and a strip below
     marks the step. Circuits with hollow markers did not reach the threshold, those with rings
-    overshoot the model. Shaded areas are bootstrap intervals; an isolated circuit has a bar.
-    Faithfulness is held-out where prompts were halved.
+    overshoot the model, and crosses are suspect checkpoints. A cross in the strip is a step that
+    was left out, because it has the weights of another one. Shaded areas are bootstrap intervals;
+    an isolated circuit has a bar. Faithfulness is held-out where prompts were halved.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
@@ -82,7 +84,7 @@ def circuits_figure(
         _finish(columns[tasks[0]], rows, looks=looks)
         models = layout.model_handles(looks.values())
         marks = [*status_handles(set(rows["status"])), *threshold_handles(threshold)]
-        marks += layout.interval_handles(figure)
+        marks += [*layout.interval_handles(figure), *suspect_handles(figure)]
         return layout.finish(figure, columns[tasks[0]].no_behaviour, models, marks, n_rows=3)
 
 
@@ -103,6 +105,8 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
         )
         layout.draw_band(axes, line, ("low", "high"), look=look)
         draw_with_status(axes, line, 100 * line["edge_fraction"], look=look)
+        suspect = line["checkpoint"] != CheckpointStatus.OK
+        mark_suspects(axes, line[suspect], 100 * line.loc[suspect, "edge_fraction"])
 
 
 def _draw_faithfulness(
@@ -122,6 +126,9 @@ def _draw_no_behaviour(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, st
     for row, (model, look) in enumerate(looks.items()):
         tokens = absent.loc[absent["model"] == model, "tokens"]
         axes.plot(tokens, np.full(len(tokens), row), color=look.colour, label=look.label, **ABSENT)
+        out = rows.loc[rows["status"].isin(LEFT_OUT) & (rows["model"] == model), "tokens"]
+        mark: dict[str, Any] = {"color": look.colour, "linestyle": "none", **layout.NO_CHECKPOINT}
+        axes.plot(out, np.full(len(out), row), **mark)
 
 
 def _finish(first: Column, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:

@@ -35,6 +35,8 @@ NO_TASK = "no such task in this run"
 
 ABSENT: dict[str, Any] = {"marker": "|", "markersize": 5, "linestyle": "none"}
 """The mark of a step without circuit."""
+NO_CHECKPOINT: dict[str, Any] = {"marker": "x", "markersize": 3}
+"""The mark of a step that is no checkpoint of its own."""
 _RING: dict[str, Any] = {
     "marker": "o",
     "markersize": 6,
@@ -366,6 +368,8 @@ def status_handles(statuses: Collection[str]) -> list[Artist]:
         Status.NO_BEHAVIOUR: Line2D(
             [], [], label="no behaviour, no circuit", color=style.GREY, **ABSENT
         ),
+        Status.DUPLICATE: Line2D([], [], label="weights of another step", **grey, **NO_CHECKPOINT),
+        Status.NO_WEIGHTS: Line2D([], [], label="no weights", **grey, **NO_CHECKPOINT),
     }
     return [handle for status, handle in marks.items() if status in statuses]
 

@@ -182,6 +182,20 @@ FIGURES = {
         tables=("behaviour", "circuit_summary"),
         settings=("labels", "variants", "run_labels", "tasks", "min_step"),
     ),
+    "audit": Figure(
+        "weights of every checkpoint",
+        shows="which checkpoints have the same weights",
+        draw="audit:audit_figure",
+        tables=("audit",),
+        settings=("run_labels",),
+    ),
+    "checkpoints": Figure(
+        "weights over training",
+        shows="how close the weights of neighbouring steps are",
+        draw="checkpoints:checkpoints_figure",
+        tables=("checkpoints",),
+        settings=("run_labels", "min_step"),
+    ),
 }
 """The figures that are drawn once per run, in the order of the README."""
 

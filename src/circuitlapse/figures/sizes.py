@@ -131,7 +131,7 @@ def size_and_performance_figure(
 
 
 def _found(rows: pd.DataFrame) -> set[str]:
-    return set(rows["status"]) - {Status.NO_BEHAVIOUR}
+    return set(rows["status"]) - {Status.NO_BEHAVIOUR, Status.DUPLICATE, Status.NO_WEIGHTS}
 
 
 def _float(values: pd.Series[Any]) -> pd.Series[float]:

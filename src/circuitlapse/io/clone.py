@@ -32,6 +32,7 @@ from circuitlapse.models.graph import EdgeScores
 from circuitlapse.schemas import BEHAVIOUR, PUBLISHED_CURVE
 from circuitlapse.types import (
     METRIC_FACTS,
+    CheckpointStatus,
     Faithfulness,
     HeldOutStatus,
     IgRule,
@@ -151,6 +152,7 @@ class PublishedModel:
         frame["n"], frame["data_seed"] = 1, 0
         frame["prepend_bos"], frame["dtype"] = False, "bfloat16"
         frame["n_parameters"] = nominal_size(self.model)
+        frame["checkpoint"] = str(CheckpointStatus.OK)
         return BEHAVIOUR.cast(frame)
 
     def curves(self) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 """What the rules of the workflow ask for: paths, parameters, memory.
 
 `workflow/rules/*.smk` say which rule makes which file. What takes more than a line to decide is
-here, where it is typed and tested. Snakemake reads this module for every job, so it imports
-neither torch nor pandas.
+here. Snakemake reads this module for every job, so it imports neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -170,6 +169,8 @@ class Plan:
 
     def _files(self, source: Files) -> list[str]:
         template = getattr(self.paths, source.path)
+        if source.path == "audited":
+            return [template] * any(one.hub and not one.hub.folder for one in self.config.models)
         if "{step}" not in template:
             return self.per_model(template)
         models = self.config.models if source.every_model else self.analysed
@@ -330,6 +331,7 @@ class Plan:
         config, ioi = self.config, self.config.built_by("ioi")
         return {
             "models": self.models,
+            "duplicates": config.checkpoints.duplicates,
             "originals": [model.name for model in self.originals],
             "tasks": self.tasks,
             "task_of_builder": {builder: config.built_by(builder) for builder in BUILDERS},

@@ -16,7 +16,7 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.schemas import SCHEMAS
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.masking import masked, with_late_rule
-from circuitlapse.types import Ranking
+from circuitlapse.types import CheckpointStatus, Ranking
 
 _IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
 _FROM_RECORD = (
@@ -96,6 +96,7 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "f_raw_empty": _faithfulness(record.m_corrupted.mean()[None], record)[0][0],
         "f_raw_held_out": _held_out(record.m_held_out[None], record)[0],
         "n": record.n_groups,
+        "checkpoint": str(CheckpointStatus.OK),  # until it is audited
     }
     return pd.DataFrame([_identity(record) | row])
 

@@ -25,7 +25,7 @@ class Files(NamedTuple):
 
     Attributes:
         path: name of the path template, an attribute of `circuitlapse.paths.Paths`.
-        schema: of each Parquet file; empty for the circuits, which are HDF5 files.
+        schema: of each Parquet file; empty for files of another kind.
         table: what the template has in place of `{table}`, if anything.
         every_model: also of models of which only the behaviour is measured.
     """
@@ -58,6 +58,11 @@ class Job:
     files: Mapping[str, Files] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     settings: tuple[str, ...] = ("models", "tasks")
+
+    @property
+    def audited(self) -> bool:
+        """Whether results of checkpoints that the table `audit` leaves out are dropped."""
+        return bool(self.files) and "audit" not in self.tables
 
     def function(self) -> Callable[..., Any]:
         """Import and return the function that makes the tables."""
@@ -163,6 +168,19 @@ JOBS: Mapping[str, Job] = {
             *("roles", "stability", "size_correlation"),
         ),
         settings=("pythia_sizes", "task_of_builder", "lengths", "corruption", "copy_ln"),
+    ),
+    "checkpoints": Job(
+        "Compare the weights of all checkpoints",
+        "checkpoints:checkpoint_tables",
+        {
+            "audit": "whether checkpoints hold the weights of their steps",
+            "checkpoints": "the matrices of each checkpoint beside those of other steps",
+        },
+        files={
+            "fingerprints": Files("weights", every_model=True),
+            "hub": Files("audited"),
+        },
+        settings=("models", "duplicates"),
     ),
 }
 

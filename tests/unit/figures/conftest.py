@@ -66,6 +66,7 @@ def make_behaviour(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS) -> pd.Data
                         "dtype": "float32",
                         "data_seed": 0,
                         "n_parameters": 9,
+                        "checkpoint": "ok",
                     }
                 )
     return BEHAVIOUR.cast(pd.DataFrame(rows))
@@ -105,6 +106,7 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     | {"f_norm": (f_raw + 1) / 2, "status": status, "f_raw_held_out": f_raw - 0.02}
                     | {"f_raw_held_out_low": f_raw - 0.13, "f_raw_held_out_high": f_raw + 0.08}
                     | {"held_out_status": "no_behaviour" if n_edges is None else "ok"}
+                    | {"checkpoint": "ok"}
                 )
     return CIRCUIT_SUMMARY.cast(pd.DataFrame(rows))
 

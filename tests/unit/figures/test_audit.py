@@ -21,7 +21,14 @@ LAYOUT = {
 def drawn():
     rows = [
         {"model": "m", "variant": "v", "step": step, "tokens": step, "file": "a", "hash": content}
-        | {"bytes": 1, "shared": False, "status": status, "same_as": "", "instead_of": ""}
+        | {
+            "bytes": 1,
+            "unit": "bytes",
+            "shared": False,
+            "status": status,
+            "same_as": "",
+            "instead_of": "",
+        }
         | {"left_out": status != "ok"}
         for step, (content, status) in LAYOUT.items()
     ]

@@ -5,8 +5,11 @@ import sys
 import textwrap
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from circuitlapse.io.provenance import weights_hash
+from circuitlapse.io.weight_files import read_fingerprint
 from tests.fake_hub import FakeHub, Fault
 
 RUN = """
@@ -15,10 +18,11 @@ RUN = """
     script, log, *outputs = sys.argv[1:]
     for revision, output in zip(("step1", "step1000"), outputs):
         source = {"repo": "lab/model", "revision": revision}
-        given = {"params": SimpleNamespace(source=source), "log": [log + revision]}
+        params = SimpleNamespace(source=source, where={})
+        given = {"params": params, "log": [log + revision]}
         given["input"] = SimpleNamespace(audited=log + "none")
         given["wildcards"] = SimpleNamespace(model="model", step=revision.removeprefix("step"))
-        given = SimpleNamespace(**given, output=[output])
+        given = SimpleNamespace(**given, output=[output, output + ".h5"])
         try:
             runpy.run_path(script, {"snakemake": given})
         except SystemExit as error:
@@ -27,11 +31,11 @@ RUN = """
 
 
 @pytest.fixture
-def small(random_folder, shared_data):
+def small(random_folder):
     """A model of 100 kB and a tokenizer, as files by name."""
     names = ("config.json", "model.safetensors")
     files = {name: (random_folder / name).read_bytes() for name in names}
-    return files | {"tokenizer.json": (shared_data / "pythia_tokenizer.json").read_bytes()}
+    return files | {"tokenizer.json": Tokenizer(WordLevel({"a": 0}, "a")).to_str().encode()}
 
 
 def run(root, tmp_path, **environment):
@@ -93,7 +97,9 @@ def test_a_folder_is_a_source_too(run_script, small, tmp_path):
     lab.mkdir()
     for name, content in small.items():
         (lab / name).write_bytes(content)
-    run_script("fetch_step", inputs={}, output=[made], params={"source": {"folder": str(lab)}})
+    params = {"source": {"folder": str(lab)}, "where": {"model": "m", "step": 1}}
+    run_script("fetch_step", inputs={}, output=[made, tmp_path / "1.h5"], params=params)
+    assert read_fingerprint(tmp_path / "1.h5").where == params["where"]
     assert weights_hash(made) == weights_hash(lab)
     origin = json.loads((made / "provenance.json").read_text())
     assert origin["settings"] == {"folder": str(lab)}

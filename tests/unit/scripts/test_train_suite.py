@@ -9,6 +9,7 @@ from circuitlapse.pocket import training
 
 TRAIN = {"layers": 2, "heads": 2, "d_model": 16, "seed": 1, "data_seed": 1}
 PHASE = {"steps": 1, "batch_size": 4, "sequence_length": 16, "warmup_steps": 0}
+WHERE = {"model": "m", "variant": "seed1", "tokens": 0}
 RECIPE = {"phases": [PHASE, PHASE], "save_steps": [0, 2], "threads": 1}
 
 
@@ -16,8 +17,11 @@ def train(run_script, pocket, folder):
     return run_script(
         "train_suite",
         inputs={"tokens": pocket / "train.npz", "tokenizer": pocket / "tokenizer.json"},
-        output=[folder / "step0", folder / "step2"],
-        params={"train": TRAIN, "recipe": RECIPE},
+        output={
+            "models": [folder / "step0", folder / "step2"],
+            "weights": [folder / "weights/step0.h5", folder / "weights/step2.h5"],
+        },
+        params={"train": TRAIN, "recipe": RECIPE, "where": [WHERE | {"step": s} for s in (0, 2)]},
     )
 
 

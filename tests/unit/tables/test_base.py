@@ -23,6 +23,7 @@ def behaviour_rows(model: str, step: int, *tasks: str) -> pd.DataFrame:
             "dtype": "float32",
             "data_seed": 1,
             "n_parameters": 9,
+            "checkpoint": "ok",
         }
         | numbers
         for task in tasks

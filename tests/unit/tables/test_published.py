@@ -55,7 +55,8 @@ def behaviour_of(records, *more):
     ]
     frame = pd.DataFrame([*rows, *more]).reindex(columns=list(BEHAVIOUR.columns))
     frame = frame.assign(metric="logit_diff", unit="logits", n=1, data_seed=0, n_parameters=9)
-    return BEHAVIOUR.cast(frame.assign(prepend_bos=False, dtype="bfloat16"))
+    frame = frame.assign(prepend_bos=False, dtype="bfloat16", checkpoint="ok")
+    return BEHAVIOUR.cast(frame)
 
 
 def tables_of(records, *more):

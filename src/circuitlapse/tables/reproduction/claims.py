@@ -20,7 +20,7 @@ from circuitlapse.tables.reproduction.base import (
     span,
     untrained,
 )
-from circuitlapse.types import Status
+from circuitlapse.types import LEFT_OUT, Status
 
 EARLY = 10_000
 """A dip of IOI accuracy below chance must come before this step."""
@@ -209,7 +209,7 @@ def no_circuit_untrained(run: Run) -> Found:
     rows = run.tables.get("circuit_summary")
     if rows is None or rows[rows["step"] == 0].empty:
         return NOTHING
-    statuses = rows.loc[rows["step"] == 0, "status"]
+    statuses = rows.loc[(rows["step"] == 0) & ~rows["status"].isin(LEFT_OUT), "status"]
     without = (statuses == Status.NO_BEHAVIOUR).sum()
     return Found(f"{without} of {len(statuses)} without", bool(without == len(statuses)))
 

@@ -103,3 +103,9 @@ def test_a_point_without_neighbours_has_a_bar_for_its_interval(known, n_bars, n_
     assert len(axes.collections) == n_bands
     assert ends <= {tuple(p) for e in ("low", "high") for p in line[["tokens", e]].to_numpy()}
     assert len(layout.interval_handles(figure)) == (n_bars + n_bands > 0)
+
+
+def test_the_number_of_prompts_is_not_invented_for_the_results_of_others():
+    assert layout.n_prompts(pd.DataFrame({"n": [200, 200]})) == "n = 200"
+    assert layout.n_prompts(pd.DataFrame({"n": [1, 1]})) == "published means"
+    assert layout.n_prompts(pd.DataFrame({"n": [1, 30]})) == "n = 1 to 30"

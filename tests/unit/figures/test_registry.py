@@ -17,6 +17,9 @@ from circuitlapse.figures.registry import (
     rule_rows,
 )
 from circuitlapse.tables.registry import ALL_TABLES
+from circuitlapse.tables.size_correlation import size_correlation_table
+from circuitlapse.tables.stability import stability_table
+from tests.unit.tables.test_published import ORDER, STEPS, behaviour_of, record, tables_of
 
 ALL = FIGURES | COMPARISONS | DIAGRAMS
 OTHER_CAPTIONS = {"workflow", "reproduction"}
@@ -45,6 +48,40 @@ def test_figures_of_the_paper_that_need_no_head_scores_are_drawn_from_the_author
     assert not {"components", "algorithm", "transfer", "swaps"} & OF_AUTHORS.keys()
     assert figure_of("plot_published_circuits") is figure_of("plot_circuits") is FIGURES["circuits"]
     assert figure_of("plot_agreement") is COMPARISONS["agreement"]
+
+
+@pytest.fixture(scope="module")
+def authors():
+    """Tables and settings of published results: two models, means without intervals or floors."""
+    records = [
+        record(step, model=model, task=task)
+        for model in ORDER["models"]
+        for task in ORDER["tasks"]
+        for step in STEPS
+    ]
+    found = tables_of(records)
+    behaviour, names = behaviour_of(records), dict(zip(ORDER["models"], ("A", "B"), strict=True))
+    originals = {"originals": ORDER["models"]}
+    stability = stability_table(
+        records, circuit_summary=found.circuit_summary, stability={}, **ORDER, **originals
+    )
+    sizes = size_correlation_table(
+        found.circuit_summary, behaviour, tasks=ORDER["tasks"], min_step=1, **originals
+    )
+    tables = {"behaviour": behaviour, "stability": stability, "size_correlation": sizes}
+    settings = {"labels": names, "tasks": ORDER["tasks"], "min_step": 1, "threshold": 0.8}
+    settings |= {"variants": {name: [name] for name in names}, "run_labels": names}
+    return {**found._asdict(), **tables}, settings
+
+
+@pytest.mark.parametrize("name", OF_AUTHORS)
+def test_every_figure_of_the_authors_can_be_drawn_without_intervals_and_noise_floors(name, authors):
+    tables, settings = authors
+    figure = OF_AUTHORS[name]
+    given = {table: tables[table] for table in figure.tables}
+    drawn = figure.function()(**given, **{key: settings[key] for key in figure.settings})
+    said = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    assert not [text for text in said if "n = 1" in text]
 
 
 def test_every_figure_has_a_caption_and_every_caption_a_figure(root):

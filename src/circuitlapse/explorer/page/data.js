@@ -50,37 +50,58 @@ export function edgeOf(name) {
   return { name, source, target: found ? found[1] : target, port: found ? found[2] : "" };
 }
 
+// The circuit of a model and task at a step. `status` and `say(column)` are those of the summary,
+// `count` edges are in the file and `hidden` more are not. Edges, in the order of the table, and nodes
+// are made when they are first asked for.
+class Circuit {
+  #edges = null;
+  #nodes = null;
+
+  constructor(model, task, step) {
+    Object.assign(this, { model, task, step, status: "not_analysed", count: 0, hidden: 0 });
+    const part = model.tasks[task];
+    const row = part ? rowAt(part.summary, step) : -1;
+    this.say = (name) => (part ? cell(part.summary, name, row) : null);
+    if (row >= 0) this.status = this.say("status");
+    this.place = part ? part.circuits.steps.indexOf(step) : -1;
+    if (this.place < 0) return;
+    const { first, hidden } = part.circuits;
+    this.count = first[this.place + 1] - first[this.place];
+    this.hidden = hidden[this.place];
+  }
+
+  get edges() {
+    this.#edges ??= this.count ? this.#read(this.model.tasks[this.task].circuits) : [];
+    return this.#edges;
+  }
+
+  get nodes() {
+    this.#nodes ??= new Set(this.edges.flatMap((one) => [one.source, one.target]));
+    return this.#nodes;
+  }
+
+  #read({ edges, first, edge, score, order }) {
+    let rank = 0;
+    return Array.from({ length: this.count }, (_, place) => {
+      const at = first[this.place] + place;
+      rank += order[at];
+      return { ...edgeOf(edges[edge[at]]), score: score[at], order: rank, at };
+    });
+  }
+}
+
 const known = new Map();
 
-// Return the circuit of a model and task at a step: status, edges in the order of the table, the
-// number of edges that the file leaves out, and what the summary says. Edges are empty unless there
-// is a circuit.
+// Return the circuit of a model and task at a step; the same one whenever it is asked for.
 export function circuitAt(model, task, step) {
   const key = JSON.stringify([model.name, task, step]);
-  if (known.has(key)) return known.get(key);
-  const part = model.tasks[task];
-  const found = { model, task, step, status: "not_analysed", edges: [], hidden: 0, say: () => null };
-  if (part) {
-    const row = rowAt(part.summary, step);
-    found.say = (name) => cell(part.summary, name, row);
-    found.status = row < 0 ? "not_analysed" : found.say("status");
-    const { steps, edges, first, edge, score, order, hidden } = part.circuits;
-    const place = steps.indexOf(step);
-    let rank = 0;
-    for (let at = first[place]; at < first[place + 1]; at++) {
-      rank += order[at];
-      found.edges.push({ ...edgeOf(edges[edge[at]]), score: score[at], order: rank, at });
-    }
-    found.hidden = hidden[place] ?? 0;
-  }
-  found.nodes = new Set(found.edges.flatMap((one) => [one.source, one.target]));
-  known.set(key, found);
-  return found;
+  if (!known.has(key)) known.set(key, new Circuit(model, task, step));
+  return known.get(key);
 }
 
 // Return whether a status says that there is a circuit to draw.
 export function hasCircuit(circuit) {
-  return ["ok", "overshoot", "not_reached"].includes(circuit.status) && circuit.edges.length > 0;
+  return ["ok", "overshoot", "not_reached"].includes(circuit.status) && circuit.count > 0;
 }
 
 // Return one score of a head at every step: value, low, high, in_circuit, n and status per step.

@@ -61,10 +61,10 @@ export function placesOf(model) {
   return model.tokens.map((tokens) => (tokens > 0 ? start + (1 - start) * spread(tokens) : 0));
 }
 
-// Return two to four round numbers between two others.
+// Return two to five round numbers between two others.
 export function roundTicks(low, high) {
-  const step = 10 ** Math.floor(Math.log10((high - low) / 2 || 1));
-  const size = [1, 2, 5, 10].map((times) => times * step).find((each) => (high - low) / each <= 3.5);
+  const step = 10 ** Math.floor(Math.log10((high - low) / 4 || 1));
+  const size = [1, 2, 5, 10].map((times) => times * step).find((each) => (high - low) / each <= 4.5);
   const ticks = [];
   for (let at = Math.ceil(low / size); at * size <= high + size * 1e-9; at++) ticks.push(+(at * size).toPrecision(6));
   return ticks;

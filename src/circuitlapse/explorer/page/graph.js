@@ -181,7 +181,7 @@ function explain(one, other, { words, parts, all, passing, drawn }) {
   const cut = one.hidden + (parts ? other.hidden : 0);
   if (cut) notes.push(`${number(cut)} of the weakest are not in this file`);
   byId("hidden").textContent = notes.join("; ");
-  const what = hasCircuit(one) ? `${one.edges.length + one.hidden} edges, ${drawn} drawn` : reason(one);
+  const what = hasCircuit(one) ? `${one.count + one.hidden} edges, ${drawn} drawn` : reason(one);
   const pair = parts ? `, compared: ${namesOf(one, other).join(" and ")}` : "";
   drawLegend(one, other, parts);
   const picture = byId("picture");

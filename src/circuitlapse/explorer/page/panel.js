@@ -114,7 +114,7 @@ function comparison(one, other) {
   const ratio = (found) => (found.f_raw === null ? word(found.status) : `${number(found.f_raw)} (random circuits ${number(found.f_random)})`);
   const name = (circuit) => (view.compare === "task" ? circuit.task : `step ${number(circuit.step)}`);
   const rows = [
-    ["edges", `${number(one.edges.length)} and ${number(other.edges.length)}`],
+    ["edges", `${number(one.count + one.hidden)} and ${number(other.count + other.hidden)}`],
     ["Jaccard, as found", `${number(parts.jaccard)}${parts.exact ? "" : ", of the edges in this file"}`],
     row && ["Jaccard, same size", number(row.jaccard_matched)],
     row && ["noise floor (5 %)", number(row.floor_low)],

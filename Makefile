@@ -2,7 +2,7 @@
 # make plan                  what a run costs, before it starts
 # make audit                 what a hub serves, before anything is downloaded
 # make figure FIG=transfer   one figure, and what it needs
-# make published CLONE=DIR   the authors' results as our figures: docs/published.md
+# make published CLONE=DIR   the authors' results as our figures (see docs)
 # make report                the demo, and all figures on one HTML page
 # make explorer              the demo, and one HTML page to look into its circuits
 # make unlock                after a killed run: "Directory cannot be locked"

@@ -15,7 +15,6 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.schemas import AGREEMENT, TASK_KEYS
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.compared import Row, at_step, compare_steps
-from circuitlapse.tables.masking import NO_BEHAVIOUR
 from circuitlapse.types import Level, Weighting
 
 _THEIRS = {
@@ -65,7 +64,8 @@ def agreement_table(
             row comes twice.
     """
     largest = circuit_summary.groupby("model")["n_requested"].max().dropna()
-    status = circuit_summary.set_index(list(TASK_KEYS))["status"]
+    # neither where the model does not do the task nor where its checkpoint is left out
+    has_circuit = circuit_summary.set_index(list(TASK_KEYS))["n_edges"].notna()
     chance: dict[str, RandomCircuits] = {}
     rows = []
     for record, other in zip(records, published_records, strict=True):
@@ -76,8 +76,8 @@ def agreement_table(
             most = min(graph.n_edges, most)
             chance[record.model] = RandomCircuits(graph, how=record.selection, largest=most)
         key = tuple(getattr(record, name) for name in TASK_KEYS)
-        exists = status[key] != NO_BEHAVIOUR
-        row = _overlap(record, other, graph, size if exists else None, chance[record.model])
+        compared = size if has_circuit[key] else None
+        row = _overlap(record, other, graph, compared, chance[record.model])
         rows.append(dict(zip(TASK_KEYS, key, strict=True)) | row)
     columns = [*TASK_KEYS, *_overlap_columns(), "size_matched", "rank_correlation"]
     overlaps = pd.DataFrame(rows, columns=columns)

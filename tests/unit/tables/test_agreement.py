@@ -100,6 +100,17 @@ def test_where_this_run_has_no_circuit_there_is_no_overlap():
     assert row["n_edges_published"] > 0
 
 
+def test_a_checkpoint_that_the_audit_leaves_out_has_no_overlap():
+    own = [record(N, overlap=FLOOR)]
+    summary = circuit_tables(own, **ORDER).circuit_summary.assign(
+        status="duplicate", m_model=np.nan
+    )
+    summary["n_edges"] = pd.array([pd.NA], dtype="Int32")
+    row = agreement(own, [theirs()], circuit_summary=summary).iloc[0]
+    assert np.isnan([row["edge_jaccard"], row["edge_jaccard_matched"], row["m_model"]]).all()
+    assert pd.isna(row["edge_differs"])
+
+
 def test_only_steps_of_both_have_a_row_and_a_metric_alone_has_no_overlap():
     own = [record(N, overlap=FLOOR, step=step) for step in (8, 16)]
     other = [theirs(step=step) for step in (8, 16, 32)]

@@ -42,7 +42,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "corpus": ("pocket.corpus", "io.corpus_files"),
     "training": ("pocket",),
     "fetching": ("hub.fetch",),
-    "weights": ("models.fingerprint", "io.weight_files"),
+    "weights": ("io.weight_files",),
     "verification": ("models.verify",),
     "prompts": ("tasks", "io.task_files"),
     "activations": ("checkpoint", "models", "io.activation_files", "schemas"),

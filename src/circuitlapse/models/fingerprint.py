@@ -8,18 +8,15 @@ cosine is to 1 or -1.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.models.contents import WeightFile
-from circuitlapse.models.snapshot import INDEX_SUFFIX, weight_files
 
 N_SAMPLED = 1024
 """Entries of each weight in the sample."""
@@ -52,52 +49,6 @@ class Fingerprint:
         digest.update(self.norms.tobytes())
         digest.update(self.samples.tobytes())
         return digest.hexdigest()
-
-
-def fingerprint(folder: str | Path, where: Mapping[str, Any]) -> Fingerprint:
-    """Read every weight of a model folder once, one at a time.
-
-    Args:
-        folder: laid out like a hub snapshot.
-        where: model, variant, step and tokens.
-
-    Raises:
-        ModelError: if a weight is missing, unexpected or of another shape; see `load_decoder`.
-    """
-    from circuitlapse.models.load import open_folder  # with torch, which tables do without
-
-    folder = Path(folder)
-    names, shapes, norms, samples = [], [], [], []
-    with open_folder(folder) as opened:
-        for name in sorted(n for n in opened.shapes if not re.search(opened.family.ignored, n)):
-            weight = opened.read(name).float().numpy().ravel()
-            names.append(name)
-            shapes.append("x".join(map(str, opened.shapes[name])))
-            norms.append(float(np.linalg.norm(weight.astype(np.float64))))
-            samples.append(weight[_places(name, len(weight))])
-    return Fingerprint(
-        where,
-        tuple(_file(folder / name) for name in weight_files(folder) if INDEX_SUFFIX not in name),
-        tuple(names),
-        tuple(shapes),
-        np.array(norms),
-        np.stack(samples),
-    )
-
-
-def _file(path: Path) -> WeightFile:
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return WeightFile(path.name, digest, path.stat().st_size)
-
-
-def _places(name: str, size: int) -> Int64[ndarray, " entry"]:
-    """Return which entries of a weight are in the sample: always the same for its name."""
-    if size <= N_SAMPLED:
-        return np.arange(N_SAMPLED) % size
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    places: ndarray = np.random.default_rng(seed).integers(0, size, N_SAMPLED)
-    return places
 
 
 def cosines(one: Fingerprint, other: Fingerprint) -> Float[ndarray, " weight"]:

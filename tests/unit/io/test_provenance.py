@@ -193,7 +193,7 @@ MODEL_STAGES = {"activations", "circuits", "heads", "algorithm", "transfer", "sw
         ("heads/cspa.py", {"heads"}),
         ("io/activation_files.py", {"activations", "circuits", "heads", "algorithm"}),
         ("exchange/swaps.py", {"swaps"}),
-        ("models/load.py", {*MODEL_STAGES, "verification"}),
+        ("models/load.py", {*MODEL_STAGES, "verification", "weights"}),
         ("models/activations.py", MODEL_STAGES),
     ],
 )

@@ -8,12 +8,12 @@ import pytest
 from circuitlapse.errors import ArtifactError
 from circuitlapse.io.hdf5 import read_attributes
 from circuitlapse.io.weight_files import (
+    fingerprint,
     keep_fingerprint,
     read_fingerprint,
     read_records,
     write_fingerprint,
 )
-from circuitlapse.models.fingerprint import fingerprint
 
 WHERE = {"model": "m", "variant": "v", "step": 1, "tokens": 2}
 

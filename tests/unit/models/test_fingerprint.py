@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from circuitlapse.errors import ModelError
-from circuitlapse.models.fingerprint import Fingerprint, cosines, fingerprint, matrices
+from circuitlapse.io.weight_files import fingerprint
+from circuitlapse.models.fingerprint import Fingerprint, cosines, matrices
 
 WHERE = {"model": "m", "variant": "v", "step": 1, "tokens": 2}
 

@@ -139,6 +139,7 @@ def test_edges_are_filtered_and_the_others_counted(opened):
     assert f"{len(edges_at(10000)) - len(kept)} edges do not pass" in page.text("#hidden")
     page.page.check("#fold")
     assert len(drawn(page)) <= len(kept)
+    assert "L1 heads" in page.page.locator(".node.there .name").all_text_contents()
 
 
 def test_an_edge_shows_its_score_over_training_with_gaps(opened):

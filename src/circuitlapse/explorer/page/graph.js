@@ -154,6 +154,8 @@ function drawNodes(edges, model) {
     group.classList.toggle("named", !laid.small || named.has(name) || name === view.pick);
     group.classList.toggle("roled", Boolean(role));
     group.querySelector(".body").style.fill = role ? roleColour(role.role) : "";
+    const { kind, layer, short } = laid.places.get(name);
+    group.querySelector(".name").textContent = view.fold && kind === "head" ? `L${layer} heads` : short;
     const said = `${name}${role ? `, ${role.role}` : ""}${there ? "" : ", not in the circuit"}`;
     group.querySelector("title").textContent = said;
     group.setAttribute("aria-label", said);

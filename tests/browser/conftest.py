@@ -46,7 +46,10 @@ class Opened:
         return self
 
     def text(self, selector: str) -> str:
-        return self.page.locator(selector).inner_text()
+        """Return what a reader sees of an element."""
+        found = self.page.locator(selector)
+        assert found.is_visible() or not found.text_content()
+        return found.inner_text()
 
     def saved(self, kind: str) -> Path:
         """Return the file that a button saves."""

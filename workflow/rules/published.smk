@@ -2,11 +2,6 @@
 
 AUTHORS = RESULTS["authors"].plan
 
-
-localrules:
-    published,
-
-
 for model in AUTHORS.models:
 
     rule:
@@ -37,5 +32,3 @@ rule published:
     input:
         RESULTS["authors"].table_files,
         RESULTS["authors"].figure_files,
-    message:
-        "The authors' results are drawn"

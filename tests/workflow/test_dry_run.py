@@ -12,7 +12,7 @@ from tests.workflow.conftest import ROOT
 
 FIGURES = {f"plot_{name}" for name in registry.FIGURES}
 TABLES = {f"aggregate_{name}" for name in JOBS}
-ONCE = {"all", "make_corpus", *TABLES, *FIGURES}
+ONCE = {"all", "make_corpus", *TABLES, *FIGURES, "build_explorer"}
 
 
 @pytest.mark.parametrize("config", [None, "config/smoke.yaml"], ids=["default", "smoke"])
@@ -73,6 +73,7 @@ def test_from_another_folder_the_configuration_beside_the_snakefile_comes_first(
         ("tables/*.csv", TABLES),
         ("figures/*.pdf", FIGURES),
         ("figures/*.png", FIGURES),
+        ("explorer.html", {"build_explorer"}),
     ],
 )
 def test_every_format_of_tables_and_figures_is_made_again_when_it_was_deleted(copied, files, rules):

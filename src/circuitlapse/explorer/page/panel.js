@@ -19,8 +19,8 @@ export function drawPanel(document_) {
   const host = byId("panel");
   const parts = [];
   const circuit = shown();
-  if (view.compare) parts.push(comparison(circuit, compared()));
   if (view.pick) parts.push(view.pick.includes("->") ? edgePanel(edgeOf(view.pick)) : headPanel(nodeOf(view.pick)));
+  if (view.compare) parts.push(comparison(circuit, compared()));
   if (!view.compare && !view.pick) parts.push(...circuitPanel(circuit));
   host.replaceChildren(...parts);
 }

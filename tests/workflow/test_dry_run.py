@@ -128,7 +128,7 @@ def test_the_target_models_leaves_nothing_to_fetch(workflow):
         ("--config", "checkpoints={keep: true, at_once: 9999}"),
     )
     first, every = (workflow.jobs(*what, *keep, config=config) for what in (("models",), ()))
-    online = {"fetch_step", "take_tokenizer", "fetch_text"}
+    online = {"audit_hub", "fetch_step", "take_tokenizer", "fetch_text"}
     assert online == rules_that_use("downloads")
     assert {rule: first[rule] for rule in online} == {rule: every[rule] for rule in online}
     assert set(first) == online | {"models", "reserve_disk"}
@@ -150,7 +150,7 @@ def test_every_profile_limits_downloads():
 def rules_that_use(resource: str) -> set[str]:
     """Return the names of all rules that ask for a resource."""
     text = "\n".join(file.read_text() for file in ROOT.glob("workflow/rules/*.smk"))
-    rules = re.split(r"^rule (\w+):", text, flags=re.MULTILINE)[1:]
+    rules = re.split(r"^ *rule (\w+):", text, flags=re.MULTILINE)[1:]
     return {
         name for name, body in zip(rules[::2], rules[1::2], strict=True) if f" {resource}=" in body
     }
@@ -160,7 +160,7 @@ def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow)
     """With one at a time, the second waits for the circuits of the first; else for nothing."""
     target = "results-pythia-quick/models/pythia-70m/step64"
     alone = workflow.jobs(target, config="config/pythia-quick.yaml")
-    assert alone == {"reserve_disk": 1, "fetch_step": 1}
+    assert alone == {"audit_hub": 1, "reserve_disk": 1, "fetch_step": 1}
     one = ("--config", "checkpoints={at_once: 1}")
     planned = workflow.jobs(target, *one, config="config/pythia-quick.yaml")
     assert planned["fetch_step"] == 2

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from tests.fake_hub import FakeHub
 from tests.workflow.conftest import Workflow
@@ -86,15 +88,18 @@ def test_refuse_stops_at_once_and_keep_fetches_everything(workflow, hub):
 
 
 def test_names_with_tokens_are_asked_of_the_hub_once_and_before_anything_is_downloaded(
-    workflow, hub
+    workflow, hub, random_folder
 ):
     """A step that no name fits is an error that names the nearest."""
-    repo, files = "allenai/olmo", {"config.json": b"{}", "tokenizer.json": b"{}"}
+    repo = "allenai/olmo"
+    files = {name: (random_folder / name).read_bytes() for name in ("config.json", SAFE)}
+    files["tokenizer.json"] = Tokenizer(WordLevel({"a": 0}, "a")).to_str().encode()
     for step, tokens in ((0, 0), (300, 1), (10000, 21)):
-        hub.add(repo, f"step{step}-tokens{tokens}B", files | {SAFE: str(step).encode()})
+        hub.add(repo, f"step{step}-tokens{tokens}B", files)
     pattern = "step{step}-tokens{tokens}B"
     of_hub = {"repo": repo, "revision": pattern, "tokens_per_step": 2097152}
-    written = {"suite": "olmo", "steps": [0, 300], "checkpoints": {"keep": True}}
+    written = {"suite": "olmo", "steps": [0, 300]}
+    written |= {"checkpoints": {"keep": True, "duplicates": "keep"}}
     written |= {"models": [{"name": "olmo", "hub": of_hub}], "heads": {"dataset": "lab/text"}}
     written |= {"tasks": [{"name": "ioi"}]}
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written | {"steps": [0, 5000]}))
@@ -106,7 +111,7 @@ def test_names_with_tokens_are_asked_of_the_hub_once_and_before_anything_is_down
     hub.requests.clear()
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written))
     workflow.run(f"{made}0", f"{made}300", config="study.yaml")
-    assert [request.path for request in hub.asked("*/refs")] == [f"/api/models/{repo}/refs"]
-    assert (workflow.folder / f"{made}300/{SAFE}").read_bytes() == b"300"
+    assert [request.path for request in hub.asked(f"*/{repo}/refs")] == [f"/api/models/{repo}/refs"]
+    assert (workflow.folder / f"{made}300/{SAFE}").read_bytes() == files[SAFE]
     origin = json.loads((workflow.folder / f"{made}300/provenance.json").read_text())["settings"]
     assert origin["revision"] == "step300-tokens1B"

@@ -45,7 +45,9 @@ class Process(NamedTuple):
     def lives(self) -> bool:
         """Whether it is still there; only for processes of this machine."""
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.started) < _CLOCK_S)
+            found = psutil.Process(self.pid)
+            ended = found.status() == psutil.STATUS_ZOMBIE  # killed, and its parent did not notice
+            return not ended and abs(found.create_time() - self.started) < _CLOCK_S
         except psutil.Error:
             return False
 

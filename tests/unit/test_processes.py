@@ -1,7 +1,9 @@
 import json
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from circuitlapse.processes import RUN, Process, active_run, note_run
@@ -35,6 +37,18 @@ def test_a_run_that_has_ended_leaves_the_folder_free():
     )
     assert RUN.exists()
     assert active_run() == ""
+
+
+def test_a_process_that_ended_unnoticed_does_not_live():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = int(psutil.Process(child.pid).create_time())
+    process = Process(Process.this().host, child.pid, started)
+    assert process.lives
+    child.kill()
+    while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert not process.lives
+    child.communicate()
 
 
 def test_another_process_with_the_same_number_is_not_the_run():

@@ -14,6 +14,7 @@ from circuitlapse.figures.registry import FIGURES
 from circuitlapse.io.table_files import read_provenance
 from circuitlapse.io.task_files import read_task
 from circuitlapse.plan.workflow import SCHEDULING
+from circuitlapse.processes import Process, host
 from circuitlapse.tables.registry import JOBS, TABLES
 
 RESULTS = "results-smoke"
@@ -249,7 +250,8 @@ def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(cop
     log.unlink()
     kill_when(log.exists, copied.command("circuits"), folder=copied.folder)
     assert_whole(copied.folder / RESULTS, expected)
-    stale = target.parent / f".{target.name}.abcd1234"  # as if it was killed while it wrote
+    dead = Process(host(), pid=2**22, started=0)  # as if it was killed while it wrote
+    stale = target.parent / ".".join(["", target.name, *map(str, dead), "abcd1234"])
     stale.mkdir()
     (stale / target.name).write_bytes(b"half of")
     copied.run("--unlock")

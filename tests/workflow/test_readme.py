@@ -16,6 +16,7 @@ from circuitlapse.plan.requests import REQUESTS
 from circuitlapse.pocket.corpus import make_pocket_tokenizer
 from circuitlapse.tasks.builtin import build_task
 from circuitlapse.types import Ablation, Method, Metric
+from tests.clone import Planted
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -182,9 +183,15 @@ def rows_of(page: str) -> list[list[str]]:
 
 def test_every_rule_and_target_is_documented(workflow):
     """And every rule of the page exists; rules without `_` are targets that make nothing."""
-    configs = ("config/smoke.yaml", "config/pythia.yaml")
-    listed = "".join(workflow.run("--list-rules", config=config) for config in configs)
-    rules = set(re.findall(r"^\w+$", listed, re.MULTILINE)) - {"all"}
+    Planted(workflow.folder / "clone").write("graphs/pocket-tiny/sva/faithful/raw/400.json", {})
+    beside = ("--config", "compare={published: clone}")
+    configs = {"config/smoke.yaml": beside, "config/pythia.yaml": ()}
+    listed = "".join(
+        workflow.run("--list-rules", *more, config=config) for config, more in configs.items()
+    )
+    listed = re.sub(r"^(aggregate|plot)_published_.*$", r"\1_published_…", listed, flags=re.M)
+    listed = listed.replace("read_published_pocket-tiny", "read_published_{model}")
+    rules = set(re.findall(r"^[\w{}…]+$", listed, re.MULTILINE)) - {"all"}
     made = {name for name in rules if "_" in name}
     assert {cells[0].strip("`") for cells in rows_of(WORKFLOW)} == made
     assert [name for name in rules - made if f"`{name}`" not in WORKFLOW] == []

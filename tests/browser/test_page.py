@@ -106,9 +106,45 @@ def test_a_link_is_followed_and_written(opened):
 
 
 def test_a_link_to_what_does_not_exist_shows_what_does(opened):
-    page = opened(TABLES, "#model=none&task=none&step=x&compare=step&other=-1&pick=a9.h9&most=x")
+    nonsense = "#model=none&task=none&step=x&sign=x&role=x&least=x&most=x&ports=x"
+    page = opened(TABLES, f"{nonsense}&compare=step&other=-1&pick=a9.h9")
     assert page.page.input_value("#model") == "large"
-    assert page.text("#comparison")
+    assert page.text("#step-words").startswith("step 10,000")
+    assert "gained by step 10,000" in page.text("#comparison")
+    assert page.page.locator("#picked").count() == 0
+    page.go(f"{nonsense}&pick=__proto__")
+    assert drawn(page) == edges_at(10000)
+    for key, value in {"sign": "both", "role": "", "least": "0", "most": "200"}.items():
+        assert page.page.input_value(f"#{key}") == value
+
+
+def test_a_pick_that_another_model_lacks_is_let_go(opened):
+    page = opened(TABLES, f"{LAST}&pick=a3.h2")
+    assert page.text("#picked h2") == "Head 3.2"
+    page.page.select_option("#model", "small")
+    assert page.page.locator("#picked").count() == 0
+
+
+def test_comparison_starts_with_the_step_before(opened):
+    page = opened(TABLES, LAST)
+    page.page.select_option("#compare", "step")
+    assert page.page.input_value("#other") == "1000"
+    page.go("#model=large&task=ioi&step=0&compare=step")
+    assert page.page.input_value("#other") == "100"
+
+
+def test_filters_and_nodes_can_be_used_with_keys_alone(opened):
+    page = opened(TABLES, LAST)
+    page.page.evaluate("document.getElementById('filters').open = true")
+    for port in page.page.locator("input[name=port]").all():
+        port.press("Space")
+        assert not port.is_checked()
+    assert page.text("#step-words").startswith("step 10,000")
+    assert drawn(page) == set()
+    page.go(LAST)
+    page.page.focus(".node.there")
+    page.page.keyboard.press("Space")
+    assert page.page.locator("#picked").count() == 1
 
 
 def test_keys_and_search_do_what_the_page_says(opened):

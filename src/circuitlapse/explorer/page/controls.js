@@ -1,5 +1,5 @@
 // Everything the reader sets: model, task, comparison, filters, search, keys.
-import { nodeOf } from "./data.js";
+import { exists } from "./data.js";
 import { kinds } from "./compare.js";
 import { byId, el, number, stepWords } from "./dom.js";
 import { portColour, toggleTheme } from "./palette.js";
@@ -35,7 +35,7 @@ export function startControls(document_) {
 
 function setPorts() {
   const boxes = [...document.querySelectorAll("input[name=port]")];
-  change({ ports: boxes.filter((box) => box.checked).map((box) => box.value).join("") || "none" });
+  change({ ports: boxes.filter((box) => box.checked).map((box) => box.value).join("") || "-" });
 }
 
 // Show the view in the controls.
@@ -66,10 +66,7 @@ function find(text) {
   const model = currentModel();
   const pair = /^(\d+)\.(\d+)$/.exec(wanted);
   const name = pair ? `a${pair[1]}.h${pair[2]}` : wanted;
-  const { kind, layer, head } = nodeOf(name);
-  const exists = ["input", "logits"].includes(name) || ((kind === "head" || kind === "mlp") && layer < model.layers && head < model.heads);
-  const edge = Object.values(model.tasks).some((part) => part.circuits.edges.includes(name));
-  const found = wanted === "" || exists || edge;
+  const found = wanted === "" || exists(model, name);
   byId("find").setAttribute("aria-invalid", String(!found));
   const shape = `${model.label} has ${number(model.layers)} layers of ${number(model.heads)} heads`;
   byId("found").textContent = found ? "" : `There is no ${wanted}: ${shape}. Write for instance 1.0 or m1.`;
@@ -85,7 +82,7 @@ function keys(event) {
     return;
   }
   if (typing) return;
-  const onButton = event.target.closest?.("button, summary, [role=button]");
+  const onButton = event.target.closest?.("button, summary, input, [role=button]");
   const actions = {
     ArrowLeft: () => moveStep(-1),
     ArrowRight: () => moveStep(1),

@@ -43,6 +43,14 @@ export function nodeOf(name) {
   return { name, kind: name, layer: name === "input" ? -1 : Infinity, head: -1, short: name };
 }
 
+// Return whether a model has a node, or an edge of this name in a circuit.
+export function exists(model, name) {
+  if (name === "input" || name === "logits") return true;
+  const { kind, layer, head } = nodeOf(name);
+  if (kind === "head" || kind === "mlp") return layer < model.layers && head < model.heads;
+  return Object.values(model.tasks).some((part) => part.circuits.edges.includes(name));
+}
+
 // Return source, target and port of an edge's name, such as "a0.h1->a2.h0<q>".
 export function edgeOf(name) {
   const [source, target] = name.split("->");

@@ -235,6 +235,8 @@ export function startGraph(document_) {
   });
   host.addEventListener("keydown", (event) => {
     const node = event.target.closest?.("[data-node]");
-    if (node && event.key === "Enter") pick(node.dataset.node);
+    if (!node || !["Enter", " "].includes(event.key)) return;
+    event.preventDefault();
+    pick(node.dataset.node);
   });
 }

@@ -1,7 +1,10 @@
 // What the reader looks at, kept in the fragment of the address so that a view can be linked to.
 
+import { exists } from "./data.js";
+
 // Key -> value when the address does not say. `compare` is "", "step", "task" or "model", `other` what
-// to compare with; `pick` names a node or an edge; `least` is in percent of the largest |score|.
+// to compare with; `pick` names a node or an edge; `least` is in percent of the largest |score|; no
+// port at all is "-".
 const DEFAULTS = {
   model: "",
   task: "",
@@ -15,6 +18,16 @@ const DEFAULTS = {
   least: "0",
   most: "200",
   fold: "",
+};
+
+// Which values of the other keys make sense.
+const POSSIBLE = {
+  ports: (value) => /^(-|[qkvo]+)$/.test(value),
+  sign: (value) => ["both", "positive", "negative"].includes(value),
+  role: (value) => value === "" || Object.hasOwn(data.roles, value),
+  least: (value) => Number(value) >= 0 && Number(value) <= 100,
+  most: (value) => ["50", "100", "200", "500", "1000"].includes(value),
+  pick: (value) => value === "" || exists(currentModel(), value),
 };
 
 export const view = { ...DEFAULTS };
@@ -59,7 +72,7 @@ function settle() {
   const model = currentModel();
   const tasks = Object.keys(model.tasks);
   if (!tasks.includes(view.task)) view.task = tasks[0];
-  if (view.step === "") view.step = String(model.steps.at(-1));
+  if (view.step === "" || Number.isNaN(Number(view.step))) view.step = String(model.steps.at(-1));
   const wanted = Number(view.step);
   const far = (step) => Math.abs(Math.log1p(step) - Math.log1p(Number.isFinite(wanted) ? wanted : 0));
   view.step = String(model.steps.reduce((best, step) => (far(step) < far(best) ? step : best)));
@@ -69,7 +82,12 @@ function settle() {
     model: comparable(model).map((one) => one.name),
   }[view.compare];
   if (!others?.length) Object.assign(view, { compare: "", other: "" });
-  else if (!others.includes(view.other)) view.other = others.at(-1);
+  else if (!others.includes(view.other)) {
+    const at = others.indexOf(view.step);
+    // of steps the one before, or the second at the first; of tasks and models the last
+    view.other = view.compare === "step" ? others[at > 0 ? at - 1 : Math.min(1, others.length - 1)] : others.at(-1);
+  }
+  for (const [key, possible] of Object.entries(POSSIBLE)) if (!possible(view[key])) view[key] = DEFAULTS[key];
 }
 
 // Change some keys, tell everyone, and write the address unless a film is playing.

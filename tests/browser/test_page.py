@@ -147,6 +147,18 @@ def test_filters_and_nodes_can_be_used_with_keys_alone(opened):
     assert page.page.locator("#picked").count() == 1
 
 
+def test_a_printed_page_shows_all_of_its_pictures(opened):
+    page = opened(TABLES, LAST)
+    page.page.emulate_media(media="print")
+    # printing, a browser sends no event of a new size
+    resized = "addEventListener('resize', event => event.stopImmediatePropagation(), true)"
+    page.page.evaluate(resized)
+    page.page.set_viewport_size({"width": 700, "height": 900})
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 700
+    ends = "[...document.querySelectorAll('svg')].map(one => one.getBoundingClientRect().right)"
+    assert max(page.page.evaluate(ends)) <= 700
+
+
 def test_keys_and_search_do_what_the_page_says(opened):
     page = opened(TABLES)
     page.page.keyboard.press("ArrowLeft")

@@ -20,7 +20,7 @@ export function chart(model, { title, unit, series, levels = [], missing = [], f
   let [low, high] = [Math.min(from ?? Infinity, ...seen), Math.max(to ?? -Infinity, ...seen)];
   if (!(high > low)) [low, high] = seen.length ? [low - 0.5, low + 0.5] : [0, 1];
   const y = (value) => TOP + (1 - (value - low) / (high - low)) * (height - TOP - BOTTOM);
-  const picture = svg("svg", { width, height, role: "img", "aria-label": said(title, model, series) });
+  const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said(title, model, series) });
   for (const tick of roundTicks(low, high)) {
     picture.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
     picture.append(svg("text", { class: "axis", x: LEFT - 4, y: y(tick) + 3.5, "text-anchor": "end" }, short3(tick)));

@@ -13,7 +13,7 @@ export function drawSlider(words) {
   const model = currentModel();
   const width = Math.max(200, host.clientWidth);
   const x = placesOf(model).map((place) => MARGIN + place * (width - 2 * MARGIN));
-  const picture = svg("svg", { width, height: 46, "aria-hidden": "true" });
+  const picture = svg("svg", { width, height: 46, viewBox: `0 0 ${width} 46`, "aria-hidden": "true" });
   picture.append(svg("line", { class: "track", x1: MARGIN, x2: width - MARGIN, y1: 16, y2: 16 }));
   let free = -Infinity;
   model.steps.forEach((step, place) => {

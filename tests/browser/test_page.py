@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from circuitlapse.explorer.run_data import Described
@@ -89,6 +90,15 @@ def test_a_step_without_a_circuit_is_never_compared_as_an_empty_one(opened):
     assert "the model does not do the task" in page.text("#comparison")
     assert "lost" not in page.text("#comparison")
     assert drawn(page) == edges_at(10000)
+
+
+def test_the_head_with_the_largest_effect_comes_first_among_roles(opened):
+    rows = TABLES["roles"]
+    more = rows[rows["head"] == 0].assign(head=1, role="CS", effect=-0.9)
+    page = opened({**TABLES, "roles": pd.concat([rows, more], ignore_index=True)}, LAST)
+    chips = page.page.locator("#roles .chip").all_inner_texts()
+    assert chips == ["3.1: -0.9", "3.0: -0.5", "3.2: -0.25"]
+    assert "share of the drop to the corrupted level" in page.text("#roles")
 
 
 def test_a_link_is_followed_and_written(opened):

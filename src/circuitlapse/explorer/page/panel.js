@@ -83,20 +83,25 @@ function heldOut(at) {
   return interval(value, at("f_raw_held_out_low"), at("f_raw_held_out_high"));
 }
 
-// Return the heads with a role at this step, role by role.
+// Return the heads with a role at this step, role by role, the role with the largest effect first.
 function roleList(model, task) {
   const roles = rolesAt(model, task, stepOf());
   if (!Object.values(model.tasks).some((part) => part.roles.n)) return null;
-  const rows = Object.entries(data.roles).map(([role, { title }]) => {
-    const heads = [...roles].filter(([, rows_]) => rows_.some((row) => row.role === role));
-    const effect = ([, rows_]) => Math.abs(rows_.find((row) => row.role === role).effect);
-    heads.sort((a, b) => effect(b) - effect(a));
-    return heads.length ? [title, heads.map(([name]) => chip(name, short(name), roleColour(role)))] : null;
+  const found = Object.entries(data.roles).map(([role, { title }]) => {
+    const heads = [...roles].flatMap(([name, rows]) => rows.filter((row) => row.role === role).map(({ effect }) => ({ name, effect })));
+    heads.sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect));
+    const chips = heads.map(({ name, effect }) => chip(name, `${short(name)}: ${number(effect)}`, roleColour(role)));
+    return { title, chips, most: Math.abs(heads[0]?.effect ?? 0) };
   });
-  const any = rows.some(Boolean);
+  // a name mover with hardly an effect must not stand before the head that does the job
+  const rows = found.filter(({ chips }) => chips.length).sort((a, b) => b.most - a.most);
+  const any = rows.length > 0;
+  const [row] = [...roles.values()].flat();
   const title = el("h3", {}, "Roles of heads in the IOI algorithm");
-  const note = any ? "Largest effect first; dotted: not in the circuit." : "No head has a role at this step.";
-  return el("div", { id: "roles" }, title, any ? facts(rows) : null, el("p", { class: "note" }, note));
+  const note = any
+    ? `Behind each head its effect (${row.unit}; negative: it helps), largest first. Dotted: not in the circuit.`
+    : "No head has a role at this step.";
+  return el("div", { id: "roles" }, title, any ? facts(rows.map(({ title, chips }) => [title, chips])) : null, el("p", { class: "note" }, note));
 }
 
 function comparison(one, other) {

@@ -45,12 +45,13 @@ function summaryRows(model, task) {
 
 // Return the rows of `components` of a head.
 function headRows(model, { layer, head }) {
-  return Object.keys(model.scores).flatMap((score) => {
+  const found = Object.keys(model.scores).flatMap((score) => {
     const { task, unit } = model.scores[score];
     const rows = scoreOver(model, score, layer, head).filter((row) => row.status !== null);
     const where = { model: model.name, variant: model.variant, task, score, layer, head, unit };
     return rows.map((row) => ({ ...where, tokens: model.tokens[model.steps.indexOf(row.step)], ...row }));
   });
+  return found.sort((one, other) => one.step - other.step);
 }
 
 // Return the picture as a file of its own, with its styles in it.

@@ -101,6 +101,19 @@ def test_the_head_with_the_largest_effect_comes_first_among_roles(opened):
     assert "share of the drop to the corrupted level" in page.text("#roles")
 
 
+def test_the_legend_has_the_roles_of_drawn_heads_alone(opened):
+    rows = TABLES["roles"]
+    edges = TABLES["circuit_edges"].query("source != 'a3.h0' and target != 'a3.h0'")
+    more = rows[rows["head"] == 0].assign(role="CS")
+    roles = pd.concat([rows[rows["head"] != 0], more], ignore_index=True)
+    page = opened({**TABLES, "roles": roles, "circuit_edges": edges}, LAST)
+    assert "name mover" in page.text("#legend")
+    assert "copy suppression" not in page.text("#legend")
+    page.page.locator("#roles .chip.outside").first.click()
+    assert page.text("#picked h2") == "Head 3.0"
+    assert "copy suppression" in page.text("#legend")
+
+
 def test_a_link_is_followed_and_written(opened):
     page = opened(TABLES, "#model=small&task=gendered_pronoun&step=100&pick=a1.h1&most=50")
     assert page.page.input_value("#model") == "small"

@@ -82,6 +82,7 @@ export function drawGraph(words) {
   const visible = view.fold ? folded(drawn, model) : drawn;
   drawEdges(visible, parts ? state : null);
   drawNodes(visible, model);
+  drawLegend(one, other, parts);
   explain(one, other, { words, parts, all: edges.length, passing: passing.length, drawn: drawn.length });
 }
 
@@ -185,7 +186,6 @@ function explain(one, other, { words, parts, all, passing, drawn }) {
   byId("hidden").textContent = notes.join("; ");
   const what = hasCircuit(one) ? `${one.count + one.hidden} edges, ${drawn} drawn` : reason(one);
   const pair = parts ? `, compared: ${namesOf(one, other).join(" and ")}` : "";
-  drawLegend(one, other, parts);
   const picture = byId("picture");
   picture.setAttribute("role", "group");
   picture.setAttribute("aria-label", `Circuit of ${one.model.label} for ${one.task} at step ${one.step}: ${what}${pair}`);
@@ -201,7 +201,10 @@ function drawLegend(one, other, parts) {
   const ports = Object.entries(data.ports).map(([port, { title }]) => line(portColour(port), title));
   const [mine, theirs] = parts ? namesOf(one, other) : [];
   const pair = parts && [line("var(--both)", "in both"), line("var(--line-0)", mine), line("var(--line-1)", theirs, "dotted")];
-  const there = new Set([...rolesAt(one.model, one.task, one.step).values()].map(([row]) => row.role));
+  // heads without edges are drawn only if they are picked
+  const seen = [...byId("nodes").querySelectorAll(".there, .picked")].map((group) => group.dataset.node);
+  const known = rolesAt(one.model, one.task, one.step);
+  const there = new Set(seen.flatMap((name) => known.get(name)?.[0].role ?? []));
   const roles = Object.entries(data.roles).filter(([role]) => there.has(role));
   const boxes = roles.map(([role, { title }]) => line(roleColour(role), title, "box"));
   byId("legend").replaceChildren(...(pair ?? ports), line("var(--soft)", "works against the answer", "dashed"), ...boxes);

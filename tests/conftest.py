@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before anything of the package is imported: every annotated shape is checked in every test.
 install_import_hook("circuitlapse", "beartype.beartype")
@@ -183,3 +187,20 @@ def random_pairs() -> Any:
     corrupted = [[*row[:2], (row[2] + 7) % 50, *row[3:]] for row in clean]
     correct, wrong = [[1, 2, 3]] * 9, [[4, 5]] * 9
     return PromptPairs.from_lists(clean, corrupted, correct=correct, wrong=wrong)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium: the one of the system, or else that of Playwright.
+
+    One for all tests of a process: Playwright refuses a second one.
+    """
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # a container has no user namespaces for the sandbox; the pages are ours
+        found = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        yield found
+        found.close()

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from circuitlapse.explorer.bundle import page as page_of
 from circuitlapse.explorer.run_data import document
 from tests.explorer_tables import TASKS, described, run
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium: the one of the system, or else that of Playwright."""
-    with sync_playwright() as playwright:
-        # a container has no user namespaces for the sandbox; the pages are ours
-        found = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
-        yield found
-        found.close()
 
 
 class Opened:

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import Opened, browser  # noqa: F401
+from tests.browser.conftest import Opened
 
 RESULTS = "results-smoke"
 
 
-def test_the_explorer_of_a_run_shows_what_its_tables_say(finished, browser: Browser, tmp_path):  # noqa: F811
+def test_the_explorer_of_a_run_shows_what_its_tables_say(finished, browser: Browser, tmp_path):
     tables = finished.folder / RESULTS / "tables"
     edges = pd.read_parquet(tables / "circuit_edges.parquet")
     last = edges[(edges["task"] == "sva") & (edges["step"] == 400)].reset_index(drop=True)

@@ -251,9 +251,10 @@ def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(cop
     kill_when(log.exists, copied.command("circuits"), folder=copied.folder)
     assert_whole(copied.folder / RESULTS, expected)
     dead = Process(host(), pid=2**22, started=0)  # as if it was killed while it wrote
-    stale = target.parent / ".".join(["", target.name, *map(str, dead), "abcd1234"])
-    stale.mkdir()
-    (stale / target.name).write_bytes(b"half of")
+    for name in (target.name, "of_no_job"):
+        stale = target.parent / ".".join(["", name, *map(str, dead), "abcd1234"])
+        stale.mkdir()
+        (stale / target.name).write_bytes(b"half of")
     copied.run("--unlock")
     again = {"circuits", "cache_activations", "discover_circuit"}
     assert set(copied.jobs("circuits")) <= again

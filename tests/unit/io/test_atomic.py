@@ -9,7 +9,7 @@ import pytest
 from circuitlapse import processes
 from circuitlapse.errors import ArtifactError
 from circuitlapse.io import atomic
-from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.atomic import atomic_path, clear_abandoned
 
 
 def test_a_finished_file_replaces_the_old_one(tmp_path):
@@ -71,7 +71,7 @@ def test_the_target_of_a_link_keeps_its_permissions(tmp_path):
 def killed_while_writing(target):
     code = f"""
         import os, signal
-        from circuitlapse.io.atomic import atomic_path
+        from circuitlapse.io.atomic import atomic_path, clear_abandoned
         with atomic_path({str(target)!r}) as scratch:
             scratch.write_text("half")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -141,6 +141,24 @@ def test_the_scratch_of_another_machine_is_left_alone_until_it_is_old(tmp_path, 
     assert not theirs.exists()
 
 
+def test_a_run_begins_without_the_scratch_of_dead_writers(tmp_path):
+    """Wherever it is; what living writers, or others, made under such names stays."""
+    theirs = tmp_path / "elsewhere"
+    for target in ("a.txt", "b/c/step3", "b/c/step30.h5"):
+        (tmp_path / "results" / target).parent.mkdir(parents=True, exist_ok=True)
+        killed_while_writing(tmp_path / "results" / target)
+    killed_while_writing(theirs / "a.txt")
+    (tmp_path / "results/link").symlink_to(theirs)
+    (tmp_path / "results/.hidden").mkdir()
+    with atomic_path(tmp_path / "results/b/living") as scratch:
+        scratch.write_text("whole")
+        clear_abandoned(tmp_path / "results")
+    left = {path.name for path in (tmp_path / "results").rglob("*")}
+    assert left == {"b", "c", "living", "link", ".hidden"}
+    assert [path.name for path in theirs.rglob("*.txt")] == ["a.txt"]
+    clear_abandoned(tmp_path / "absent")
+
+
 def test_a_process_with_the_same_number_is_not_the_writer(tmp_path):
     """Numbers of processes are used again."""
     killed = atomic_path(tmp_path / "a")
@@ -180,7 +198,7 @@ def test_a_writer_that_is_killed_while_it_replaces_a_folder_leaves_no_half(tmp_p
     target = tmp_path / "a"
     code = f"""
         import os, shutil, signal, sys
-        from circuitlapse.io.atomic import atomic_path
+        from circuitlapse.io.atomic import atomic_path, clear_abandoned
         def kill(event, args):
             if event in ("os.rename", "shutil.rmtree", "os.remove", "os.rmdir"):
                 kill.left -= 1

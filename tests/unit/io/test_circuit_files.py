@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from random import Random
 
 import h5py
 import numpy as np
@@ -9,6 +10,7 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import REMAKE, ArtifactError
 from circuitlapse.io.circuit_files import is_current, read_circuit, write_circuit
 from circuitlapse.models.graph import Graph
+from tests.damage import DAMAGES
 from tests.records import HOW, NO_RANKINGS, RANKINGS, no_halves, with_held_out
 from tests.sealed import reseal
 
@@ -95,13 +97,22 @@ def test_a_circuit_of_another_version_is_refused_with_its_path(tmp_path, edit):
         read_circuit(path)
 
 
-def test_only_an_undamaged_file_with_the_same_provenance_is_current(tmp_path):
+def test_only_a_file_with_the_same_provenance_is_current(tmp_path):
     path = tmp_path / "c.h5"
     assert not is_current(path, {"key": "k"})
     write_circuit(path, record_of(), {"key": "k"})
     assert is_current(path, {"key": "k"})
     assert not is_current(path, {"key": "other"})
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert not is_current(path, {"key": "k"})
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_circuit_is_not_current_and_the_log_says_so_once(tmp_path, damage, caplog):
+    path = tmp_path / "c.h5"
+    for seed in range(10):
+        write_circuit(path, record_of(), {"key": "k"})
+        DAMAGES[damage](path, Random(seed))
+        caplog.clear()
+        assert not is_current(path, {"key": "k"})
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == (damage != "remove")
+        assert all(one.startswith(f"{path}: ") and one.endswith("; made again") for one in said)

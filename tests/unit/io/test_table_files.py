@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +15,9 @@ from circuitlapse.io.table_files import (
     write_parquet,
     write_table,
 )
+from circuitlapse.processes import Process, host
 from circuitlapse.schemas import Schema
+from tests.damage import DAMAGES
 
 SCHEMA = Schema(
     name="example",
@@ -128,10 +132,35 @@ def test_a_part_with_another_provenance_is_made_again(get, made):
     assert made == ["step1", "step1"]
 
 
-def test_a_broken_part_is_made_again(get, made, tmp_path):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_is_in_the_place_of_a_part_is_removed_and_made_again(
+    get, made, tmp_path, damage, caplog
+):
+    part = tmp_path / "parts/step1.parquet"
     get()
-    (tmp_path / "parts/step1.parquet").write_bytes(b"half of")
+    DAMAGES[damage](part, Random(0))
     assert get(number=2) == [2]
+    assert get(number=3) == [2]
+    assert made == ["step1", "step1"]
+    assert [path.name for path in part.parent.iterdir()] == [part.name]
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == (damage != "remove")
+    assert all(one.startswith(f"{part}: ") and one.endswith("; made again") for one in said)
+
+
+@pytest.mark.parametrize("damage", ["junk", "dangling_link", "loop", "pipe"])
+def test_whatever_is_in_the_place_of_the_folder_of_parts_is_removed(get, made, tmp_path, damage):
+    DAMAGES[damage](tmp_path / "parts", Random(0))
+    assert [get(), get(number=2)] == [[1], [1]]
+
+
+def test_parts_begin_without_what_a_killed_writer_left(get, tmp_path):
+    dead = ".".join(map(str, Process(host(), pid=2**22, started=0)))
+    left = tmp_path / f"parts/.step7.parquet.{dead}.abcd1234"
+    left.mkdir(parents=True)
+    (left / "step7.parquet").write_bytes(b"half of")
+    get()
+    assert [path.name for path in left.parent.iterdir()] == ["step1.parquet"]
 
 
 def test_a_failed_attempt_keeps_its_finished_parts(get, tmp_path, made):

@@ -17,6 +17,7 @@ from circuitlapse.explorer.registry import EXPLORED
 from circuitlapse.errors import ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
+from circuitlapse.io.atomic import clear_abandoned
 from circuitlapse.plan.audited import audited
 from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
@@ -96,6 +97,7 @@ onstart:
     if NO_GPU and any(job.rule.name in REQUESTS for job in jobs):
         raise WorkflowError(NO_GPU)
     note_run()
+    clear_abandoned(CONFIG.results)
     if SLOTS:
         SLOTS.tell_jobs()
     logs = [(job.rule.name, log) for job in jobs for log in job.log]

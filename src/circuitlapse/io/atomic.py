@@ -18,6 +18,8 @@ from circuitlapse.processes import Process
 
 ABANDONED_S = 24 * 3600.0
 """Age of a scratch folder of another machine at which its writer counts as dead."""
+_SCRATCH = re.compile(r"\.(?P<target>.+)\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<started>\d+)\.\w{8}")
+"""The name of a scratch folder."""
 
 
 @contextmanager
@@ -49,25 +51,37 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def clear_abandoned(folder: str | Path) -> None:
+    """Delete the scratch folders of dead writers below a folder; links are not followed."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            found = _SCRATCH.fullmatch(name)
+            if found and _is_abandoned(_writer(found), Path(place, name)):
+                shutil.rmtree(Path(place, name), ignore_errors=True)
+        names[:] = [name for name in names if not name.startswith(".")]
+
+
 def _clear_scratch(target: Path) -> None:
     """Delete the scratch folders of dead writers of `target`; refuse if a writer lives."""
-    pattern = re.compile(
-        rf"\.{re.escape(target.name)}\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.(?P<started>\d+)\.\w{{8}}"
-    )
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):
-        writer = pattern.fullmatch(folder.name)
-        if writer is None:
+        found = _SCRATCH.fullmatch(folder.name)
+        if found is None or found["target"] != target.name:
             continue  # of another target, whose name begins with this one's
-        process = Process(writer["host"], int(writer["pid"]), int(writer["started"]))
-        if not process.is_here:
-            if _age_s(folder) > ABANDONED_S:
-                shutil.rmtree(folder, ignore_errors=True)
-        elif process.lives:
-            raise ArtifactError(
-                f"{target}: process {process.pid} is writing it; wait for its end, or end it"
-            )
-        else:
+        writer = _writer(found)
+        if _is_abandoned(writer, folder):
             shutil.rmtree(folder, ignore_errors=True)
+        elif writer.is_here:
+            raise ArtifactError(
+                f"{target}: process {writer.pid} is writing it; wait for its end, or end it"
+            )
+
+
+def _writer(found: re.Match[str]) -> Process:
+    return Process(found["host"], int(found["pid"]), int(found["started"]))
+
+
+def _is_abandoned(writer: Process, scratch: Path) -> bool:
+    return not writer.lives if writer.is_here else _age_s(scratch) > ABANDONED_S
 
 
 def _age_s(path: Path) -> float:

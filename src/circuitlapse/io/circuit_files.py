@@ -12,6 +12,7 @@ import numpy as np
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.errors import REMAKE, ArtifactError, CircuitlapseError
 from circuitlapse.io.hdf5 import Dataset, read_attributes, read_hdf5, write_hdf5
+from circuitlapse.io.seal import holds
 
 EDGE = ("source", "target")
 DIMS = {
@@ -105,5 +106,5 @@ def read_circuit(path: str | Path) -> CircuitRecord:
 
 
 def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:
-    """Return whether `path` is an undamaged file with this provenance."""
-    return bool(read_attributes(path).get("key") == provenance["key"])
+    """Return whether `path` is an undamaged file with this provenance; see `holds`."""
+    return holds(path, provenance["key"], read_attributes)

@@ -117,8 +117,9 @@ def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Return the attributes of a file; none if the file is missing or damaged."""
-    try:
-        return read_hdf5(path, {})[1]
-    except ArtifactError:
-        return {}
+    """Return the attributes of a file.
+
+    Raises:
+        ArtifactError: if the file is missing or damaged.
+    """
+    return read_hdf5(path, {})[1]

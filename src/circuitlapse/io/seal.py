@@ -7,8 +7,12 @@ is the SHA-256 of the file with the room still empty. It protects from damage, n
 from __future__ import annotations
 
 import hashlib
+import logging
 import mmap
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from circuitlapse.errors import REMAKE, ArtifactError, require_file
 
@@ -16,6 +20,8 @@ _MARK = b"circuitlapse sha256 "
 _EMPTY = b"0" * 64
 ROOM = _MARK + _EMPTY
 """What the writer puts into the file, as bytes or as ASCII text."""
+
+_log = logging.getLogger(__name__)
 
 
 def seal(path: str | Path) -> None:
@@ -50,6 +56,25 @@ def check_seal(path: str | Path) -> None:
         )
     if not found:
         raise ArtifactError(f"{path}: damaged: its content does not fit its digest; {REMAKE}")
+
+
+def holds(path: str | Path, key: str, read: Callable[[str | Path], Mapping[str, Any]]) -> bool:
+    """Return whether a file of an earlier attempt is whole, and what would be made now.
+
+    Whatever else is at `path`, the caller makes the file again, and the log says so.
+
+    Args:
+        path: of the file.
+        key: of the provenance that the file would have now.
+        read: returns the provenance of a file, and checks all of its content.
+    """
+    if not os.path.lexists(path):
+        return False
+    try:
+        return bool(read(path).get("key") == key)
+    except ArtifactError as error:
+        _log.warning("%s; made again", str(error).removesuffix(f"; {REMAKE}"))
+        return False
 
 
 def _intact(descriptor: int) -> bool | None:

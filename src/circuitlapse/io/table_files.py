@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from circuitlapse.errors import ArtifactError, reading
-from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.seal import ROOM, check_seal, seal
+from circuitlapse.io.atomic import atomic_path, clear_abandoned
+from circuitlapse.io.seal import ROOM, check_seal, holds, seal
 from circuitlapse.schemas import Schema
 
 PROVENANCE = b"circuitlapse"
@@ -117,7 +117,7 @@ class Parts:
     """A folder of finished tables that together become the output of a long job.
 
     Snakemake deletes the output of a job that fails, runs out of time or is killed, but not this
-    folder, so the next attempt starts where the last one stopped.
+    folder, so the next attempt starts where the last one stopped. What is no folder is removed.
 
     Args:
         folder: for this job only.
@@ -126,6 +126,9 @@ class Parts:
 
     def __init__(self, folder: str | Path, schema: Schema) -> None:
         self._folder, self._schema = Path(folder), schema
+        if self._folder.is_symlink() or not self._folder.is_dir():
+            self._folder.unlink(missing_ok=True)
+        clear_abandoned(self._folder)
 
     def get(
         self, name: str, provenance: Mapping[str, str], make: Callable[[], pd.DataFrame]
@@ -138,7 +141,7 @@ class Parts:
             make: returns the part.
         """
         path = self._folder / f"{name}.parquet"
-        if _is_current(path, provenance):
+        if holds(path, provenance["key"], read_provenance):
             _log.info("%s: reused from an unfinished job", name)
             return read_table(path, self._schema)
         table = make()
@@ -159,10 +162,3 @@ class Parts:
         whole = pd.concat([self._schema.empty(), *tables], ignore_index=True)
         write_table(path, whole, provenance=provenance)
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _is_current(path: Path, provenance: Mapping[str, str]) -> bool:
-    try:
-        return bool(read_provenance(path).get("key") == provenance["key"])
-    except ArtifactError:
-        return False

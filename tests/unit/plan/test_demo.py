@@ -56,17 +56,35 @@ def test_a_checkout_says_what_to_run_there(tmp_path):
 
 
 def test_the_configuration_is_one_of_the_folder(project):
-    default = demo.snakemake(project, "config", 2)
+    default = demo.snakemake(project, "config", "2")
     assert default[-4:] == ["--cores", "2", "--workflow-profile", "workflow/profiles/local"]
-    assert demo.snakemake(project, "smoke", 8)[-2:] == ["--configfile", "config/smoke.yaml"]
+    assert demo.snakemake(project, "smoke", "8")[-2:] == ["--configfile", "config/smoke.yaml"]
     with pytest.raises(UnknownNameError, match="did you mean 'smoke'"):
-        demo.snakemake(project, "smok", 2)
+        demo.snakemake(project, "smok", "2")
 
 
 def test_the_command_reports_a_mistake_in_one_line(project, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "make_folder", lambda folder: None)
     monkeypatch.setattr(sys, "argv", ["circuitlapse", "demo", "--config", "foo", str(project)])
     with pytest.raises(SystemExit, match=r"^UnknownNameError: unknown configuration 'foo'"):
+        demo.main()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "", "1\n"])
+def test_a_wrong_number_of_cores_is_refused_before_a_folder_is_made(text, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["circuitlapse", "demo", f"--cores={text}"])
+    with pytest.raises(SystemExit):
+        demo.main()
+    assert "expected a whole number of at least 1, or all" in capsys.readouterr().err
+
+
+def test_a_bad_configuration_is_refused_before_snakemake_starts(project, tmp_path, monkeypatch):
+    (project / "config/config.yaml").write_text("seed: !!int 0x")
+    (project / "config/smoke.yaml").write_text("seed: 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "make_folder", lambda folder: None)
+    monkeypatch.setattr(sys, "argv", ["circuitlapse", "demo", "--config", "smoke", str(project)])
+    with pytest.raises(SystemExit, match="'0x' is no int"):
         demo.main()
 
 

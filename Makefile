@@ -43,13 +43,14 @@ SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFI
 ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
 ASK := $(BIN)/python -m circuitlapse.config
 AUDIT := $(BIN)/python -m circuitlapse.audit
+CHECK = @$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
 .PHONY: demo help plan audit figure published report explorer unlock cluster restart-cluster test lint docs browser
 
 demo: $(READY)
-	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	$(CHECK)
 	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	$(SNAKEMAKE) --cores $(CORES)
 
@@ -77,19 +78,22 @@ figure: $(READY)
 	$(SNAKEMAKE) --cores $(CORES) "$$figure.pdf" "$$figure.png"
 
 published: $(READY)
+	$(CHECK)
 	$(BIN)/snakemake published --cores $(CORES) --workflow-profile workflow/profiles/local \
 	--configfile "$(or $(CONFIG),config/pythia.yaml)" --config "compare={published: \"$(CLONE)\"}"
 
 unlock: $(READY)
 	@$(BIN)/python -m circuitlapse.processes
+	$(CHECK)
 	$(SNAKEMAKE) --cores 1 --unlock
 
 cluster: $(READY)
-	@$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
+	$(CHECK)
 	@$(AUDIT) --quick $(if $(CONFIG),"$(CONFIG)")
 	workflow/profiles/slurm/run.sh $(ON_SLURM)
 
 restart-cluster: $(READY)
+	$(CHECK)
 	workflow/profiles/slurm/run.sh --restart $(ON_SLURM)
 
 test: lint docs

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import stat
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +52,17 @@ LARGEST_JSON_MB = 512
 """Size of the largest file that is read; indices and circuits of the largest models are smaller."""
 REMAKE = "delete it and run the workflow again"
 """Advice for a broken file that the workflow made."""
+NOTHING = "nothing"
+"""What is at a path without a file; see `no_file`."""
+_CONTROL = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of control characters, halves of characters, and ends of lines."""
+_NO_FILES = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe (FIFO)"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
@@ -60,16 +73,40 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} '{name}'{hint} (known: {', '.join(names)})"
 
 
+def has_control(text: str) -> bool:
+    """Return whether a text has characters that no name needs, such as NUL or the end of a line."""
+    return any(unicodedata.category(character) in _CONTROL for character in text)
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters written as in Python: NUL as backslash, x00."""
+    if not has_control(text):
+        return text
+    return "".join(repr(one)[1:-1] if has_control(one) else one for one in text)
+
+
+def no_file(path: str | Path) -> str:
+    """Return what is at `path` in place of a file, such as "a folder"; "" for a file."""
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return "a link that leads nowhere" if Path(path).is_symlink() else NOTHING
+    except (OSError, ValueError) as error:
+        return f"nothing that can be opened ({getattr(error, 'strerror', None) or error})"
+    return next((what for is_such, what in _NO_FILES if is_such(mode)), "")
+
+
 def require_file(path: str | Path) -> None:
     """Raise an error unless `path` is a file.
 
     Raises:
         ArtifactError: if there is no file at `path`.
     """
-    if Path(path).is_dir():
-        raise ArtifactError(f"{path}: expected a file, found a folder")
-    if not Path(path).is_file():
+    found = no_file(path)
+    if found == NOTHING:
         raise ArtifactError(f"{path}: no such file (relative paths start in {Path.cwd()})")
+    if found:
+        raise ArtifactError(f"{printable(str(path))}: expected a file, found {found}")
 
 
 @contextmanager

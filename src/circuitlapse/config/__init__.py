@@ -8,11 +8,20 @@ from typing import Any
 
 from circuitlapse.config.problems import as_line, found_problems
 from circuitlapse.config.schema import Config
-from circuitlapse.config.sources import command_line, merged_values, place, read_sources
-from circuitlapse.errors import ConfigError
+from circuitlapse.config.sources import (
+    Source,
+    command_line,
+    merged_values,
+    place,
+    read_sources,
+)
+from circuitlapse.errors import ConfigError, printable
+
+LISTED = 50
+"""At most this many problems are listed."""
 
 
-def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:
+def load_config(merged: Mapping[Any, Any], files: Sequence[Path]) -> Config:
     """Check the configuration and fill in every default.
 
     Args:
@@ -22,15 +31,23 @@ def load_config(merged: Mapping[str, Any], files: Sequence[Path]) -> Config:
 
     Raises:
         ConfigError: Something is wrong. The message has one line per problem, in the order of
-            the files: who set the key, the key, the value found, the values allowed.
+            the files: who set the key, the key, the value found, the values allowed. If a file
+            cannot be used, nothing else is checked.
     """
     files_read = read_sources(files)
+    _refuse_unusable(files_read)
     sources = [*files_read, command_line(merged, files_read)]
+    _refuse_unusable(sources)
     config, problems = found_problems(merged_values(sources))
     places = [place(problem.where, sources) for problem in problems]
     in_order = sorted(zip(places, problems, strict=True), key=lambda pair: pair[0])
-    lines = [source.mistake for source in sources if source.mistake]
-    lines += [f"{sources[rank].name}: {as_line(problem)}" for (rank, _), problem in in_order]
+    lines = [f"{sources[rank].name}: {as_line(problem)}" for (rank, _), problem in in_order]
     if lines or config is None:
-        raise ConfigError("\n".join(lines))
+        more = [f"and more than these {LISTED}"] if len(lines) > LISTED else []
+        raise ConfigError("\n".join([*lines[:LISTED], *more]))
     return config.filled_in()
+
+
+def _refuse_unusable(sources: Sequence[Source]) -> None:
+    if mistakes := [printable(source.mistake) for source in sources if source.mistake]:
+        raise ConfigError("\n".join(mistakes))

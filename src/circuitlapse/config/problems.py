@@ -7,23 +7,26 @@ from contextlib import suppress
 from math import isfinite
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from circuitlapse.config.cross_field import dotted
 from circuitlapse.config.keys import allowed, as_yaml, node_at
 from circuitlapse.config.schema import Config
+from circuitlapse.config.yaml_text import parsed
+from circuitlapse.errors import ConfigError, printable
 from circuitlapse.settings.base import RULE, KeyPath, Problem, nearest
 
 _PLAIN = {"integer": (int,), "number": (int, float), "boolean": (bool,)}
 """Kinds of values that YAML writes without quotes, and the Python types it reads them as."""
 
+_MOST = 200
+"""At most this many errors of pydantic are turned into sentences, which takes time."""
 _SHOWN = 80
 """Longest text that a message repeats in full, in characters."""
 
 
-def found_problems(written: dict[str, Any]) -> tuple[Config | None, list[Problem]]:
+def found_problems(written: dict[Any, Any]) -> tuple[Config | None, list[Problem]]:
     """Check a configuration: return it, or every problem in it.
 
     Pydantic checks rules between sections only where all sections are valid. The rules are
@@ -32,8 +35,8 @@ def found_problems(written: dict[str, Any]) -> tuple[Config | None, list[Problem
     try:
         return Config.model_validate(written), []
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        problems = [_translated(detail) for detail in details if not _is_echo(detail)]
+        details = [one for one in error.errors(include_url=False) if not _is_echo(one)]
+        problems = [_translated(detail) for detail in details[:_MOST]]
         across = Config.of_valid_parts(written).problems()
         return None, list(dict.fromkeys([*problems, *across]))
 
@@ -50,8 +53,13 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return "(a list)" if value else "= []"
     if isinstance(value, str):
-        return f"= '{value if len(value) <= _SHOWN else value[: _SHOWN - 3] + '...'}'"
-    return f"= {json.dumps(value, default=str)}"
+        return f"= '{_short(value)}'"
+    text = json.dumps(value, default=str)
+    return f"= {_short(text)}"
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...")
 
 
 def _missing(where: KeyPath) -> Problem:
@@ -66,7 +74,7 @@ def _translated(detail: ErrorDetails) -> Problem:
         case "missing":
             return _missing(detail["loc"])
         case "extra_forbidden" | "invalid_key":
-            return _unknown_key((*detail["loc"][:-1], str(detail["loc"][-1])))
+            return _unknown_key((*detail["loc"][:-1], _short(str(detail["loc"][-1]))))
         case kind if kind == RULE:
             return Problem(detail["loc"], detail["ctx"]["sentence"])
         case _:
@@ -91,8 +99,8 @@ def _not_allowed(where: KeyPath, value: object) -> Problem:
 
 def _text_hint(value: str, kind: str) -> str:
     """Say how to write text so that YAML reads it as what it looks like, if it does."""
-    with suppress(yaml.YAMLError):
-        if type(yaml.safe_load(value)) in _PLAIN[kind]:
+    with suppress(ConfigError):
+        if type(parsed(value)) in _PLAIN[kind]:
             return "; YAML reads this as text: remove the quotes."
     with suppress(ValueError):
         if kind == "number" and isfinite(float(value)):

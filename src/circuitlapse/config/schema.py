@@ -102,7 +102,7 @@ class Config(Section):
         return lenient(value, handler, info)
 
     @classmethod
-    def of_valid_parts(cls, written: dict[str, Any]) -> Config:
+    def of_valid_parts(cls, written: dict[Any, Any]) -> Config:
         """Return the configuration with `INVALID` for whatever is wrong in itself."""
         fields = cls.model_fields.items()
         known = {name for name, field in fields if name in written or field.is_required()}

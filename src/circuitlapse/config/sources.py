@@ -9,8 +9,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from circuitlapse.config.yaml_text import parsed, read_yaml, refuse_unusable
+from circuitlapse.errors import ConfigError, has_control
 from circuitlapse.settings.base import KeyPath
 
 _ABSENT = object()
@@ -21,21 +21,8 @@ class Source:
     """One file of the configuration."""
 
     name: str
-    values: dict[str, Any]
+    values: dict[Any, Any]
     mistake: str = ""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that rejects duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                problem = f"the key '{key.value}' appears twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def read_sources(files: Sequence[Path]) -> list[Source]:
@@ -47,15 +34,9 @@ def read_sources(files: Sequence[Path]) -> list[Source]:
 def _read(name: str) -> Source:
     """Read one file; if it cannot be used, return no values and the reason."""
     try:
-        values = yaml.load(Path(name).read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        return Source(name, {}, f"{name}: cannot be read: {error.strerror}.")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}," if mark else "it"
-        return Source(name, {}, f"{name}: {where} is not valid YAML: {error.problem}.")
-    except (yaml.YAMLError, UnicodeError):
-        return Source(name, {}, f"{name}: is not UTF-8 text.")
+        values = read_yaml(name)
+    except ConfigError as error:
+        return Source(name, {}, f"{name}: {error}.")
     if not isinstance(values, dict | None):
         return Source(name, {}, f"{name}: must be a mapping of keys, such as 'results: results'.")
     return Source(name, values or {})
@@ -67,17 +48,22 @@ def _short(file: Path) -> str:
     return str(file)
 
 
-def merged_values(sources: Iterable[Source]) -> dict[str, Any]:
+def merged_values(sources: Iterable[Source]) -> dict[Any, Any]:
     """Merge the files: mappings are merged, any other value is replaced by the later one."""
-    together: dict[str, Any] = reduce(_merged, (source.values for source in sources), {})
+    together: dict[Any, Any] = reduce(_merged, (source.values for source in sources), {})
     return together
 
 
-def command_line(merged: Mapping[str, Any], sources: Iterable[Source]) -> Source:
+def command_line(merged: Mapping[Any, Any], sources: Iterable[Source]) -> Source:
     """Return what `--config` set: whatever the files do not say.
 
     Nested values are read as YAML, because Snakemake leaves them as text.
     """
+    for key, value in merged.items():
+        try:
+            refuse_unusable(value)
+        except ConfigError as error:
+            return Source("--config", {}, f"--config: {key} {error}.")
     return Source("--config", _difference(merged, merged_values(sources)))
 
 
@@ -104,8 +90,8 @@ def _typed(value: Any) -> Any:
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_typed(item) for item in value]
-    with suppress(yaml.YAMLError):
-        return yaml.safe_load(value) if isinstance(value, str) else value
+    with suppress(ConfigError):
+        return parsed(value) if isinstance(value, str) and not has_control(value) else value
     return value
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
 
-from circuitlapse.errors import ConfigError, UnknownNameError, unknown_name
+from circuitlapse.config.__main__ import DEFAULT, checked
+from circuitlapse.errors import ConfigError, UnknownNameError, printable, unknown_name
 
 PROJECT = Path(__file__).parents[1] / "project"
 """The files of the workflow, which `pyproject.toml` lists and the wheel holds."""
@@ -27,7 +29,7 @@ def main() -> None:
     demo = commands.add_parser("demo", help="make a folder with the workflow, and run it")
     demo.add_argument("folder", nargs="?", default="circuitlapse-demo", type=Path, metavar="FOLDER")
     demo.add_argument("--config", default="config", metavar="NAME", help="config/NAME.yaml of it")
-    demo.add_argument("--cores", default=2, type=int, metavar="N", help="two by default")
+    demo.add_argument("--cores", default="2", type=cores, metavar="N", help="two by default")
     demo.add_argument("--dry-run", action="store_true", help="only list the jobs")
     asked = parser.parse_args()
     try:
@@ -37,7 +39,21 @@ def main() -> None:
         sys.exit(f"{type(error).__name__}: {error}")
     print(f"The workflow is in {asked.folder}; `make help` says what it can do.", flush=True)
     os.chdir(asked.folder)
+    checked([DEFAULT, *([] if asked.config == "config" else [Path(f"config/{asked.config}.yaml")])])
     os.execv(sys.executable, [*command, *(["--dry-run"] if asked.dry_run else [])])
+
+
+def cores(text: str) -> str:
+    """Return a number of cores.
+
+    Raises:
+        ArgumentTypeError: it is neither a whole number of at least 1 nor "all".
+    """
+    if text != "all" and not re.fullmatch("0*[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(
+            f"{printable(text)!r}: expected a whole number of at least 1, or all"
+        )
+    return text
 
 
 def make_folder(folder: Path, project: Path = PROJECT) -> None:
@@ -57,7 +73,7 @@ def make_folder(folder: Path, project: Path = PROJECT) -> None:
     shutil.copytree(project, folder, dirs_exist_ok=True, ignore=left_out)
 
 
-def snakemake(folder: Path, config: str, cores: int) -> list[str]:
+def snakemake(folder: Path, config: str, cores: str) -> list[str]:
     """Return the command that runs a configuration in its folder.
 
     Raises:
@@ -66,7 +82,7 @@ def snakemake(folder: Path, config: str, cores: int) -> list[str]:
     known = {path.stem for path in folder.glob("config/*.yaml")}
     if config not in known:
         raise UnknownNameError(unknown_name("configuration", config, known))
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
+    command = [sys.executable, "-m", "snakemake", "--cores", cores]
     command += ["--workflow-profile", "workflow/profiles/local"]
     # config.yaml is always read first
     return command + ([] if config == "config" else ["--configfile", f"config/{config}.yaml"])

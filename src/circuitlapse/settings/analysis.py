@@ -13,6 +13,7 @@ from circuitlapse.settings.base import (
     Lenient,
     OneError,
     PathText,
+    PlainText,
     Problem,
     Section,
     Seed,
@@ -118,7 +119,7 @@ class Heads(Section, json_schema_extra=reruns("head scores, and activations unle
     text: PathText | None = key(None, min_length=1, allowed="a path")
     """Text file for cspa (copy suppression), with a blank line between documents. By default,
     held-out text of the corpus; published models have no such default."""
-    dataset: str | None = key(
+    dataset: PlainText | None = key(
         None, min_length=1, allowed="the name of a dataset", examples=["NeelNanda/pile-10k"]
     )
     """Dataset on the Hugging Face hub with a column `text`; its first documents are used. Cannot be

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from circuitlapse.errors import has_control, printable
+
 KeyPath = tuple[str | int, ...]
 """The position of a value: `("models", 1, "steps", 2)` is models[1].steps[2]."""
 
@@ -100,8 +102,18 @@ Step = Annotated[int, Field(ge=0), Lenient]
 Steps = Annotated[tuple[Step, ...], Field(strict=False, min_length=1)]  # YAML has lists, not tuples
 
 
+def _plain(text: str) -> str:
+    """Refuse characters that break paths, messages and figures."""
+    if has_control(text):
+        raise rule_error(
+            f"= '{printable(text)}' holds a control character, such as NUL or the end of a line."
+        )
+    return text
+
+
 def _expanded(path: str) -> str:
     """Replace `~` and environment variables: whatever reads the path later takes it literally."""
+    _plain(path)
     for name in re.findall(r"\$\{?(\w+)", path):
         if name not in os.environ:
             raise rule_error(f"= '{path}' uses the environment variable {name}, which is not set.")
@@ -111,6 +123,7 @@ def _expanded(path: str) -> str:
         raise rule_error(f"= '{path}' names a user without a home directory.") from None
     if not (expanded := os.path.expandvars(home).rstrip("/")):
         raise rule_error(f"= '{path}' is an empty path.")
+    _plain(expanded)
     if longest := [part for part in expanded.split("/") if len(os.fsencode(part)) > MAX_PATH_PART]:
         sentence = f"has a name of {len(os.fsencode(longest[0]))} bytes in its path; file systems "
         raise rule_error(f"{sentence}allow at most {MAX_PATH_PART}.")
@@ -118,6 +131,7 @@ def _expanded(path: str) -> str:
 
 
 PathText = Annotated[str, AfterValidator(_expanded)]
+PlainText = Annotated[str, AfterValidator(_plain)]
 
 
 Schedule = Literal["all", "linear", "exponential", "exp_plus_detail", "sparse", "quick"]

@@ -18,6 +18,7 @@ from circuitlapse.settings.base import (
     TOKENS_PER_STEP,
     Lenient,
     PathText,
+    PlainText,
     Problem,
     Schedule,
     Section,
@@ -183,11 +184,11 @@ class Hub(Section, json_schema_extra=reruns("fetching")):
         examples=["EleutherAI/pythia-70m"],
     )
     """Repository on the Hugging Face hub."""
-    revision: str = key("step{step}", min_length=1, allowed="text, not empty")
+    revision: PlainText = key("step{step}", min_length=1, allowed="text, not empty")
     """Revision of a step, with {step} in place of its number, or {step:03} for one of three digits.
     {tokens} stands for any number: the hub is asked which revision fits, as in
     stage1-step{step}-tokens{tokens}B."""
-    revisions: dict[Step, str] | None = key(
+    revisions: dict[Step, PlainText] | None = key(
         None, allowed="a mapping of steps to names", examples=[{1000: "iter-1000"}], strict=False
     )
     """Revision of every step, where their names follow no pattern. It replaces revision."""
@@ -250,7 +251,7 @@ class Model(Section):
 
     name: str = key(reruns="everything of this model", examples=["pocket-0.6m"], **FILE_NAME)
     """Unique name in paths and tables."""
-    label: str = key(
+    label: PlainText = key(
         lambda model: model["name"],
         reruns="figures",
         min_length=1,

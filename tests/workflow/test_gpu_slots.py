@@ -6,10 +6,26 @@ import os
 
 import pytest
 
-from circuitlapse.plan.gpus import host_mb
+from circuitlapse.plan.gpus import PROBE, PROBE_OK, host_mb
 
 BEHAVIOUR = "results-smoke/behaviour/pocket-tiny/ioi/step0.parquet"
 CUDA = ("--config", "compute={device: cuda, memory_mb: 500, jobs_per_gpu: 2}")
+
+
+@pytest.fixture
+def willing_torch(tmp_path, monkeypatch):
+    """Answer in place of PyTorch when a run asks whether it can use a GPU."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"if sys.orig_argv[-1] == {PROBE!r}:\n"
+        f"    print({PROBE_OK!r}, flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    )
 
 
 @pytest.fixture
@@ -31,6 +47,13 @@ def test_without_a_gpu_a_run_stops_before_its_first_job(workflow):
     assert not (workflow.folder / "results-smoke").exists()
 
 
+def test_without_cuda_in_torch_a_run_stops_before_its_first_job(workflow, two_gpus):
+    output = workflow.run(*CUDA, ok=False)
+    assert "compute.device is cuda, but PyTorch cannot use a GPU here: PyTorch " in output
+    assert "Traceback" not in output
+    assert not (workflow.folder / "results-smoke").exists()
+
+
 def test_what_needs_no_gpu_runs_without_one(copied):
     figure = copied.folder / "results-smoke/figures/behaviour.png"
     figure.unlink()
@@ -40,7 +63,9 @@ def test_what_needs_no_gpu_runs_without_one(copied):
 
 
 @pytest.mark.parametrize(("given", "gpu"), [((), 4), (("--resources", "gpu=3"), 3)])
-def test_jobs_share_the_gpus_of_this_machine_also_without_make(copied, two_gpus, given, gpu):
+def test_jobs_share_the_gpus_of_this_machine_also_without_make(
+    copied, two_gpus, willing_torch, given, gpu
+):
     output = copied.run(BEHAVIOUR, *CUDA, *given, ok=False)
     assert f'Resource("gpu", {gpu})' in output
     assert f'Resource("mem_mb", {host_mb()})' in output

@@ -21,8 +21,9 @@ from circuitlapse.io.atomic import clear_abandoned
 from circuitlapse.plan.audited import audited
 from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
-from circuitlapse.plan.gpus import host_mb, slots_on_this_machine
+from circuitlapse.plan.gpus import host_mb, slots_or_reason, torch_problem
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
+from circuitlapse.plan.requests import memory, minutes, minutes_of
 from circuitlapse.plan.run_times import RunTimes, where_to_look
 from circuitlapse.processes import note_run
 from circuitlapse.plan.workflow import Plan, pattern_of
@@ -61,20 +62,7 @@ TASKS_OF_JOB = "{wildcards.task}" if PLAN.one_task else "all tasks"
 HERE = workflow.is_main_process and workflow.global_resources["_nodes"].value is None
 
 
-def gpu_slots():
-    """Return the slots on the GPUs of this machine, or a sentence that says why there are none.
-
-    A cluster gives each job its GPU.
-    """
-    if not (PLAN.gpus and HERE):
-        return None, ""
-    try:
-        return slots_on_this_machine(CONFIG), ""
-    except ConfigError as error:
-        return None, str(error)
-
-
-SLOTS, NO_GPU = gpu_slots()
+SLOTS, NO_GPU = slots_or_reason(CONFIG) if PLAN.gpus and HERE else (None, "")
 if SLOTS:
     for name, amount in (("gpu", len(SLOTS)), ("mem_mb", host_mb())):
         if name not in workflow.global_resources:  # --resources and profiles come first
@@ -94,8 +82,10 @@ TIMES = RunTimes()
 
 onstart:
     jobs = [] if workflow.touch else [*workflow.dag.needrun_jobs()]
-    if NO_GPU and any(job.rule.name in REQUESTS for job in jobs):
-        raise WorkflowError(NO_GPU)
+    if PLAN.gpus and HERE and any(job.rule.name in REQUESTS for job in jobs):
+        foreign = workflow.deployment_settings.deployment_method
+        if NO_GPU or (reason := "" if foreign else torch_problem()):
+            raise WorkflowError(NO_GPU or reason)
     note_run()
     clear_abandoned(CONFIG.results)
     if SLOTS:
@@ -118,26 +108,11 @@ def log_of(job):
     return f"{PATHS.logs}/{job}.log"
 
 
-def memory(mb):
-    """Ask for `mb` of memory, and for more when the job is retried."""
-    return lambda wildcards, attempt: memory_mb(mb, attempt)
-
-
-def minutes(first):
-    """Ask for so many minutes, and for more when the job is retried."""
-    return lambda wildcards, attempt: first * attempt
-
-
 def memory_of(name):
     """Ask for the memory of a rule that runs the models among its input."""
     return lambda wildcards, input, attempt: PLAN.memory_mb(
         name, input.get("models") or [input.model], attempt
     )
-
-
-def minutes_of(name):
-    """Ask for the time of a rule that runs models."""
-    return minutes(REQUESTS[name].minutes)
 
 
 def where(wildcards):

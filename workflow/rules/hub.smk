@@ -37,6 +37,7 @@ if AUDIT.asked:
 rule reserve_disk:
     input:
         lambda wildcards: PLAN.before_fetching(**wildcards),
+        checked=ancient(PATHS.checked.format(suite=CONFIG.suite)),
     output:
         touch(PATHS.reserved),
     message:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,15 @@ QUERY = (
     "--format=csv,noheader,nounits",
 )
 QUERY_S = 60
+PROBE_OK = "ready"
+PROBE = f"""
+import torch
+try:
+    torch.zeros(1, device="cuda")
+    print({PROBE_OK!r})
+except (RuntimeError, AssertionError) as error:
+    print(f"PyTorch {{torch.__version__}}: {{str(error).splitlines()[0]}}")
+"""
 MIB_GB = 2**20 / 1e9
 
 
@@ -52,6 +63,30 @@ def slots_on_this_machine(config: Config) -> Slots:
     cards = list(_chosen(config, visible_cards()))
     folder = Path(Paths(config.results).slots).absolute()
     return Slots(str(folder), tuple(card.name for card in cards), _jobs_per_gpu(config, cards))
+
+
+def slots_or_reason(config: Config) -> tuple[Slots | None, str]:
+    """Return `slots_on_this_machine`, or a sentence that says why there are none."""
+    try:
+        return slots_on_this_machine(config), ""
+    except ConfigError as error:
+        return None, str(error)
+
+
+def torch_problem() -> str:
+    """Return why PyTorch cannot use a GPU here, or ""; a process of its own looks."""
+    command = (*shlex.split(sys.executable), "-c", PROBE)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_S, check=False)
+        said = (done.stdout or done.stderr).strip().rpartition("\n")[2]
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(error)
+    if said == PROBE_OK:
+        return ""
+    return (
+        f"compute.device is cuda, but PyTorch cannot use a GPU here: {said}; set compute.device to "
+        "cpu, or install a PyTorch for the driver of this machine"
+    )
 
 
 def visible_cards() -> list[Card]:

@@ -5,7 +5,7 @@ Snakemake reads this module for every job, so it imports neither torch nor panda
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +47,21 @@ REQUESTS: Mapping[str, Request] = {
 def memory_mb(mb: int | float, attempt: int) -> int:
     """Return the memory of an attempt at a job that needs `mb` itself; retries get more."""
     return round(mb * attempt) + SNAKEMAKE_MB
+
+
+def memory(mb: int) -> Callable[[object, int], int]:
+    """Return what asks for `mb` of memory, and for more when the job is retried."""
+    return lambda wildcards, attempt: memory_mb(mb, attempt)  # noqa: ARG005
+
+
+def minutes(first: int) -> Callable[[object, int], int]:
+    """Return what asks for so many minutes, and for more when the job is retried."""
+    return lambda wildcards, attempt: first * attempt  # noqa: ARG005
+
+
+def minutes_of(rule: str) -> Callable[[object, int], int]:
+    """Return what asks for the time of a rule that runs models."""
+    return minutes(REQUESTS[rule].minutes)
 
 
 def loading_mb(folders: Iterable[str | Path], times: int = LOADING) -> int | float:

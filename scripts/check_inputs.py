@@ -1,0 +1,11 @@
+"""Check the text for heads before models are trained or fetched. The prompts are made already."""
+
+from circuitlapse.jobs import job_logging
+from circuitlapse.io.corpus_files import read_documents, read_tokenizer, refuse_short_text
+
+given, params = snakemake.input, snakemake.params
+with job_logging(snakemake.log[0]) as log:
+    if text := given.get("text"):
+        documents = read_documents(text, read_tokenizer(given.tokenizer))
+        refuse_short_text(text, documents, **params)
+        log.info("%s: %d documents", text, len(documents))

@@ -78,14 +78,15 @@ def workflow(tmp_path: Path) -> Workflow:
 def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workflow:
     """The smoke configuration, run to its end once; tests only read it or dry-run on it.
 
-    Workers share the run: the first that needs it makes it while others wait.
+    Workers share the run: the first that needs it makes it while others wait. The scripts of its
+    jobs stay, so that tests can run one of them again.
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base if worker_id == "master" else base.parent) / "smoke"
     done = folder.with_suffix(".done")
     with FileLock(folder.with_suffix(".lock")):
         if not done.exists():
-            new_workflow(folder).run()
+            new_workflow(folder).run("--skip-script-cleanup")
             done.touch()
     return Workflow(folder)
 

@@ -1,0 +1,115 @@
+"""A finished run to damage, a second one to mix it up with, and the count of what held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from filelock import FileLock
+
+from tests.faults.replaying import Job, Server, copy_of, jobs_of
+from tests.workflow.conftest import Workflow, finished, new_workflow
+
+__all__ = ["finished"]
+SEED = os.environ.get("FAULTS_SEED", "0")
+OTHER = {
+    "seed": 99,
+    "models": [
+        {
+            "name": "pocket-tiny",
+            "label": "tiny",
+            "train": {"layers": 2, "heads": 4, "d_model": 64, "seed": 5, "data_seed": 6},
+        }
+    ],
+}
+"""What the second run has of its own."""
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> Random:
+    """Random numbers of one fault: always the same for its name and `FAULTS_SEED`."""
+    return Random(zlib.crc32(f"{SEED} {request.node.name}".encode()))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("server"))
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def base(finished: Workflow, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The smoke configuration, finished, with the activations that a run deletes."""
+    folder = copy_of(finished.folder, tmp_path_factory.mktemp("faults") / "base")
+    for job in jobs_of(folder):
+        if job.rule == "cache_activations":
+            assert server.run(job, folder).code == 0
+    return Workflow(folder)
+
+
+@pytest.fixture(scope="session")
+def jobs(base: Workflow) -> list[Job]:
+    return jobs_of(base.folder)
+
+
+@pytest.fixture(scope="session")
+def other(
+    base: Workflow, server: Server, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Path:
+    """A run with other seeds and the same paths."""
+    home = tmp_path_factory.getbasetemp()
+    folder = (home if worker_id == "master" else home.parent) / "other"
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            workflow = new_workflow(folder)
+            config = workflow.write_config("other.yaml", **OTHER)
+            workflow.run("tables", "--notemp", config=config)
+            done.touch()
+    return folder
+
+
+@pytest.fixture
+def copied(base: Workflow, tmp_path: Path) -> Iterator[Workflow]:
+    """A copy of the finished run, to damage."""
+    yield Workflow(copy_of(base.folder, tmp_path / "copy"))
+    shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+
+
+# The count of faults, by kind: what the first parameter of a test, or its name, says.
+
+_held: Counter[str] = Counter()
+_counted: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def kind(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Note which kind of fault a test is about, for the count at the end."""
+    if request.node.get_closest_marker("faults"):
+        module = request.node.module
+        record_property("fault", getattr(module, "KIND", module.__name__))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count a fault when its test has run; it holds if nothing of the test failed."""
+    kinds = [value for name, value in report.user_properties if name == "fault"]
+    if kinds and report.when == "call" and not report.skipped:
+        _counted[str(kinds[0])] += 1
+        _held[str(kinds[0])] += report.passed
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many faults of each kind held."""
+    if _counted:
+        terminalreporter.section("faults")
+        for name in sorted(_counted):
+            terminalreporter.line(f"{name}: {_counted[name]} faults, {_held[name]} held")
+        total, held = _counted.total(), _held.total()
+        terminalreporter.line(f"all: {total} faults, {held} held")

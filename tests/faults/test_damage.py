@@ -1,0 +1,61 @@
+"""Damage of every kind of file that a job reads: the job gives the same result, or says so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.damage import DAMAGES, clear
+from tests.faults.replaying import content_of, refuse_unclear
+
+KIND = "damaged files"
+pytestmark = pytest.mark.faults
+
+RESULTS = "results-smoke"
+MODEL = "models/pocket-tiny/step400"
+FILES = (
+    *(f"corpus/pocket/{name}" for name in ("train.npz", "tokenizer.json", "provenance.json")),
+    "corpus/pocket/held_out.txt",
+    *(f"{MODEL}/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json")),
+    f"{MODEL}/provenance.json",
+    "weights/pocket-tiny/step400.h5",
+    "verified/pocket-tiny/first.json",
+    "tasks/pocket/ioi.parquet",
+    "activations/pocket-tiny/ioi/step400.h5",
+    "behaviour/pocket-tiny/ioi/step400.parquet",
+    "circuits/pocket-tiny/sva/step400.h5",
+    "heads/pocket-tiny/step400.parquet",
+    *(
+        f"algorithm/pocket-tiny/step400/{name}.parquet"
+        for name in ("algorithm_consistency", "gt_algorithm", "roles", "s2i")
+    ),
+    "transfer/pocket-tiny.parquet",
+    "swaps/pocket-tiny.parquet",
+    *(
+        f"tables/{name}.parquet"
+        for name in ("behaviour", "circuit_summary", "components", "stability", "transfer")
+    ),
+)
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "other_run"])
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_changes_no_result_in_silence(
+    file, damage, copied, jobs, server, rng, request
+):
+    path = copied.folder / RESULTS / file
+    readers = [job for job in jobs if job.reads(f"{RESULTS}/{file}")]
+    job = rng.choice([job for job in readers if job.rule != "train_suite"] or readers)
+    if damage == "other_run":
+        source: Path = request.getfixturevalue("other") / RESULTS / file
+        clear(path)
+        shutil.copyfile(source, path)
+    else:
+        DAMAGES[damage](path, rng)
+    before = content_of(copied.folder / RESULTS)
+    ended = server.run(job, copied.folder)
+    assert content_of(copied.folder / RESULTS) == before, f"{job.rule} changed results"
+    if ended.code:
+        refuse_unclear(ended, [f"{RESULTS}/{file}", str(Path(f"{RESULTS}/{file}").parent)])

@@ -3,6 +3,7 @@ import json
 import shutil
 import subprocess
 import sys
+from random import Random
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from circuitlapse.io.provenance import (
     weights_hash,
     write_provenance,
 )
+from tests.damage import DAMAGES
 
 INPUTS = {"weights": "a", "task": "b"}
 
@@ -139,6 +141,15 @@ def test_a_result_says_what_the_verification_of_its_model_found(tmp_path):
     write_provenance(record, found | provenance(INPUTS, {}, stage="verification"))
     notes = notes_on(tmp_path, record)
     assert notes == {f"verified_{name}": str(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_of_a_verification_is_refused(tmp_path, damage):
+    record = tmp_path / "first.json"
+    write_provenance(record, {"step": 0} | provenance(INPUTS, {}, stage="verification"))
+    DAMAGES[damage](record, Random(0))
+    with pytest.raises(ArtifactError, match=r"first\.json: "):
+        notes_on(tmp_path, record)
 
 
 def test_provenance_in_a_file_of_its_own_is_json_with_the_same_bytes_every_time(tmp_path):

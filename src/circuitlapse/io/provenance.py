@@ -121,10 +121,18 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / PROVENANCE
     if not path.is_file():
         return {}
-    with reading(path, "record of a folder", ValueError, AttributeError, OSError):
+    return _checked(path, strict=False)
+
+
+def _checked(path: Path, *, strict: bool) -> dict[str, Any]:
+    """Return a record that `write_provenance` wrote.
+
+    Another file of the same name is refused if `strict`, and an empty record otherwise.
+    """
+    with reading(path, "record", ValueError, AttributeError, OSError):
         record: dict[str, Any] = read_json(path)
-        if not {DIGEST, "code_hash"} & set(record):
-            return {}  # a file of the same name that is not ours
+        if not strict and not {DIGEST, "code_hash"} & set(record):
+            return {}
         if record.pop(DIGEST, None) != hash_of(record):
             raise ValueError("its content does not fit its digest")
     return record
@@ -233,9 +241,12 @@ def notes_on(folder: str | Path, verified: str | Path | None = None) -> dict[str
     Returns:
         Repo, revision and commit on a hub, or a folder; the library that the model was compared
         with, the step, the number of prompts and the largest difference of two logits.
+
+    Raises:
+        ArtifactError: if a record is damaged, or that of `verify_model` is missing.
     """
     origin = read_record(folder).get("settings", {})
-    found = json.loads(Path(verified).read_text(encoding="utf-8")) if verified else {}
+    found = _checked(Path(verified), strict=True) if verified else {}
     notes = {f"model_{name}": origin[name] for name in ORIGIN_KEYS if name in origin}
     return notes | {f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if found}
 

@@ -88,13 +88,16 @@ class Server:
     def __init__(self, scratch: Path) -> None:
         self._said = scratch / "said"
         paths = [str(ROOT), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
         )
+        assert process.stdin
+        assert process.stdout
+        self._process, self._asked, self._answers = process, process.stdin, process.stdout
 
     def run(
         self,
@@ -120,15 +123,13 @@ class Server:
             "limit_s": LIMIT_S,
             "kill_at_s": kill_at_s,
         }
-        assert self._process.stdin and self._process.stdout
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
+        print(json.dumps(request), file=self._asked, flush=True)
+        answer = json.loads(self._answers.readline())
         return Ended(**answer, said=self._said.read_text())
 
     def close(self) -> None:
         """End the process."""
-        assert self._process.stdin
-        self._process.stdin.close()
+        self._asked.close()
         self._process.wait()
 
 

@@ -20,12 +20,13 @@ from typing import Any
 from circuitlapse.plan.fork_server import MODULES
 from tests.faults import preparing
 
+MORE_MODULES = ("circuitlapse.pocket.corpus", "circuitlapse.pocket.training")
 POLL_S = 0.005
 
 
 def main() -> None:
     """Answer requests until stdin is closed."""
-    for module in MODULES:
+    for module in (*MODULES, *MORE_MODULES):
         import_module(module)
     for line in sys.stdin:
         request = json.loads(line)

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from circuitlapse.paths import timings_of
 Item = TypeVar("Item")
 
 EVERY_S = 5.0
+STOPPED = "stopped by Ctrl-C"
 GC_THRESHOLD = 100_000
 """How many new objects start a garbage collection in a job. With Python's default of 700, that
 takes a fifth of the time of importing PyTorch, transformers and TransformerLens."""
@@ -54,17 +56,20 @@ def progress(
     *,
     log: logging.Logger,
     total: int | None = None,
+    done: int = 0,
     every_s: float = EVERY_S,
 ) -> tqdm[Item]:
     """Iterate over `items`; every `every_s` seconds, log how many are done and the time left.
 
-    `total` is the number of items when `items` has no length. Call
+    `total` is the number of items when `items` has no length, and `done` how many of them an
+    earlier attempt has done, which `items` does not repeat. Call
     `set_postfix_str(..., refresh=False)` of the returned bar to add text to the next line.
     """
     return tqdm(
         items,
         desc=what,
         total=total,
+        initial=done,
         bar_format="{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, ETA {remaining}{postfix}",
         **_to_log(log, every_s),
     )
@@ -116,6 +121,9 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     log.addHandler(terminal)
     try:
         yield log
+    except KeyboardInterrupt:
+        log.error(STOPPED)
+        sys.exit(f"{STOPPED}: {path}")
     except CircuitlapseError as error:
         log.error("%s: %s", type(error).__name__, error)
         sys.exit(f"{type(error).__name__}: {error}")
@@ -129,6 +137,16 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         log.removeHandler(terminal)
         root.removeHandler(handler)
         handler.close()
+
+
+def show_error(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an error that ends a job outside of `job_logging`: while it imports, for example."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(STOPPED, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 _started_s: float
@@ -159,6 +177,7 @@ def _write_timings(path: Path) -> None:
 _note_start()
 os.register_at_fork(after_in_child=_note_start)
 # Snakemake defines `snakemake` in the main module of a job; the session of somebody who uses the
-# library keeps its own threshold.
+# library keeps its own threshold and its tracebacks.
 if hasattr(sys.modules["__main__"], "snakemake"):
     gc.set_threshold(GC_THRESHOLD)
+    sys.excepthook = show_error

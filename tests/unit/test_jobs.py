@@ -63,7 +63,7 @@ def test_our_own_warnings_are_also_on_the_terminal(tmp_path, capsys):
 
 
 def failed(log, error):
-    """Return what a job that raises `error` leaves on the terminal."""
+    """Return what a job that raises `error` in its script leaves on the terminal."""
     code = f"""
         from circuitlapse.errors import TaskError
         from circuitlapse.jobs import job_logging
@@ -96,6 +96,21 @@ def test_any_other_error_is_one_line_on_the_terminal_and_a_traceback_in_the_log(
     assert "KeyError" in log
 
 
+def test_a_job_stopped_by_hand_leaves_one_line_on_the_terminal_and_in_the_log(tmp_path):
+    terminal = failed(tmp_path / "logs/a.log", "KeyboardInterrupt")
+    assert terminal == f"stopped by Ctrl-C: {tmp_path / 'logs/a.log'}\n"
+    assert (tmp_path / "logs/a.log").read_text().endswith(" ERROR stopped by Ctrl-C\n")
+
+
+def test_a_job_stopped_while_it_imports_prints_no_traceback():
+    code = "snakemake = 1\nimport circuitlapse.jobs\nraise {}"
+    for error, said in (("KeyboardInterrupt", "stopped by Ctrl-C\n"), ("ValueError", None)):
+        command = [sys.executable, "-c", code.format(error)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert done.stderr == said if said else "Traceback" in done.stderr
+
+
 def test_progress_says_how_many_are_done_and_how_long_the_rest_takes(caplog):
     caplog.set_level(logging.INFO)
     for item in (items := progress([1, 2, 3], "tasks", log=logging.getLogger("t"), every_s=0.01)):
@@ -111,6 +126,12 @@ def test_progress_of_a_generator_is_told_how_many_there_are(caplog):
     caplog.set_level(logging.INFO)
     list(progress((item for item in "ab"), "steps", log=logging.getLogger("t"), total=2))
     assert caplog.records[-1].message.startswith("steps: 2/2")
+
+
+def test_progress_counts_what_an_earlier_attempt_has_done(caplog):
+    caplog.set_level(logging.INFO)
+    list(progress(iter("cd"), "steps", log=logging.getLogger("t"), total=4, done=2))
+    assert caplog.records[-1].message.startswith("steps: 4/4")
 
 
 def test_progress_of_bytes_says_how_many_how_fast_and_how_long(caplog):

@@ -23,6 +23,8 @@ STARTED = b"s"
 
 def main() -> NoReturn:
     """Run the job, wait for it, and end as it ended."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this process in silence
     address, *script = sys.argv[1:]
     connection = start(address, script)
     if connection is None:

@@ -23,6 +23,8 @@ class Paths:
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"
+        # saved steps and the optimizer, while a model is trained
+        self.unfinished = f"{results}/training/{{model}}"
         # what is kept of the weights: norms and samples
         self.weights = f"{results}/weights/{{model}}/step{{step}}.h5"
         # what a comparison with TransformerLens found: for a model at its first step, or for a step

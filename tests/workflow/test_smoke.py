@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -248,7 +249,7 @@ def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(cop
     expected = files_in(copied.folder / RESULTS)
     target.unlink()
     log.unlink()
-    kill_when(log.exists, copied.command("circuits"), folder=copied.folder)
+    stop_when(log.exists, copied.command("circuits"), folder=copied.folder)
     assert_whole(copied.folder / RESULTS, expected)
     dead = Process(host(), pid=2**22, started=0)  # as if it was killed while it wrote
     for name in (target.name, "of_no_job"):
@@ -286,20 +287,44 @@ def assert_whole(results, expected):
             assert h5py.is_hdf5(results / path), path
 
 
-def kill_when(ready, command, *, folder):
-    """Start a command and kill it and its children as soon as `ready`."""
+def stop_when(ready, command, *, folder, by=signal.SIGKILL):
+    """Start a command, stop it and its children as soon as `ready`, and return what it printed."""
     process = subprocess.Popen(
         command,
         cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
+        # tests may run in the background of a shell, whose children ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not ready() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, by)
+    return process.communicate(timeout=60)[0]
+
+
+def test_after_ctrl_c_there_is_one_line_per_job_and_training_goes_on(copied):
+    results = copied.folder / RESULTS
+    models, unfinished = results / "models/pocket-tiny", results / "training/pocket-tiny"
+    expected = files_in(models)
+    shutil.rmtree(models)
+    target = f"{RESULTS}/models/pocket-tiny/step400"
+    printed = stop_when(
+        (unfinished / "state200").exists,
+        copied.command(target),
+        folder=copied.folder,
+        by=signal.SIGINT,
+    )
+    assert "Traceback" not in printed
+    log = results / "logs/train_suite/pocket-tiny.log"
+    assert printed.count(f"stopped by Ctrl-C: {log.relative_to(copied.folder)}\n") == 1
+    copied.run(target)
+    assert "going on after step 200 of an unfinished training" in log.read_text()
+    assert files_in(models) == expected
+    assert not unfinished.exists()
 
 
 def test_activations_can_be_kept(copied):

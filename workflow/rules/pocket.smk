@@ -53,6 +53,7 @@ rule train_suite:
             PLAN.where(wildcards.model, step) for step in CONFIG.training.save_steps
         ],
         train=lambda wildcards: CONFIG.model(wildcards.model).train.model_dump(),
+        unfinished=PATHS.unfinished,
         recipe=CONFIG.training.model_dump(exclude={"corpus_tokens", "corpus_seed"}),
     message:
         "Train {wildcards.model}; progress and time left: {log}"

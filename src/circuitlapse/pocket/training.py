@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -94,26 +94,39 @@ def make_model(shape: Train, tokenizer: Tokenizer) -> GPTNeoXForCausalLM:
     return model
 
 
+def make_optimizer(model: GPTNeoXForCausalLM) -> torch.optim.AdamW:
+    """Return the optimizer that `train` uses; `train` sets the rates of every step."""
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]  # biases and LayerNorms
+    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
+
+
 def train(
     model: GPTNeoXForCausalLM,
+    optimizer: torch.optim.AdamW,
     corpus: Corpus,
     *,
     line_end: int,
     training: Training,
     data_seed: int,
+    done: int | None = None,
 ) -> Iterator[tuple[int, float]]:
     """Train `model` in place; yield (step, loss) after every step, and for the untrained step 0.
 
     - Every model with the same `data_seed` sees the same sequences in the same order.
-    - Training again on the same machine with as many threads gives the same bits.
+    - Training again on the same machine with as many threads gives the same bits. So does training
+      that goes on, if model and optimizer are as they were after step `done`.
     - The betas of AdamW and the clipping of gradients are those of Pythia (Biderman et al. 2023).
 
     Args:
-        model: untrained. It may be used, saved or copied between two steps.
+        model: untrained, or after step `done`. It may be used, saved or copied between two steps.
+        optimizer: of the model, from `make_optimizer`. Every phase starts without its state.
         corpus: with every kind of text that a phase asks for.
         line_end: id of the token between lines.
         training: the section of the configuration.
         data_seed: decides which sequences are drawn from the corpus.
+        done: steps that the model has had, if training goes on; they are not yielded again.
 
     Yields:
         The step, counted over all phases, and the loss in nats per token of the batch that led to
@@ -122,39 +135,33 @@ def train(
     Raises:
         ModelError: if a kind of text is shorter than one sequence, or training diverges.
     """
-    yield 0, math.nan
+    if done is None:
+        yield 0, math.nan
     batches = draw_batches(corpus, training.phases, line_end=line_end, seed=data_seed)
-    updates = islice(_updates(model, training.phases), training.save_steps[-1])
-    for step, (phase, optimizer) in enumerate(updates, start=1):
+    every = ((phase, step) for phase in training.phases for step in range(1, phase.steps + 1))
+    todo = islice(zip(every, batches, strict=False), done or 0, training.save_steps[-1])
+    for total, ((phase, step), batch) in enumerate(todo, start=(done or 0) + 1):
+        _set_rates(optimizer, phase, step, width=model.config.hidden_size)
         with _reproducible(training.threads):
-            loss, gradient = _set_gradients(model, next(batches))
+            loss, gradient = _set_gradients(model, batch)
             if not math.isfinite(loss) or not math.isfinite(gradient):
                 raise ModelError(
-                    f"training diverged at step {step}: the loss is {loss:.3g} and its gradient "
+                    f"training diverged at step {total}: the loss is {loss:.3g} and its gradient "
                     f"{gradient:.3g}; lower the learning_rate of its phase, now "
                     f"{phase.learning_rate:g}"
                 )
             optimizer.step()
-        yield step, loss
+        yield total, loss
 
 
-def _updates(
-    model: GPTNeoXForCausalLM, phases: Sequence[Phase]
-) -> Iterator[tuple[Phase, torch.optim.AdamW]]:
-    """Yield the phase of each step, and its optimizer with the learning rates of the step."""
-    matrices = [p for p in model.parameters() if p.ndim == 2]
-    vectors = [p for p in model.parameters() if p.ndim < 2]  # biases and LayerNorms
-    for phase in phases:
-        groups = [
-            {"params": matrices, "weight_decay": phase.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
-        for step in range(1, phase.steps + 1):
-            rate = learning_rate(phase, step, width=model.config.hidden_size)
-            for group, times in zip(optimizer.param_groups, (1.0, phase.bias_rate), strict=True):
-                group["lr"] = rate * times
-            yield phase, optimizer
+def _set_rates(optimizer: torch.optim.AdamW, phase: Phase, step: int, *, width: int) -> None:
+    """Give the optimizer the rates of a step of a phase, from 1; the first one has no past."""
+    if step == 1:
+        optimizer.state.clear()
+    rate = learning_rate(phase, step, width=width)
+    matrices, vectors = optimizer.param_groups
+    matrices |= {"lr": rate, "weight_decay": phase.weight_decay}
+    vectors["lr"] = rate * phase.bias_rate
 
 
 def _set_gradients(

@@ -1,3 +1,4 @@
+import copy
 import hashlib
 import math
 
@@ -8,7 +9,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from circuitlapse import load_model
 from circuitlapse.errors import ModelError
 from circuitlapse.pocket.corpus import encode_lines, make_tokenizer
-from circuitlapse.pocket.training import learning_rate, make_model, save_snapshot, train
+from circuitlapse.pocket.training import (
+    learning_rate,
+    make_model,
+    make_optimizer,
+    save_snapshot,
+    train,
+)
 from circuitlapse.settings.suite import Phase, Train, Training
 
 SHAPE = Train(layers=2, heads=2, d_model=16)
@@ -33,10 +40,15 @@ def one_phase(**changes) -> Training:
     return Training(phases=(phase,), save_steps=(0, phase.steps))
 
 
+def steps_of(model, corpus, **how):
+    """Train a new model with an optimizer of its own."""
+    return train(model, make_optimizer(model), corpus, **how)
+
+
 def trained(corpus, tokenizer, training=TRAINING, *, data_seed=1):
     """Step -> copy of the weights."""
     model, end = make_model(SHAPE, tokenizer), tokenizer.token_to_id("\n")
-    run = train(model, corpus, line_end=end, training=training, data_seed=data_seed)
+    run = steps_of(model, corpus, line_end=end, training=training, data_seed=data_seed)
     return {
         step: {name: weight.clone() for name, weight in model.state_dict().items()}
         for step, _ in run
@@ -132,6 +144,25 @@ def test_training_ends_at_the_last_saved_step(corpus, tokenizer):
     assert list(trained(corpus, tokenizer, training)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("done", [1, 4, 5, 7])
+def test_training_goes_on_with_the_same_bits_from_any_step(corpus, tokenizer, done):
+    second = PHASE.model_copy(update={"steps": 5, "learning_rate": 3e-3, "weight_decay": 0.3})
+    training = Training(phases=(PHASE, second), save_steps=(0, 9))
+    model = make_model(SHAPE, tokenizer)
+    optimizer, how = make_optimizer(model), {"line_end": 2, "training": training, "data_seed": 1}
+    for step, _ in train(model, optimizer, corpus, **how):
+        if step == done:
+            break
+    state = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    model = make_model(SHAPE.model_copy(update={"seed": 7}), tokenizer)
+    optimizer = make_optimizer(model)
+    model.load_state_dict(state[0])
+    optimizer.load_state_dict(state[1])
+    rest = [step for step, _ in train(model, optimizer, corpus, **how, done=done)]
+    assert rest == list(range(done + 1, 10))
+    assert same(model.state_dict(), trained(corpus, tokenizer, training)[9])
+
+
 def test_another_data_seed_gives_other_weights(corpus, tokenizer):
     assert not same(trained(corpus, tokenizer)[4], trained(corpus, tokenizer, data_seed=2)[4])
 
@@ -144,7 +175,7 @@ def test_saving_more_steps_changes_nothing_in_the_training(corpus, tokenizer):
 def test_a_model_learns_a_corpus_by_heart(corpus, tokenizer):
     training = one_phase(steps=150, learning_rate=1e-3)
     model = make_model(SHAPE, tokenizer)
-    run = train(model, corpus, line_end=2, training=training, data_seed=1)
+    run = steps_of(model, corpus, line_end=2, training=training, data_seed=1)
     before, first, *_, last = (loss for _, loss in run)
     assert math.isnan(before)
     assert first == pytest.approx(math.log(tokenizer.get_vocab_size()), rel=0.2)
@@ -155,7 +186,7 @@ def test_a_model_learns_a_corpus_by_heart(corpus, tokenizer):
 def test_training_again_gives_the_same_bytes(corpus, tokenizer, tmp_path):
     for name, seed in (("one", 1), ("again", 1), ("other", 2)):
         model = make_model(SHAPE.model_copy(update={"seed": seed}), tokenizer)
-        for step, _ in train(model, corpus, line_end=2, training=TRAINING, data_seed=1):
+        for step, _ in steps_of(model, corpus, line_end=2, training=TRAINING, data_seed=1):
             save_snapshot(model, tokenizer, tmp_path / name / f"step{step}")
     hashes = {
         name: [
@@ -172,7 +203,7 @@ def test_training_again_gives_the_same_bytes(corpus, tokenizer, tmp_path):
 
 def test_a_saved_step_loads_like_a_hub_snapshot(corpus, tokenizer, tmp_path):
     model = make_model(SHAPE, tokenizer)
-    run = train(model, corpus, line_end=2, training=TRAINING, data_seed=1)
+    run = steps_of(model, corpus, line_end=2, training=TRAINING, data_seed=1)
     assert [step for step, _ in run][-1] == 4
     save_snapshot(model, tokenizer, tmp_path)
     loaded, bridge = AutoModelForCausalLM.from_pretrained(tmp_path), load_model(tmp_path)
@@ -193,7 +224,7 @@ def test_settings_of_torch_are_those_of_training_within_a_step_only(corpus, toke
     training = TRAINING.model_copy(update={"threads": outside[0] + 1})
     model, within = make_model(SHAPE, tokenizer), []
     model.register_forward_hook(lambda *_: within.append(settings_of_torch()))
-    for _ in train(model, corpus, line_end=2, training=training, data_seed=1):
+    for _ in steps_of(model, corpus, line_end=2, training=training, data_seed=1):
         assert settings_of_torch() == outside
     assert within == [(training.threads, True)] * 4
     assert torch.equal(state, torch.random.get_rng_state())
@@ -212,5 +243,5 @@ def test_a_gradient_that_is_no_number_does_not_reach_the_weights(corpus, tokeniz
     model.gpt_neox.embed_in.weight.register_hook(lambda gradient: gradient * math.inf)
     message = r"diverged at step 1: the loss is \d.* its gradient (inf|nan)"
     with pytest.raises(ModelError, match=message):
-        list(train(model, corpus, line_end=2, training=TRAINING, data_seed=1))
+        list(steps_of(model, corpus, line_end=2, training=TRAINING, data_seed=1))
     assert same(model.state_dict(), make_model(SHAPE, tokenizer).state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import hashlib
 import json
 import socket
@@ -10,8 +11,8 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,15 +35,21 @@ class Request:
 
 @dataclass
 class Fault:
-    """What goes wrong with the next GET of a matching path, once.
+    """What goes wrong with the next GETs of a matching path; `FAULTS` names the usual ones.
 
     Attributes:
         path: with wildcards; large files lie below `/storage/`.
-        status: answer with this status and these headers.
-        stop_at: close the connection after so many bytes.
+        status: answer with this status and these headers, and without a file.
+        headers: replace those of the hub; an empty one is left out.
+        stop_at: close the connection after so many bytes of an answer.
         reset: close it with a TCP reset.
         hang: keep it open, but send nothing more.
-        other: send these bytes instead of the file.
+        other: send these bytes instead of the file or the list.
+        no_ranges: send the whole file, whatever range is asked for.
+        endless: after the answer, send zeros until the client hangs up.
+        pause_s: wait so many seconds after every `pause_bytes`.
+        pause_bytes: see `pause_s`.
+        times: with how many GETs it goes wrong.
     """
 
     path: str
@@ -52,6 +59,50 @@ class Fault:
     reset: bool = False
     hang: bool = False
     other: bytes | None = None
+    no_ranges: bool = False
+    endless: bool = False
+    pause_s: float = 0.0
+    pause_bytes: int = 1
+    times: int = 1
+
+
+ALWAYS = 10**6
+"""More GETs than a client may try."""
+NO_LENGTH = {"Content-Length": ""}
+HTML = b"<!DOCTYPE html><html><body>Please log in to the network.</body></html>"
+FAULTS: Mapping[str, Callable[[str], Fault]] = {
+    "closed": lambda path: Fault(path, stop_at=1_000_000),
+    "reset": lambda path: Fault(path, stop_at=1_000_000, reset=True),
+    "busy": lambda path: Fault(path, status=503, headers={"Retry-After": "0"}),
+    "always busy": lambda path: Fault(path, status=503, times=ALWAYS),
+    "asks for years": lambda path: Fault(path, status=429, headers={"Retry-After": "9" * 400}),
+    "shorter": lambda path: Fault(path, other=b"short"),
+    "shorter without a length": lambda path: Fault(
+        path, other=b"short", headers=NO_LENGTH, times=ALWAYS
+    ),
+    "longer": lambda path: Fault(path, headers={"Content-Length": str(10**9)}, endless=True),
+    "endless": lambda path: Fault(path, headers=NO_LENGTH, endless=True),
+    "endless error": lambda path: Fault(path, status=500, headers=NO_LENGTH, endless=True),
+    "endless redirect": lambda path: Fault(
+        path, status=302, headers=NO_LENGTH | {"Location": "/elsewhere"}, endless=True
+    ),
+    "wrong length": lambda path: Fault(path, headers={"Content-Length": "7"}),
+    "wrong range": lambda path: Fault(path, headers={"Content-Range": "bytes 0-1/2"}),
+    "html": lambda path: Fault(path, other=HTML, headers={"Content-Type": "text/html"}),
+    "bomb": lambda path: Fault(
+        path, other=gzip.compress(bytes(10**7)), headers={"Content-Encoding": "gzip"}
+    ),
+    "redirect loop": lambda path: Fault(
+        path, status=302, headers={"Location": "/storage/loop"}, times=ALWAYS
+    ),
+    "the same again": lambda path: Fault(
+        path, stop_at=2_000_000, no_ranges=True, reset=True, times=ALWAYS
+    ),
+    "slow": lambda path: Fault(path, pause_s=0.05, pause_bytes=100, times=ALWAYS),
+    "no json": lambda path: Fault(path, other=b"[[[", times=ALWAYS),
+    "deep": lambda path: Fault(path, other=b"[" * 10**6, times=ALWAYS),
+}
+"""The fault of a name, for a path with wildcards."""
 
 
 class FakeHub:
@@ -61,6 +112,8 @@ class FakeHub:
         repos: files by repository, revision and name.
         faults: what goes wrong with the next requests.
         requests: the requests so far.
+        sent: bytes of all answers so far.
+        listing: changes the lists of files before they are sent.
         token: the token that gated repositories ask for.
         gated: whether repositories are gated.
         omitted: keys to leave out of the list of files.
@@ -70,6 +123,8 @@ class FakeHub:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
+        self.sent = 0
+        self.listing: Callable[[Any], Any] = lambda answer: answer
         self.token: str | None = None
         self.gated = False
         self.omitted: set[str] = set()
@@ -104,6 +159,10 @@ class FakeHub:
         """Send nothing until the hub is closed."""
         self.hanging.set()
         self._closed.wait()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
 
     def close(self) -> None:
         self._closed.set()
@@ -144,9 +203,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             path = unquote(urlsplit(self.path).path)
             fault = self._fault(path)
             if fault is not None and fault.status:
-                self._send(path, b"", fault.status, fault.headers)
+                self._send(path, b"", fault.status, {}, fault)
             elif path.startswith("/api/models/"):
-                self._api(path)
+                self._api(path, fault)
             elif path.startswith("/storage/"):
                 self._file(path, *path.removeprefix("/storage/").rsplit("/", 2), fault)
             elif "/resolve/" not in path:
@@ -160,6 +219,8 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             if found is None or self.command == "HEAD":
                 return None
             hub.faults.remove(found)
+            if found.times > 1:
+                hub.faults.insert(0, replace(found, times=found.times - 1))
             return found
 
         def _find(self, repo: str, revision: str) -> dict[str, bytes] | None:
@@ -174,7 +235,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self._refuse(404, "RevisionNotFound")
             return None
 
-        def _api(self, path: str) -> None:
+        def _api(self, path: str, fault: Fault | None) -> None:
             rest = path.removeprefix("/api/models/")
             if rest.endswith("/refs"):
                 repo = rest.removesuffix("/refs")
@@ -208,7 +269,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 answer = without(
                     {"id": repo, "sha": self.commit, "siblings": siblings}, hub.omitted
                 )
-            self._send(path, json.dumps(answer).encode(), 200, {"Content-Type": "application/json"})
+            body = json.dumps(hub.listing(answer)).encode()
+            if fault is not None and fault.other is not None:
+                body = fault.other
+            self._send(path, body, 200, {"Content-Type": "application/json"}, fault)
 
         def _file(
             self, path: str, repo: str, revision: str, name: str, fault: Fault | None
@@ -238,7 +302,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             total, start, status = len(content), 0, 200
             content = content if fault.other is None else fault.other
             asked = self.headers.get("Range")
-            if asked:
+            if asked and not fault.no_ranges:
                 start = int(asked.removeprefix("bytes=").partition("-")[0])
                 if start >= total:
                     self._send(path, b"", 416, {"Content-Range": f"bytes */{total}"})
@@ -261,19 +325,36 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             headers: Mapping[str, str],
             fault: Fault | None = None,
         ) -> None:
-            stop = None if fault is None else fault.stop_at
-            sent = b"" if self.command == "HEAD" else body[:stop]
+            fault = fault or Fault(path)
+            sent = b"" if self.command == "HEAD" else body[: fault.stop_at]
             authorized = "Authorization" in self.headers
             asked = self.headers.get("Range")
             hub.requests.append(Request(self.command, path, asked, authorized, len(sent)))
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
+            all_headers = {"Content-Length": str(len(body)), **headers, **fault.headers}
+            for name, value in all_headers.items():
+                if value:
+                    self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(sent)
-            self.wfile.flush()
-            if stop is not None and self.command == "GET":
-                self._hang_up(fault or Fault(path))
+            try:
+                self._write(sent, fault)
+            except OSError:  # the client hung up
+                self.close_connection = True
+                return
+            if fault.stop_at is not None and self.command == "GET":
+                self._hang_up(fault)
+            if not all_headers["Content-Length"] or len(sent) < len(body):
+                self.close_connection = True
+
+        def _write(self, sent: bytes, fault: Fault) -> None:
+            step = fault.pause_bytes if fault.pause_s else max(len(sent), 1)
+            for start in range(0, len(sent), step):
+                self.wfile.write(sent[start : start + step])
+                self.wfile.flush()
+                hub.sent += len(sent[start : start + step])
+                time.sleep(fault.pause_s)
+            while fault.endless and self.command == "GET" and not hub.closed:
+                hub.sent += self.wfile.write(bytes(2**16))
 
         def _hang_up(self, fault: Fault) -> None:
             if fault.hang:

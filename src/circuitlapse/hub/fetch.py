@@ -39,6 +39,8 @@ def fetch_snapshot(
     - Files in the hub cache are linked, not downloaded; with `HF_HUB_OFFLINE=1`, only the cache
       is used.
     - The folder is complete or absent. Its `provenance.json` names the commit.
+    - What a failed or killed download has received of large files lies in `.NAME.parts` beside the
+      folder; the next one goes on with it.
 
     Args:
         repo: such as `EleutherAI/pythia-70m`.
@@ -51,7 +53,14 @@ def fetch_snapshot(
         HubError: if the model or revision does not exist, access is denied, the hub cannot be
             reached, a file has another hash than listed, or one is missing.
     """
-    _make(_published(repo, revision, retry), folder, weights)
+    parts = Path(folder).parent / f".{Path(folder).name}.parts"
+    source = _published(repo, revision, retry, parts)
+    try:
+        _make(source, folder, weights)
+        shutil.rmtree(parts, ignore_errors=True)
+    finally:
+        with suppress(OSError):  # it is not empty, or not there
+            parts.rmdir()
 
 
 def link_snapshot(source: str | Path, folder: str | Path) -> None:
@@ -77,8 +86,10 @@ def copy_tokenizer(source: str | Path, path: str | Path) -> None:
     _take_tokenizer(LocalSource.of_folder(source), path)
 
 
-def _published(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
-    source = _at(repo, revision, retry)
+def _published(
+    repo: str, revision: str, retry: RetryPolicy | None, parts: Path | None = None
+) -> Source:
+    source = _at(repo, revision, retry, parts)
     if TOKENIZER in source.names or revision == MAIN:
         return source
     # some suites have their tokenizer in this branch only
@@ -90,10 +101,12 @@ def _published(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
     return source
 
 
-def _at(repo: str, revision: str, retry: RetryPolicy | None) -> Source:
+def _at(
+    repo: str, revision: str, retry: RetryPolicy | None, parts: Path | None = None
+) -> LocalSource | HubSource:
     if is_offline_mode():
         return LocalSource.of_cache(repo, revision)
-    return HubSource.at(repo, revision, retry or RetryPolicy())
+    return HubSource.at(repo, revision, retry or RetryPolicy(), parts)
 
 
 def _take_tokenizer(source: Source, path: str | Path) -> None:

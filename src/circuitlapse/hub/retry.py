@@ -40,6 +40,10 @@ LONGEST_RETRY_AFTER_S = 900.0
 TOKEN_ADVICE = "set a token with access (HF_TOKEN, or `hf auth login`)"
 
 
+class AnswerError(ValueError):
+    """An answer that cannot be that of a hub; the message says what was found."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often to retry a request, and how long to wait in between.
@@ -49,11 +53,17 @@ class RetryPolicy:
         first_wait_s: seconds before the second attempt. Each later wait is twice as long, plus
             up to `first_wait_s` at random. If the hub says how long to wait, that is used instead.
         longest_wait_s: upper limit on these waits, in seconds, before the random part.
+        slowest_kb_s: rate below which an attempt has failed, in kB (1000 bytes) per second.
+        window_s: seconds over which the rate is measured.
+        longest_hours: after so many hours, a file that is not complete is an error.
     """
 
     attempts: int = 8
     first_wait_s: float = 1.0
     longest_wait_s: float = 60.0
+    slowest_kb_s: float = 50.0
+    window_s: float = 60.0
+    longest_hours: float = 12.0
 
     def retrying(self, what: str) -> Retrying:
         """Return a caller of functions that retries transient errors and logs each retry."""
@@ -130,6 +140,8 @@ def readable_errors(repo: str, revision: str) -> Iterator[None]:
         raise invalid_repo(repo) from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise HubError(f"{repo} at {revision}: {_reason(error, repo)}") from None
+    except AnswerError as error:
+        raise HubError(f"{repo} at {revision}: from {host()}: {error}") from None
 
 
 @contextmanager
@@ -140,9 +152,10 @@ def readable_parse_errors(repo: str, revision: str) -> Iterator[None]:
     except HFValidationError:
         raise
     except (ValueError, LookupError, TypeError) as error:
+        found = error if isinstance(error, AnswerError) else type(error).__name__
         raise HubError(
             f"{repo} at {revision}: the answer of {host()} is not that of a hub "
-            f"({type(error).__name__}); check HF_ENDPOINT, and whether a proxy asks for a login"
+            f"({found}); check HF_ENDPOINT, and whether a proxy asks for a login"
         ) from None
 
 

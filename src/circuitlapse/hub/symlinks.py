@@ -34,6 +34,10 @@ class FileHash:
         """Name of the hash in messages."""
         return "SHA-256" if len(self.hexadecimal) == SHA256_LENGTH else "Git blob id"
 
+    def fits(self, path: Path) -> bool:
+        """Return whether a file has this hash."""
+        return self._of(path) == self.hexadecimal
+
     def check(self, path: Path, *, label: str, remedy: str) -> None:
         """Raise a HubError with both hashes if the file has another one."""
         found = self._of(path)

@@ -93,7 +93,7 @@ FAULTS: Mapping[str, Callable[[str], Fault]] = {
         path, other=gzip.compress(bytes(10**7)), headers={"Content-Encoding": "gzip"}
     ),
     "redirect loop": lambda path: Fault(
-        path, status=302, headers={"Location": "/storage/loop"}, times=ALWAYS
+        path, status=302, headers={"Location": "?again"}, times=ALWAYS
     ),
     "the same again": lambda path: Fault(
         path, stop_at=2_000_000, no_ranges=True, reset=True, times=ALWAYS

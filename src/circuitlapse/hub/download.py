@@ -1,4 +1,4 @@
-"""Requests to a hub that may send anything: how an answer begins, how long it is, how fast it comes.
+"""Requests to a hub that may send anything, of any length, at any speed.
 
 A file is received up to its listed size and not further, resumes where it broke or where a killed
 process left it, and has a smallest rate and a longest time. Its hash is the caller's to check.
@@ -20,9 +20,9 @@ import httpx2
 from huggingface_hub import constants
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
 from circuitlapse.hub.retry import CONNECTION_ERRORS, AnswerError, RetryPolicy, describe
-from circuitlapse.jobs import byte_progress
 
 LOG = logging.getLogger(__name__)
 PARTIAL_CONTENT = 206
@@ -165,7 +165,7 @@ class Download:
             return True
         wanted = {"Range": f"bytes={done}-"} if done else {}
         try:
-            with opened(self.url, wanted, constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            with opened(self.url, wanted, float(constants.HF_HUB_DOWNLOAD_TIMEOUT)) as response:
                 out.truncate(self._start(response, done))
                 bar.n = out.seek(0, 2)
                 self._receive(response, out, bar)

@@ -75,7 +75,7 @@ def _asked(path: str, repo: str, retry: RetryPolicy) -> Mapping[str, Any]:
     validate_repo_id(repo)
     url = f"{constants.ENDPOINT}/api/models/{path}"
     content, pace = bytearray(), Pace(retry)
-    with opened(url, {}, constants.HF_HUB_ETAG_TIMEOUT) as response:
+    with opened(url, {}, float(constants.HF_HUB_ETAG_TIMEOUT)) as response:
         for chunk in response.iter_raw():
             content += chunk
             if len(content) > MAX_BYTES:

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import shutil
@@ -99,7 +100,13 @@ FETCH = """
 """
 
 
-def test_a_killed_download_leaves_no_folder_and_the_next_one_completes(hub, published, tmp_path):
+def parts_of(folder):
+    return list((folder.parent / f".{folder.name}.parts").glob("*"))
+
+
+def test_a_killed_download_leaves_no_folder_and_the_next_one_goes_on_at_the_byte(
+    hub, published, tmp_path
+):
     hub.faults = [Fault(STORED, stop_at=2_000_000, hang=True)]
     folder = tmp_path / "made" / "step1000"
     command = [sys.executable, "-c", textwrap.dedent(FETCH), REPO, "step1000", str(folder)]
@@ -107,15 +114,101 @@ def test_a_killed_download_leaves_no_folder_and_the_next_one_completes(hub, publ
     process = subprocess.Popen(command, env=os.environ | where)
     assert hub.hanging.wait(60)
     deadline = time.monotonic() + 10
-    while not list(folder.parent.rglob("model.safetensors")) and time.monotonic() < deadline:
+    while sum(map(size_of, parts_of(folder))) < 1_900_000 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(folder.parent.rglob("model.safetensors")) != []
+    (part,) = parts_of(folder)
+    left = size_of(part)
+    assert left >= 1_900_000
     assert not folder.exists()
+    hub.requests.clear()
     fetch_snapshot(REPO, "step1000", folder)
+    assert [request.range for request in hub.asked(STORED)] == [f"bytes={left}-"]
     assert names_in(folder.parent) == ["step1000"]
     assert weights_hash(folder) == weights_hash(published)
+
+
+def size_of(path):
+    return path.stat().st_size
+
+
+def broken_off(hub, folder):
+    """Let a download end after 2 MB; return the part that it leaves."""
+    hub.faults = [Fault(STORED, stop_at=2_000_000), Fault(STORED, status=404)]
+    with pytest.raises(HubError):
+        fetch_snapshot(REPO, "step1000", folder)
+    (part,) = parts_of(folder)
+    hub.requests.clear()
+    return part
+
+
+def replace_by_folder(part):
+    part.unlink()
+    part.mkdir()
+
+
+def replace_by_link(part):
+    part.unlink()
+    part.symlink_to("nowhere")
+
+
+DAMAGE = {
+    "a flipped bit": lambda part: part.write_bytes(b"?" + part.read_bytes()[1:]),
+    "zeros": lambda part: part.write_bytes(bytes(2_000_000)),
+    "too long": lambda part: part.write_bytes(bytes(10_000_000)),
+    "a folder": replace_by_folder,
+    "a link to nothing": replace_by_link,
+    "parts is a file": lambda part: (
+        (part.rename(part.parents[1] / "a"), part.parent.rmdir()) and part.parent.write_text("a")
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_part_is_not_used(hub, published, tmp_path, damage):
+    folder = tmp_path / "made" / "step1000"
+    DAMAGE[damage](broken_off(hub, folder))
+    fetch_snapshot(REPO, "step1000", folder)
+    assert weights_hash(folder) == weights_hash(published)
+    assert folder.parent / ".step1000.parts" not in folder.parent.iterdir()
+
+
+def test_a_part_of_other_weights_is_not_used(hub, published, tmp_path):
+    folder = tmp_path / "step1000"
+    broken_off(hub, folder)
+    other = {path.name: path.read_bytes() for path in published.iterdir()}
+    weights = bytearray(other["model.safetensors"])
+    weights[-1] ^= 1
+    hub.add(REPO, "step1000", other | {"model.safetensors": bytes(weights)})
+    fetch_snapshot(REPO, "step1000", folder)
+    assert [request.range for request in hub.asked(STORED)] == [None]
+    assert (folder / "model.safetensors").read_bytes() == bytes(weights)
+    assert names_in(tmp_path) == ["step1000"]
+
+
+def test_whole_shards_of_a_failed_download_are_kept(hub, published, tmp_path):
+    hub.add(REPO, "step2000", shard(tmp_path / "made", published, ".safetensors"))
+    *first, last = sorted(path.name for path in (tmp_path / "made").glob("*-of-*"))
+    hub.faults = [Fault(f"/storage/*{last}", status=404)]
+    with pytest.raises(HubError):
+        fetch_snapshot(REPO, "step2000", tmp_path / "a")
+    assert len(parts_of(tmp_path / "a")) >= len(first)
+    hub.requests.clear()
+    fetch_snapshot(REPO, "step2000", tmp_path / "a")
+    asked = [request.path.rpartition("/")[2] for request in hub.asked("/storage/*")]
+    assert asked == [last]
+    assert weights_hash(tmp_path / "a") == weights_hash(tmp_path / "made")
+    assert parts_of(tmp_path / "a") == []
+
+
+def test_two_processes_do_not_fill_the_same_part(hub, tmp_path):
+    part = broken_off(hub, tmp_path / "a")
+    with part.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(HubError, match="another process downloads it"):
+            fetch_snapshot(REPO, "step1000", tmp_path / "a")
+    fetch_snapshot(REPO, "step1000", tmp_path / "a")
 
 
 @pytest.mark.parametrize("offline", [False, True])

@@ -11,7 +11,8 @@ from circuitlapse.plan.audited import left_out, warnings
 params = snakemake.params
 with job_logging(snakemake.log[0]) as log:
     asked = [Asked(**{name: one[name] for name in PLACE}) for one in params.asked]
-    records = known_audit(asked, params.found, params.listings, retry=RetryPolicy())
+    retry = RetryPolicy.configured(snakemake.config)
+    records = known_audit(asked, params.found, params.listings, retry=retry)
     said = warnings(records, params.duplicates)
     out = left_out(records, params.duplicates)
     if out != [tuple(place) for place in params.left_out]:

@@ -1,7 +1,7 @@
 """Get one checkpoint of a published model, from a hub or from a local folder."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.hub import fetch_snapshot, link_snapshot
+from circuitlapse.hub import RetryPolicy, fetch_snapshot, link_snapshot
 from circuitlapse.hub.audit import found_revision
 from circuitlapse.io.weight_files import keep_fingerprint
 
@@ -12,6 +12,8 @@ with job_logging(snakemake.log[0]) as log:
     else:
         place = snakemake.wildcards.model, int(snakemake.wildcards.step)
         revision = found_revision(snakemake.input.audited, *place) or source["revision"]
-        fetch_snapshot(source["repo"], revision, folder, weights=source.get("weights", ""))
+        retry = RetryPolicy.configured(snakemake.config)
+        weights_in = source.get("weights", "")
+        fetch_snapshot(source["repo"], revision, folder, weights=weights_in, retry=retry)
     keep_fingerprint(folder, weights, snakemake.params.where)
     log.info("%s is complete", folder)

@@ -55,7 +55,7 @@ def audit(config: Config, *, quick: bool) -> None:
             print("No checkpoint comes from a hub. A run compares those in folders and those that")
             print("it trains: see the table `audit` among its results.")
         return
-    records = _records(places, paths, again=not quick)
+    records = _records(places, config, again=not quick)
     if not quick:
         rows = _written(records, paths, config)
         wrong = rows[(rows["status"] != "ok") | (rows["instead_of"] != "")]
@@ -68,14 +68,15 @@ def audit(config: Config, *, quick: bool) -> None:
     without(config, left_out(records, policy))
 
 
-def _records(places: Sequence[dict[str, Any]], paths: Paths, *, again: bool) -> list[Any]:
+def _records(places: Sequence[dict[str, Any]], config: Config, *, again: bool) -> list[Any]:
     """Return the records of all checkpoints, with what names them in tables."""
     from circuitlapse.hub.audit import PLACE, Asked, known_audit, named_records, write_json
     from circuitlapse.hub.retry import RetryPolicy
 
     asked = [Asked(**{name: place[name] for name in PLACE}) for place in places]
+    paths, retry = Paths(config.results), RetryPolicy.configured(config.model_dump())
     files = paths.audit_found, paths.audit_listings
-    found = named_records(known_audit(asked, *files, again=again, retry=RetryPolicy()), places)
+    found = named_records(known_audit(asked, *files, again=again, retry=retry), places)
     if Path(paths.audited).exists():  # of a run that goes on with what is now known
         write_json(paths.audited, found)
     return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -30,6 +31,7 @@ from tenacity import (
 )
 
 from circuitlapse.errors import HubError
+from circuitlapse.settings.suite import Checkpoints
 
 LOG = logging.getLogger(__name__)
 TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
@@ -37,6 +39,9 @@ CONNECTION_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.Remote
 """Errors of a connection that may work the next time."""
 LONGEST_RETRY_AFTER_S = 900.0
 """A request fails at once if the hub asks to wait longer than this."""
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT", re.ASCII
+)
 TOKEN_ADVICE = "set a token with access (HF_TOKEN, or `hf auth login`)"
 
 
@@ -64,6 +69,18 @@ class RetryPolicy:
     slowest_kb_s: float = 50.0
     window_s: float = 60.0
     longest_hours: float = 12.0
+
+    @classmethod
+    def configured(cls, config: Mapping[str, Any]) -> RetryPolicy:
+        """Return the usual policy, with the limits in the section `checkpoints` of a run.
+
+        Scripts take it from the configuration of Snakemake: as a parameter of a rule, a change
+        would fetch everything again.
+        """
+        limits = Checkpoints.model_validate(config.get("checkpoints") or {})
+        return cls(
+            slowest_kb_s=float(limits.slowest_kb_s), longest_hours=float(limits.longest_hours)
+        )
 
     def retrying(self, what: str) -> Retrying:
         """Return a caller of functions that retries transient errors and logs each retry."""
@@ -113,20 +130,24 @@ def is_transient(error: BaseException) -> bool:
 def retry_after_s(error: Exception) -> float | None:
     """Return the seconds that the hub asks to wait, if it does.
 
-    It can send `Retry-After`, in seconds or as a date (RFC 9110), or a `RateLimit` header.
+    It can send `Retry-After`, in whole seconds or as a date (RFC 9110), or a `RateLimit` header.
+    Anything else is ignored.
     """
     if not isinstance(error, HfHubHTTPError):
         return None
     headers = error.response.headers
     after = headers.get("Retry-After", "").strip()
-    if after.isdigit():
+    if re.fullmatch("[0-9]+", after):
         return float(after)
-    limit = parse_ratelimit_headers(headers)
-    if error.response.status_code == 429 and limit is not None and limit.remaining == 0:
-        return float(limit.reset_in_seconds)
+    with suppress(ValueError):  # more digits than Python converts
+        limit = parse_ratelimit_headers(headers)
+        if error.response.status_code == 429 and limit is not None and limit.remaining == 0:
+            return float(limit.reset_in_seconds)
+    if not _HTTP_DATE.fullmatch(after):
+        return None
     try:
         when = parsedate_to_datetime(after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (when.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds())
 

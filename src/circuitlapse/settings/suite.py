@@ -244,6 +244,11 @@ class Checkpoints(Section):
     at_once: int = key(4, reruns="nothing", ge=1, le=10_000)
     """Largest number of checkpoints, of all models together, that are on disk at once. Checkpoints
     that wait for transfer.steps do not count."""
+    slowest_kb_s: int = key(50, reruns="nothing", ge=0, le=1_000_000)
+    """Smallest rate of a download, in kB per second over a minute. Below it, the connection counts
+    as lost and is made again. 0 waits for any rate."""
+    longest_hours: int = key(12, reruns="nothing", ge=1, le=1000)
+    """Longest time for one file, in hours. The next start goes on where it stopped."""
 
 
 class Model(Section):

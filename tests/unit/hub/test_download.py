@@ -90,6 +90,12 @@ def test_a_file_that_is_not_done_at_its_deadline_ends_in_an_error(hub, tmp_path)
         fetch(tmp_path / "a", RetryPolicy(longest_hours=0.5 / 3600))
 
 
+def test_the_limits_come_from_the_configuration():
+    retry = RetryPolicy.configured({"checkpoints": {"slowest_kb_s": 7, "longest_hours": 3}})
+    assert (retry.slowest_kb_s, retry.longest_hours) == (7.0, 3.0)
+    assert RetryPolicy.configured({}) == RetryPolicy()
+
+
 @pytest.mark.parametrize(("gb", "mb_s"), [(10, 20), (10, 1)])
 def test_large_files_have_enough_time(gb, mb_s):
     retry = RetryPolicy()

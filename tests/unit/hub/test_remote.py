@@ -107,7 +107,7 @@ def test_a_file_with_another_hash_is_deleted(hub, published, tmp_path, name, kin
 
 def test_a_shorter_file_is_refused(hub, published, tmp_path):
     hub.faults = [Fault(STORED, other=b"short")]
-    with pytest.raises(HubError, match="expected 6,.* bytes, found an answer of 5"):
+    with pytest.raises(HubError, match=r"expected 6,.* bytes, found an answer of 5"):
         fetch_snapshot(REPO, "step1000", tmp_path / "a", retry=QUICK)
     assert len(hub.asked(STORED)) == 1
 

@@ -41,6 +41,7 @@ def run_script(root: Path, tmp_path: Path) -> Callable[..., str]:
         given = SimpleNamespace(
             input=as_text(inputs), output=as_text(output), params=Named(params), log=[str(log)]
         )
+        given.config = {"checkpoints": {"slowest_kb_s": 40}}
         given.rule = rule or name
         runpy.run_path(str(root / "scripts" / f"{name}.py"), {"snakemake": given})
         return log.read_text()

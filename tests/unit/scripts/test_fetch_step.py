@@ -20,6 +20,7 @@ RUN = """
         source = {"repo": "lab/model", "revision": revision}
         params = SimpleNamespace(source=source, where={})
         given = {"params": params, "log": [log + revision]}
+        given["config"] = {"checkpoints": {"longest_hours": 3}}
         given["input"] = SimpleNamespace(audited=log + "none")
         given["wildcards"] = SimpleNamespace(model="model", step=revision.removeprefix("step"))
         given = SimpleNamespace(**given, output=[output, output + ".h5"])

@@ -155,3 +155,7 @@ def tables_of_a_diagram(wildcards):
     except UnknownNameError as error:
         raise WorkflowError(str(error)) from None
     return RESULTS["run"].tables(DIAGRAMS["circuit_diagram"].tables)
+
+
+def of_saved_steps(path):
+    return expand(path, step=CONFIG.training.save_steps, allow_missing=True)

@@ -31,15 +31,8 @@ rule train_suite:
         tokens=PATHS.corpus_tokens.format(suite=CONFIG.suite),
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:
-        models=[
-            directory(path)
-            for path in expand(
-                PATHS.model, step=CONFIG.training.save_steps, allow_missing=True
-            )
-        ],
-        weights=expand(
-            PATHS.weights, step=CONFIG.training.save_steps, allow_missing=True
-        ),
+        models=[directory(path) for path in of_saved_steps(PATHS.model)],
+        weights=of_saved_steps(PATHS.weights),
     log:
         log_of("train_suite/{model}"),
     conda:

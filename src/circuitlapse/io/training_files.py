@@ -6,9 +6,9 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from circuitlapse.errors import ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
@@ -19,9 +19,6 @@ from circuitlapse.io.provenance import (
     read_record,
     write_provenance,
 )
-
-if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
 
 STATE = "state.pt"
 """Weights and state of the optimizer after a step."""
@@ -43,13 +40,13 @@ class UnfinishedTraining:
     def __init__(self, folder: str | Path, origins: Mapping[int, Mapping[str, str]]) -> None:
         self._folder, self._origins = Path(folder), origins
 
-    def resume(self, model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW) -> int | None:
+    def resume(self, model: nn.Module, optimizer: torch.optim.AdamW) -> int | None:
         """Load the state after the last saved step; return the step, or None to start anew.
 
         If anything is damaged, or was made from other inputs or settings or by other code, all of
         it is deleted.
         """
-        for done in reversed(self._origins):
+        for done in sorted(self._origins, reverse=True):
             try:
                 if not self._is_whole(self._folder / f"state{done}", done):
                     continue
@@ -66,7 +63,7 @@ class UnfinishedTraining:
     def save(
         self,
         step: int,
-        model: GPTNeoXForCausalLM,
+        model: nn.Module,
         optimizer: torch.optim.AdamW,
         write_model: Callable[[Path], None],
     ) -> None:
@@ -111,7 +108,7 @@ class UnfinishedTraining:
         return True
 
     @staticmethod
-    def _load(path: Path, model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW) -> None:
+    def _load(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
         with reading(path, "state of a training", RuntimeError, KeyError, ValueError, EOFError):
             state = torch.load(path, weights_only=True)
             model.load_state_dict(state["model"])

@@ -98,8 +98,9 @@ def make_optimizer(model: GPTNeoXForCausalLM) -> torch.optim.AdamW:
     """Return the optimizer that `train` uses; `train` sets the rates of every step."""
     matrices = [p for p in model.parameters() if p.ndim == 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]  # biases and LayerNorms
-    groups = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
+    optimizer = torch.optim.AdamW(matrices, betas=(0.9, 0.95), fused=True)
+    optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
+    return optimizer
 
 
 def train(

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from circuitlapse.errors import CircuitlapseError
 from circuitlapse.paths import timings_of
+from circuitlapse.redaction import install, redact
 
 Item = TypeVar("Item")
 
@@ -126,10 +127,10 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         sys.exit(f"{STOPPED}: {path}")
     except CircuitlapseError as error:
         log.error("%s: %s", type(error).__name__, error)
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(redact(f"{type(error).__name__}: {error}"))
     except Exception as error:
         log.exception("failed")
-        sys.exit(f"{type(error).__name__}: {error}\n(traceback in {path})")
+        sys.exit(redact(f"{type(error).__name__}: {error}\n(traceback in {path})"))
     else:
         _write_timings(timings)
     finally:
@@ -174,6 +175,7 @@ def _write_timings(path: Path) -> None:
     path.write_text(f"s\tcpu_time\tmax_rss\n{wall_s:.2f}\t{cpu_s:.2f}\t{peak_mb:.1f}\n")
 
 
+install()
 _note_start()
 os.register_at_fork(after_in_child=_note_start)
 # Snakemake defines `snakemake` in the main module of a job; the session of somebody who uses the

@@ -23,7 +23,8 @@ ROOT = TESTS.parents[1]
 FILES = sorted(HOME.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
-FLAT = {"types", "errors", "paths", "processes", "statistics", "schemas", "jobs", "checkpoint"}
+FLAT = {"types", "errors", "paths", "processes", "statistics", "schemas", "jobs", "redaction"}
+FLAT |= {"checkpoint"}
 FAMILIES = {"tasks", "heads", "figures"}
 """Packages with one file per task, score or figure; these share names."""
 SHORT = FAMILIES | {"tables"}

@@ -55,7 +55,6 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-@pytest.mark.xfail(strict=True, reason="HF_DEBUG shows addresses as they are")
 def test_no_file_and_no_line_of_a_run_shows_a_secret(workflow, hub):
     """The first start fails at a login page; the second one goes on."""
     written = {"suite": "tiny", "steps": [0, 10], "tasks": [{"name": "sva", "n_prompts": 20}]}

@@ -23,6 +23,7 @@ from circuitlapse.config.schema import Config
 from circuitlapse.errors import CircuitlapseError
 from circuitlapse.paths import Paths
 from circuitlapse.plan.audited import asked_of, left_out, warnings, without
+from circuitlapse.redaction import redact
 
 SHOWN = ("model", "step", "status", "same_as", "instead_of", "file", "hash", "bytes")
 
@@ -39,7 +40,7 @@ def main() -> None:
     try:
         audit(config, quick=asked.quick)
     except CircuitlapseError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(redact(f"{type(error).__name__}: {error}"))
 
 
 def audit(config: Config, *, quick: bool) -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx2
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from circuitlapse.jobs import byte_progress
 from circuitlapse.errors import HubError
 from circuitlapse.hub.retry import CONNECTION_ERRORS, AnswerError, RetryPolicy, describe
+from circuitlapse.redaction import hide
 
 LOG = logging.getLogger(__name__)
 PARTIAL_CONTENT = 206
@@ -80,6 +81,7 @@ def opened(url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[h
         AnswerError: if it is redirected too often, or from https to http, or compressed.
         HfHubHTTPError: if its status is an error.
     """
+    hide(get_token())
     client = get_session()
     asked = {"Accept-Encoding": "identity", **headers}  # a compressed one could not be resumed
     request: httpx2.Request | None = client.build_request(

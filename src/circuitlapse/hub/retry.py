@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import constants, get_token
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -31,6 +31,7 @@ from tenacity import (
 )
 
 from circuitlapse.errors import HubError
+from circuitlapse.redaction import redact
 from circuitlapse.settings.suite import Checkpoints
 
 LOG = logging.getLogger(__name__)
@@ -204,17 +205,6 @@ def describe(error: Exception) -> str:
         return f"HTTP {response.status_code} {response.reason_phrase}".strip() + wait
     text = redact(str(error).partition("\n")[0])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def redact(text: str) -> str:
-    """Return `text` without the token in use, and addresses without credentials and queries.
-
-    Anyone can read a file with the query of its signed address.
-    """
-    text = re.sub(r"://[^/\s@]*@", "://", text)
-    text = re.sub(r"(://[^\s?]*)\?[^\s'\")>]*", r"\1", text)
-    token = get_token()
-    return text.replace(token, "***") if token else text
 
 
 def host() -> str:

@@ -44,6 +44,7 @@ from circuitlapse.jobs import GC_THRESHOLD
 from circuitlapse.figures.registry import FIGURES
 from circuitlapse.plan import fork_client
 from circuitlapse.plan.fork_client import LENGTH, STARTED, STATUS, same_user
+from circuitlapse.redaction import show_exception
 from circuitlapse.tables.registry import JOBS
 
 MODULES = (
@@ -194,7 +195,7 @@ class _Job:
         code = None
 
         def show(kind: type[BaseException], error: BaseException, trace: TracebackType) -> None:
-            sys.__excepthook__(kind, error.with_traceback(_since(code, trace)), None)
+            show_exception(kind, error.with_traceback(_since(code, trace)), error.__traceback__)
 
         sys.excepthook = show  # type: ignore[assignment]
         code = compile(Path(path).read_bytes(), path, "exec")

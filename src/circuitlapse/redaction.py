@@ -28,7 +28,7 @@ SHORTEST = 4
 _hidden: set[str] = set()
 _PATTERNS = (
     # of an address: user and password, and the query, with which anyone can read a signed file
-    (re.compile(r"://[^/\s@'\"]*@"), "://"),
+    (re.compile(r"(:/{1,2})[^/\s@'\"]*@"), r"\1"),
     (re.compile(r"(://[^\s?]*)\?[^\s'\")>]*"), r"\1"),
     (
         re.compile(

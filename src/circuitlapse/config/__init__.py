@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from circuitlapse.config.sources import (
     read_sources,
 )
 from circuitlapse.errors import ConfigError, printable
+from circuitlapse.redaction import redact
+from circuitlapse.settings.environment import problems_of
 
 LISTED = 50
 """At most this many problems are listed."""
@@ -32,7 +35,8 @@ def load_config(merged: Mapping[Any, Any], files: Sequence[Path]) -> Config:
     Raises:
         ConfigError: Something is wrong. The message has one line per problem, in the order of
             the files: who set the key, the key, the value found, the values allowed. If a file
-            cannot be used, nothing else is checked.
+            cannot be used, nothing else is checked. Variables of the environment that are wrong
+            are in it, too. Secrets, such as a token in an address, are not repeated.
     """
     files_read = read_sources(files)
     _refuse_unusable(files_read)
@@ -42,12 +46,13 @@ def load_config(merged: Mapping[Any, Any], files: Sequence[Path]) -> Config:
     places = [place(problem.where, sources) for problem in problems]
     in_order = sorted(zip(places, problems, strict=True), key=lambda pair: pair[0])
     lines = [f"{sources[rank].name}: {as_line(problem)}" for (rank, _), problem in in_order]
+    lines += problems_of(os.environ, hub=config is not None and config.asks_a_hub)
     if lines or config is None:
         more = [f"and more than these {LISTED}"] if len(lines) > LISTED else []
-        raise ConfigError("\n".join([*lines[:LISTED], *more]))
+        raise ConfigError(redact("\n".join([*lines[:LISTED], *more])))
     return config.filled_in()
 
 
 def _refuse_unusable(sources: Sequence[Source]) -> None:
     if mistakes := [printable(source.mistake) for source in sources if source.mistake]:
-        raise ConfigError("\n".join(mistakes))
+        raise ConfigError(redact("\n".join(mistakes)))

@@ -113,6 +113,12 @@ class Config(Section):
         """Yield the rules between sections that are broken, and paths that do not exist."""
         return cross_field.problems(self)
 
+    @property
+    def asks_a_hub(self) -> bool:
+        """Whether anything is downloaded: a model, or a dataset."""
+        fetched = any(model.hub and model.hub.folder is None for model in self.models)
+        return fetched or self.heads.dataset is not None
+
     def filled_in(self) -> Config:
         """Return the configuration with the seed and the steps of the top level everywhere."""
         seed = {"seed": self.seed}

@@ -18,6 +18,7 @@ from circuitlapse.io.provenance import PROVENANCE
 from circuitlapse.models import bridge, load
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.snapshot import CONFIG, INDEX_SUFFIX
+from circuitlapse.redaction import redact
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -89,8 +90,8 @@ def model_folder(
         return Path(path)
     if not HUB_NAME.fullmatch(str(path)):
         raise ModelError(
-            f"{path}: expected a folder laid out like a hub snapshot (a relative path starts in "
-            f"{Path.cwd()}), or OWNER/NAME, a model on a hub; found neither"
+            f"{redact(str(path))}: expected a folder laid out like a hub snapshot (a relative path "
+            f"starts in {Path.cwd()}), or OWNER/NAME, a model on a hub; found neither"
         )
     try:
         return _published(str(path), revision or MAIN, retry or RetryPolicy())

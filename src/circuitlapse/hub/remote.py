@@ -29,6 +29,7 @@ from circuitlapse.hub.listing import HubFile, list_commits, list_files
 from circuitlapse.hub.retry import RetryPolicy, host, readable_errors, readable_parse_errors
 from circuitlapse.hub.revisions import TOKENS, matching_revision, unknown_revision
 from circuitlapse.hub.symlinks import link
+from circuitlapse.settings.environment import check_environment
 
 LOG = logging.getLogger(__name__)
 MAIN = "main"
@@ -64,8 +65,10 @@ class HubSource:
     ) -> HubSource:
         """List the files of a revision; HubError if there is no such revision.
 
-        {tokens} in its name is resolved; see `matching_revision`.
+        {tokens} in its name is resolved; see `matching_revision`. A variable of the environment
+        that is wrong raises a ConfigError.
         """
+        check_environment()
         with readable_errors(repo, revision), readable_parse_errors(repo, revision):
             if TOKENS in revision:
                 known = [*retry.retrying(repo)(list_commits, repo, retry)]

@@ -215,4 +215,5 @@ def host() -> str:
 
 def invalid_repo(repo: str) -> HubError:
     """Return the error for a name that no model on the hub can have."""
-    return HubError(f"invalid name of a hub model: expected OWNER/NAME, found {repo!r}")
+    found = redact(repr(repo))
+    return HubError(f"invalid name of a hub model: expected OWNER/NAME, found {found}")

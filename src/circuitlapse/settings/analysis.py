@@ -120,7 +120,7 @@ class Heads(Section, json_schema_extra=reruns("head scores, and activations unle
     """Text file for cspa (copy suppression), with a blank line between documents. By default,
     held-out text of the corpus; published models have no such default."""
     dataset: PlainText | None = key(
-        None, min_length=1, allowed="the name of a dataset", examples=["NeelNanda/pile-10k"]
+        None, pattern="^[^:?@]+$", allowed="the name of a dataset", examples=["NeelNanda/pile-10k"]
     )
     """Dataset on the Hugging Face hub with a column `text`; its first documents are used. Cannot be
     combined with text."""

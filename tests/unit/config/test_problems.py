@@ -235,3 +235,28 @@ def test_a_name_that_is_too_long_for_a_path_is_refused(errors, text, key):
 def test_a_long_text_is_shortened_in_a_message(errors):
     (line,) = errors(f"suite: {LONG}")
     assert line.startswith(f"user.yaml: suite = '{77 * 'a'}...' must be")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models: [{name: a, hub: {repo: 'https://lab:sesame@hub/lab/model'}}]",
+        "models: [{name: a, hub: {repo: 'https://hub/a?token=sesame'}}]",
+        "heads: {dataset: 'https://lab:sesame@hub/lab/text'}",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_without_repeating_it(errors, text):
+    lines = errors(text)
+    assert any("expected" in line or "must be" in line for line in lines)
+    assert "sesame" not in "".join(lines)
+
+
+def test_variables_of_the_environment_are_checked_with_the_configuration(errors, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://lab:sesame@hub:port")
+    monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "soon")
+    first, second = errors("heads: {dataset: lab/text}")
+    assert first.startswith("environment: HF_HUB_ETAG_TIMEOUT: expected a whole number of seconds")
+    assert second.startswith("environment: HF_ENDPOINT: expected an address such as https://hug")
+    assert "sesame" not in second
+    (line,) = errors("seed: 4")
+    assert line == first

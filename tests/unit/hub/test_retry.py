@@ -6,8 +6,9 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
-from circuitlapse.errors import HubError
+from circuitlapse.errors import HubError, ModelError
 from circuitlapse.hub import RetryPolicy, fetch_snapshot
+from circuitlapse.hub.loading import model_folder
 from circuitlapse.hub.retry import is_transient, retry_after_s
 from tests.fake_hub import Fault
 from tests.unit.hub.conftest import REPO
@@ -102,6 +103,18 @@ def test_a_model_that_does_not_exist_is_named(hub, tmp_path):
 def test_an_invalid_name_of_a_model_is_refused(hub, tmp_path):
     message = message_of("a/b/c", "step1000", tmp_path / "a")
     assert message == "invalid name of a hub model: expected OWNER/NAME, found 'a/b/c'"
+
+
+@pytest.mark.parametrize("repo", ["https://lab:sesame@hub/lab/model", "https://sesame@hub/a"])
+def test_an_address_with_a_secret_is_refused_without_repeating_it(hub, tmp_path, repo):
+    message = message_of(repo, "step1000", tmp_path / "a")
+    assert message.startswith(
+        "invalid name of a hub model: expected OWNER/NAME, found 'https://hub"
+    )
+    assert hub.requests == []
+    with pytest.raises(ModelError, match="expected a folder laid out") as error:
+        model_folder(repo)
+    assert "sesame" not in message + str(error.value)
 
 
 def test_a_gated_model_says_what_to_do(hub, tmp_path):

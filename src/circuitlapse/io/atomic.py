@@ -34,21 +34,27 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     - What was written is on the disk before it gets its name.
 
     Raises:
-        ArtifactError: if another process of this machine writes `target` at this time.
+        ArtifactError: if another process of this machine writes `target` at this time, or the disk
+            refuses, because it is full or read-only.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _clear_scratch(target)
-    owner = ".".join(map(str, Process.this()))
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.{owner}.", dir=target.parent))
+    scratch = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clear_scratch(target)
+        owner = ".".join(map(str, Process.this()))
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.{owner}.", dir=target.parent))
         yield scratch / target.name
         _make_readable(scratch)
         _sync_all(scratch / target.name)
         _replace(scratch / target.name, target, aside=scratch / "replaced")
         _sync(target.parent)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise ArtifactError(f"{target}: cannot be written: {reason}") from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def clear_abandoned(folder: str | Path) -> None:

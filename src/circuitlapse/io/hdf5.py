@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +52,38 @@ def write_hdf5(
             files that are soon deleted are better left uncompressed.
 
     Raises:
-        ArtifactError: if an array has another number of axes than its `dims`.
+        ArtifactError: if an array has another number of axes than its `dims`, or the file cannot be
+            written; see `atomic_path`.
     """
+    for name, dataset in datasets.items():
+        if dataset.values.ndim != len(dataset.dims):
+            found = f"expected axes {dataset.dims}, found shape {dataset.values.shape}"
+            raise ArtifactError(f"{path}: {name}: {found}")
     with atomic_path(path) as scratch:
-        with _open(scratch, "w", userblock_size=_USER_BLOCK) as file:
-            file.attrs.update(attributes)
-            for name, dataset in datasets.items():
-                _write(file, name, dataset, compress=compress)
+        # small files are made in memory: HDF5 cannot close a file on a disk that is full
+        place = BytesIO() if compress else scratch
+        try:
+            with _open(place, "w", userblock_size=_USER_BLOCK) as file:
+                file.attrs.update(attributes)
+                for name, dataset in datasets.items():
+                    _write(file, name, dataset, compress=compress)
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
+        if isinstance(place, BytesIO):
+            scratch.write_bytes(place.getbuffer())
         with scratch.open("r+b") as stream:
             stream.write(ROOM.ljust(_USER_BLOCK, b"\n"))
         seal(scratch)
 
 
-def _open(path: str | Path, mode: str = "r", **how: Any) -> h5py.File:
-    return h5py.File(path, mode, libver="latest", locking=False, **how)
+def _open(place: str | Path | BytesIO, mode: str = "r", **how: Any) -> h5py.File:
+    if not isinstance(place, BytesIO):
+        how["locking"] = False
+    return h5py.File(place, mode, libver="latest", **how)
 
 
 def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> None:
     values = dataset.values
-    if values.ndim != len(dataset.dims):
-        raise ArtifactError(
-            f"{file.filename}: {name}: expected axes {dataset.dims}, found shape {values.shape}"
-        )
     compression = {}
     if compress and values.ndim and values.size:
         compression = {

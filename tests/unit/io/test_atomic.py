@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -117,6 +118,23 @@ def test_whatever_is_in_the_way_is_replaced(tmp_path, old, new):
     assert (target if new == "file" else target / "inside").read_text() == "new"
     assert (elsewhere / "theirs").exists() == (old == "link")
     assert {path.name for path in tmp_path.iterdir()} <= {"a", "elsewhere"}
+
+
+def test_a_disk_that_refuses_is_one_sentence_and_the_old_file_stays(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def fail():
+        with atomic_path(target) as scratch:
+            scratch.write_text("half")
+            raise OSError(errno.ENOSPC, "as the library calls it")
+
+    with pytest.raises(ArtifactError, match=r"a\.txt: cannot be written: No space left on device$"):
+        fail()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(ArtifactError, match=r"b: cannot be written: Not a directory$"):
+        atomic_path(target / "a/b").__enter__()
 
 
 def test_a_second_writer_refuses_while_the_first_one_lives(tmp_path):

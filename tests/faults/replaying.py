@@ -52,6 +52,10 @@ class Job:
         return [str(path) for path in self._given.output]
 
     @property
+    def logs(self) -> list[str]:
+        return [str(path) for path in self._given.log]
+
+    @property
     def params(self) -> Any:
         return self._given.params
 
@@ -74,6 +78,7 @@ class Ended:
     hung: bool
     took: float
     said: str
+    left: dict[str, str]
 
     @property
     def message(self) -> str:
@@ -106,6 +111,7 @@ class Server:
         *,
         prepare: Mapping[str, Iterable[Any]] | None = None,
         kill_at_s: float | None = None,
+        watched: str = "",
     ) -> Ended:
         """Run a job, or a script, in a folder.
 
@@ -114,6 +120,7 @@ class Server:
             folder: where it finds its input.
             prepare: functions of `preparing`, with their arguments, to call first.
             kill_at_s: when the job is killed.
+            watched: a folder; what the job sees in it at its end is in `Ended.left`.
         """
         request = {
             "script": str(job.script if isinstance(job, Job) else job),
@@ -122,10 +129,12 @@ class Server:
             "prepare": dict(prepare or {}),
             "limit_s": LIMIT_S,
             "kill_at_s": kill_at_s,
+            "watched": watched,
         }
         print(json.dumps(request), file=self._asked, flush=True)
         answer = json.loads(self._answers.readline())
-        return Ended(**answer, said=self._said.read_text())
+        left = json.loads(self._said.with_suffix(".left").read_text()) if watched else {}
+        return Ended(**answer, said=self._said.read_text(), left=left)
 
     def close(self) -> None:
         """End the process."""

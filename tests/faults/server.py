@@ -7,6 +7,7 @@ Jobs start without the type checks of the tests, as they do for users.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import runpy
@@ -15,6 +16,7 @@ import sys
 import time
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from circuitlapse.plan.fork_server import MODULES
@@ -60,7 +62,18 @@ def _run(request: dict[str, Any]) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
+    if request["watched"]:  # a disk that only this process sees
+        Path(request["said"]).with_suffix(".left").write_text(json.dumps(_left(request["watched"])))
     os._exit(code)
+
+
+def _left(folder: str) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
 
 
 def _wait(pid: int, request: dict[str, Any]) -> dict[str, Any]:

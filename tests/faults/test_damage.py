@@ -72,4 +72,4 @@ def changed(before, after, job):
     """Return which results changed, apart from finished parts of a job that failed."""
     parts = dict(job.params.items()).get("parts", "/")
     names = [name for name in before | after if before.get(name) != after.get(name)]
-    return [name for name in names if not f"{RESULTS}/{name}".startswith(f"{parts}/")]
+    return [name for name in names if not f"{RESULTS}/{name}/".startswith(f"{parts}/")]

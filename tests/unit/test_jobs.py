@@ -167,3 +167,10 @@ def test_only_a_job_collects_garbage_less_often(before, changes):
     command = [sys.executable, "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{changes}\n"
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "logs").write_text("a file in the place of the folder")
+    log = tmp_path / "logs/rule.log"
+    with pytest.raises(SystemExit, match=rf"^ArtifactError: {log}: cannot be written: \w[\w ]+$"):
+        job_logging(log).__enter__()

@@ -22,6 +22,8 @@ from circuitlapse.io.seal import ROOM, check_seal, seal
 
 _USER_BLOCK = 512
 """Bytes at the start of the file that HDF5 leaves to us. They hold the digest of the content."""
+_IN_MEMORY = 256 * 2**20
+"""Bytes of arrays up to which a file is made in memory first."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 """What h5py raises for files that are not ours, or were made by a program with a bug."""
 
@@ -60,8 +62,9 @@ def write_hdf5(
             found = f"expected axes {dataset.dims}, found shape {dataset.values.shape}"
             raise ArtifactError(f"{path}: {name}: {found}")
     with atomic_path(path) as scratch:
-        # small files are made in memory: HDF5 cannot close a file on a disk that is full
-        place = BytesIO() if compress else scratch
+        # made in memory, because HDF5 cannot close a file on a disk that is full
+        is_small = sum(dataset.values.nbytes for dataset in datasets.values()) <= _IN_MEMORY
+        place = BytesIO() if is_small else scratch
         try:
             with _open(place, "w", userblock_size=_USER_BLOCK) as file:
                 file.attrs.update(attributes)

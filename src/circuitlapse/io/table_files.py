@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -126,8 +127,8 @@ class Parts:
 
     def __init__(self, folder: str | Path, schema: Schema) -> None:
         self._folder, self._schema = Path(folder), schema
-        if self._folder.is_symlink() or not self._folder.is_dir():
-            self._folder.unlink(missing_ok=True)
+        if os.path.lexists(folder) and (self._folder.is_symlink() or not self._folder.is_dir()):
+            self._folder.unlink()
         clear_abandoned(self._folder)
 
     def get(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -28,6 +29,9 @@ REFUSED: Mapping[str, str] = {
 """Keys of `config.json` that change what a model computes, and that no family here implements."""
 SLIDES = "use_sliding_window"
 _UNSET: tuple[Any, ...] = (None, False, 0, 0.0, [], {})
+LARGEST = 2**31 - 1
+"""The largest number of anything in a configuration."""
+MOST_LAYERS = 10_000
 
 
 class ConfigFile:
@@ -61,8 +65,13 @@ class ConfigFile:
             self.wrong(key, "a list of names")
         return value
 
-    def integer(self, key: str, default: int | None = None) -> int:
+    def integer(self, key: str, default: int | None = None, *, most: int = LARGEST) -> int:
         """Return a positive whole number; null and a missing key mean the default.
+
+        Args:
+            key: of the number.
+            default: what null and a missing key mean.
+            most: the largest number, so that no file takes all memory and time.
 
         Raises:
             ModelError: if it is anything else, or missing without a default.
@@ -70,7 +79,13 @@ class ConfigFile:
         value = self._value(key, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             self.wrong(key, "a whole number above 0")
+        if value > most:
+            self.wrong(key, f"at most {most}")
         return value
+
+    def n_layers(self, key: str) -> int:
+        """Return the number of layers; see `integer`."""
+        return self.integer(key, most=MOST_LAYERS)
 
     def number(self, key: str, default: float | None = None) -> float:
         """Return a number above 0; null and a missing key mean the default.
@@ -79,7 +94,7 @@ class ConfigFile:
             ModelError: if it is anything else, or missing without a default.
         """
         value = self._value(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
             self.wrong(key, "a number above 0")
         return float(value)
 

@@ -41,7 +41,7 @@ def _block(config: ConfigFile, weights: Weights, name: str, d_model: int, d_mlp:
 def _build(config: ConfigFile, weights: Weights) -> Built:
     config.refuse({"scale_attn_weights": (True,)})
     d_model, d_vocab = config.integer("n_embd"), config.integer("vocab_size")
-    d_mlp, n_layers = config.integer("n_inner", 4 * d_model), config.integer("n_layer")
+    d_mlp, n_layers = config.integer("n_inner", 4 * d_model), config.n_layers("n_layer")
     n_heads, n_ctx = heads_of(config, d_model, "n_head"), config.integer("n_positions", 1024)
     # The first files have no prefix: they hold the model without its head.
     top = "transformer." if any(x.startswith("transformer.") for x in weights.shapes) else ""

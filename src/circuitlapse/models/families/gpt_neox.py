@@ -67,7 +67,7 @@ class _Builder:
 
 def _build(config: ConfigFile, weights: Weights) -> Built:
     model = _Builder(config, weights)
-    n_layers, d_vocab = config.integer("num_hidden_layers"), config.integer("vocab_size")
+    n_layers, d_vocab = config.n_layers("num_hidden_layers"), config.integer("vocab_size")
     embed = weights.take("gpt_neox.embed_in.weight", d_vocab, model.d_model)
     # Hubs and files have embed_out; transformers 5 calls it lm_head in memory.
     head = "lm_head" if "lm_head.weight" in weights.shapes else "embed_out"

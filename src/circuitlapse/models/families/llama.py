@@ -128,7 +128,7 @@ def builder(variant: Variant) -> Callable[[ConfigFile, Weights], Built]:
     def build(config: ConfigFile, weights: Weights) -> Built:
         model = _Builder(variant, config, weights)
         d_model, d_vocab = model.d_model, config.integer("vocab_size")
-        n_layers = config.integer("num_hidden_layers")
+        n_layers = config.n_layers("num_hidden_layers")
         embed = weights.take("model.embed_tokens.weight", d_vocab, d_model)
         parts = {
             "embed": embed,

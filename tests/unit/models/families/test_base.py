@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -326,3 +327,10 @@ def test_weights_that_are_whole_numbers_are_refused(tmp_path, dtype):
     name = "gpt_neox.layers.0.attention.dense.weight"
     edit_weights(folder, put(name, torch.ones(64, 64, dtype=dtype)))
     assert re.search(rf"{name} is stored as \w+, expected one of", refusal_of(folder))
+
+
+@pytest.mark.parametrize(("key", "found"), [("num_hidden_layers", 10**30), ("vocab_size", 2**40)])
+def test_a_number_that_takes_all_memory_is_refused_at_once(random_folder, tmp_path, key, found):
+    folder = shutil.copytree(random_folder, tmp_path / "model")
+    edit_config(folder, lambda config: config.update({key: found}))
+    assert re.search(rf"{key} is {found}, expected at most \d+$", refusal_of(folder))

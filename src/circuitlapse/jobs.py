@@ -107,8 +107,11 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
     end, what the job took is written to the file that `timings_of` names.
     """
     timings = timings_of(path)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, mode="w", encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"ArtifactError: {path}: cannot be written: {error.strerror}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     root.addHandler(handler)

@@ -1,7 +1,7 @@
 """Download documents of a dataset, the running text that heads are scored on."""
 
 from circuitlapse.jobs import job_logging
-from circuitlapse.hub.fetch import dataset_texts
+from circuitlapse.hub.fetch import dataset_texts, record_fetched
 from circuitlapse.io.corpus_files import write_documents
 
 params = snakemake.params
@@ -10,4 +10,5 @@ with job_logging(snakemake.log[0]) as log:
         params.dataset, n_documents=params.n_documents, min_letters=params.min_letters
     )
     write_documents(snakemake.output[0], texts)
+    record_fetched(snakemake.output[1], snakemake.output[0], dict(params.items()))
     log.info("%d documents of %s", len(texts), params.dataset)

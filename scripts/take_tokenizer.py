@@ -2,12 +2,15 @@
 
 from circuitlapse.jobs import job_logging
 from circuitlapse.hub import RetryPolicy, copy_tokenizer, fetch_tokenizer
+from circuitlapse.hub.fetch import record_fetched
 
 source = snakemake.params.source
 with job_logging(snakemake.log[0]) as log:
     if "folder" in source:
-        copy_tokenizer(source["folder"], snakemake.output[0])
+        origin = copy_tokenizer(source["folder"], snakemake.output[0])
     else:
         retry = RetryPolicy.configured(snakemake.config)
-        fetch_tokenizer(source["repo"], source["revision"], snakemake.output[0], retry=retry)
+        repo, revision = source["repo"], source["revision"]
+        origin = fetch_tokenizer(repo, revision, snakemake.output[0], retry=retry)
+    record_fetched(snakemake.output[1], snakemake.output[0], origin)
     log.info("tokenizer of %s", " at ".join(source.values()))

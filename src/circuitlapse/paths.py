@@ -19,7 +19,8 @@ class Paths:
         self.corpus_tokens = f"{results}/corpus/{{suite}}/train.npz"
         self.corpus_record = f"{results}/corpus/{{suite}}/provenance.json"
         self.held_out_text = f"{results}/corpus/{{suite}}/held_out.txt"
-        self.text = f"{results}/text/{{suite}}.txt"
+        self.text = f"{results}/text/{{suite}}/text.txt"
+        self.text_record = f"{results}/text/{{suite}}/provenance.json"
         self.tokenizer = f"{results}/corpus/{{suite}}/tokenizer.json"
         # one folder per training step, laid out like a hub snapshot
         self.model = f"{results}/models/{{model}}/step{{step}}"

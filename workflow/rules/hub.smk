@@ -70,7 +70,7 @@ rule fetch_step:
 
 rule take_tokenizer:
     output:
-        PATHS.tokenizer.format(suite=CONFIG.suite),
+        [path.format(suite=CONFIG.suite) for path in (PATHS.tokenizer, PATHS.corpus_record)],
     log:
         log_of("take_tokenizer"),
     conda:
@@ -89,7 +89,7 @@ rule take_tokenizer:
 
 rule fetch_text:
     output:
-        PATHS.text.format(suite=CONFIG.suite),
+        [path.format(suite=CONFIG.suite) for path in (PATHS.text, PATHS.text_record)],
     log:
         log_of("fetch_text"),
     conda:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import is_offline_mode
 
@@ -76,14 +77,14 @@ def link_snapshot(source: str | Path, folder: str | Path) -> None:
 
 def fetch_tokenizer(
     repo: str, revision: str, path: str | Path, *, retry: RetryPolicy | None = None
-) -> None:
-    """Fetch only `tokenizer.json` of one revision; see `fetch_snapshot`."""
-    _take_tokenizer(_published(repo, revision, retry), path)
+) -> Mapping[str, str]:
+    """Fetch only `tokenizer.json` of one revision; see `fetch_snapshot`. Return its origin."""
+    return _take_tokenizer(_published(repo, revision, retry), path)
 
 
-def copy_tokenizer(source: str | Path, path: str | Path) -> None:
-    """Copy `tokenizer.json` of a local snapshot; see `link_snapshot`."""
-    _take_tokenizer(LocalSource.of_folder(source), path)
+def copy_tokenizer(source: str | Path, path: str | Path) -> Mapping[str, str]:
+    """Copy `tokenizer.json` of a local snapshot; see `link_snapshot`. Return its origin."""
+    return _take_tokenizer(LocalSource.of_folder(source), path)
 
 
 def _published(
@@ -109,7 +110,7 @@ def _at(
     return HubSource.at(repo, revision, retry or RetryPolicy(), parts)
 
 
-def _take_tokenizer(source: Source, path: str | Path) -> None:
+def _take_tokenizer(source: Source, path: str | Path) -> Mapping[str, str]:
     require_files(source, [TOKENIZER])
     with atomic_path(path) as scratch:
         source.put(TOKENIZER, scratch)
@@ -117,6 +118,13 @@ def _take_tokenizer(source: Source, path: str | Path) -> None:
             original = scratch.resolve()
             scratch.unlink()
             shutil.copyfile(original, scratch)
+    return source.origin
+
+
+def record_fetched(record: str | Path, file: str | Path, origin: Mapping[str, Any]) -> None:
+    """Write a record beside a file that was fetched, with its digest, for `checked_hash`."""
+    with atomic_path(record) as scratch:
+        write_provenance(scratch, provenance({}, origin, stage="fetching"), [file])
 
 
 def _make(source: Source, folder: str | Path, weights: str = "") -> None:

@@ -164,7 +164,7 @@ def test_how_work_is_divided_into_jobs_is_no_parameter_of_a_job(plan):
 def test_heads_are_scored_on_text_of_the_user_of_a_dataset_or_held_out(plan):
     assert plan().text() == "results-smoke/corpus/pocket/held_out.txt"
     assert plan(heads={"text": "README.md"}).text() == "README.md"
-    assert plan("pythia-quick").text() == "results-pythia-quick/text/pythia.txt"
+    assert plan("pythia-quick").text() == "results-pythia-quick/text/pythia/text.txt"
     assert plan("pythia-quick", heads={"dataset": None}).text() == []
 
 

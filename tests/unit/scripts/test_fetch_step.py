@@ -8,6 +8,8 @@ import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from circuitlapse.errors import ArtifactError
+from circuitlapse.io.corpus_files import read_documents, read_tokenizer
 from circuitlapse.io.provenance import weights_hash
 from circuitlapse.io.weight_files import read_fingerprint
 from tests.fake_hub import FakeHub, Fault
@@ -106,6 +108,31 @@ def test_a_folder_is_a_source_too(run_script, small, tmp_path):
     assert origin["settings"] == {"folder": str(lab)}
     tokenizer = tmp_path / "tokenizer.json"
     source = {"source": {"folder": str(lab)}}
-    run_script("take_tokenizer", inputs={}, output=[tokenizer], params=source)
+    record = tmp_path / "provenance.json"
+    run_script("take_tokenizer", inputs={}, output=[tokenizer, record], params=source)
     assert not tokenizer.is_symlink()
     assert tokenizer.read_bytes() == small["tokenizer.json"]
+    assert json.loads(record.read_text())["settings"] == {"folder": str(lab)}
+    read_tokenizer(tokenizer)
+    flip_a_bit(tokenizer)
+    with pytest.raises(ArtifactError, match="damaged: expected SHA-256"):
+        read_tokenizer(tokenizer)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_in_a_fetched_text_is_found(run_script, tmp_path):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "train.jsonl").write_text('{"text": "a b c d e f"}\n')
+    params = {"dataset": str(tmp_path / "lab"), "n_documents": 1, "min_letters": 2}
+    text, record = tmp_path / "text.txt", tmp_path / "provenance.json"
+    run_script("fetch_text", inputs={}, output=[text, record], params=params)
+    tokenizer = Tokenizer(WordLevel(dict(zip("? abcdef", range(8), strict=True)), "?"))
+    assert len(read_documents(text, tokenizer)) == 1
+    flip_a_bit(text)
+    with pytest.raises(ArtifactError, match="damaged: expected SHA-256"):
+        read_documents(text, tokenizer)

@@ -50,6 +50,8 @@ class UnknownNameError(CircuitlapseError):
 
 LARGEST_JSON_MB = 512
 """Size of the largest file that is read; indices and circuits of the largest models are smaller."""
+SHOWN = 300
+"""At most so many characters of a library's message are repeated."""
 REMAKE = "delete it and run the workflow again"
 """Advice for a broken file that the workflow made."""
 NOTHING = "nothing"
@@ -110,22 +112,40 @@ def require_file(path: str | Path) -> None:
 
 
 @contextmanager
-def reading(path: str | Path, kind: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn the errors of reading a file in the block into an ArtifactError with advice.
+def reading(
+    path: str | Path,
+    kind: str,
+    *,
+    raised: type[CircuitlapseError] = ArtifactError,
+    advice: str = REMAKE,
+) -> Iterator[None]:
+    """Turn whatever reading a file in the block raises into one error with advice.
+
+    Libraries raise nearly everything for a file that is damaged, or made to harm: HDF5 RuntimeError
+    and ZeroDivisionError, JSON RecursionError, all of them MemoryError for a size that a file only
+    announces, and libraries in Rust an exception that is no Exception.
 
     Args:
-        path: file that the workflow made.
+        path: of the file.
         kind: what it must be, such as "HDF5 file".
-        errors: what the reader raises if the file is broken.
+        raised: class of the error.
+        advice: what to do.
 
     Raises:
-        ArtifactError: if there is no file at `path`, or the block raises one of `errors`.
+        ArtifactError: or another one that is `raised`: if there is no file at `path`, or the block
+            raises anything but a `CircuitlapseError`.
     """
-    require_file(path)
+    try:
+        require_file(path)
+    except ArtifactError as error:
+        raise raised(str(error)) from None
     try:
         yield
-    except errors as error:
-        raise ArtifactError(f"{path}: not a readable {kind}: {error}; {REMAKE}") from error
+    except (CircuitlapseError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        why = printable(f"{str(error)[:SHOWN]} ({type(error).__name__})".lstrip())
+        raise raised(f"{path}: not a readable {kind}: {why}; {advice}") from error
 
 
 def read_json(path: str | Path) -> Any:

@@ -87,7 +87,7 @@ def read_activations(
         DeviceMemoryError: if they do not fit into the memory of the device.
     """
     wanted = {f"{side}/{name}": dims for side in SIDES for name, dims in DIMS.items()}
-    arrays, attributes = read_hdf5(path, wanted)
+    arrays, attributes = read_hdf5(path, wanted, dict.fromkeys(wanted, "f"))
     for name, expected in inputs.items():
         found = attributes.get(f"{name}_hash")
         if found != expected:

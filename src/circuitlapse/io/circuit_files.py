@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from circuitlapse.circuits.record import CircuitRecord
-from circuitlapse.errors import REMAKE, ArtifactError, CircuitlapseError
+from circuitlapse.circuits.selection import graph_of
+from circuitlapse.errors import CircuitlapseError, reading
 from circuitlapse.io.hdf5 import Dataset, read_attributes, read_hdf5, write_hdf5
 from circuitlapse.io.seal import holds
 
@@ -58,6 +59,12 @@ MEASURED = (
     "half_scores",
 )
 PREFIX = "record_"
+_LETTERS = {"Float": "f", "Int": "iu", "Bool": "b", "tuple": "S"}
+_DECLARED = {field.name: str(field.type) for field in fields(CircuitRecord)}
+KINDS = {name: _LETTERS[_DECLARED[name].partition("[")[0]] for name in DIMS}
+"""What each dataset holds, as the record declares; see `read_hdf5`."""
+SCALARS = {name: kind for name, kind in _DECLARED.items() if name not in DIMS}
+"""What each other field is, such as "int | None"."""
 
 
 def write_circuit(path: str | Path, record: CircuitRecord, provenance: Mapping[str, str]) -> None:
@@ -87,22 +94,30 @@ def read_circuit(path: str | Path) -> CircuitRecord:
         ArtifactError: if the file is missing, broken or of another version, or a dataset is missing
             or has other axes.
     """
-    attributes = read_attributes(path)
-    without_circuit = f"{PREFIX}n_requested" not in attributes
-    wanted = {k: v for k, v in DIMS.items() if not (without_circuit and k == "m_circuit")}
-    arrays, attributes = read_hdf5(path, wanted)
+    arrays, attributes = read_hdf5(path, DIMS, KINDS, optional=("m_circuit",))
     values: dict[str, Any] = {"n_requested": None, "m_circuit": None, "half_seed": None}
     values |= {"split_seed": None, "n_eliminated": None, **arrays}
-    values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
-    values |= {
-        key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value
-        for key, value in attributes.items()
-        if key.startswith(PREFIX)
-    }
-    try:
-        return CircuitRecord(**values)
-    except (TypeError, CircuitlapseError) as error:
-        raise ArtifactError(f"{path}: not a circuit of this version ({error}); {REMAKE}") from error
+    with reading(path, "circuit of this version"):
+        values |= {name: tuple(n.decode() for n in arrays[name]) for name in NAMES}
+        values |= {
+            key.removeprefix(PREFIX): value.item() if isinstance(value, np.generic) else value
+            for key, value in attributes.items()
+            if key.startswith(PREFIX)
+        }
+        if wrong := [name for name, kind in SCALARS.items() if not _fits(values.get(name), kind)]:
+            found = values.get(wrong[0])
+            raise TypeError(f"{wrong[0]} is {found!r}, expected {SCALARS[wrong[0]]}")
+        try:
+            record = CircuitRecord(**values)
+            graph_of(record)
+        except CircuitlapseError as error:
+            raise ValueError(str(error)) from error
+    return record
+
+
+def _fits(value: object, kind: str) -> bool:
+    """Return whether a scalar is what a record declares, such as "int | None"."""
+    return type(value).__name__.removesuffix("Type") in kind.split(" | ")
 
 
 def is_current(path: str | Path, provenance: Mapping[str, str]) -> bool:

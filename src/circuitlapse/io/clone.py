@@ -90,9 +90,14 @@ def _numbers(found: Any, file: str | Path, what: str) -> dict[int, float]:
             f"{file}: found {str(found)[:40]!r}, expected an object: {what} -> number"
         )
     for name, value in found.items():
-        if not name.isdecimal() or type(value) not in (int, float):
+        if not re.fullmatch(r"\d{1,15}", name) or not _is_number(value):
             raise ArtifactError(f"{file}: found {name!r}: {value!r}, expected {what} -> number")
     return {int(name): float(value) for name, value in found.items()}
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a JSON value is a number that is not too large for a float."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**1000)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Int64, UInt16
 from numpy import ndarray
 from tokenizers import Tokenizer
 
-from circuitlapse.errors import ArtifactError, reading
+from circuitlapse.errors import REMAKE, ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.provenance import checked_hash
 from circuitlapse.tasks.vocabulary import Vocabulary
@@ -25,12 +24,18 @@ def read_corpus(path: str | Path) -> dict[str, UInt16[ndarray, " token"]]:
     """Read the token ids of every kind of text in a corpus.
 
     Raises:
-        ArtifactError: if the file is missing or broken.
+        ArtifactError: if the file is missing or broken, or holds anything but rows of uint16.
     """
     checked_hash(path)
-    broken = (ValueError, EOFError, OSError, BadZipFile)
-    with reading(path, "NumPy archive", *broken), np.load(path) as archive:
-        return dict(archive)
+    with reading(path, "NumPy archive"), np.load(path) as archive:
+        corpus = dict(archive)
+    for kind, ids in corpus.items():
+        if ids.dtype != np.uint16 or ids.ndim != 1:
+            raise ArtifactError(
+                f"{path}: {kind}: found {ids.dtype} of shape {ids.shape}, expected a row of "
+                f"uint16; {REMAKE}"
+            )
+    return corpus
 
 
 def read_tokenizer(path: str | Path) -> Tokenizer:
@@ -40,7 +45,7 @@ def read_tokenizer(path: str | Path) -> Tokenizer:
         ArtifactError: if the file is missing or broken.
     """
     checked_hash(path)
-    with reading(path, "tokenizer", Exception):  # the library raises no narrower class
+    with reading(path, "tokenizer"):
         return Tokenizer.from_file(str(path))
 
 

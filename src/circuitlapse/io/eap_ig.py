@@ -48,7 +48,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.errors import ArtifactError, read_json
+from circuitlapse.errors import ArtifactError, read_json, reading
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.graph import EdgeScores, Graph, split_target
 
@@ -152,6 +152,7 @@ def read_eap_ig(path: str | Path) -> tuple[Circuit, EdgeScores | None]:
     graph = Graph(
         _count(cfg["n_layers"]), _count(cfg["n_heads"]), parallel=_flag(cfg["parallel_attn_mlp"])
     )
+    _refuse_other_size(edges, graph)
     mask, values = np.zeros_like(graph.exists), np.full(graph.exists.shape, np.nan)
     at = _places(edges, graph)
     mask.flat[at], values.flat[at] = _columns(edges)
@@ -190,7 +191,7 @@ def pulled_json(path: str | Path) -> Any:
     Raises:
         ArtifactError: if it cannot be read, or if there is only the pointer of Git LFS.
     """
-    try:
+    with reading(path, "JSON file", advice="get the file again"):
         with Path(path).open(encoding="utf-8") as stream:
             if stream.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise ArtifactError(
@@ -198,8 +199,6 @@ def pulled_json(path: str | Path) -> Any:
                     "`git lfs pull` in the clone"
                 )
         return read_json(path)
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a readable JSON file: {error}") from error
 
 
 def _shown(value: Any) -> str:
@@ -237,7 +236,26 @@ def _columns(edges: _Part) -> tuple[list[bool], Float[ndarray, " edge"]]:
         for name in edges.value:
             _flag(edges[name]["in_graph"])
             _check_score(edges[name])
-    return flags, np.array(scores, dtype=np.float64)
+    try:
+        return flags, np.array(scores, dtype=np.float64)
+    except OverflowError as error:
+        raise edges.unlike("scores below 1e308") from error
+
+
+def _refuse_other_size(edges: _Part, graph: Graph) -> None:
+    """Refuse another number of edges before a matrix is made, which could fill the memory."""
+    if not isinstance(edges.value, dict):
+        raise edges.unlike("an object with one entry per edge")
+    per_layer = 3 * graph.n_heads + 1  # inputs that see all earlier layers
+    before = graph.n_layers * (graph.n_layers - 1) // 2 * (graph.n_heads + 1)  # their nodes
+    own = 0 if graph.parallel else graph.n_layers * graph.n_heads
+    to_logits = 1 + graph.n_layers * (graph.n_heads + 1)
+    expected = per_layer * (graph.n_layers + before) + own + to_logits
+    if len(edges.value) < expected // 2:
+        raise ArtifactError(
+            f"{edges.file}: edges: found {len(edges.value)} edges, expected all {expected} of the "
+            f"{graph} of cfg, with in_graph false outside the circuit"
+        )
 
 
 @lru_cache(maxsize=4)
@@ -252,8 +270,6 @@ def _place_of(graph: Graph) -> dict[str, int]:
 
 def _places(edges: _Part, graph: Graph) -> list[int]:
     """Return the place of every edge in the file, which must name exactly those of the graph."""
-    if not isinstance(edges.value, dict):
-        raise edges.unlike("an object with one entry per edge")
     places = _place_of(graph)
     if unknown := next((name for name in edges.value if name not in places), None):
         raise ArtifactError(

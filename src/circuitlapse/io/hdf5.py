@@ -6,7 +6,7 @@ written under a name of its own, and does not change once it has its final name 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy import ndarray
 
-from circuitlapse.errors import ArtifactError, reading
+from circuitlapse.errors import REMAKE, ArtifactError, reading
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.seal import ROOM, check_seal, seal
 
@@ -24,8 +24,10 @@ _USER_BLOCK = 512
 """Bytes at the start of the file that HDF5 leaves to us. They hold the digest of the content."""
 _IN_MEMORY = 256 * 2**20
 """Bytes of arrays up to which a file is made in memory first."""
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
-"""What h5py raises for files that are not ours, or were made by a program with a bug."""
+_MOST_EXPANSION = 1100
+"""Bytes that one byte of a file can stand for; the compression reaches 1032."""
+_PLAIN = (str, int, float, np.integer, np.floating, np.bool_)
+"""What an attribute may be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,32 +104,75 @@ def _write(file: h5py.File, name: str, dataset: Dataset, *, compress: bool) -> N
 
 
 def read_hdf5(
-    path: str | Path, dims: Mapping[str, Sequence[str]]
+    path: str | Path,
+    dims: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, str] | None = None,
+    *,
+    optional: Collection[str] = (),
 ) -> tuple[dict[str, ndarray], dict[str, Any]]:
     """Return the datasets named in `dims`, and the attributes of the file.
 
+    Args:
+        path: of the file.
+        dims: the axes of each dataset. Datasets that share an axis must agree about its length.
+        kinds: NumPy's letters for the kinds of number that a dataset may hold, such as "iu" for
+            whole numbers; without an entry, any.
+        optional: datasets that may be missing.
+
     Raises:
         ArtifactError: if the file is missing or damaged, or a dataset is missing, lies outside of
-            the file, or has other axes than in `dims`.
+            the file, announces more than the file can hold, or has other axes or numbers.
     """
     check_seal(path)
-    with reading(path, "HDF5 file", *_BROKEN), _open(path) as file:
-        arrays = {name: _read(file, name, tuple(axes)) for name, axes in dims.items()}
-        return arrays, dict(file.attrs)
+    with reading(path, "HDF5 file"), _open(path) as file:
+        wanted = {name: tuple(axes) for name, axes in dims.items()}
+        there = [name for name in wanted if name in file or name not in optional]
+        arrays = {name: _read(file, name, wanted[name], (kinds or {}).get(name)) for name in there}
+        _check_lengths(path, arrays, wanted)
+        return arrays, {name: _plain(path, name, value) for name, value in file.attrs.items()}
 
 
-def _read(file: h5py.File, name: str, dims: tuple[str, ...]) -> ndarray:
+def _read(file: h5py.File, name: str, dims: tuple[str, ...], kinds: str | None) -> ndarray:
+    where = f"{file.filename}: {name}"
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ArtifactError(
             f"{file.filename}: no dataset {name!r}; found {', '.join(file) or 'none'}"
         )
     stored = file[name]
     if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
-        raise ArtifactError(f"{file.filename}: {name}: expected a dataset inside of the file")
+        raise ArtifactError(f"{where}: expected a dataset inside of the file")
     found = tuple(dim.label for dim in stored.dims)
     if found != dims:
-        raise ArtifactError(f"{file.filename}: {name}: expected axes {dims}, found {found}")
+        raise ArtifactError(f"{where}: expected axes {dims}, found {found}")
+    if stored.dtype.kind not in (kinds or "fiubS"):
+        raise ArtifactError(f"{where}: found values of type {stored.dtype}; {REMAKE}")
+    if stored.nbytes > _MOST_EXPANSION * Path(file.filename).stat().st_size:
+        raise ArtifactError(f"{where}: announces {stored.nbytes} bytes, more than can be in it")
     return np.asarray(stored[()])
+
+
+def _check_lengths(
+    path: str | Path, arrays: Mapping[str, ndarray], dims: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuse datasets that disagree about the length of an axis."""
+    first: dict[str, tuple[int, str]] = {}
+    for name, array in arrays.items():
+        for axis, length in zip(dims[name], array.shape, strict=True):
+            expected, other = first.setdefault(axis, (length, name))
+            if length != expected:
+                raise ArtifactError(
+                    f"{path}: {name}: found {length} entries along {axis}, expected {expected} as "
+                    f"in {other}; {REMAKE}"
+                )
+
+
+def _plain(path: str | Path, name: str, value: Any) -> Any:
+    """Return an attribute, which must be text or a number."""
+    if not isinstance(value, _PLAIN):
+        raise ArtifactError(
+            f"{path}: attribute {name}: found {type(value).__name__}, expected text or a number"
+        )
+    return value
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:

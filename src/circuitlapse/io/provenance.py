@@ -129,12 +129,15 @@ def _checked(path: Path, *, strict: bool) -> dict[str, Any]:
 
     Another file of the same name is refused if `strict`, and an empty record otherwise.
     """
-    with reading(path, "record", ValueError, AttributeError, OSError):
+    with reading(path, "record"):
         record: dict[str, Any] = read_json(path)
         if not strict and not {DIGEST, "code_hash"} & set(record):
             return {}
         if record.pop(DIGEST, None) != hash_of(record):
             raise ValueError("its content does not fit its digest")
+        for part in ("settings", FILES):
+            if not isinstance(record.get(part, {}), dict):
+                raise ValueError(f"expected a mapping under {part!r}")
     return record
 
 
@@ -248,7 +251,9 @@ def notes_on(folder: str | Path, verified: str | Path | None = None) -> dict[str
     origin = read_record(folder).get("settings", {})
     found = _checked(Path(verified), strict=True) if verified else {}
     notes = {f"model_{name}": origin[name] for name in ORIGIN_KEYS if name in origin}
-    return notes | {f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if found}
+    return notes | {
+        f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if name in found
+    }
 
 
 def write_provenance(

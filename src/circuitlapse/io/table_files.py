@@ -24,7 +24,6 @@ PROVENANCE = b"circuitlapse"
 
 SEAL = b"circuitlapse_seal"
 """Key of the digest of the content in the metadata of a Parquet file."""
-_BROKEN = (pa.ArrowException, OSError, ValueError)
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def read_parquet(path: str | Path) -> pa.Table:
         ArtifactError: if the file is missing or damaged, or is not Parquet.
     """
     check_seal(path)
-    with reading(path, "Parquet file", *_BROKEN):
+    with reading(path, "Parquet file"):
         return pq.ParquetFile(path).read()
 
 
@@ -85,7 +84,9 @@ def read_table(path: str | Path, schema: Schema) -> pd.DataFrame:
         ArtifactError: if the file is missing or is not Parquet, or a column is missing,
             unexpected or of another dtype.
     """
-    frame: pd.DataFrame = read_parquet(path).to_pandas()
+    table = read_parquet(path)
+    with reading(path, "table"):
+        frame: pd.DataFrame = table.to_pandas()
     schema.check(frame, where=str(path))
     return frame
 
@@ -107,11 +108,11 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
         ArtifactError: if the file is missing, is not Parquet or has no provenance.
     """
     check_seal(path)
-    with reading(path, "Parquet file", *_BROKEN):
+    with reading(path, "Parquet file"):
         metadata = pq.read_schema(path).metadata or {}
-    if PROVENANCE not in metadata:
-        raise ArtifactError(f"{path}: expected provenance in the metadata, found none")
-    return dict(json.loads(metadata[PROVENANCE]))
+        if PROVENANCE not in metadata:
+            raise ArtifactError(f"{path}: expected provenance in the metadata, found none")
+        return dict(json.loads(metadata[PROVENANCE]))
 
 
 class Parts:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from circuitlapse.errors import REMAKE, ArtifactError, TaskError
+from circuitlapse.errors import REMAKE, ArtifactError, TaskError, reading
 from circuitlapse.io.corpus_files import read_tokenizer_of
 from circuitlapse.io.table_files import PROVENANCE, read_parquet, write_parquet
 from circuitlapse.tasks.checks import refuse_other_tokens
@@ -53,17 +53,18 @@ def read_task(path: str | Path) -> Task:
     metadata = table.schema.metadata or {}
     if missing := [key.decode() for key in (HEADER, HASH) if key not in metadata]:
         raise ArtifactError(f"{path}: not a task: the metadata has no {', '.join(missing)}")
-    header = json.loads(metadata[HEADER])
-    try:
+    with reading(path, "task of this version"):
+        header = json.loads(metadata[HEADER])
         frame = to_frame(table.to_pylist())
-        task = Task(**{**header, "metric": Metric(header["metric"])}, frame=frame)
-    except (TaskError, TypeError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path}: not a task of this version ({error}); {REMAKE}") from error
-    expected = metadata[HASH].decode()
-    if task.content_hash != expected:
+        try:
+            task = Task(**{**header, "metric": Metric(header["metric"])}, frame=frame)
+        except TaskError as error:
+            raise ValueError(str(error)) from error
+        found, expected = task.content_hash, metadata[HASH].decode()
+    if found != expected:
         raise ArtifactError(
             f"{path}: changed after it was written: expected content hash {expected}, found "
-            f"{task.content_hash}; {REMAKE}"
+            f"{found}; {REMAKE}"
         )
     return task
 

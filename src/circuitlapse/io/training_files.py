@@ -109,7 +109,7 @@ class UnfinishedTraining:
 
     @staticmethod
     def _load(path: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
-        with reading(path, "state of a training", RuntimeError, KeyError, ValueError, EOFError):
+        with reading(path, "state of a training"):
             state = torch.load(path, weights_only=True)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])

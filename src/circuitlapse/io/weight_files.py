@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
-from circuitlapse.errors import REMAKE, ArtifactError
+from circuitlapse.errors import read_json, reading
 from circuitlapse.io.hdf5 import Dataset, read_hdf5, write_hdf5
 from circuitlapse.io.provenance import provenance
 from circuitlapse.models.contents import WeightFile
@@ -28,6 +28,7 @@ DIMS = {
     "samples": ("weight", "entry"),
 }
 TEXT = ("names", "shapes")
+KINDS = {"names": "S", "shapes": "S", "norms": "f", "samples": "f"}
 
 
 def fingerprint(folder: str | Path, where: Mapping[str, Any]) -> Fingerprint:
@@ -99,17 +100,22 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
     Raises:
         ArtifactError: if the file is missing, broken or of another version.
     """
-    arrays, attributes = read_hdf5(path, DIMS)
-    names, shapes = (tuple(text.decode() for text in arrays[name].tolist()) for name in TEXT)
-    try:
-        where, files = json.loads(attributes["where"]), json.loads(attributes["files"])
-    except (KeyError, ValueError) as error:
-        raise ArtifactError(f"{path}: not a fingerprint of this version; {REMAKE}") from error
-    listed = tuple(WeightFile(*file) for file in files)
+    arrays, attributes = read_hdf5(path, DIMS, KINDS)
+    with reading(path, "fingerprint of this version"):
+        names, shapes = (tuple(text.decode() for text in arrays[name].tolist()) for name in TEXT)
+        where = dict(json.loads(attributes["where"]))
+        listed = tuple(WeightFile(*file) for file in json.loads(attributes["files"]))
     return Fingerprint(where, listed, names, shapes, arrays["norms"], arrays["samples"])
 
 
 def read_records(path: str | Path) -> Sequence[Mapping[str, Any]]:
-    """Return the records of an audit of the hub, with what names their checkpoints in tables."""
-    records: list[Mapping[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return the records of an audit of the hub, with what names their checkpoints in tables.
+
+    Raises:
+        ArtifactError: if the file is missing or broken.
+    """
+    with reading(path, "record of an audit"):
+        records: list[Mapping[str, Any]] = read_json(path)
+        if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
+            raise ValueError("expected a list of mappings")
     return records

@@ -10,11 +10,19 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from circuitlapse.errors import REMAKE, ModelError, read_json, unknown_name
+from circuitlapse.errors import (
+    NOTHING,
+    REMAKE,
+    ModelError,
+    no_file,
+    read_json,
+    reading,
+    unknown_name,
+)
 from circuitlapse.models.decoder import Decoder, DecoderConfig, n_ids
 from circuitlapse.models.families.base import Built, ConfigFile, Family, Weights
 from circuitlapse.models.families.registry import FAMILIES
@@ -23,6 +31,7 @@ from circuitlapse.models.snapshot import CONFIG, INDEX_SUFFIX, weight_files
 
 REMEDY = f"if the workflow made this folder, {REMAKE}"
 TOKENIZER = "tokenizer.json"
+KIND = "safetensors file"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 STORED = ("F64", "F32", "F16", "BF16")
 """Number formats of weights in safetensors files that can be read."""
@@ -106,7 +115,8 @@ def open_folder(path: str | Path) -> Iterator[Opened]:
     family, tokenizer = family_of(config), _read_tokenizer(folder / TOKENIZER)
     with _open_weights(folder) as (shapes, refuse_format, read):
         empty = Weights(shapes, torch.device("meta"))
-        sizes = family.build(config, empty).sizes
+        with reading(folder / CONFIG, "configuration of a model", raised=ModelError, advice=REMEDY):
+            sizes = family.build(config, empty).sizes
         _refuse_mismatch(empty, family, str(folder / weight_files(folder)[0]))
         for name in empty.taken:
             refuse_format(name)
@@ -161,11 +171,13 @@ def _refuse_incomplete(folder: Path) -> None:
             f"(a relative path starts in {Path.cwd()}); names on a hub are not fetched"
         )
     for name in (CONFIG, *weight_files(folder)):
-        if not (folder / name).is_file():
+        if (found := no_file(folder / name)) == NOTHING:
             raise ModelError(
                 f"{folder}: no {name}; expected a local folder laid out like a hub snapshot; "
                 f"{REMEDY}"
             )
+        if found:
+            raise ModelError(f"{folder / name}: expected a file, found {found}; {REMEDY}")
 
 
 def refuse_device_or_dtype(device: str, dtype: str) -> None:
@@ -188,28 +200,27 @@ def refuse_device_or_dtype(device: str, dtype: str) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
+    _refuse_pointer(path)
+    with reading(path, "JSON file", raised=ModelError, advice=REMEDY):
         values = read_json(path)
-    except (ValueError, OSError) as error:
-        _refuse_pointer(path)
-        raise ModelError(f"{path}: not JSON ({error}), expected a mapping; {REMEDY}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: holds a {type(values).__name__}, expected a mapping; {REMEDY}")
     return values
 
 
 def _read_tokenizer(path: Path) -> Tokenizer | None:
-    if not path.is_file():
+    if no_file(path) == NOTHING:
         return None
-    try:
+    _refuse_pointer(path)
+    with reading(path, "tokenizer", raised=ModelError, advice=REMEDY):
         tokenizer: Tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing more specific
-        _refuse_pointer(path)
-        raise ModelError(f"{path}: not a tokenizer ({error}); {REMEDY}") from error
+        tokenizer.encode("a", add_special_tokens=False)  # what it lacks shows only then
     return tokenizer
 
 
 def _refuse_pointer(path: Path) -> None:
+    if no_file(path):
+        return
     with path.open("rb") as stream:
         if stream.read(len(LFS_POINTER)) == LFS_POINTER:
             raise ModelError(
@@ -229,9 +240,10 @@ def _open_weights(
         shapes: dict[str, tuple[int, ...]] = {}
         for name in names:
             file = stack.enter_context(_safetensors(folder / name))
-            for weight in file.keys():  # noqa: SIM118 - it is no mapping
-                homes[weight] = (folder / name, file)
-                shapes[weight] = tuple(file.get_slice(weight).get_shape())
+            with reading(folder / name, KIND, raised=ModelError, advice=REMEDY):
+                for weight in file.keys():  # noqa: SIM118 - it is no mapping
+                    homes[weight] = (folder / name, file)
+                    shapes[weight] = tuple(file.get_slice(weight).get_shape())
 
         def refuse_format(weight: str) -> None:
             path, file = homes[weight]
@@ -242,17 +254,17 @@ def _open_weights(
                 )
 
         def read(weight: str) -> Tensor:
-            return cast(Tensor, homes[weight][1].get_tensor(weight))
+            path, file = homes[weight]
+            with reading(path, KIND, raised=ModelError, advice=REMEDY):
+                return cast(Tensor, file.get_tensor(weight))
 
         yield shapes, refuse_format, read
 
 
 def _safetensors(path: Path) -> Any:
-    try:
+    _refuse_pointer(path)
+    with reading(path, KIND, raised=ModelError, advice=REMEDY):
         return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        _refuse_pointer(path)
-        raise ModelError(f"{path}: cannot be read ({error}); {REMEDY}") from error
 
 
 def _refuse_unknown_tokens(tokenizer: Tokenizer | None, d_vocab: int, folder: Path) -> None:

@@ -6,9 +6,9 @@ here. Snakemake reads this module for every job, so it imports neither torch nor
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -17,7 +17,7 @@ from string import Formatter
 from typing import Any
 
 from circuitlapse.config.schema import Config
-from circuitlapse.errors import UnknownNameError, unknown_name
+from circuitlapse.errors import UnknownNameError, read_json, unknown_name
 from circuitlapse.paths import Paths
 from circuitlapse.plan.cost import width_of
 from circuitlapse.plan.requests import CUDA_MB, FORWARD_MB, REQUESTS, loading_mb, memory_mb
@@ -110,14 +110,15 @@ class Plan:
     def verified_step(self, model: str, step: int | str | None = None) -> int:
         """Return the step that a record is about, from the wildcards in its name.
 
-        A record about the first step of a model stays valid when an earlier step is added or that
-        step is removed. If it were made again, Snakemake would not see what else has changed: of
-        results that need a new file only as `ancient`, it looks at nothing else.
+        A record about the first step stays valid when an earlier one is added or it is removed: for
+        results that need a new file only as `ancient`, Snakemake sees no other change.
         """
         if step is not None:
             return int(step)
         record, found = Path(self.verified.format(model=model)), self.config.model(model)
-        known = json.loads(record.read_text())["step"] if record.is_file() else None
+        known = None
+        with suppress(OSError, ValueError, LookupError, TypeError):  # of a broken record, or none
+            known = int(read_json(record)["step"])
         listed = (
             self.config.training.save_steps if found.train else found.hub and found.hub.revisions
         )

@@ -250,7 +250,8 @@ def notes_on(folder: str | Path, verified: str | Path | None = None) -> dict[str
     """
     origin = read_record(folder).get("settings", {})
     found = _checked(Path(verified), strict=True) if verified else {}
-    notes = {f"model_{name}": origin[name] for name in ORIGIN_KEYS if name in origin}
+    known = [name for name in ORIGIN_KEYS if isinstance(origin.get(name), str)]
+    notes = {f"model_{name}": origin[name] for name in known}
     return notes | {
         f"verified_{name}": str(found[name]) for name in VERIFICATION_KEYS if name in found
     }

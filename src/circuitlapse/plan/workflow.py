@@ -27,8 +27,7 @@ from circuitlapse.tables.registry import Files, Job
 from circuitlapse.tasks.registry import BUILDERS
 
 SCHEDULING = {"tasks_per_job", "gpus", "jobs_per_gpu"}
-"""Keys of `compute` that say how work is divided into jobs, and which GPUs they share. No result
-depends on them."""
+"""Keys of `compute` that divide the work into jobs on GPUs; no result depends on them."""
 
 
 @dataclass(frozen=True)

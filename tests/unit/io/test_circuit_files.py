@@ -92,7 +92,7 @@ def test_a_circuit_of_another_version_is_refused_with_its_path(tmp_path, edit):
     with h5py.File(path, "a") as file:
         file.attrs.update(edit)
     reseal(path)
-    found = f"{re.escape(str(path))}: not a readable circuit of this version .*{REMAKE}"
+    found = f"{re.escape(str(path))}: not a readable circuit of this version.*{REMAKE}"
     with pytest.raises(ArtifactError, match=found):
         read_circuit(path)
 

@@ -260,7 +260,7 @@ def test_a_file_that_is_no_json_is_refused(tmp_path, text):
 
 
 def test_a_missing_file_is_an_artifact_error(tmp_path):
-    with pytest.raises(ArtifactError, match="No such file"):
+    with pytest.raises(ArtifactError, match="no such file"):
         read_eap_ig(tmp_path / "none.json")
 
 

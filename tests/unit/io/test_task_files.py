@@ -89,6 +89,6 @@ def test_files_that_are_no_task_are_named(task: Task, tmp_path: Path) -> None:
     table = pq.read_table(old)
     write_parquet(old, table.drop_columns("end"), {})
     with pytest.raises(
-        ArtifactError, match=r"old.parquet: not a readable task of this version .*end"
+        ArtifactError, match=r"old.parquet: not a readable task of this version.*end"
     ):
         read_task(old)

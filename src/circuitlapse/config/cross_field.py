@@ -12,7 +12,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitlapse.errors import TaskError
+from circuitlapse.errors import NOTHING, TaskError, no_file
 from circuitlapse.paths import Clone
 from circuitlapse.settings.base import INVALID, PUBLISHED, PYTHIA_PREFIX, KeyPath, Problem
 from circuitlapse.settings.suite import Model, Train
@@ -223,9 +223,10 @@ def _files(config: Config, tasks: Named) -> Iterator[Problem]:
 
 
 def _missing(file: Path) -> str:
-    if file.is_file():
-        return ""
-    return "is not a file" if file.exists() else f"does not exist in {Path.cwd()}"
+    found = no_file(file)
+    if found == NOTHING:
+        return f"does not exist in {Path.cwd()}"
+    return f"must be a file, found {found}" if found else ""
 
 
 def _contents_problem(file: Path) -> str:

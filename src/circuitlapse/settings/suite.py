@@ -31,8 +31,8 @@ from circuitlapse.settings.base import (
     reruns,
 )
 from circuitlapse.tasks import base as tasks
-from circuitlapse.tasks.prompt_file import SUFFIXES
 from circuitlapse.tasks.registry import BUILDERS
+from circuitlapse.tasks.rows import READERS
 from circuitlapse.types import MIN_PROMPTS, TASK_METRICS, Metric
 
 if TYPE_CHECKING:  # a type checker cannot see what the registry holds
@@ -71,8 +71,8 @@ class Task(Section, json_schema_extra=reruns("prompts")):
     """Unique name in paths, tables and figures."""
     file: PathText | None = key(
         None,
-        pattern=rf"({'|'.join(map(re.escape, SUFFIXES))})$",
-        allowed=f"a path that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
+        pattern=rf"({'|'.join(map(re.escape, READERS))})$",
+        allowed=f"a path that ends in {', '.join([*READERS][:-1])} or {[*READERS][-1]}",
     )
     """File with prompts: your own, or that of EAP-IG, auto-circuit or MIB. Cannot be combined with
     builder."""

@@ -16,15 +16,16 @@ from circuitlapse.tasks.encode import Task, encode, groups_of
 from circuitlapse.tasks.layouts import Layout, TokenId
 from circuitlapse.tasks.prompt_file import (
     PromptFile,
-    Row,
     answers_of,
     cell_problems,
     good_rows,
     group_of,
+    problems_by_line,
     read_prompts,
     refuse_bad_rows,
     unit_of,
 )
+from circuitlapse.tasks.rows import Row
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.types import TASK_METRICS, Metric
 
@@ -113,7 +114,7 @@ def _refuse_one_group(path: Path, pairs: Sequence[Pair]) -> None:
 def _checked(path: Path, vocabulary: Vocabulary) -> tuple[list[Pair], dict[str, int]]:
     """Return the pairs of a file and what was left out, or raise one error about all its rows."""
     file = read_prompts(path)
-    found = {row.line: _row_problems(row, file.layout, vocabulary) for row in file.rows}
+    found = problems_by_line(file, lambda row: _row_problems(row, file.layout, vocabulary))
     pairs = {row.line: _pair(row, vocabulary) for row in good_rows(file, found)}
     if not file.layout.own:
         _tell_of_layout(file, found, next(iter(pairs.values())))

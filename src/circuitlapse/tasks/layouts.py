@@ -66,13 +66,14 @@ def _token_ids(cells: Cells, key: str) -> list[TokenId]:
     try:
         value = json.loads(cells[key]) if isinstance(cells[key], str) else cells[key]
         listed = value if isinstance(value, list) else [value]
-        ids = [int(one) for one in listed if not isinstance(one, bool) and one == int(one) >= 0]
+        numbers = [one for one in listed if not isinstance(one, bool)]
+        ids = [int(one) for one in numbers if one == int(one) and 0 <= one < 2**31]
         if len(ids) == len(listed) > 0:
             return [TokenId(one) for one in ids]
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     raise ValueError(
-        f"{key} is {cells[key]!r}, expected the id of a token such as 5335, or a list of ids"
+        f"{key} is {cells[key]!r:.80}, expected the id of a token such as 5335, or a list of ids"
     )
 
 

@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import csv
-import difflib
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from circuitlapse.errors import TaskError
+from circuitlapse.errors import NOTHING, TaskError, no_file, printable
 from circuitlapse.tasks.layouts import Layout, TokenId, nearest_layout
+from circuitlapse.tasks.rows import ANSWERS, GROUP, READERS, SHOWN, Row, missing
 from circuitlapse.types import MIN_PROMPTS
 
-SUFFIXES = (".csv", ".jsonl", ".json", ".parquet")
-"""Ends of the names of files of prompts."""
 PROMPTS = ("clean", "corrupted")
-ANSWERS = ("correct", "wrong")
-GROUP = "group"
-SEPARATOR = "|"
-"""Between the answers of one CSV cell."""
 LISTED = 20
 """At most this many bad rows are listed; often every row has the same mistake."""
+ENOUGH = 1000
+"""Bad rows after which the others are not looked at, where every row must keep the rules."""
+MOST_ROWS = 200_000
+"""Twice the most prompts of a task."""
+LARGEST_MB = 1024
+"""Size of the largest file that is read."""
 
 _NOT_UTF8 = "is not UTF-8 text; save it as UTF-8"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the file, not yet checked.
-
-    Attributes:
-        line: number of its first line, of its prompt or of its row, from 1; see `unit_of`.
-        cells: column -> value.
-        problem: why it cannot be read, or "".
-    """
-
-    line: int
-    cells: dict[str, Any]
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +34,14 @@ class PromptFile:
     Attributes:
         path: of the file.
         layout: which the file has; cells are those of `layouts.OWN` whatever it is.
-        rows: in order.
+        rows: in order, at most `MOST_ROWS`.
+        more: whether there are more.
     """
 
     path: Path
     layout: Layout
     rows: list[Row]
+    more: bool = False
 
 
 def read_prompts(path: Path) -> PromptFile:
@@ -63,16 +50,19 @@ def read_prompts(path: Path) -> PromptFile:
     `.json` holds a list of prompts, or an object with one under `prompts`; `.parquet` is a table.
 
     Raises:
-        TaskError: if it does not exist, cannot be read, is of another kind or not UTF-8, or a CSV
-            file lacks a column or has one twice.
+        TaskError: if it does not exist, cannot be read, is of another kind, too large or not UTF-8,
+            or a CSV file lacks a column or has one twice.
     """
-    readers = dict(zip(SUFFIXES, (_read_csv, _read_jsonl, _read_json, _read_parquet), strict=True))
-    if path.suffix not in readers:
-        raise TaskError(f"{path}: must be a file of prompts that ends in {' or '.join(readers)}")
-    if not path.is_file():
+    if path.suffix not in READERS:
+        raise TaskError(f"{path}: must be a file of prompts that ends in {' or '.join(READERS)}")
+    if (found := no_file(path)) == NOTHING:
         raise TaskError(f"{path}: no such file; give its path relative to the working directory")
+    if found:
+        raise TaskError(f"{path}: must be a file of prompts, found {found}")
+    if (size_mb := path.stat().st_size / 2**20) > LARGEST_MB:
+        raise TaskError(f"{path}: must have at most {LARGEST_MB} MB, found {size_mb:.0f} MB")
     try:
-        rows = list(readers[path.suffix](path))
+        rows = list(islice(READERS[path.suffix](path), MOST_ROWS + 1))
     except UnicodeDecodeError as error:
         raise TaskError(f"{path}: {_NOT_UTF8} ({error})") from error
     except csv.Error as error:
@@ -81,8 +71,22 @@ def read_prompts(path: Path) -> PromptFile:
         raise TaskError(f"{path}: cannot be read ({error.strerror or error})") from error
     except TaskError as error:
         raise TaskError(f"{path}: {error}") from error
+    except Exception as error:  # of a library, for a file that is damaged or made to harm
+        why = printable(f"{type(error).__name__}: {error!s:.200}")
+        raise TaskError(f"{path}: cannot be read ({why})") from error
     layout = nearest_layout(next((row.cells for row in rows if row.cells), {}))
-    return PromptFile(path, layout, [_in_own_columns(row, layout) for row in rows])
+    kept = list(_until_enough((_in_own_columns(row, layout) for row in rows[:MOST_ROWS]), layout))
+    return PromptFile(path, layout, kept, more=len(rows) > len(kept))
+
+
+def _until_enough(rows: Iterable[Row], layout: Layout) -> Iterator[Row]:
+    """Yield rows, in our own layout up to the last of `ENOUGH` that cannot be read."""
+    n_bad = 0
+    for row in rows:
+        yield row
+        n_bad += bool(row.problem)
+        if n_bad == ENOUGH and layout.own:
+            return
 
 
 def check_file(path: Path) -> None:
@@ -92,8 +96,26 @@ def check_file(path: Path) -> None:
         TaskError: see `read_prompts` and `good_rows`.
     """
     file = read_prompts(path)
-    own = file.layout.own
-    good_rows(file, {row.line: _plain_problems(row, any_end=not own) for row in file.rows})
+    any_end = not file.layout.own
+    good_rows(file, problems_by_line(file, lambda row: _plain_problems(row, any_end=any_end)))
+
+
+def problems_by_line(
+    file: PromptFile, problems_of: Callable[[Row], list[str]]
+) -> dict[int, list[str]]:
+    """Return line -> what is wrong with its row; empty for a good row.
+
+    Where every row must keep the rules, `ENOUGH` bad ones are the last that are looked at. Of too
+    many rows, the first ones are.
+    """
+    found: dict[int, list[str]] = {}
+    n_bad = 0
+    for row in file.rows:
+        found[row.line] = problems_of(row)
+        n_bad += bool(found[row.line])
+        if (n_bad == ENOUGH and file.layout.own) or (file.more and len(found) == 10 * ENOUGH):
+            break
+    return found
 
 
 def good_rows(file: PromptFile, found: Mapping[int, Sequence[str]]) -> list[Row]:
@@ -101,35 +123,45 @@ def good_rows(file: PromptFile, found: Mapping[int, Sequence[str]]) -> list[Row]
 
     Args:
         file: the file.
-        found: line -> what is wrong with its row; empty for a good row.
+        found: what `problems_by_line` returned.
 
     Raises:
-        TaskError: if fewer than `MIN_PROMPTS` rows are left, or any row cannot be read. In a file
-            in our own layout, every row must keep the rules.
+        TaskError: if fewer than `MIN_PROMPTS` rows are left, any row cannot be read, or there are
+            too many. In a file in our own layout, every row must keep the rules.
     """
-    good = [row for row in file.rows if not found[row.line]]
+    good = [row for row in file.rows if not found.get(row.line, ("not looked at",))]
     unreadable = {row.line for row in file.rows if row.problem}
     refused = found.keys() if file.layout.own or len(good) < MIN_PROMPTS else unreadable
-    refuse_bad_rows(file.path, {n: what if n in refused else () for n, what in found.items()})
+    refuse_bad_rows(
+        file.path,
+        {n: what if n in refused else () for n, what in found.items()},
+        all_read=len(found) == len(file.rows) and not file.more,
+    )
+    if file.more:
+        raise TaskError(f"{file.path}: must have at most {MOST_ROWS} rows, found more")
     return good
 
 
-def refuse_bad_rows(path: Path, found: Mapping[int, Sequence[str]]) -> None:
+def refuse_bad_rows(
+    path: Path, found: Mapping[int, Sequence[str]], *, all_read: bool = True
+) -> None:
     """Raise an error that lists the bad rows of a file.
 
     Args:
         path: the file.
         found: line -> what is wrong with its row; empty for a good row.
+        all_read: whether these are all rows of the file.
 
     Raises:
         TaskError: with the first `LISTED` bad rows; or there are fewer than `MIN_PROMPTS` rows.
     """
     unit = unit_of(path)
-    bad = [f"  {unit} {line}: {'; '.join(what)}" for line, what in found.items() if what]
+    bad = [(line, what) for line, what in found.items() if what]
     if bad:
+        listed = [f"  {unit} {line}: {printable('; '.join(what))}" for line, what in bad[:LISTED]]
         more = [f"  and {len(bad) - LISTED} more"] if len(bad) > LISTED else []
-        listing = "\n".join([*bad[:LISTED], *more])
-        raise TaskError(f"{path}: {len(bad)} of {len(found)} rows break a rule\n{listing}")
+        count = f"{len(bad)} of {'' if all_read else 'the first '}{len(found)} rows"
+        raise TaskError("\n".join([f"{path}: {count} break a rule", *listed, *more]))
     if len(found) < MIN_PROMPTS:
         raise TaskError(
             f"{path}: has {len(found)} prompt pairs, but a task needs at least {MIN_PROMPTS}, "
@@ -147,14 +179,14 @@ def cell_problems(row: Row) -> list[str]:
     if row.problem:
         return [row.problem]
     return [
-        f"{column} must be {wanted}, found {row.cells[column]!r}"
+        f"{column} must be {wanted}, found {row.cells[column]!r:.{SHOWN}}"
         for columns, wanted, fits in (
             (PROMPTS, "text", _is_text),
             (ANSWERS, 'text like " she" or a list of texts', _is_answers),
         )
         for column in columns
         if not fits(row.cells[column])
-    ] + _group_problems(row.cells.get(GROUP))
+    ] + [*_group_problems(row.cells.get(GROUP)), *_unusable_texts(row)]
 
 
 def prompt_problem(side: str, text: str, *, any_end: bool = False) -> str:
@@ -181,7 +213,23 @@ def group_of(row: Row) -> str:
 def _group_problems(cell: Any) -> list[str]:
     if cell is None or _is_text(cell) or (isinstance(cell, int) and not isinstance(cell, bool)):
         return []
-    return [f"{GROUP} must be text or a whole number, found {cell!r}"]
+    return [f"{GROUP} must be text or a whole number, found {cell!r:.{SHOWN}}"]
+
+
+def _unusable_texts(row: Row) -> list[str]:
+    """Name the columns with characters that no tokenizer and no table takes."""
+    return [
+        f"{column} holds NUL or half of a character (a surrogate)"
+        for column, cell in row.cells.items()
+        for text in (cell if isinstance(cell, list) else [cell])
+        if isinstance(text, str) and not _is_usable(text)
+    ]
+
+
+def _is_usable(text: str) -> bool:
+    if "\0" in text:
+        return False
+    return text.isascii() or text.encode(errors="replace").decode() == text
 
 
 def _plain_problems(row: Row, *, any_end: bool) -> list[str]:
@@ -220,110 +268,9 @@ def _is_answers(cell: Any) -> bool:
 def _in_own_columns(row: Row, layout: Layout) -> Row:
     if row.problem:
         return row
-    if missing := _missing(row.cells, layout):
-        return replace(row, problem=missing)
+    if absent := missing(row.cells, layout):
+        return replace(row, problem=absent)
     try:
-        return replace(row, cells=layout.cells(row.cells))
-    except ValueError as error:
-        return replace(row, problem=str(error))
-
-
-def _opened(path: Path) -> TextIO:
-    # utf-8-sig: spreadsheets put a byte order mark in front
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _read_csv(path: Path) -> Iterator[Row]:
-    with _opened(path) as stream:
-        reader = csv.reader(stream)
-        header = next(reader, [])
-        if problem := _header_problem(header):
-            raise TaskError(problem)
-        several = ANSWERS if nearest_layout(header).own else ()
-        line = reader.line_num + 1
-        for cells in reader:
-            if len(cells) not in (0, len(header)):
-                problem = f"has {len(cells)} cells, but line 1 names {len(header)} columns"
-                yield Row(line, {}, f"{problem}; put text that contains a comma in double quotes")
-            elif cells:
-                row = dict(zip(header, cells, strict=True))
-                yield Row(line, row | {side: row[side].split(SEPARATOR) for side in several})
-            line = reader.line_num + 1
-
-
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with _opened(path) as stream:
-        for line, text in enumerate(stream, start=1):
-            if text.strip():
-                yield _json_row(line, text)
-
-
-def _read_json(path: Path) -> Iterator[Row]:
-    with _opened(path) as stream:
-        try:
-            whole = json.load(stream)
-        except json.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise TaskError(f"is not JSON: {error.msg} at {where}") from error
-    prompts = whole.get("prompts") if isinstance(whole, dict) else whole
-    if not isinstance(prompts, list):
-        found = f"the keys {', '.join(whole)}" if isinstance(whole, dict) else repr(whole)[:40]
-        expected = "a list of prompts, or an object with one under 'prompts'"
-        raise TaskError(f"must hold {expected}, found {found}")
-    return _numbered(prompts)
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    from pyarrow import ArrowInvalid, parquet  # takes long, and few tasks need it
-
-    try:
-        return _numbered(parquet.read_table(path).to_pylist())
-    except ArrowInvalid as error:
-        raise TaskError(f"is not a Parquet file: {error}") from error
-
-
-def _numbered(prompts: Sequence[Any]) -> Iterator[Row]:
-    for number, cells in enumerate(prompts, start=1):
-        if isinstance(cells, dict):
-            yield Row(number, cells)
-        else:
-            yield Row(number, {}, f'must be an object like {{"clean": ...}}, found {cells!r:.40}')
-
-
-def _json_row(line: int, text: str) -> Row:
-    try:
-        cells = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Row(line, {}, f"is not JSON: {error.msg} at column {error.colno}")
-    if not isinstance(cells, dict):
-        return Row(line, {}, f'must be an object like {{"clean": ...}}, found {text.strip()[:40]}')
-    return Row(line, cells)
-
-
-def _header_problem(header: list[str]) -> str:
-    layout = nearest_layout(header)
-    missing = _missing(header, layout)
-    if not missing:
-        twice = [name for name in (*layout.needs, GROUP) if header.count(name) > 1]
-        return f"line 1 names the column {twice[0]} twice" if twice else ""
-    others = [name for sign, name in ((";", "';'"), ("\t", "tabs")) if sign in "".join(header)]
-    hint = f"; put commas between them, not {others[0]}" if others else ""
-    return f"line 1 must name the columns: {missing}{hint}"
-
-
-def _missing(columns: Collection[str], layout: Layout) -> str:
-    """Describe the missing columns of a layout and the closest names among the others."""
-    missing = [column for column in layout.needs if column not in columns]
-    others = [column for column in columns if column not in layout.needs]
-    found = ", ".join(columns) or "nothing"
-    near = [_near(column, others, layout) for column in missing]
-    of = "" if layout.own else f" of the layout of {layout.name}"
-    return f"no column {', '.join(near)}{of} (found: {found})" if missing else ""
-
-
-def _near(column: str, columns: Collection[str], layout: Layout) -> str:
-    close = difflib.get_close_matches(column, columns, n=1)
-    # "corrupt" is nearer to "corrupted" than to "correct", and is meant to be one of them
-    if close and difflib.get_close_matches(close[0], layout.needs, n=1) != [column]:
-        close = []
-    return f"'{column}' (is it '{close[0]}'?)" if close else f"'{column}'"
+        return Row(row.line, layout.cells(row.cells))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        return replace(row, problem=f"{error!s:.300}")

@@ -382,7 +382,9 @@ def test_text_for_heads_is_a_file(errors, tmp_path):
     assert errors("heads: {text: my.txt}") == [
         f"user.yaml: heads.text = 'my.txt' does not exist in {tmp_path}."
     ]
-    assert errors("heads: {text: texts}") == ["user.yaml: heads.text = 'texts' is not a file."]
+    assert errors("heads: {text: texts}") == [
+        "user.yaml: heads.text = 'texts' must be a file, found a folder."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,34 @@ def test_a_quote_left_open_is_pointed_out(tmp_path: Path) -> None:
     file.write_text('clean,corrupted,correct,wrong\n"' + "a,b,c,d\n" * 20_000)
     with pytest.raises(TaskError, match=r"mine.csv: is not valid CSV .* is a quote left open\?$"):
         read_prompts(file)
+
+
+CHECK = """
+import sys, time
+from pathlib import Path
+from circuitlapse.errors import TaskError
+from circuitlapse.tasks.prompt_file import check_file
+started = time.process_time()
+try:
+    check_file(Path(sys.argv[1]))
+except TaskError as error:
+    print(time.process_time() - started, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (",,,\n", "1000 of the first 1000 rows break a rule"),
+        ("a b,c d, she, he\n", "must have at most 200000 rows, found more"),
+    ],
+)
+def test_a_million_rows_are_refused_in_seconds(tmp_path, row, words):
+    """In a process without the checks of types, which take fifty times as long."""
+    path = tmp_path / "mine.csv"
+    path.write_text("clean,corrupted,correct,wrong\n" + 10**6 * row)
+    done = subprocess.run([sys.executable, "-c", CHECK, path], capture_output=True, text=True)
+    seconds, message = done.stdout.split(" ", 1)
+    assert words in message
+    assert len(message.splitlines()) <= 22
+    assert float(seconds) < 5

@@ -24,6 +24,7 @@ from circuitlapse.io.provenance import read_record
 from circuitlapse.io.table_files import read_provenance
 from circuitlapse.io.task_files import read_task
 from circuitlapse.models.load import load_decoder
+from circuitlapse.pocket.corpus import make_pocket_tokenizer
 from tests.sealed import reseal
 
 KIND = "hostile files"
@@ -75,6 +76,7 @@ def test_weights_with_code_do_not_run_it(model, read):
 
 def test_weights_with_code_are_not_converted(model, tmp_path):
     (model / "model.safetensors").unlink()
+    make_pocket_tokenizer().save(str(model / "tokenizer.json"))
     with zipfile.ZipFile(model / "pytorch_model.bin", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({"weight": Harm()}))
         archive.writestr("archive/version", "3")
@@ -94,7 +96,6 @@ CONFIGS = {
     "infinite": {"layer_norm_eps": float("inf")},
     "text": {"num_attention_heads": "2"},
     "nothing": {"vocab_size": None},
-    "own_code": {"model_type": "own", "auto_map": {"AutoModel": "own.Own"}},
 }
 
 
@@ -187,9 +188,9 @@ def test_an_archive_with_code_does_not_run_it(tmp_path):
     refuse(read_corpus, tmp_path / "train.npz")
 
 
-def test_text_that_is_no_text_is_refused(tmp_path, oracle):
+def test_text_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "text.txt").write_bytes(b"\xff\xfe\0\0")
-    refuse(read_documents, tmp_path / "text.txt", None)
+    refuse(read_documents, tmp_path / "text.txt", make_pocket_tokenizer())
 
 
 LINKS = {

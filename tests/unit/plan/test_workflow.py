@@ -148,6 +148,15 @@ def test_a_record_about_the_first_step_stays_valid_when_another_step_is_the_firs
     assert step("pythia-quick") == 100
 
 
+@pytest.mark.parametrize("content", [b"", b"half of", b"[]", b"{}", b"\xff" * 9])
+def test_a_damaged_record_of_a_verification_says_nothing_about_the_step(plan, tmp_path, content):
+    asked = plan("smoke", results=str(tmp_path))
+    record = tmp_path / "verified/pocket-tiny/first.json"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(content)
+    assert asked.verified_step("pocket-tiny") == 0
+
+
 def test_a_checkpoint_that_was_verified_but_is_no_longer_analysed_waits_for_nothing(plan):
     assert plan("pythia-quick").before_fetching("pythia-70m", "5") == []
 

@@ -1,0 +1,91 @@
+"""Whole runs of the smoke configuration that are killed or find damage, and are started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.damage import DAMAGES, clear
+from tests.faults.replaying import content_of
+
+KIND = "whole runs"
+pytestmark = pytest.mark.faults
+
+RESULTS = "results-smoke"
+TABLES = ("tables", "circuits", "heads", "behaviour", "algorithm", "transfer", "swaps")
+AGAIN = (
+    ("circuits/pocket-tiny/ioi", "tables"),
+    ("heads/pocket-tiny", "algorithm/pocket-tiny", "swaps"),
+    ("tasks/pocket/sva.parquet", "transfer"),
+    ("models/pocket-tiny",),
+)
+"""What is missing, and so made, while a run is killed."""
+DAMAGED = (
+    *("corpus/pocket/train.npz", "models/pocket-tiny/step400/model.safetensors"),
+    *("models/pocket-tiny/step400/config.json", "verified/pocket-tiny/first.json"),
+    *("tasks/pocket/ioi.parquet", "circuits/pocket-tiny/sva/step400.h5"),
+    *("heads/pocket-tiny/step400.parquet", "tables/circuit_summary.parquet"),
+)
+
+
+def tables_of(folder):
+    found = content_of(folder / RESULTS)
+    return {name: held for name, held in found.items() if name.split("/")[0] in TABLES}
+
+
+def start_again(workflow):
+    """Unlock a folder, and run to the end."""
+    workflow.run("--unlock")
+    return workflow.run("tables")
+
+
+@pytest.mark.parametrize("time_s", [0.5, 1.0])
+@pytest.mark.parametrize("again", AGAIN, ids="+".join)
+def test_a_killed_run_ends_with_the_same_tables_when_it_is_started_again(
+    copied, rng, again, time_s
+):
+    expected = tables_of(copied.folder)
+    for path in again:
+        clear(copied.folder / RESULTS / path)
+    process = subprocess.Popen(
+        copied.command("tables"),
+        cwd=copied.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    time.sleep(3 + time_s * rng.uniform(0, 20))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    start_again(copied)
+    assert tables_of(copied.folder) == expected
+    left = [path for path in (copied.folder / RESULTS).rglob(".*") if path.is_dir()]
+    assert [path for path in left if not path.name.endswith(".parts")] == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "remove", "folder"])
+@pytest.mark.parametrize("file", DAMAGED)
+def test_a_run_over_a_damaged_file_gives_the_same_tables_or_names_it(copied, rng, file, damage):
+    """Once what is named is deleted, the same command gives the same tables."""
+    expected = tables_of(copied.folder)
+    DAMAGES[damage](copied.folder / RESULTS / file, rng)
+    done = subprocess.run(
+        copied.command("tables"),
+        cwd=copied.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode:
+        assert "Traceback" not in done.stdout + done.stderr
+        assert re.search(rf"Error: [^\n]*{RESULTS}/{file}", done.stderr), done.stderr
+        clear(copied.folder / RESULTS / file)
+        start_again(copied)
+    assert {n: c for n, c in tables_of(copied.folder).items() if n in expected} == expected

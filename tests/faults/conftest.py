@@ -83,7 +83,7 @@ def copied(base: Workflow, tmp_path: Path) -> Iterator[Workflow]:
     shutil.rmtree(tmp_path / "copy", ignore_errors=True)
 
 
-# The count of faults, by kind: what the first parameter of a test, or its name, says.
+# The count of faults, by kind: the `KIND` of the module of a test.
 
 _held: Counter[str] = Counter()
 _counted: Counter[str] = Counter()
@@ -92,9 +92,8 @@ _counted: Counter[str] = Counter()
 @pytest.fixture(autouse=True)
 def kind(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
     """Note which kind of fault a test is about, for the count at the end."""
-    if request.node.get_closest_marker("faults"):
-        module = request.node.module
-        record_property("fault", getattr(module, "KIND", module.__name__))
+    if named := getattr(request.node.module, "KIND", None):
+        record_property("fault", named)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

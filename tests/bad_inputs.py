@@ -56,8 +56,9 @@ class BadInput:
 
 
 def refused(case: BadInput, folder: Path) -> str:
-    """Make an input in an empty folder, use it, and return the message of its refusal."""
-    case.make(folder)
+    """Use an input in a folder, and return the message of its refusal; make it in an empty one."""
+    if not any(folder.iterdir()):
+        case.make(folder)
     before = Path.cwd()
     os.chdir(folder)
     try:

@@ -70,7 +70,10 @@ rule fetch_step:
 
 rule take_tokenizer:
     output:
-        [path.format(suite=CONFIG.suite) for path in (PATHS.tokenizer, PATHS.corpus_record)],
+        [
+            path.format(suite=CONFIG.suite)
+            for path in (PATHS.tokenizer, PATHS.corpus_record)
+        ],
     log:
         log_of("take_tokenizer"),
     conda:

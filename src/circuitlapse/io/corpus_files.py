@@ -30,10 +30,11 @@ def read_corpus(path: str | Path) -> dict[str, UInt16[ndarray, " token"]]:
     with reading(path, "NumPy archive"), np.load(path) as archive:
         corpus = dict(archive)
     for kind, ids in corpus.items():
-        if ids.dtype != np.uint16 or ids.ndim != 1:
+        # of a member that is no array, NumPy returns the bytes
+        found = f"{ids.dtype} of shape {ids.shape}" if isinstance(ids, ndarray) else "no array"
+        if not (isinstance(ids, ndarray) and ids.dtype == np.uint16 and ids.ndim == 1):
             raise ArtifactError(
-                f"{path}: {kind}: found {ids.dtype} of shape {ids.shape}, expected a row of "
-                f"uint16; {REMAKE}"
+                f"{path}: {kind}: found {found}, expected a row of uint16; {REMAKE}"
             )
     return corpus
 

@@ -1,3 +1,6 @@
+from zipfile import ZipFile
+
+import numpy as np
 import pytest
 
 from circuitlapse.errors import ArtifactError
@@ -76,3 +79,23 @@ def test_a_text_file_without_text_is_named(tmp_path, words, content, message):
 def test_a_folder_instead_of_a_text_file_is_named(tmp_path, words):
     with pytest.raises(ArtifactError, match="expected a file, found a folder"):
         read_documents(tmp_path, words)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(3), r"a: found float64 of shape \(3,\), expected a row of uint16"),
+        (np.zeros((2, 2), np.uint16), r"a: found uint16 of shape \(2, 2\)"),
+        (None, "a: found no array"),
+    ],
+    ids=["floats", "a matrix", "no array"],
+)
+def test_a_corpus_of_anything_but_rows_of_tokens_is_refused(tmp_path, array, words):
+    with (tmp_path / "a.npz").open("wb") as stream:
+        if array is None:
+            with ZipFile(stream, "w") as archive:
+                archive.writestr("a", "b")
+        else:
+            np.savez(stream, a=array)
+    with pytest.raises(ArtifactError, match=rf"a\.npz: {words}"):
+        read_corpus(tmp_path / "a.npz")

@@ -4,7 +4,8 @@ from circuitlapse.jobs import job_logging
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.table_files import read_table, write_table
-from circuitlapse.io.weight_files import read_fingerprint, read_records
+from circuitlapse.io.weight_files import read_fingerprint
+from circuitlapse.records import read_records
 from circuitlapse.schemas import AUDIT, SCHEMAS
 from circuitlapse.tables.left_out import kept, with_audit
 from circuitlapse.tables.registry import job_of

@@ -24,7 +24,7 @@ FILES = sorted(HOME.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
 FLAT = {"types", "errors", "paths", "processes", "statistics", "schemas", "jobs", "redaction"}
-FLAT |= {"checkpoint"}
+FLAT |= {"checkpoint", "records"}
 FAMILIES = {"tasks", "heads", "figures"}
 """Packages with one file per task, score or figure; these share names."""
 SHORT = FAMILIES | {"tables"}

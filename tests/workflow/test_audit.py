@@ -10,6 +10,7 @@ import yaml
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from circuitlapse.records import read_records
 from tests.fake_hub import FakeHub
 from tests.workflow.conftest import Workflow
 
@@ -68,7 +69,7 @@ def test_nothing_is_downloaded_before_the_audit_and_the_next_start_leaves_steps_
     assert planned["fetch_step"] == planned["discover_circuit"] == len(LAYOUT) - 2
     said = workflow.run(AUDITED, config=config)
     assert said.count(LINE) == 1
-    found = json.loads((workflow.folder / AUDITED).read_text())
+    found = read_records(workflow.folder / AUDITED)
     assert {one["step"]: one["status"] for one in found} == {
         **{0: "duplicate", 512: "ok", 1000: "suspect"},
         **{2000: "no_weights", 3000: "ok", 143000: "ok"},

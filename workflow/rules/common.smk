@@ -14,7 +14,7 @@ if find_spec("circuitlapse") is None:
 
 from circuitlapse.config import load_config
 from circuitlapse.explorer.registry import EXPLORED
-from circuitlapse.errors import ConfigError, UnknownNameError
+from circuitlapse.errors import ArtifactError, ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.io.atomic import clear_abandoned
@@ -39,7 +39,7 @@ def checked_config():
     files = [*workflow.configfiles, *workflow.config_settings.configfiles]
     try:
         return audited(load_config(config, [Path(file) for file in files]))
-    except ConfigError as error:
+    except (ArtifactError, ConfigError) as error:
         raise WorkflowError(str(error)) from None
 
 

@@ -70,10 +70,7 @@ rule fetch_step:
 
 rule take_tokenizer:
     output:
-        [
-            path.format(suite=CONFIG.suite)
-            for path in (PATHS.tokenizer, PATHS.corpus_record)
-        ],
+        expand([PATHS.tokenizer, PATHS.corpus_record], suite=CONFIG.suite),
     log:
         log_of("take_tokenizer"),
     conda:
@@ -92,7 +89,7 @@ rule take_tokenizer:
 
 rule fetch_text:
     output:
-        [path.format(suite=CONFIG.suite) for path in (PATHS.text, PATHS.text_record)],
+        expand([PATHS.text, PATHS.text_record], suite=CONFIG.suite),
     log:
         log_of("fetch_text"),
     conda:

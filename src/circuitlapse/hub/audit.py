@@ -6,7 +6,6 @@ so a second audit asks only which commit each revision is now: one request per r
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -25,6 +24,7 @@ from circuitlapse.hub.revisions import by_step, resolve, unknown_revision
 from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify, formats_of
+from circuitlapse.records import known_records, read_content, records_text
 from circuitlapse.types import LEFT_OUT
 
 PLACE = ("model", "step", "repo", "revision", "pattern")
@@ -77,7 +77,7 @@ class Listings:
         """Read the file; without one, nothing is known."""
         found = cls(Path(path))
         if found.path.is_file():
-            stored = json.loads(found.path.read_text(encoding="utf-8"))
+            stored = read_content(found.path)
             found.known = {
                 repo: {
                     commit: [WeightFile(*file) for file in files] for commit, files in of.items()
@@ -243,13 +243,13 @@ def known_audit(
     Raises:
         HubError: see `audit`.
     """
-    stored = [] if again else read_records(found)
+    stored = [] if again else known_records(found)
     by_place = {tuple(one[name] for name in PLACE): one for one in stored}
     wanted = [tuple(getattr(one, name) for name in PLACE) for one in asked]
     if not set(wanted) <= set(by_place):
         records = records_of(audit(asked, Listings.at(listings), retry), retry)
         write_json(found, records)
-        return read_records(found)
+        return known_records(found)
     return [by_place[place] for place in wanted]
 
 
@@ -257,7 +257,7 @@ def found_revision(path: str | Path, model: str, step: int) -> str | None:
     """Return the name of a revision from the records in a file, if the checkpoint is there."""
     found = (
         one["found_revision"]
-        for one in read_records(path)
+        for one in known_records(path)
         if (one["model"], one["step"]) == (model, step)
     )
     return next(found, None)
@@ -273,17 +273,10 @@ def named_records(
     ]
 
 
-def read_records(path: str | Path) -> list[dict[str, Any]]:
-    """Return the records in a file; none without it."""
-    path = Path(path)
-    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
-
-
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON; the same value gives the same bytes, and an equal file is kept."""
-    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
-    path = Path(path)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    """Write a value that `read_content` reads; an equal file is kept."""
+    text, path = records_text(value), Path(path)
+    if not path.is_file() or path.read_bytes() != text.encode():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as scratch:
             scratch.write_text(text, encoding="utf-8")

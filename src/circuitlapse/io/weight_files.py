@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy import ndarray
 
-from circuitlapse.errors import read_json, reading
+from circuitlapse.errors import reading
 from circuitlapse.io.hdf5 import Dataset, read_hdf5, write_hdf5
 from circuitlapse.io.provenance import provenance
 from circuitlapse.models.contents import WeightFile
@@ -106,16 +106,3 @@ def read_fingerprint(path: str | Path) -> Fingerprint:
         where = dict(json.loads(attributes["where"]))
         listed = tuple(WeightFile(*file) for file in json.loads(attributes["files"]))
     return Fingerprint(where, listed, names, shapes, arrays["norms"], arrays["samples"])
-
-
-def read_records(path: str | Path) -> Sequence[Mapping[str, Any]]:
-    """Return the records of an audit of the hub, with what names their checkpoints in tables.
-
-    Raises:
-        ArtifactError: if the file is missing or broken.
-    """
-    with reading(path, "record of an audit"):
-        records: list[Mapping[str, Any]] = read_json(path)
-        if not isinstance(records, list) or not all(isinstance(one, dict) for one in records):
-            raise ValueError("expected a list of mappings")
-    return records

@@ -6,16 +6,15 @@ imports neither torch nor pandas.
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import ConfigError
 from circuitlapse.paths import Paths
+from circuitlapse.records import known_records
 from circuitlapse.types import LEFT_OUT, CheckpointStatus
 
 Record = Mapping[str, Any]
@@ -55,6 +54,7 @@ def audited(config: Config) -> Audit:
     Raises:
         ConfigError: if `checkpoints.duplicates` is `refuse` and something has to be left out, or a
             model has no step left.
+        ArtifactError: if the last audit cannot be read.
     """
     records, policy = records_for(config), config.checkpoints.duplicates
     out = left_out(records, policy)
@@ -81,8 +81,7 @@ def asked_of(config: Config) -> list[dict[str, Any]]:
 
 def records_for(config: Config) -> list[Record]:
     """Return the records of the last audit that are about checkpoints of a configuration."""
-    path = Path(Paths(config.results).audit_found)
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    stored = known_records(Paths(config.results).audit_found)
     names = ("model", "step", "repo", "revision")
     wanted = {tuple(one[name] for name in names) for one in asked_of(config)}
     return [one for one in stored if tuple(one[name] for name in names) in wanted]

@@ -33,10 +33,11 @@ from circuitlapse.io.provenance import (
 )
 from circuitlapse.io.table_files import read_provenance, read_table, write_table
 from circuitlapse.io.task_files import read_task
-from circuitlapse.io.weight_files import keep_fingerprint, read_fingerprint, read_records
+from circuitlapse.io.weight_files import keep_fingerprint, read_fingerprint
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_decoder
+from circuitlapse.records import read_records
 from circuitlapse.schemas import BEHAVIOUR
 from tests import hostile
 from tests.damage import DAMAGES, clear

@@ -1,7 +1,5 @@
 """Fingerprints come back from disk as they were."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ from circuitlapse.io.weight_files import (
     fingerprint,
     keep_fingerprint,
     read_fingerprint,
-    read_records,
     write_fingerprint,
 )
 
@@ -31,8 +28,3 @@ def test_a_file_of_another_version_is_refused(random_folder, tmp_path):
     write_fingerprint(tmp_path / "a.h5", fingerprint(random_folder, WHERE), {"files": "x"})
     with pytest.raises(ArtifactError, match=r"b\.h5: no such file"):
         read_fingerprint(tmp_path / "b.h5")
-
-
-def test_records_are_json(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps([{"step": 1}]))
-    assert read_records(tmp_path / "a.json") == [{"step": 1}]

@@ -1,13 +1,12 @@
 """What a run does with the records of an audit."""
 
-import json
-
 import pytest
 
 from circuitlapse.config import load_config
-from circuitlapse.errors import ConfigError
+from circuitlapse.errors import ArtifactError, ConfigError
 from circuitlapse.plan.audited import asked_of, audited, steps_in_words
 from circuitlapse.plan.workflow import Plan
+from circuitlapse.records import read_records, records_text
 
 STEPS = [0, 512, 1000, 2000]
 
@@ -37,7 +36,7 @@ def study(tmp_path):
         ]
         path = tmp_path / "results/audit/hub.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(records))
+        path.write_text(records_text(records))
         return config
 
     return made
@@ -109,8 +108,18 @@ def test_another_format_is_asked_for_at_its_step_only(study):
 def test_records_of_other_revisions_do_not_count(study, tmp_path):
     config = study({("a", 0): COPY})
     path = tmp_path / "results/audit/hub.json"
-    path.write_text(path.read_text().replace('"step0"', '"other0"'))
+    records = read_records(path)
+    path.write_text(records_text([one | {"revision": "other0"} for one in records]))
     assert audited(config).left_out == []
+
+
+def test_a_damaged_audit_stops_the_run(study, tmp_path):
+    """A checkpoint with the weights of another step would be analysed otherwise."""
+    config = study({("a", 0): COPY})
+    path = tmp_path / "results/audit/hub.json"
+    path.write_text(path.read_text().replace("duplicate", "ok", 1))
+    with pytest.raises(ArtifactError, match="does not fit its digest"):
+        audited(config)
 
 
 def test_models_in_folders_are_not_asked_for(study):

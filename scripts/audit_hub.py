@@ -17,7 +17,9 @@ with job_logging(snakemake.log[0]) as log:
     out = left_out(records, params.duplicates)
     if out != [tuple(place) for place in params.left_out]:
         raise HubError(
-            "\n".join([*said, "Nothing was downloaded. Run the same command again without them."])
+            "\n".join(
+                [*said, "No weights were downloaded. Run the same command again without them."]
+            )
         )
     for line in said:
         log.log(logging.INFO if out else logging.WARNING, line)  # the start has said what is out

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
 
 from circuitlapse.records import read_records
+from tests.conftest import save_random_model
 from tests.fake_hub import FakeHub
 from tests.workflow.conftest import Workflow
 
@@ -24,6 +23,8 @@ LAYOUT = {
     3000: {"model-1-of-2.safetensors": b"shared", "model-2-of-2.safetensors": b"other"},
     143000: {SAFE: b"final"},
 }
+WEIGHTS = ("*.safetensors", "*.bin")
+"""Tokenizers and texts are checked at the same time as the audit."""
 AUDITED = "results/audit/checkpoints.json"
 LINE = (
     "pythia-70m: the hub serves the weights of step 143000 at step 0; some weights of step 3000 at "
@@ -63,8 +64,8 @@ def test_nothing_is_downloaded_before_the_audit_and_the_next_start_leaves_steps_
     first = "results/models/pythia-70m/step0"
     said = workflow.run(first, config=config, ok=False)
     assert LINE in said
-    assert "Nothing was downloaded. Run the same command again" in said
-    assert hub.asked("*/resolve/*") == []
+    assert "No weights were downloaded. Run the same command again" in said
+    assert [one for name in WEIGHTS for one in hub.asked(name)] == []
     planned = workflow.jobs(config=config)
     assert planned["fetch_step"] == planned["discover_circuit"] == len(LAYOUT) - 2
     said = workflow.run(AUDITED, config=config)
@@ -89,26 +90,30 @@ def test_refuse_stops_at_once_and_keep_fetches_everything(workflow, hub):
 
 
 def test_names_with_tokens_are_asked_of_the_hub_once_and_before_anything_is_downloaded(
-    workflow, hub, random_folder
+    workflow, hub, shared_data, tmp_path
 ):
     """A step that no name fits is an error that names the nearest."""
     repo = "allenai/olmo"
-    files = {name: (random_folder / name).read_bytes() for name in ("config.json", SAFE)}
-    files["tokenizer.json"] = Tokenizer(WordLevel({"a": 0}, "a")).to_str().encode()
+    shape = {"vocab_size": 50304, "hidden_size": 16, "num_hidden_layers": 1}
+    folder = save_random_model(tmp_path / "published", **shape)
+    files = {name: (folder / name).read_bytes() for name in ("config.json", SAFE)}
+    files["tokenizer.json"] = (shared_data / "pythia_tokenizer.json").read_bytes()
     for step, tokens in ((0, 0), (300, 1), (10000, 21)):
         hub.add(repo, f"step{step}-tokens{tokens}B", files)
     pattern = "step{step}-tokens{tokens}B"
     of_hub = {"repo": repo, "revision": pattern, "tokens_per_step": 2097152}
     written = {"suite": "olmo", "steps": [0, 300]}
     written |= {"checkpoints": {"keep": True, "duplicates": "keep"}}
-    written |= {"models": [{"name": "olmo", "hub": of_hub}], "heads": {"dataset": "lab/text"}}
+    (workflow.folder / "text.txt").write_text("\n\n".join(["The cat sat on the mat."] * 4))
+    heads = {"text": "text.txt", "n_documents": 1, "n_mean": 1, "n_positions": 4}
+    written |= {"models": [{"name": "olmo", "hub": of_hub}], "heads": heads}
     written |= {"tasks": [{"name": "ioi"}]}
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written | {"steps": [0, 5000]}))
     made = "results/models/olmo/step"
     said = workflow.run(f"{made}0", config="study.yaml", ok=False)
     assert f"{repo}: '{pattern}' fits no revision on 127.0.0.1:{hub.port} at step 5000 (" in said
     assert "(nearest: 0, 300, 10000)" in said
-    assert hub.asked("*/resolve/*") == []
+    assert [one for name in WEIGHTS for one in hub.asked(name)] == []
     hub.requests.clear()
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(written))
     workflow.run(f"{made}0", f"{made}300", config="study.yaml")

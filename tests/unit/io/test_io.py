@@ -37,7 +37,7 @@ from circuitlapse.io.weight_files import keep_fingerprint, read_fingerprint
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_decoder
-from circuitlapse.records import read_records
+from circuitlapse.records import read_records, records_text
 from circuitlapse.schemas import BEHAVIOUR
 from tests import hostile
 from tests.damage import DAMAGES, clear
@@ -91,7 +91,7 @@ READERS = {
     "record of a verification": Reader(
         "verified.json", lambda path: notes_on(path.parent, path), "record"
     ),
-    "audit": Reader("audit.json", read_records, "json"),
+    "audit": Reader("audit.json", read_records, "record"),
     "EAP-IG": Reader("eap_ig.json", read_eap_ig, "json"),
     "baselines of a clone": Reader("10.json", lambda path: read_baselines([path]), "json"),
     "curve of a clone": Reader("curve.json", read_curve, "json"),
@@ -125,7 +125,7 @@ def files(tmp_path_factory, pocket, random_model, random_pairs):
     write_provenance(folder / "record" / PROVENANCE, origin, [folder / "text.txt"])
     verified = {"judge": "j", "step": 0, "n_prompts": 2, "difference": 1e-6}
     (folder / "verified.json").write_text(json.dumps(_with_digest(verified)))
-    (folder / "audit.json").write_text(json.dumps([{"model": "m", "step": 1, "files": []}]))
+    (folder / "audit.json").write_text(records_text([{"model": "m", "step": 1, "files": []}]))
     (folder / "eap_ig.json").write_text(CURRENT)
     (folder / "10.json").write_text(json.dumps({"1": 0.5, "10": 0.75}))
     (folder / "curve.json").write_text(json.dumps({"1": 0.5, "10": 0.75}))

@@ -1,6 +1,6 @@
 """Make the tables of one entry of the registry, as Parquet and as CSV."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.table_files import read_table, write_table
@@ -20,7 +20,7 @@ def contents(paths, source):
     return found if audit is None else kept(found, audit)
 
 
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     given, output, settings = snakemake.input, snakemake.output, dict(snakemake.params.items())
     job = job_of(snakemake.rule)
     source = given.get("audit")

@@ -2,14 +2,14 @@
 
 import logging
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.errors import HubError
 from circuitlapse.hub.audit import PLACE, Asked, known_audit, named_records, write_json
 from circuitlapse.hub.retry import RetryPolicy
 from circuitlapse.plan.audited import left_out, warnings
 
 params = snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     asked = [Asked(**{name: one[name] for name in PLACE}) for one in params.asked]
     retry = RetryPolicy.configured(snakemake.config)
     records = known_audit(asked, params.found, params.listings, retry=retry)

@@ -1,13 +1,13 @@
 """Build the explorer, one HTML page to look into all circuits of a run, from its tables."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.explorer.bundle import page
 from circuitlapse.explorer.run_data import Described, document
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.table_files import read_table
 from circuitlapse.schemas import SCHEMAS
 
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     given = dict(snakemake.params.items())
     tables = {name: read_table(path, SCHEMAS[name]) for name, path in snakemake.input.items()}
     models = {name: Described(*about) for name, about in given.pop("models").items()}

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import write_activations
 from circuitlapse.io.provenance import notes_on, provenance, weights_hash
@@ -13,7 +14,7 @@ from circuitlapse.schemas import BEHAVIOUR
 from circuitlapse.settings.analysis import Bootstrap
 
 given, params, output = snakemake.input, snakemake.params, snakemake.output
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     tasks = read_tasks_for(given.model, given.tasks)
     checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)

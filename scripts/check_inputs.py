@@ -1,10 +1,10 @@
 """Check the text for heads before models are trained or fetched. The prompts are made already."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.corpus_files import read_documents, read_tokenizer, refuse_short_text
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     if text := given.get("text"):
         documents = read_documents(text, read_tokenizer(given.tokenizer))
         refuse_short_text(text, documents, **params)

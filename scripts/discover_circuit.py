@@ -1,6 +1,7 @@
 """Find the circuit of every task at one checkpoint; keep those that are still valid."""
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.circuit_files import is_current, write_circuit
@@ -10,7 +11,7 @@ from circuitlapse.plan.slots import take_gpu
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     weights, notes = weights_hash(given.model), notes_on(given.model, given.get("verified"))
     settings, bootstrap = Circuits(**params.circuits), Bootstrap(**params.bootstrap)

@@ -1,12 +1,12 @@
 """Get one checkpoint of a published model, from a hub or from a local folder."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.hub import RetryPolicy, fetch_snapshot, link_snapshot
 from circuitlapse.hub.audit import found_revision
 from circuitlapse.io.weight_files import keep_fingerprint
 
 source, (folder, weights) = snakemake.params.source, snakemake.output
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     if "folder" in source:
         link_snapshot(source["folder"], folder)
     else:

@@ -1,11 +1,11 @@
 """Download documents of a dataset, the running text that heads are scored on."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.hub.fetch import dataset_texts, record_fetched
 from circuitlapse.io.corpus_files import write_documents
 
 params = snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     texts = dataset_texts(
         params.dataset, n_documents=params.n_documents, min_letters=params.min_letters
     )

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.corpus_files import write_documents
 from circuitlapse.io.provenance import provenance, write_provenance
 from circuitlapse.pocket.corpus import make_corpus, make_documents, make_pocket_tokenizer
 
 params = snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     tokenizer = make_pocket_tokenizer()
     corpus = make_corpus(params.kinds, tokenizer, n_tokens=params.tokens, seed=params.seed)
     log.info("%s", ", ".join(f"{len(ids)} tokens of {kind}" for kind, ids in corpus.items()))

@@ -1,6 +1,6 @@
 """Make the prompt pairs of one task, for one tokenizer."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.corpus_files import read_tokenizer
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.task_files import write_task
@@ -10,7 +10,7 @@ from circuitlapse.tasks.custom import build_custom_task
 params = snakemake.params
 shared = {"n_prompts": params.n_prompts, "seed": params.seed, "prepend_bos": params.prepend_bos}
 
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     tokenizer = read_tokenizer(snakemake.input.tokenizer)
     inputs = {}
     if file := snakemake.input.get("file"):

@@ -1,12 +1,13 @@
 """Read what the authors published of one model: metrics, faithfulness, and every circuit."""
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.circuit_files import write_circuit
 from circuitlapse.io.clone import PublishedModel, TaskFiles
 from circuitlapse.io.provenance import file_hash, provenance
 from circuitlapse.io.table_files import write_table
 
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     given, output, settings = snakemake.input, snakemake.output, dict(snakemake.params.items())
     tasks = {task: TaskFiles(**files) for task, files in settings.pop("tasks").items()}
     model = PublishedModel(**settings, tasks=tasks)

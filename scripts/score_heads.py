@@ -1,6 +1,6 @@
 """Measure what every attention head at one checkpoint does."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.io.activation_files import read_activations
 from circuitlapse.io.corpus_files import read_documents, read_tokenizer_of
@@ -11,7 +11,7 @@ from circuitlapse.plan.slots import take_gpu
 from circuitlapse.settings.analysis import Bootstrap, Heads
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     inputs = {"weights": weights_hash(given.model)}
     task = runs = None

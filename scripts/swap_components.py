@@ -4,7 +4,8 @@ from functools import lru_cache, partial
 from itertools import groupby
 from operator import itemgetter
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.head_sets import head_sets_by_step
 from circuitlapse.heads.naming import Naming
@@ -26,7 +27,7 @@ def load(step):
     return Checkpoint.load(folders[step], where[step], compute)
 
 
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     compute = take_gpu(params.compute)
     tasks = [read_task(path) for path in given.tasks]
     files = {name: list(given.get(name, ())) for name in ("circuits", "roles", "heads")}

@@ -1,11 +1,11 @@
 """Get the tokenizer of the first model, from a hub or from a local folder."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.hub import RetryPolicy, copy_tokenizer, fetch_tokenizer
 from circuitlapse.hub.fetch import record_fetched
 
 source = snakemake.params.source
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     if "folder" in source:
         origin = copy_tokenizer(source["folder"], snakemake.output[0])
     else:

@@ -1,6 +1,6 @@
 """Trace the known algorithms at one checkpoint: what the heads and MLPs do in them."""
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.circuits.selection import circuit_of
 from circuitlapse.io.activation_files import read_activations
@@ -13,7 +13,7 @@ from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     checkpoint = Checkpoint.load(given.model, params.where, take_gpu(params.compute))
     weights, schemas = weights_hash(given.model), IOI_SCHEMAS | {"gt_algorithm": GT_ALGORITHM}
     tables = {name: schema.empty() for name, schema in schemas.items()}

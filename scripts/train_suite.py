@@ -1,6 +1,7 @@
 """Train one model of the pocket suite and save its checkpoints like hub snapshots."""
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.provenance import checked_hash, provenance
 from circuitlapse.io.training_files import UnfinishedTraining
@@ -11,7 +12,7 @@ from circuitlapse.settings.suite import Train, Training
 from circuitlapse.tasks.vocabulary import Vocabulary
 
 params = snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     tokenizer = read_tokenizer(snakemake.input.tokenizer)
     corpus = read_corpus(snakemake.input.tokens)
     shape, training = Train(**params.train), Training(**params.recipe)

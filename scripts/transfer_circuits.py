@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from circuitlapse.jobs import job_logging, progress
+from circuitlapse.jobs import progress
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.exchange.transfer import FoundCircuit
 from circuitlapse.io.circuit_files import read_circuit
@@ -15,7 +16,7 @@ from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import TransferControl
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     tasks = [read_task(path) for path in given.tasks]
     found = [
         FoundCircuit.from_record(read_circuit(path), control)

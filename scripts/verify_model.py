@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import torch
 
-from circuitlapse.jobs import job_logging
+from circuitlapse.manifest.job_record import recorded_job
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.io.provenance import notes_on, provenance, weights_hash, write_provenance
 from circuitlapse.models.verify import verify_model
 
 given, params = snakemake.input, snakemake.params
-with job_logging(snakemake.log[0]) as log:
+with recorded_job(snakemake) as log:
     torch.set_num_threads(1)
     found = verify_model(given.model)
     rounding = f"logits differ by at most {found.difference:.1g} of the largest"

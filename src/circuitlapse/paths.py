@@ -69,9 +69,26 @@ class Paths:
         self.curves = f"{results}/curves/{{model}}.parquet"
         # locks of the slots on GPUs
         self.slots = f"{results}/.slots"
-        # one log and one timing per job, in a folder with the name of its rule
+        # one log, one timing and one record of what it wrote per job, below the name of its rule
         self.logs = f"{results}/logs"
         self.benchmarks = f"{results}/benchmarks"
+        self.manifest = f"{results}/manifest"
+
+    @property
+    def set_aside(self) -> str:
+        """What `make verify REPAIR=1` found in the way."""
+        return str(Path(self.manifest).with_name("set_aside"))
+
+    @property
+    def aside(self) -> list[str]:
+        """What lies among the results and is none."""
+        marks = [self.reserved, self.checked, self.audit_found, self.audit_listings]
+        return [self.logs, self.benchmarks, self.manifest, self.slots, self.set_aside, *marks]
+
+    @property
+    def left_over(self) -> list[str]:
+        """What jobs that were stopped leave for their next attempt."""
+        return [self.unfinished, self.transfer_parts, self.swaps_parts]
 
 
 def timings_of(log: str | Path) -> Path:
@@ -80,9 +97,19 @@ def timings_of(log: str | Path) -> Path:
     Raises:
         ValueError: the log is not in a folder `logs`.
     """
+    root, job = place_of(log)
+    return root / "benchmarks" / f"{job}.tsv"
+
+
+def place_of(log: str | Path) -> tuple[Path, str]:
+    """Return the folder of all results, and the name of a job, from the path of its log.
+
+    Raises:
+        ValueError: the log is not in a folder `logs`.
+    """
     parts = Path(log).parts
     logs = len(parts) - 1 - parts[::-1].index("logs")
-    return Path(*parts[:logs], "benchmarks", *parts[logs + 1 :]).with_suffix(".tsv")
+    return Path(*parts[:logs]), str(Path(*parts[logs + 1 :]).with_suffix(""))
 
 
 class Clone:

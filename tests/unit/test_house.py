@@ -52,7 +52,8 @@ ASIDE = {
     "config": LIGHT | {"tasks", "plan"},
     "plan": LIGHT | {"tasks", "config"},
     "figures": LIGHT | {"tasks", "tables"},
-    "audit": LIGHT | {"config", "plan", "tables", "figures", "hub"},
+    "audit": LIGHT | {"config", "plan", "tables", "figures", "hub", "manifest"},
+    "manifest": LIGHT | {"config", "plan", "io"},
     "explorer": LIGHT | {"tasks", "figures"},
     "pocket": LIGHT | {"tasks", "models", "io"},
 }

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitlapse.paths import Clone, Paths, timings_of
+from circuitlapse.paths import Clone, Paths, place_of, timings_of
 from tests.clone import Planted
 
 
@@ -21,6 +21,7 @@ def test_the_timings_of_a_job_have_the_name_of_its_log(results):
     log = f"{paths.logs}/score_heads/pythia-1.4b/step0.log"
     expected = Path(f"{paths.benchmarks}/score_heads/pythia-1.4b/step0.tsv")
     assert timings_of(log) == timings_of(Path(log)) == expected
+    assert place_of(log) == (Path(results), "score_heads/pythia-1.4b/step0")
 
 
 def test_what_is_no_log_of_a_job_has_no_timings():

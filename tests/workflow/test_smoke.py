@@ -269,7 +269,7 @@ def test_a_killed_run_loses_nothing_finished_and_leaves_nothing_half_written(cop
 def files_in(results):
     """Return the bytes of every result under a final name."""
     paths = [path.relative_to(results) for path in results.rglob("*") if path.is_file()]
-    aside = ("logs", "benchmarks")
+    aside = ("logs", "benchmarks", "manifest")
     return {
         path: (results / path).read_bytes()
         for path in paths

@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from circuitlapse.manifest.job_record import record
 from circuitlapse.config.__main__ import DEFAULT, checked
 from circuitlapse.config.schema import Config
 from circuitlapse.errors import CircuitlapseError
@@ -57,8 +58,12 @@ def audit(config: Config, *, quick: bool) -> None:
             print("it trains: see the table `audit` among its results.")
         return
     records = _records(places, config, again=not quick)
+    if Path(paths.audited).exists():
+        record(config.results, "audit/checkpoints", "audit", [paths.audited])
     if not quick:
         rows = _written(records, paths, config)
+        written = [f"{paths.audit_report}.{suffix}" for suffix in ("csv", "png", "pdf")]
+        record(config.results, "audit/report", "audit", written)
         wrong = rows[(rows["status"] != "ok") | (rows["instead_of"] != "")]
         if len(wrong):
             print(wrong[list(SHOWN)].assign(hash=wrong["hash"].str[:12]).to_string(index=False))

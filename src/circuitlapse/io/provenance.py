@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -81,7 +82,25 @@ def hash_of(value: Any) -> str:
 def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes."""
     with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        _hashed[_identity(os.fstat(stream.fileno()))] = digest
+    return digest
+
+
+def known_hash(path: str | Path) -> str:
+    """Return what `file_hash` returns; a file that this process has hashed is not read again.
+
+    A new name of the file does not matter. It counts as the same while size and time are.
+    """
+    return _hashed.get(_identity(Path(path).stat())) or file_hash(path)
+
+
+_hashed: dict[tuple[int, ...], str] = {}
+"""The SHA-256 of files that this process has read."""
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def weights_hash(folder: str | Path) -> str:

@@ -77,6 +77,19 @@ def holds(path: str | Path, key: str, read: Callable[[str | Path], Mapping[str, 
         return False
 
 
+def digest_in(path: str | Path) -> str | None:
+    """Return the digest that stands in a file, without checking it; None if there is none."""
+    with Path(path).open("rb") as stream:
+        if not stream.seek(0, 2):
+            return None
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            place = content.find(_MARK)
+            if place < 0:
+                return None
+            place += len(_MARK)
+            return content[place : place + len(_EMPTY)].decode("ascii", "replace")
+
+
 def _intact(descriptor: int) -> bool | None:
     """Return whether the digest fits; None if there is no digest."""
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:

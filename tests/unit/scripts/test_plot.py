@@ -17,7 +17,7 @@ def test_a_figure_is_written_in_the_format_of_each_ending(run_script, tmp_path):
     )
     assert [path.read_bytes()[:4] for path in targets] == [b"%PDF", b"\x89PNG"]
     assert {path.name for path in tmp_path.iterdir()} == {
-        *("behaviour.parquet", "behaviour.pdf", "behaviour.png", "logs", "benchmarks")
+        *("behaviour.parquet", "behaviour.pdf", "behaviour.png", "logs", "benchmarks", "manifest")
     }
     assert f"drew {targets[0]}, {targets[1]}" in log
 

@@ -5,6 +5,7 @@
 # make published CLONE=DIR   the authors' results as our figures (see docs)
 # make report                the demo, and all figures on one HTML page
 # make explorer              the demo, and one HTML page to look into its circuits
+# make verify                is every result still as the run wrote it? See docs/workflow.md
 # make unlock                after a killed run: "Directory cannot be locked"
 # make cluster               the run on a Slurm cluster; see docs/cluster.md
 # make restart-cluster       the same, after Snakemake was killed
@@ -16,11 +17,13 @@
 #
 # CONFIG=config/mine.yaml    another configuration (config/pythia.yaml, ...)
 # CORES=8                    more cores than two
+# REPAIR=1                   let `make verify` make again what differs
 # GPU=h100                   the GPU that `make plan` counts with
 
 PYTHON ?= python3
 CORES ?= 2
 CONFIG ?=
+REPAIR ?=
 GPU ?= a100
 CLUSTER_PROFILE ?= workflow/profiles/slurm
 
@@ -43,11 +46,12 @@ SNAKEMAKE := $(BIN)/snakemake --workflow-profile workflow/profiles/local $(CONFI
 ON_SLURM := $(BIN)/snakemake --workflow-profile "$(CLUSTER_PROFILE)" $(CONFIGURED)
 ASK := $(BIN)/python -m circuitlapse.config
 AUDIT := $(BIN)/python -m circuitlapse.audit
+MANIFEST := $(BIN)/python -m circuitlapse.manifest
 CHECK = @$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure published report explorer unlock cluster restart-cluster test lint docs browser
+.PHONY: demo help plan audit figure published report explorer verify unlock cluster restart-cluster test lint docs browser
 
 demo: $(READY)
 	$(CHECK)
@@ -60,6 +64,7 @@ help:
 report: demo
 	report=$$($(ASK) --report $(if $(CONFIG),"$(CONFIG)")) && \
 	PYTHONWARNINGS=$(HARMLESS) $(SNAKEMAKE) --cores $(CORES) --report "$$report" && \
+	$(MANIFEST) $(if $(CONFIG),"$(CONFIG)") --made report "$$report" && \
 	echo "Open $$report in a browser."
 
 explorer: $(READY)
@@ -81,6 +86,11 @@ published: $(READY)
 	$(CHECK)
 	$(BIN)/snakemake published --cores $(CORES) --workflow-profile workflow/profiles/local \
 	--configfile "$(or $(CONFIG),config/pythia.yaml)" --config "compare={published: \"$(CLONE)\"}"
+
+# On a cluster, REPAIR=cluster submits the jobs.
+verify: $(READY)
+	@$(MANIFEST) $(if $(CONFIG),"$(CONFIG)") $(if $(filter-out 0,$(REPAIR)),--repair \
+	$(if $(filter cluster,$(REPAIR)),$(ON_SLURM),$(SNAKEMAKE) --cores $(CORES)))
 
 unlock: $(READY)
 	@$(BIN)/python -m circuitlapse.processes

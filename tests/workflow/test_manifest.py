@@ -45,9 +45,6 @@ REMADE_TOO = {
 }
 
 
-pytestmark = pytest.mark.xfail(strict=True, reason="there is no `make verify` yet")
-
-
 def verify(workflow: Workflow, *, repair: bool = False) -> subprocess.CompletedProcess[str]:
     """Do what `make verify` does, in the folder of a run."""
     snakemake = [str(Path(sys.executable).parent / "snakemake"), *workflow.command()[3:]]

@@ -210,6 +210,27 @@ def results_of(plan: Plan) -> dict[str, Results]:
     return run | {"authors": own, "agreement": Results("", both, COMPARISONS, COMPARED, elsewhere)}
 
 
+def final_files(results: Mapping[str, Results]) -> list[str]:
+    """Return everything that a whole run is asked for; the rest is made on the way."""
+    plan = results["run"].plan
+    diagrams = (plan.paths.diagram_pdf, plan.paths.diagram_png)
+    return [
+        plan.paths.explorer,
+        *(file for made in results.values() for file in (*made.table_files, *made.figure_files)),
+        *(file for template in diagrams for file in plan.diagrams(template)),
+        *plan.kept_activations(),
+    ]
+
+
+def deleted_after_use(plan: Plan) -> list[str]:
+    """Return the kinds of results, as path templates, that a run deletes when they are used."""
+    kept = {
+        plan.paths.activations: plan.config.activations.keep,
+        plan.paths.model: plan.config.checkpoints.keep or not plan.published,
+    }
+    return [template for template, keep in kept.items() if not keep]
+
+
 def jobs_of(results: Mapping[str, Results]) -> list[tuple[Results, str, Job]]:
     """Return every job of tables, with its name and what it belongs to."""
     return [(made, name, job) for made in results.values() for name, job in made.jobs.items()]

@@ -19,6 +19,8 @@ CHECKOUT = ("Makefile", "pyproject.toml", "config", "envs", "scripts", "workflow
 SMOKE = "config/smoke.yaml"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 BOOTS = 3
+SAVED_S = 6
+"""Seconds after which the controller has saved what it knows of a new job."""
 PATIENCE = 600
 """Seconds after which a test gives up; on two idle cores nothing takes a quarter of that."""
 
@@ -182,16 +184,46 @@ def hold(run: Run, rule: str) -> Job:
     return next(job for job in jobs_of(run.folder) if job.number == number)
 
 
+def go_on(job: Job) -> None:
+    """Let a job go on that was held."""
+    for process in _processes_of(job):
+        os.kill(process, signal.SIGCONT)
+
+
+def crash_controller(script: Path) -> None:
+    """Kill the daemon that knows all jobs, and start it again."""
+    time.sleep(SAVED_S)
+    folder = Path(os.environ["SLURM_CONF"]).parent
+    os.kill(int((folder / "run/slurmctld.pid").read_text()), signal.SIGKILL)
+    wait_for(lambda: subprocess.run(["squeue"], capture_output=True, check=False).returncode)
+    boot(script, str(folder))
+
+
+def fail_node(job: Job) -> None:
+    """Take the only node out of service while a job runs on it, and put it back."""
+    (node,) = slurm("sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%N").split()
+    slurm("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    wait_for(lambda: "RUNNING" not in slurm("squeue", "--all", "-h", f"-j{job.number}", "-o%T"))
+    # it may have come back by itself
+    resume = ["scontrol", "update", f"NodeName={node}", "State=RESUME"]
+    subprocess.run(resume, check=False, capture_output=True)
+
+
 def environment_of(job: Job) -> set[str]:
     """Return the variables that any process of a job has."""
-    mark, found = f"SLURM_JOB_ID={job.number}", set()
+    return {one for variables in _processes_of(job).values() for one in variables}
+
+
+def _processes_of(job: Job) -> dict[int, list[str]]:
+    """Return the processes of a job, with their variables."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().decode().split("\0")
         except OSError:  # it has ended
             continue
-        if mark in variables:
-            found |= set(variables)
+        if f"SLURM_JOB_ID={job.number}" in variables:
+            found[int(process.name)] = variables
     return found
 
 

@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from circuitlapse.manifest.job_record import Manifest
+from circuitlapse.manifest.differences import Comparison, Expected
 from circuitlapse.plan.slots import SLOTS
 from tests.conftest import beside, cannot_test
 from tests.workflow.slurm import (
     SMOKE,
     Job,
+    crash_controller,
     environment_of,
+    fail_node,
     finish,
+    go_on,
     hold,
     jobs_of,
     make,
@@ -37,6 +42,7 @@ TABLES = (
     *("behaviour", "circuit_summary", "faithfulness_curve", "circuit_edges"),
     *("ranking_curve", "ranking_area"),
 )
+ACTIVATIONS = ("activations/{model}/{task}/step{step}.h5",)
 WHOLE = {"corpus", "models", "tasks", "behaviour", "circuits"}
 RULES_TO_THE_CIRCUITS = {
     *("make_corpus", "train_suite", "make_task"),
@@ -44,9 +50,13 @@ RULES_TO_THE_CIRCUITS = {
 }
 
 
+@pytest.fixture(scope="module")
+def script() -> Path:
+    return beside("tools/local-slurm.sh", "script that boots Slurm")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    script = beside("tools/local-slurm.sh", "script that boots Slurm")
+def cluster(script) -> Iterator[None]:
     if missing := missing_programs():
         cannot_test(f"no {', '.join(missing)} here; install Slurm as root with `{script} install`")
     with running_cluster(script) as environment, pytest.MonkeyPatch.context() as patch:
@@ -159,6 +169,41 @@ def test_a_restart_loses_nothing_finished_and_leaves_nothing_half_written(story,
     whole = {path for path in story.files_when_killed if path.parts[0] in parts}
     assert {path.parts[0] for path in whole} == parts
     assert [path for path in whole if times[path] != story.files_when_killed[path]] == []
+
+
+def assert_as_written(results: Path) -> None:
+    """The manifest verifies; what comes after these tables is not made here."""
+    found = Comparison(Manifest.read(results), Expected(deleted=ACTIVATIONS))
+    assert found.differences == []
+    assert found.n_files > 30
+
+
+def test_after_a_restart_the_manifest_knows_every_file(story):
+    """After a cancelled job, one that ran out of time, and a killed Snakemake."""
+    assert_as_written(story.folder / RESULTS)
+
+
+@pytest.mark.faults
+def test_a_run_outlives_its_controller_and_its_node(lab, script, finished):
+    """The controller is killed in one job; in the next, the node fails and comes back."""
+    results = lab / RESULTS
+    tables = [f"tables/{name}.parquet" for name in TABLES]
+    for path in (*tables, "circuits/pocket-tiny/ioi/step400.h5"):
+        (results / path).unlink()
+    run = start(make("cluster"), lab)
+    try:
+        held = hold(run, "cache_activations")
+        crash_controller(script)
+        go_on(held)
+        lost = hold(run, "discover_circuit")
+        fail_node(lost)
+    finally:
+        code = run.end()
+    assert code == 0, run.output.read_text()
+    for path in tables:
+        assert (results / path).read_bytes() == (finished.folder / RESULTS / path).read_bytes()
+    assert [job.number for job in jobs_of(lab) if job.work == held.work] == [held.number]
+    assert_as_written(results)
 
 
 @pytest.fixture

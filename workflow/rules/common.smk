@@ -19,7 +19,7 @@ from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.io.atomic import clear_abandoned
 from circuitlapse.plan.audited import audited
-from circuitlapse.plan.authors import deleted_after_use, figures_of, jobs_of, results_of
+from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_or_reason, torch_problem
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
@@ -51,7 +51,6 @@ if workflow.is_main_process and AUDIT.warnings:
 RESULTS = results_of(PLAN)
 PATHS, TASKS = PLAN.paths, PLAN.tasks
 COMPUTE = PLAN.compute
-DELETED = deleted_after_use(PLAN)
 BOOTSTRAP = CONFIG.bootstrap.model_dump(mode="json")
 ENVIRONMENT = "../../envs/environment.yaml"
 TASK = PATHS.task.format(suite=CONFIG.suite, task="{task}")
@@ -123,12 +122,12 @@ def where(wildcards):
 
 def kept_if_asked(path):
     """Mark activations as temporary, unless the configuration keeps them."""
-    return temp(path) if PATHS.activations in DELETED else path
+    return path if CONFIG.activations.keep else temp(path)
 
 
 def fetched(path):
     """Mark a checkpoint as temporary, unless the configuration keeps it."""
-    return temp(directory(path)) if PATHS.model in DELETED else directory(path)
+    return directory(path) if CONFIG.checkpoints.keep else temp(directory(path))
 
 
 def task_key(key):

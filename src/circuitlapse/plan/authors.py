@@ -223,7 +223,10 @@ def final_files(results: Mapping[str, Results]) -> list[str]:
 
 
 def deleted_after_use(plan: Plan) -> list[str]:
-    """Return the kinds of results, as path templates, that a run deletes when they are used."""
+    """Return the kinds of results, as path templates, that a run deletes when they are used.
+
+    Snakemake deletes them: the rules mark them with `temp`.
+    """
     kept = {
         plan.paths.activations: plan.config.activations.keep,
         plan.paths.model: plan.config.checkpoints.keep or not plan.published,

@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 OUR_ERROR = re.compile(
     r"(Artifact|Config|Task|Model|Hub|DeviceMemory|UnknownName)Error: (?P<text>[^\n]+)"
 )
-NOT_RESULTS = ("logs", "benchmarks")
+NOT_RESULTS = ("logs", "benchmarks", "manifest")
 
 
 @dataclass(frozen=True)

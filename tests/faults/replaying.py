@@ -154,7 +154,7 @@ def content_of(folder: Path) -> dict[str, bytes | str]:
     for place, names, files in os.walk(folder):
         if Path(place) == folder:
             names[:] = [name for name in names if name not in NOT_RESULTS]
-        for name in (*files, *names):
+        for name in {*files, *names} - {".snakemake_timestamp"}:
             path = Path(place, name)
             key = str(path.relative_to(folder))
             if path.is_symlink():

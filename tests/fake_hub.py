@@ -343,7 +343,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 return
             if fault.stop_at is not None and self.command == "GET":
                 self._hang_up(fault)
-            if not all_headers["Content-Length"] or len(sent) < len(body):
+            if not all_headers["Content-Length"]:
                 self.close_connection = True
 
         def _write(self, sent: bytes, fault: Fault) -> None:

@@ -176,7 +176,7 @@ class Comparison:
                 maker = self.writers.get(name)
                 old = Path(name).parts[0] in READ_HOWEVER_OLD
                 if maker is not None and not old and maker.outputs[name][1] != digest:
-                    text = f"of another run: made from a {name} with other content"
+                    text = f"of another run: made from {name} with other content"
                     yield Difference(path, Kind.CHANGED, text)
                     break
 

@@ -113,7 +113,7 @@ def test_what_was_made_from_a_file_of_another_run_is_named(results):
     """The circuit was made again, and the table was not."""
     write_hdf5(results / CIRCUIT, {}, {"of": "another"})
     record(results, "discover", "discover", [results / CIRCUIT])
-    assert found(results) == {TABLE: f"of another run: made from a {CIRCUIT} with other content"}
+    assert found(results) == {TABLE: f"of another run: made from {CIRCUIT} with other content"}
 
 
 def test_what_no_job_wrote_is_unknown(results):

@@ -40,8 +40,6 @@ class Paths:
         self.reserved = f"{results}/reserved/{{model}}/step{{step}}"
         # prompt pairs, shared by every model with this tokenizer
         self.task = f"{results}/tasks/{{suite}}/{{task}}.parquet"
-        # an empty file: all prompts, and the text for heads, can be used
-        self.checked = f"{results}/tasks/{{suite}}/.checked"
         # one file per model, task and step
         self.activations = f"{results}/activations/{{model}}/{{task}}/step{{step}}.h5"
         self.behaviour = f"{results}/behaviour/{{model}}/{{task}}/step{{step}}.parquet"

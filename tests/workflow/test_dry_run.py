@@ -12,7 +12,7 @@ from tests.workflow.conftest import ROOT
 
 FIGURES = {f"plot_{name}" for name in registry.FIGURES}
 TABLES = {f"aggregate_{name}" for name in JOBS}
-ONCE = {"all", "make_corpus", "check_inputs", *TABLES, *FIGURES, "build_explorer"}
+ONCE = {"all", "make_corpus", *TABLES, *FIGURES, "build_explorer"}
 
 
 @pytest.mark.parametrize("config", [None, "config/smoke.yaml"], ids=["default", "smoke"])
@@ -46,14 +46,13 @@ def test_the_graph_of_jobs_can_be_drawn(workflow):
 
 
 def test_every_stage_can_be_asked_for_by_name(workflow):
-    inputs = {"make_corpus", "make_task", "check_inputs"}
-    assert set(workflow.jobs("models")) == {"models", *inputs, "train_suite"}
+    assert set(workflow.jobs("models")) == {"models", "make_corpus", "train_suite"}
     assert "aggregate_circuits" not in workflow.jobs("circuits")
     assert {"score_heads", "trace_algorithm"} <= set(workflow.jobs("algorithms"))
     assert "plot_circuits" not in workflow.jobs("tables")
     assert "plot_circuits" in workflow.jobs("figures")
     keep = ("--config", "activations={keep: true}")
-    made = {*inputs, "train_suite", "verify_model", "cache_activations"}
+    made = {"make_corpus", "train_suite", "make_task", "verify_model", "cache_activations"}
     assert set(workflow.jobs("activations", *keep)) == {"activations", *made}
     assert set(workflow.jobs("activations")) == {"activations"}
 
@@ -132,7 +131,7 @@ def test_the_target_models_leaves_nothing_to_fetch(workflow):
     online = {"audit_hub", "fetch_step", "take_tokenizer", "fetch_text"}
     assert online == rules_that_use("downloads")
     assert {rule: first[rule] for rule in online} == {rule: every[rule] for rule in online}
-    assert set(first) == online | {"models", "reserve_disk", "make_task", "check_inputs"}
+    assert set(first) == online | {"models", "reserve_disk"}
 
 
 def test_every_profile_limits_downloads():
@@ -161,8 +160,7 @@ def test_a_checkpoint_is_fetched_only_when_an_earlier_one_is_done_with(workflow)
     """With one at a time, the second waits for the circuits of the first; else for nothing."""
     target = "results-pythia-quick/models/pythia-70m/step64"
     alone = workflow.jobs(target, config="config/pythia-quick.yaml")
-    inputs = {"take_tokenizer": 1, "fetch_text": 1, "make_task": 4, "check_inputs": 1}
-    assert alone == inputs | {"audit_hub": 1, "reserve_disk": 1, "fetch_step": 1}
+    assert alone == {"audit_hub": 1, "reserve_disk": 1, "fetch_step": 1}
     one = ("--config", "checkpoints={at_once: 1}")
     planned = workflow.jobs(target, *one, config="config/pythia-quick.yaml")
     assert planned["fetch_step"] == 2

@@ -25,7 +25,7 @@ def test_nothing_is_computed_with_a_model_that_is_not_verified(workflow, tasks):
     """
     without = workflow.jobs("--omit-from", "verify_model", "--config", f"tasks={tasks}")
     of_weights = {"aggregate_checkpoints", "plot_audit", "plot_checkpoints"}
-    assert set(without) == {"make_corpus", "make_task", "check_inputs", "train_suite"} | of_weights
+    assert set(without) == {"make_corpus", "make_task", "train_suite"} | of_weights
 
 
 def test_published_models_are_verified_one_checkpoint_at_a_time(workflow):

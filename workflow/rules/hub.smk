@@ -37,7 +37,6 @@ if AUDIT.asked:
 rule reserve_disk:
     input:
         lambda wildcards: PLAN.before_fetching(**wildcards),
-        checked=ancient(PATHS.checked.format(suite=CONFIG.suite)),
     output:
         touch(PATHS.reserved),
     message:

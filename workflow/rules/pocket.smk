@@ -27,7 +27,6 @@ rule make_corpus:
 
 rule train_suite:
     input:
-        ancient(PATHS.checked.format(suite=CONFIG.suite)),
         tokens=PATHS.corpus_tokens.format(suite=CONFIG.suite),
         tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
     output:

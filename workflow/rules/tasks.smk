@@ -28,26 +28,3 @@ rule make_task:
         "Make the prompts of {wildcards.task}"
     script:
         "../../scripts/make_task.py"
-
-
-# Models need its output as `ancient`: other prompts are no reason to train or fetch again.
-rule check_inputs:
-    input:
-        PLAN.prompts,
-        text=PLAN.text() if CONFIG.heads.text or PLAN.published else [],
-        tokenizer=PATHS.tokenizer.format(suite=CONFIG.suite),
-    output:
-        touch(PATHS.checked.format(suite=CONFIG.suite)),
-    log:
-        log_of("check_inputs"),
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=memory(1000),
-        runtime=minutes(10),
-    params:
-        **CONFIG.heads.model_dump(include={"n_mean", "n_documents", "n_positions"}),
-    message:
-        "Check the prompts and the text for heads"
-    script:
-        "../../scripts/check_inputs.py"

@@ -80,7 +80,7 @@ class Paths:
     @property
     def aside(self) -> list[str]:
         """What lies among the results and is none."""
-        marks = [self.reserved, self.checked, self.audit_found, self.audit_listings]
+        marks = [self.reserved, self.audit_found, self.audit_listings]
         return [self.logs, self.benchmarks, self.manifest, self.slots, self.set_aside, *marks]
 
     @property

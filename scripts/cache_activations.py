@@ -20,8 +20,8 @@ with recorded_job(snakemake) as log:
     settings, bootstrap = dict(params.items()), Bootstrap(**params.bootstrap)
     weights, notes = weights_hash(given.model), notes_on(given.model, given.get("verified"))
     cached = output.get("activations") or [None] * len(tasks)
-    files = list(zip(tasks, cached, output.behaviour, strict=True))
-    for task, activations, behaviour in progress(files, "tasks", log=log):
+    files = list(zip(tasks, cached, output.behaviour, output.by_group, strict=True))
+    for task, activations, behaviour, by_group in progress(files, "tasks", log=log):
         made_from = {"weights": weights, "task": task.content_hash}
         how = settings | {"seed": task.seed}
         origin = provenance(made_from, how, stage="activations", script=__file__) | notes
@@ -31,4 +31,5 @@ with recorded_job(snakemake) as log:
         logits = runs.end_logits if activations else checkpoint.end_logits(task)
         row = checkpoint.behaviour(task, *logits, bootstrap)
         write_table(behaviour, BEHAVIOUR.cast(pd.DataFrame([row])), provenance=origin)
+        write_table(by_group, checkpoint.behaviour_by_group(task, logits[0]), provenance=origin)
         log.info("%s: %s = %.4g", task.name, task.metric, row["value"])

@@ -34,9 +34,16 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.graph import Head
 from circuitlapse.models.load import DTYPES, load_decoder, model_graph, n_parameters
 from circuitlapse.models.memory import keep_to_share, memory_for
-from circuitlapse.models.metrics import behaviour
+from circuitlapse.models.metrics import behaviour, metric_by_group
 from circuitlapse.models.prompts import PromptPairs
-from circuitlapse.schemas import GT_ALGORITHM, HEADS, IOI_SCHEMAS, SWAPS, TRANSFER
+from circuitlapse.schemas import (
+    BEHAVIOUR_BY_GROUP,
+    GT_ALGORITHM,
+    HEADS,
+    IOI_SCHEMAS,
+    SWAPS,
+    TRANSFER,
+)
 from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.tasks.encode import Task
 from circuitlapse.types import METRIC_FACTS, CheckpointStatus, HeadSet, ScoreStatus
@@ -114,6 +121,11 @@ class Checkpoint:
         made |= {"data_seed": task.seed, "n_parameters": self._n_parameters}
         made |= {"checkpoint": str(CheckpointStatus.OK)}  # until it is audited
         return {**self.where, **_named(task), **measured, **made}
+
+    def behaviour_by_group(self, task: Task, clean: Float[Tensor, "pair vocab"]) -> pd.DataFrame:
+        """Return the task's rows of the table `behaviour_by_group`; see `end_logits`."""
+        means = metric_by_group(clean, self._pairs(task), metric=task.metric)
+        return BEHAVIOUR_BY_GROUP.cast(pd.DataFrame(means).assign(**self.where, **_named(task)))
 
     def circuit(
         self, task: Task, runs: PairActivations, settings: Circuits, bootstrap: Bootstrap

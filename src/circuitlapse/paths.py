@@ -43,6 +43,7 @@ class Paths:
         # one file per model, task and step
         self.activations = f"{results}/activations/{{model}}/{{task}}/step{{step}}.h5"
         self.behaviour = f"{results}/behaviour/{{model}}/{{task}}/step{{step}}.parquet"
+        self.by_group = f"{results}/behaviour_by_group/{{model}}/{{task}}/step{{step}}.parquet"
         self.circuit = f"{results}/circuits/{{model}}/{{task}}/step{{step}}.h5"
         # one file per model and step
         self.heads = f"{results}/heads/{{model}}/step{{step}}.parquet"

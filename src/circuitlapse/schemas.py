@@ -104,6 +104,24 @@ BEHAVIOUR = Schema(
 )
 """How well each model does each task."""
 
+BEHAVIOUR_BY_GROUP = Schema(
+    name="behaviour_by_group",
+    keys=(*TASK_KEYS, "metric", "group"),
+    columns=CHECKPOINT_TASK
+    | {"metric": "str", "unit": "str", "group": "int32", "n_prompts": "int32", "value": "float64"},
+)
+"""The mean metric of every group of prompts, on disk. A group is the same prompts at each step."""
+
+EMERGENCE = Schema(
+    name="emergence",
+    keys=("model", "variant", "kind", "name"),
+    columns={"model": "str", "variant": "str", "kind": "str", "name": "str"}
+    | dict.fromkeys(("tokens_half", "tokens_half_low", "tokens_half_high"), "float64")
+    | dict.fromkeys(("level_first", "level_last", "rise_low", "rise_high"), "float64")
+    | {"unit": "str", "n": "Int32", "n_steps": "int32", "n_parameters": "int64", "status": "str"},
+)
+"""When the level of a task or of a component reaches half of its rise over training."""
+
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
     keys=_CIRCUIT_KEYS,

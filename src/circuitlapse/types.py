@@ -219,6 +219,23 @@ class ScoreStatus(StrEnum):
     """The score is not computed in this layer."""
 
 
+class Kind(StrEnum):
+    """What emerges."""
+
+    TASK = "task"
+    COMPONENT = "component"
+
+
+class EmergenceStatus(StrEnum):
+    """Whether a curve over training has a half level, and if not, why."""
+
+    OK = "ok"
+    TOO_FEW_STEPS = "too_few_steps"
+    """There are fewer than two analysed steps, or no head may be named by the score."""
+    NO_RISE = "no_rise"
+    """The level at the last step is not above that at the first one beyond its interval."""
+
+
 class AlgorithmStatus(StrEnum):
     """Whether a number of the IOI algorithm is defined; if not, the first reason that applies."""
 

@@ -51,6 +51,7 @@ rule cache_activations:
     output:
         activations=[kept_if_asked(path) for path in PLAN.of_job(PATHS.activations)],
         behaviour=PLAN.of_job(PATHS.behaviour),
+        by_group=PLAN.of_job(PATHS.by_group),
     log:
         log_of(PLAN.job_name("cache_activations")),
     wildcard_constraints:
@@ -77,6 +78,7 @@ rule cache_activations:
 use rule cache_activations as measure_behaviour with:
     output:
         behaviour=PLAN.of_job(PATHS.behaviour),
+        by_group=PLAN.of_job(PATHS.by_group),
     log:
         log_of(PLAN.job_name("measure_behaviour")),
     wildcard_constraints:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from circuitlapse.errors import UnknownNameError, unknown_name
@@ -14,7 +16,7 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.forward import end_logits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.statistics import group_values, mean_interval
+from circuitlapse.statistics import group_sums, group_values, mean_interval
 from circuitlapse.types import Metric
 
 
@@ -186,6 +188,24 @@ def _answers_only(pairs: PromptPairs) -> tuple[Int[Tensor, " token"], PromptPair
     )
     device = pairs.clean.device
     return torch.tensor(tokens, device=device), replace(pairs, correct=correct, wrong=wrong)
+
+
+def metric_by_group(
+    clean_logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, *, metric: str
+) -> dict[str, ndarray]:
+    """Return the mean metric of every group of prompts.
+
+    Args:
+        clean_logits: at the end of each clean prompt.
+        pairs: the answers to the clean prompts.
+        metric: `logit_diff` (in logits) or `prob_diff` (in probability).
+
+    Returns:
+        group (its number), n_prompts (how many are in it) and value (their mean), [group] each.
+    """
+    values = per_prompt_metric(clean_logits.double(), pairs, metric=metric).cpu().numpy()
+    sums, sizes = group_sums(values, pairs.groups)
+    return {"group": np.arange(len(sizes)), "n_prompts": sizes, "value": sums / sizes}
 
 
 def behaviour(

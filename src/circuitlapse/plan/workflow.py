@@ -200,7 +200,7 @@ class Plan:
 
     def results_of(self, model: str, step: int) -> list[str]:
         """Return everything that is made from one checkpoint by itself."""
-        templates = [self.paths.behaviour]
+        templates = [self.paths.behaviour, self.paths.by_group]
         if self.config.model(model).circuits:
             templates += [self.paths.circuit, self.paths.heads, self.paths.algorithm]
         values = {"model": model, "step": step, "task": self.tasks, "table": "effects"}
@@ -332,6 +332,7 @@ class Plan:
         return {
             "models": self.models,
             "duplicates": config.checkpoints.duplicates,
+            "bootstrap": config.bootstrap.model_dump(mode="json"),
             "originals": [model.name for model in self.originals],
             "tasks": self.tasks,
             "task_of_builder": {builder: config.built_by(builder) for builder in BUILDERS},
@@ -339,6 +340,7 @@ class Plan:
             "stability": config.stability.model_dump(mode="json"),
             "min_step": config.stability.min_step,
             "lengths": config.heads.lengths,
+            "role_rule": config.algorithm.rule,
             "corruption": config.task(ioi).corruption if ioi else None,
             "copy_ln": config.heads.copy_ln,
         }

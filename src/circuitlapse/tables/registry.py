@@ -153,6 +153,14 @@ JOBS: Mapping[str, Job] = {
         inputs=("circuit_summary", "behaviour"),
         settings=("originals", "tasks", "min_step"),
     ),
+    "emergence": Job(
+        "Find when tasks and components emerge",
+        "emergence:emergence_table",
+        {"emergence": "when tasks and components reach half of their rise"},
+        files={"by_group": Files("by_group", "behaviour_by_group", every_model=True)},
+        inputs=("behaviour", "components"),
+        settings=("models", "tasks", "bootstrap", "lengths", "role_rule"),
+    ),
     "swaps": Job(
         "Collect all swaps of heads",
         "collected:swaps_table",

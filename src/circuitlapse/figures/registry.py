@@ -84,6 +84,13 @@ FIGURES = {
         tables=("components",),
         settings=("labels", "tasks", "lengths", "role_rule", "min_step"),
     ),
+    "emergence": Figure(
+        "emergence of tasks and components",
+        shows="when tasks and components emerge, with intervals",
+        draw="emergence:emergence_figure",
+        tables=("emergence",),
+        settings=("labels",),
+    ),
     "tertiary_heads": Figure(
         "induction, duplicate and previous-token heads",
         shows="the best induction, duplicate-token and previous-token heads",

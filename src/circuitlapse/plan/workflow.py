@@ -200,7 +200,7 @@ class Plan:
 
     def results_of(self, model: str, step: int) -> list[str]:
         """Return everything that is made from one checkpoint by itself."""
-        templates = [self.paths.behaviour, self.paths.by_group]
+        templates = [self.paths.behaviour]
         if self.config.model(model).circuits:
             templates += [self.paths.circuit, self.paths.heads, self.paths.algorithm]
         values = {"model": model, "step": step, "task": self.tasks, "table": "effects"}

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,7 +13,7 @@ from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.provenance import provenance, weights_hash, write_provenance
 from circuitlapse.io.table_files import read_provenance, read_table
 from circuitlapse.io.task_files import read_task, write_task
-from circuitlapse.schemas import BEHAVIOUR
+from circuitlapse.schemas import BEHAVIOUR, BEHAVIOUR_BY_GROUP
 
 WHERE = {"model": "tiny", "variant": "seed1", "step": 0, "tokens": 0}
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_size": 3, "memory_mb": None, "threads": 1}
@@ -41,7 +42,11 @@ def cache(run_script, pocket, tmp_path):
         run_script(
             "cache_activations",
             inputs={"model": model, "tasks": [pocket / "mine.parquet"]},
-            output={"activations": [tmp_path / "a.h5"], "behaviour": [tmp_path / "b.parquet"]},
+            output={
+                "activations": [tmp_path / "a.h5"],
+                "behaviour": [tmp_path / "b.parquet"],
+                "by_group": [tmp_path / "g.parquet"],
+            },
             params=SHARED | {"stored_dtype": "float32"} | changes,
         )
 
@@ -85,6 +90,15 @@ def test_behaviour_says_which_prompts_it_was_measured_on(cache, pocket, tmp_path
     assert json.loads(origin["settings"])["where"] == WHERE
 
 
+def test_the_mean_over_groups_is_the_behaviour(cache, tmp_path):
+    cache()
+    (whole,) = read_table(tmp_path / "b.parquet", BEHAVIOUR).itertuples()
+    groups = read_table(tmp_path / "g.parquet", BEHAVIOUR_BY_GROUP)
+    assert len(groups) == whole.n
+    assert np.average(groups["value"], weights=groups["n_prompts"]) == pytest.approx(whole.value)
+    assert (groups["step"] == whole.step).all()
+
+
 def test_a_model_without_circuits_gets_the_same_behaviour_and_no_other_file(
     cache, run_script, pocket, tmp_path
 ):
@@ -92,10 +106,13 @@ def test_a_model_without_circuits_gets_the_same_behaviour_and_no_other_file(
     run_script(
         "cache_activations",
         inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]},
-        output={"behaviour": [tmp_path / "alone/b.parquet"]},
+        output={
+            "behaviour": [tmp_path / "alone/b.parquet"],
+            "by_group": [tmp_path / "alone/g.parquet"],
+        },
         params=SHARED,
     )
-    assert [path.name for path in (tmp_path / "alone").iterdir()] == ["b.parquet"]
+    assert {path.name for path in (tmp_path / "alone").iterdir()} == {"b.parquet", "g.parquet"}
     cached, alone = (tmp_path / name for name in ("b.parquet", "alone/b.parquet"))
     pd.testing.assert_frame_equal(read_table(alone, BEHAVIOUR), read_table(cached, BEHAVIOUR))
     hashes = ("weights_hash", "task_hash")
@@ -115,11 +132,11 @@ def test_one_job_for_all_tasks_and_one_job_per_task_write_the_same_bytes(
     def run(folder, *numbers):
         files = {
             kind: [tmp_path / folder / f"{kind}{number}" for number in numbers]
-            for kind in ("activations", "behaviour", "circuit")
+            for kind in ("activations", "behaviour", "by_group", "circuit")
         }
         given = {"model": pocket / "step0", "tasks": [tasks[number] for number in numbers]}
         params = SHARED | {"stored_dtype": "float32"}
-        output = {kind: files[kind] for kind in ("activations", "behaviour")}
+        output = {kind: files[kind] for kind in ("activations", "behaviour", "by_group")}
         run_script("cache_activations", inputs=given, output=output, params=params)
         given["activations"] = files["activations"]
         params |= {"circuits": CIRCUITS}

@@ -49,7 +49,10 @@ def test_a_result_carries_what_was_found_beside_its_key(verified, run_script, po
         run_script(
             "cache_activations",
             inputs={"model": pocket / "step0", "tasks": [pocket / "mine.parquet"]} | given,
-            output={"behaviour": [tmp_path / "behaviour.parquet"]},
+            output={
+                "behaviour": [tmp_path / "behaviour.parquet"],
+                "by_group": [tmp_path / "by_group.parquet"],
+            },
             params=SHARED,
         )
         origins.append(read_provenance(tmp_path / "behaviour.parquet"))

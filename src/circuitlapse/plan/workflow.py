@@ -352,19 +352,17 @@ class Plan:
         labels = {model.name: model.label for model in config.models}
         variants = {model.name: model.variant_of for model in config.models}
         originals = [name for name, original in variants.items() if not original]
-        return {
+        same = {name: self.table_settings[name] for name in ("tasks", "lengths", "role_rule")}
+        return same | {
             "labels": {name: labels[name] for name in originals},
             "variants": {
                 name: [name, *(each for each, original in variants.items() if original == name)]
                 for name in originals
             },
             "run_labels": labels,
-            "tasks": self.tasks,
             "ioi_task": config.built_by("ioi"),
             "greater_than_task": config.built_by("greater_than"),
             "threshold": config.circuits.threshold,
-            "lengths": config.heads.lengths,
-            "role_rule": config.algorithm.rule,
             "min_step": config.figures.min_step,
         }
 

@@ -149,7 +149,7 @@ def test_one_job_for_all_tasks_and_one_job_per_task_write_the_same_bytes(
         {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()}
         for folder in ("all", "one")
     )
-    assert len(every) == 2 * 3
+    assert len(every) == 2 * 4
     assert every == one
 
 

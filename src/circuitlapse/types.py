@@ -231,7 +231,9 @@ class EmergenceStatus(StrEnum):
 
     OK = "ok"
     TOO_FEW_STEPS = "too_few_steps"
-    """There are fewer than two analysed steps, or no head may be named by the score."""
+    """There are fewer than two steps with a level."""
+    AT_CHANCE = "at_chance"
+    """The score of no head is above chance at any step."""
     NO_RISE = "no_rise"
     """The level at the last step is not above that at the first one beyond its interval."""
 

@@ -14,6 +14,11 @@ from circuitlapse.heads.registry import SCORES
 from circuitlapse.types import EmergenceStatus, Kind
 
 _ROW_IN = 0.24
+_WHY = {
+    EmergenceStatus.NO_RISE: "no rise",
+    EmergenceStatus.AT_CHANCE: "at chance",
+    EmergenceStatus.TOO_FEW_STEPS: "one step",
+}
 _APART = 0.7
 """Share of the height of a row over which the marks of models are spread."""
 
@@ -21,7 +26,7 @@ _APART = 0.7
 def emergence_figure(emergence: pd.DataFrame, *, labels: Mapping[str, str]) -> Figure:
     """Draw the tokens at half of the rise, a row per task (left) and per component (right).
 
-    There is a mark per model, with its interval. Curves without a rise are named at the left edge.
+    There is a mark per model, with its interval. The left edge says why there is none.
 
     Args:
         emergence: the table `emergence`.
@@ -62,10 +67,6 @@ def _draw(
         axes.plot(own.loc[known, "tokens_half"], height[known], markersize=3.5, **mark)
         low, high = own.loc[known, "tokens_half_low"], own.loc[known, "tokens_half_high"]
         axes.hlines(height[known], low, high, color=look.colour, linewidth=1.0)
-        _say_no_rise(axes, height[own["status"] == EmergenceStatus.NO_RISE], look=look)
-
-
-def _say_no_rise(axes: Axes, heights: pd.Series[float], *, look: style.Look) -> None:
-    edge = axes.get_yaxis_transform()  # x in parts of the panel
-    for height in heights:
-        axes.text(0.01, height, "no rise", color=look.colour, va="center", size=5, transform=edge)
+        edge: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 5}
+        for at, status in zip(height, own["status"], strict=True):
+            axes.text(0.01, at, _WHY.get(status, ""), color=look.colour, **edge)

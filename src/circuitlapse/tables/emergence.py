@@ -95,6 +95,8 @@ def _of_components(
         levels = best["value"].to_numpy(dtype=float)
         drawn = np.tile(levels, (bootstrap.samples, 1))
         found = _half_level(levels, drawn, best["tokens"].to_numpy(), bootstrap)
+        if best.empty and rows["value"].notna().any():
+            found["status"] = EmergenceStatus.AT_CHANCE
         place = {"model": model, "variant": variant, "kind": Kind.COMPONENT, "name": score}
         yield place | found | {"unit": UNITS[str(score)], "n": None}
 

@@ -92,7 +92,7 @@ def test_a_component_emerges_when_its_best_head_does():
 
 def test_a_component_at_chance_has_no_time():
     (row,) = emerged([], [scored(np.full(len(TOKENS), 0.011))]).itertuples()
-    assert (row.status, row.n_steps) == ("too_few_steps", 0)
+    assert (row.status, row.n_steps) == ("at_chance", 0)
 
 
 def test_rows_are_in_the_order_of_models_then_tasks_then_components():

@@ -53,7 +53,6 @@ class Paths:
         self.transfer_parts = f"{results}/transfer/{{model}}"
         self.swaps = f"{results}/swaps/{{model}}.parquet"
         self.swaps_parts = f"{results}/swaps/{{model}}"
-        # the results to read
         self.table = f"{results}/tables/{{table}}.parquet"
         self.table_csv = f"{results}/tables/{{table}}.csv"
         self.figure_pdf = f"{results}/figures/{{figure}}.pdf"

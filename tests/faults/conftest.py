@@ -6,7 +6,7 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -85,30 +85,38 @@ def copied(base: Workflow, tmp_path: Path) -> Iterator[Workflow]:
 
 # The count of faults, by kind: the `KIND` of the module of a test.
 
-_held: Counter[str] = Counter()
 _counted: Counter[str] = Counter()
+_open: dict[str, tuple[str, str]] = {}
+"""Of every fault that did not hold: its kind, and why that is expected, or "failed"."""
 
 
-@pytest.fixture(autouse=True)
-def kind(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Note which kind of fault a test is about, for the count at the end."""
-    if named := getattr(request.node.module, "KIND", None):
-        record_property("fault", named)
+    if named := getattr(getattr(item, "module", None), "KIND", None):
+        item.user_properties.append(("fault", named))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Count a fault when its test has run; it holds if nothing of the test failed."""
-    kinds = [value for name, value in report.user_properties if name == "fault"]
-    if kinds and report.when == "call" and not report.skipped:
-        _counted[str(kinds[0])] += 1
-        _held[str(kinds[0])] += report.passed
+    """Count a fault once its test has run; expected failures are faults that did not hold."""
+    kinds = [str(value) for name, value in report.user_properties if name == "fault"]
+    expected = hasattr(report, "wasxfail")
+    if not kinds or (report.skipped and not expected):
+        return
+    if report.when == "call" or (report.when == "setup" and not report.passed):
+        _counted[kinds[0]] += 1
+    if not report.passed:
+        reason = report.wasxfail if expected else "failed"
+        _open.setdefault(report.nodeid, (kinds[0], reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many faults of each kind held."""
-    if _counted:
-        terminalreporter.section("faults")
-        for name in sorted(_counted):
-            terminalreporter.line(f"{name}: {_counted[name]} faults, {_held[name]} held")
-        total, held = _counted.total(), _held.total()
-        terminalreporter.line(f"all: {total} faults, {held} held")
+    """Print how many faults of each kind held, and which did not."""
+    if not _counted:
+        return
+    terminalreporter.section("faults")
+    lost = Counter(kind for kind, _ in _open.values())
+    for name, count in sorted(_counted.items()):
+        terminalreporter.line(f"{name}: {count} faults, {count - lost[name]} held")
+    terminalreporter.line(f"all: {_counted.total()} faults, {_counted.total() - len(_open)} held")
+    for test, (_, reason) in sorted(_open.items()):
+        terminalreporter.line(f"did not hold: {test} ({reason})")

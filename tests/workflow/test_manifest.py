@@ -164,3 +164,19 @@ def test_without_a_manifest_nothing_is_repaired(copied, kind):
     assert done.returncode != 0
     assert "no manifest" in done.stderr
     assert files_in(copied.folder / RESULTS) == before
+
+
+def test_a_whole_input_of_another_run_stops_a_run_before_its_first_job(copied):
+    results = copied.folder / RESULTS
+    replaced, table = results / "circuits/pocket-tiny/sva/step400.h5", "tables/circuit_summary"
+    before = files_in(results)
+    (results / f"{table}.parquet").unlink()
+    content = replaced.read_bytes()
+    replaced.write_bytes((replaced.parent / "step100.h5").read_bytes())
+    said = copied.run(f"{RESULTS}/{table}.parquet", "--rerun-triggers", "mtime", ok=False)
+    assert f"{RESULTS}/circuits/pocket-tiny/sva/step400.h5: not as it was written" in said
+    assert "Traceback" not in said
+    assert not (results / f"{table}.parquet").exists()
+    replaced.write_bytes(content)
+    copied.run(f"{RESULTS}/{table}.parquet")
+    assert files_in(results).items() >= before.items()

@@ -18,6 +18,7 @@ from circuitlapse.errors import ArtifactError, ConfigError, UnknownNameError
 from circuitlapse.figures.registry import DIAGRAMS, FIGURES
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.io.atomic import clear_abandoned
+from circuitlapse.manifest.differences import refuse_replaced_inputs
 from circuitlapse.plan.audited import audited
 from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
@@ -86,6 +87,10 @@ onstart:
         foreign = workflow.deployment_settings.deployment_method
         if NO_GPU or (reason := "" if foreign else torch_problem()):
             raise WorkflowError(NO_GPU or reason)
+    try:
+        refuse_replaced_inputs(CONFIG.results) if jobs else None
+    except ArtifactError as error:
+        raise WorkflowError(str(error)) from None
     note_run()
     clear_abandoned(CONFIG.results)
     if SLOTS:

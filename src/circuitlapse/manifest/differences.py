@@ -181,6 +181,45 @@ class Comparison:
                     break
 
 
+LISTED = 20
+"""At most this many files are named at the start of a run."""
+
+
+def refuse_replaced_inputs(root: str | Path) -> None:
+    """Check that what jobs read is what jobs wrote here, before another one reads it.
+
+    A file of another run may be whole, so that its reader finds nothing wrong. Only files that were
+    touched after their job had ended are looked at. Those whose digest is inside are not read.
+
+    Raises:
+        ArtifactError: names the files, and says what to do.
+    """
+    manifest = Manifest.read(root)
+    used = {name for job in manifest.records.values() for name in job.inputs}
+    writers = manifest.writers()
+    found = sorted(path for path in used & writers.keys() if _is_replaced(path, writers, manifest))
+    if found:
+        more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
+        lines = [f"{manifest.root / path}: not as it was written" for path in found[:LISTED]]
+        raise ArtifactError(
+            "\n".join([*lines, *more])
+            + "\nResults would be made from files that were changed, or that are of another run. "
+            "Put the old ones back, or let `make verify REPAIR=1` make them again."
+        )
+
+
+def _is_replaced(path: str, writers: Mapping[str, JobRecord], manifest: Manifest) -> bool:
+    """Return whether a file was replaced by another whole one since its job ended."""
+    place, job = manifest.root / path, writers[path]
+    try:
+        if not place.is_file() or place.stat().st_ctime_ns <= job.ended_ns:
+            return False
+        found = digest_in(place) if place.suffix in SEALED else file_hash(place)
+    except OSError:
+        return False
+    return found not in (None, job.outputs[path][1])
+
+
 def _unlike_file(place: Path) -> str:
     """Return in which way a path is no file that can be read; or ""."""
     if place.is_dir():

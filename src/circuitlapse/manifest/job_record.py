@@ -85,12 +85,15 @@ def record_path(root: str | Path, job: str) -> Path:
 def recorded_job(snakemake: Any) -> Iterator[Logger]:
     """Do what `job_logging` does; when the job ends well, write its record.
 
+    Until then it has none: nobody can say what a job that was stopped has written.
+
     Args:
         snakemake: the object that Snakemake gives to a script.
     """
     with job_logging(snakemake.log[0]) as log:
-        yield log
         root, job = place_of(snakemake.log[0])
+        record_path(root, job).unlink(missing_ok=True)
+        yield log
         record(root, job, snakemake.rule, snakemake.output, inputs=snakemake.input)
 
 

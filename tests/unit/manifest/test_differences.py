@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from circuitlapse.manifest.job_record import Manifest, record
+from circuitlapse.errors import ArtifactError
 from circuitlapse.io.hdf5 import write_hdf5
-from circuitlapse.manifest.differences import Comparison, Expected
+from circuitlapse.manifest.differences import Comparison, Expected, refuse_replaced_inputs
 
 
 @pytest.fixture
@@ -170,3 +171,41 @@ def test_in_the_working_directory_only_results_are_looked_at(results, monkeypatc
     Path("notes.txt").touch()
     Path("tables/b.csv").touch()
     assert found(Path()) == {"tables/b.csv": "unknown to the manifest"}
+
+
+@pytest.mark.parametrize("old_times", [False, True], ids=["now", "old times"])
+def test_a_whole_input_of_another_run_is_refused_before_it_is_read(results, tmp_path, old_times):
+    refuse_replaced_inputs(results)
+    for path, content in ((CIRCUIT, None), (Path(WEIGHTS).with_name("provenance.json"), "other")):
+        other, place = tmp_path / "other", results / path
+        write_hdf5(other, {}, {"of": "another"}) if content is None else other.write_text(content)
+        if old_times:
+            shutil.copystat(place, other)
+        kept = place.rename(tmp_path / "kept")
+        other.rename(place)
+        with pytest.raises(
+            ArtifactError, match=f"{place.name}: not as it was written\\n.*REPAIR=1"
+        ):
+            refuse_replaced_inputs(results)
+        kept.rename(place)
+    refuse_replaced_inputs(results)
+
+
+def test_what_no_job_reads_and_what_is_damaged_is_left_to_others(results):
+    (results / TABLE).write_text("4,5")
+    flip(results / CIRCUIT)
+    refuse_replaced_inputs(results)
+
+
+def test_at_most_twenty_inputs_are_named(results):
+    paths = [results / f"tables/{place}.txt" for place in range(30)]
+    for path in paths:
+        path.write_text("as written")
+        record(results, path.stem, "table", [path])
+    record(results, "last", "last", [], inputs=paths)
+    for path in paths:
+        path.write_text("another")
+    with pytest.raises(ArtifactError) as error:
+        refuse_replaced_inputs(results)
+    assert str(error.value).count("not as it was written") == 20
+    assert "and 10 more" in str(error.value)

@@ -33,7 +33,6 @@ _RUNS: tuple[dict[str, Any], ...] = tuple(
     )
 )
 """Styles of the thin lines, one per run of a model: twenty different ones."""
-_NO_SEEDS = "no model was trained\nwith several seeds"
 
 
 def seeds_figure(
@@ -68,6 +67,8 @@ def seeds_figure(
     groups = {model: list(variants.get(model, [])) for model in labels}
     groups = {model: names for model, names in groups.items() if len(names) > 1}
     runs = [name for group in groups.values() for name in group]
+    if not runs:
+        return _nothing_to_show()
     tables = [behaviour, style.of_one_method(circuit_summary, "circuit_summary")]
     tables = [table[table["model"].isin(runs)] for table in tables]
     looks = {model: look for model, look in style.looks(labels).items() if model in groups}
@@ -81,8 +82,7 @@ def seeds_figure(
                 if rows[column].notna().any():
                     _draw(axes, rows, column=column, groups=groups, looks=looks)
                 else:
-                    words = no_circuits(analysed, min_step=min_step) if groups else _NO_SEEDS
-                    layout.say(axes, words)
+                    layout.say(axes, no_circuits(analysed, min_step=min_step))
             of_task = tables[0][tables[0]["task"] == task]
             name_metric(panels[0], of_task, n_columns=len(tasks))
             panels[1].set_yscale("log")
@@ -94,8 +94,17 @@ def seeds_figure(
             *_group_handles(looks, groups),
             *_run_handles(looks, groups, run_labels=run_labels),
         ]
-        marks = _mark_handles() if groups else []
-        return layout.finish(figure, columns[tasks[0]][0], shown, marks)
+        return layout.finish(figure, columns[tasks[0]][0], shown, _mark_handles())
+
+
+def _nothing_to_show() -> Figure:
+    """Return a figure of one line, for runs in which no model has several seeds."""
+    with style.in_style():
+        figure = Figure(figsize=(style.WIDTH_IN, 0.5), layout="constrained")
+        axes = figure.subplots()
+        axes.set_axis_off()
+        layout.say(axes, "no model was trained with several seeds")
+        return figure
 
 
 def _draw(

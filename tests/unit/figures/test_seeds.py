@@ -115,7 +115,8 @@ def words(figure) -> list[str]:
 def test_without_variants_the_figure_says_so(draw, labels):
     alone = {model: [model] for model in labels}
     figure = draw(variants=alone, tasks=["ioi", "sva"])
-    assert words(figure) == ["no model was trained with several seeds"] * 4
+    assert words(figure) == ["no model was trained with several seeds"]
+    assert figure.get_figheight() < 1
     assert not figure.legends
 
 

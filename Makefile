@@ -27,13 +27,13 @@ REPAIR ?=
 GPU ?= a100
 CLUSTER_PROFILE ?= workflow/profiles/slurm
 
-# A checkout has an environment of its own, in .venv. The folder of `circuitlapse demo` uses the one
-# that made it.
-ifneq ($(wildcard pyproject.toml),)
 ifeq ($(shell echo "$(CORES)" | grep -Ex "all|0*[1-9][0-9]*"),)
 $(error CORES=$(CORES): expected a whole number of at least 1, or all)
 endif
 
+# A checkout has an environment of its own, in .venv. The folder of `circuitlapse demo` uses the one
+# that made it.
+ifneq ($(wildcard pyproject.toml),)
 BIN := .venv/bin
 READY := .venv/.ready
 else

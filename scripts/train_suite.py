@@ -49,3 +49,4 @@ with recorded_job(snakemake) as log:
     kept = zip(snakemake.output.models, snakemake.output.weights, params.where, strict=True)
     for folder, path, where in kept:
         keep_fingerprint(folder, path, where)
+saved.discard()  # not before the job is recorded: without a record, it runs again

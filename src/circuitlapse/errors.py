@@ -7,7 +7,9 @@ messages.
 from __future__ import annotations
 
 import difflib
+import errno
 import json
+import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -54,6 +56,13 @@ SHOWN = 300
 """At most so many characters of a library's message are repeated."""
 REMAKE = "delete it and run the workflow again"
 """Advice for a broken file that the workflow made."""
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "out of memory")
+"""In messages of PyTorch for the CPU, and for what CUDA allocates by itself or on request."""
+_NOT_THE_FILE = (
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOMEM, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN),
+)
+"""Errors of the system that do not mean that a file is damaged."""
 NOTHING = "nothing"
 """What is at a path without a file; see `no_file`."""
 _CONTROL = ("Cc", "Cs", "Zl", "Zp")
@@ -144,6 +153,13 @@ def reading(
     except (CircuitlapseError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:
+        if isinstance(error, RuntimeError) and any(one in str(error) for one in OUT_OF_MEMORY):
+            raise  # the file may be whole
+        if isinstance(error, OSError) and error.errno in _NOT_THE_FILE:
+            raise raised(f"{path}: cannot be read: {os.strerror(error.errno)}") from error
+        if isinstance(error, MemoryError):
+            advice = f"give the job more; if the file is damaged, {advice}"
+            raise raised(f"{path}: reading it needs more memory than there is; {advice}") from error
         why = printable(f"{str(error)[:SHOWN]} ({type(error).__name__})".lstrip())
         raise raised(f"{path}: not a readable {kind}: {why}; {advice}") from error
 

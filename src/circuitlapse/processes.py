@@ -48,8 +48,10 @@ class Process(NamedTuple):
             found = psutil.Process(self.pid)
             ended = found.status() == psutil.STATUS_ZOMBIE  # killed, and its parent did not notice
             return not ended and abs(found.create_time() - self.started) < _CLOCK_S
-        except psutil.Error:
+        except psutil.NoSuchProcess:
             return False
+        except psutil.Error:
+            return True  # of another user, about whom nothing is shown
 
 
 def host() -> str:

@@ -1,9 +1,17 @@
+import errno
 import json
 
 import pytest
 
 from circuitlapse import errors
-from circuitlapse.errors import ArtifactError, read_json, require_file, unknown_name
+from circuitlapse.errors import (
+    REMAKE,
+    ArtifactError,
+    read_json,
+    reading,
+    require_file,
+    unknown_name,
+)
 from circuitlapse.io.circuit_files import read_circuit
 from circuitlapse.io.corpus_files import read_corpus, read_tokenizer
 from circuitlapse.io.table_files import read_provenance
@@ -59,3 +67,25 @@ def test_a_huge_file_is_not_read(tmp_path, monkeypatch):
         stream.truncate(2 * 2**20)
     with pytest.raises(ValueError, match="expected JSON of at most 1 MB, found 2 MB"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EACCES, "x"), "cannot be read: Permission denied$"),
+        (OSError(errno.ESTALE, "x"), "cannot be read: Stale"),
+        (MemoryError(), "needs more memory than there is; give the job more"),
+        (OSError("truncated file"), f"not a readable HDF5 file: truncated.*{REMAKE}$"),
+    ],
+    ids=["not allowed", "stale", "memory", "damaged"],
+)
+def test_a_file_that_may_be_whole_is_not_to_be_deleted(tmp_path, error, said):
+    (tmp_path / "a.h5").touch()
+    with pytest.raises(ArtifactError, match=said), reading(tmp_path / "a.h5", "HDF5 file"):
+        raise error
+
+
+def test_memory_that_pytorch_lacks_is_left_to_who_knows_what_was_too_large(tmp_path):
+    (tmp_path / "a.h5").touch()
+    with pytest.raises(RuntimeError, match="CUDA"), reading(tmp_path / "a.h5", "weights"):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -68,3 +68,11 @@ def test_a_note_that_nobody_can_read_is_none(junk):
     noted()
     RUN.write_text(junk)
     assert active_run() == ""
+
+
+def test_a_process_of_another_user_that_shows_nothing_counts_as_alive(monkeypatch):
+    def hidden(self):
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "status", hidden)
+    assert Process.this().lives

@@ -78,9 +78,11 @@ class RetryPolicy:
         Scripts take it from the configuration of Snakemake: as a parameter of a rule, a change
         would fetch everything again.
         """
-        limits = Checkpoints.model_validate(config.get("checkpoints") or {})
+        usual, section = Checkpoints(), config.get("checkpoints") or {}
+        # --config leaves numbers in a section as text
         return cls(
-            slowest_kb_s=float(limits.slowest_kb_s), longest_hours=float(limits.longest_hours)
+            slowest_kb_s=float(section.get("slowest_kb_s", usual.slowest_kb_s)),
+            longest_hours=float(section.get("longest_hours", usual.longest_hours)),
         )
 
     def retrying(self, what: str) -> Retrying:

@@ -90,9 +90,10 @@ def _is_abandoned(writer: Process, scratch: Path) -> bool:
     return not writer.lives if writer.is_here else _age_s(scratch) > ABANDONED_S
 
 
-def _age_s(path: Path) -> float:
+def _age_s(folder: Path) -> float:
+    """Return how long ago anything in a folder was written."""
     try:
-        return time.time() - path.stat().st_mtime
+        return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     except OSError:
         return 0.0
 

@@ -138,9 +138,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         ArtifactError: if the record is damaged.
     """
     path = Path(folder) / PROVENANCE
-    if not path.is_file():
-        return {}
-    return _checked(path, strict=False)
+    return _checked(path, strict=False) if os.path.lexists(path) else {}
 
 
 def _checked(path: Path, *, strict: bool) -> dict[str, Any]:

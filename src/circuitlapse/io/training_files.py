@@ -88,10 +88,13 @@ class UnfinishedTraining:
                 _remove(old)
 
     def finish(self, outputs: Mapping[int, str | Path]) -> None:
-        """Copy every saved step to its place among the outputs, and delete the folder."""
+        """Copy every saved step to its place among the outputs."""
         for step, output in outputs.items():
             with atomic_path(output) as scratch:
                 shutil.copytree(self._folder / f"step{step}", scratch)
+
+    def discard(self) -> None:
+        """Delete the folder, when nothing of the job can fail any more."""
         _remove(self._folder)
 
     def _is_whole(self, folder: Path, step: int) -> bool:

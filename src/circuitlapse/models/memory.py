@@ -8,13 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-from circuitlapse.errors import DeviceMemoryError
+from circuitlapse.errors import OUT_OF_MEMORY, DeviceMemoryError
 
 CUDA_BYTES = 800e6
 """GPU memory that CUDA itself takes in each process, where PyTorch cannot put anything."""
 
-OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
-"""In errors that are not an `OutOfMemoryError`: of the CPU, and of what CUDA allocates itself."""
 
 _SIZE = r"([0-9.]+) (B|bytes|KiB|MiB|GiB)"
 _UNITS = {"B": 1, "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}

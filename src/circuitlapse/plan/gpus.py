@@ -27,6 +27,7 @@ QUERY = (
     "--format=csv,noheader,nounits",
 )
 QUERY_S = 60
+PROBE_S = 300  # importing PyTorch from a network file system
 PROBE_OK = "ready"
 PROBE = f"""
 import torch
@@ -74,12 +75,17 @@ def slots_or_reason(config: Config) -> tuple[Slots | None, str]:
 
 
 def torch_problem() -> str:
-    """Return why PyTorch cannot use a GPU here, or ""; a process of its own looks."""
+    """Return why PyTorch cannot use a GPU here, or ""; a process of its own looks.
+
+    If that takes too long, on a slow disk for example, nothing is known and jobs will tell.
+    """
     command = (*shlex.split(sys.executable), "-c", PROBE)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_S, check=False)
         said = (done.stdout or done.stderr).strip().rpartition("\n")[2]
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.TimeoutExpired:
+        return ""
+    except OSError as error:
         said = str(error)
     if said == PROBE_OK:
         return ""

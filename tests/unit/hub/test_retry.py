@@ -171,3 +171,9 @@ def test_no_secret_appears_in_messages_and_logs(hub, tmp_path, monkeypatch, capl
     assert error.value.__suppress_context__
     said = [str(error.value), caplog.text, *capfd.readouterr()]
     assert not any("sesame" in text or "signature" in text for text in said)
+
+
+def test_numbers_that_the_command_line_leaves_as_text_are_limits_too():
+    policy = RetryPolicy.configured({"checkpoints": {"slowest_kb_s": "10", "keep": "yes"}})
+    assert policy.slowest_kb_s == 10
+    assert policy.longest_hours == RetryPolicy.configured({}).longest_hours

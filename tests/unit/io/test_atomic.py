@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,17 @@ def test_a_writer_that_is_killed_while_it_replaces_a_folder_leaves_no_half(tmp_p
             break
     assert done.returncode == 0
     assert seen == {"old", "new", "none"}
+
+
+def test_the_scratch_of_another_machine_is_kept_while_something_is_written_in_it(tmp_path):
+    scratch = tmp_path / ".a.elsewhere.1.1.abcd1234"
+    scratch.mkdir()
+    (scratch / "a").touch()
+    long_ago = time.time() - 2 * atomic.ABANDONED_S
+    os.utime(scratch, (long_ago, long_ago))
+    clear_abandoned(tmp_path)
+    assert scratch.exists()
+    os.utime(scratch / "a", (long_ago, long_ago))
+    os.utime(scratch, (long_ago, long_ago))
+    clear_abandoned(tmp_path)
+    assert not scratch.exists()

@@ -11,6 +11,7 @@ import pytest
 from circuitlapse.errors import REMAKE, ArtifactError, UnknownNameError
 from circuitlapse.io.provenance import (
     HOME,
+    PROVENANCE,
     STAGES,
     checked_hash,
     code_hash,
@@ -240,3 +241,12 @@ def test_provenance_is_known_without_torch():
     code = "from circuitlapse.io.provenance import provenance; import sys;"
     code += "provenance({}, {}, stage='circuits'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["folder", "link"])
+def test_what_stands_in_the_place_of_a_record_is_refused(tmp_path, how):
+    (tmp_path / "weights").write_text("1")
+    place = tmp_path / PROVENANCE
+    place.mkdir() if how == "folder" else place.symlink_to("nowhere")
+    with pytest.raises(ArtifactError, match=f"{PROVENANCE}: expected a file, found a"):
+        checked_hash(tmp_path / "weights")

@@ -120,6 +120,22 @@ def test_a_training_whose_state_is_damaged_starts_anew(
     assert files_below(folder) == whole
 
 
+def test_a_training_that_fails_after_its_last_step_is_not_lost(
+    run_script, pocket, tmp_path, count, monkeypatch
+):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("circuitlapse.io.weight_files.keep_fingerprint", full)
+        with pytest.raises(SystemExit):
+            train(run_script, pocket, tmp_path)
+    count.steps = 0
+    train(run_script, pocket, tmp_path)
+    assert count.steps == 0
+    assert not (tmp_path / "training").exists()
+
+
 def test_a_training_of_another_model_starts_anew(run_script, pocket, stopped, count):
     folder, whole = stopped
     train(run_script, pocket, folder, seed=2)

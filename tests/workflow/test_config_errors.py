@@ -67,3 +67,20 @@ def test_a_word_that_the_tokenizer_does_not_know_names_the_row(workflow):
     assert message.count("line 2:") == 1
     assert "Traceback" not in message
     assert "mine.csv" in message
+
+
+@pytest.mark.xfail(strict=True, reason="the first job reads the files")
+def test_files_that_cannot_be_used_stop_a_run_before_its_first_job(workflow):
+    """Although other jobs would go on when one fails."""
+    with_row(workflow, "Xyzzy is,John is, she, he")
+    (workflow.folder / "mine.txt").write_text("John is here.\n\nMary is here.\n")
+    task = {"name": "mine", "file": "mine.csv", "metric": "logit_diff"}
+    config = workflow.write_config("mine.yaml", tasks=[task], heads={"text": "mine.txt"})
+    message = workflow.run("--keep-going", config=config, ok=False)
+    assert message.count("task mine: mine.csv: ") == 1
+    assert message.count("line 2:") == 1
+    assert "Xyzzy" in message
+    assert "mine.txt: found 0 documents of at least heads.n_positions = 61 tokens" in message
+    assert "expected heads.n_mean = 100" in message
+    assert "Traceback" not in message
+    assert not (workflow.folder / "results-smoke").exists()

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from circuitlapse.config import load_config
 from circuitlapse.config.__main__ import checked
 from circuitlapse.errors import CircuitlapseError
-from circuitlapse.io.corpus_files import read_documents
+from circuitlapse.io.corpus_files import read_documents, refuse_short_text
 from circuitlapse.models.load import load_decoder
 from circuitlapse.tasks.custom import build_custom_task
 
@@ -342,12 +342,14 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "an empty text": (b"", "found no text"),
     "only blank lines": (b"\n \n\n", "found no text"),
     "Latin-1": (b"\xe9", "not a readable text file in UTF-8"),
+    "too few documents": (b"So Mary is\n\nSo", "found 1 documents of at least heads.n_positions"),
 }
 """Text for heads -> words of the message."""
 
 
 def _read_text() -> object:
-    return read_documents("text.txt", _tokenizer())
+    documents = read_documents("text.txt", _tokenizer())
+    return refuse_short_text("text.txt", documents, n_mean=2, n_documents=1, n_positions=3)
 
 
 NEOX = {

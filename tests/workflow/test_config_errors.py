@@ -69,7 +69,6 @@ def test_a_word_that_the_tokenizer_does_not_know_names_the_row(workflow):
     assert "mine.csv" in message
 
 
-@pytest.mark.xfail(strict=True, reason="the first job reads the files")
 def test_files_that_cannot_be_used_stop_a_run_before_its_first_job(workflow):
     """Although other jobs would go on when one fails."""
     with_row(workflow, "Xyzzy is,John is, she, he")

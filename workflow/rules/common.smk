@@ -23,6 +23,7 @@ from circuitlapse.plan.audited import audited
 from circuitlapse.plan.authors import figures_of, jobs_of, results_of
 from circuitlapse.plan.fork_server import start_server
 from circuitlapse.plan.gpus import host_mb, slots_or_reason, torch_problem
+from circuitlapse.plan.own_files import problem_of_files
 from circuitlapse.plan.requests import REQUESTS, VERIFYING, loading_mb, memory_mb
 from circuitlapse.plan.requests import memory, minutes, minutes_of
 from circuitlapse.plan.run_times import RunTimes, where_to_look
@@ -91,6 +92,8 @@ onstart:
         refuse_replaced_inputs(CONFIG.results) if jobs else None
     except ArtifactError as error:
         raise WorkflowError(str(error)) from None
+    if problem := problem_of_files(PLAN, {job.rule.name for job in jobs}):
+        raise WorkflowError(problem)
     note_run()
     clear_abandoned(CONFIG.results)
     if SLOTS:

@@ -76,6 +76,37 @@ def read_documents(path: str | Path, tokenizer: Tokenizer) -> list[Int64[ndarray
     return [np.array(vocabulary.ids(document), dtype=np.int64) for document in documents]
 
 
+def refuse_short_text(
+    path: str | Path,
+    documents: Sequence[Int64[ndarray, " _"]],
+    *,
+    n_mean: int,
+    n_documents: int,
+    n_positions: int,
+) -> None:
+    """Check that a text has as many long documents as copy suppression needs.
+
+    Args:
+        path: of the text, for the message.
+        documents: what `read_documents` returned.
+        n_mean: documents for mean outputs.
+        n_documents: documents for the score.
+        n_positions: tokens that a document needs.
+
+    Raises:
+        ArtifactError: if there are too few.
+    """
+    key = "n_mean" if n_mean >= n_documents else "n_documents"
+    wanted = max(n_mean, n_documents)
+    found = sum(len(document) >= n_positions for document in documents)
+    if found < wanted:
+        raise ArtifactError(
+            f"{path}: found {found} documents of at least heads.n_positions = {n_positions} tokens "
+            f"(of {len(documents)} in all), expected heads.{key} = {wanted}; give more text, or "
+            "ask for less"
+        )
+
+
 def write_documents(path: str | Path, documents: Sequence[str]) -> None:
     """Write a text file that `read_documents` reads: a blank line separates two documents."""
     with atomic_path(path) as scratch:

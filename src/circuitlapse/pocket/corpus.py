@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import UInt16
 from numpy import ndarray
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from circuitlapse.pocket.grammar import PROMPT_STARTS
 from circuitlapse.pocket.lines import LINES, make_lines
@@ -144,6 +143,8 @@ def make_tokenizer(text: Iterable[str]) -> Tokenizer:
 
 def as_transformers(tokenizer: Tokenizer, *, context: int) -> Any:
     """Wrap a tokenizer for `save_pretrained`; `context` is the longest text, in tokens."""
+    from transformers import PreTrainedTokenizerFast  # takes a second, and only models need it
+
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,

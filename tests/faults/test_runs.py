@@ -38,6 +38,17 @@ def tables_of(folder):
     return {name: held for name, held in found.items() if name.split("/")[0] in TABLES}
 
 
+def assert_same(workflow, expected):
+    """Compare all tables, and of what they were made from whatever is there.
+
+    Snakemake makes a file that it deleted for a job that did not end only if a table needs it.
+    """
+    found = tables_of(workflow.folder)
+    missing = [name for name in expected if name not in found and name.startswith("tables/")]
+    changed = [name for name in found if name in expected and found[name] != expected[name]]
+    assert (missing, changed) == ([], [])
+
+
 def start_again(workflow):
     """Unlock a folder, and run to the end."""
     workflow.run("--unlock")
@@ -61,16 +72,20 @@ def test_a_killed_run_ends_with_the_same_tables_when_it_is_started_again(copied,
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     start_again(copied)
-    assert tables_of(copied.folder) == expected
+    assert_same(copied, expected)
     left = [path for path in (copied.folder / RESULTS).rglob(".*") if path.is_dir()]
     assert [path for path in left if not path.name.endswith(".parts")] == []
 
 
 @pytest.mark.parametrize(("file", "damage"), zip(DAMAGED, ["flip", "folder"] * 4, strict=True))
 def test_a_run_over_a_damaged_file_gives_the_same_tables_or_names_it(copied, rng, file, damage):
-    """Once what is named is deleted, the same command gives the same tables."""
+    """Once what is named is deleted, the same command gives the same tables.
+
+    Of a model that is its folder, which Snakemake knows; it does not look inside.
+    """
     expected = tables_of(copied.folder)
-    DAMAGES[damage](copied.folder / RESULTS / file, rng)
+    path = copied.folder / RESULTS / file
+    DAMAGES[damage](path, rng)
     done = subprocess.run(
         copied.command("tables"),
         cwd=copied.folder,
@@ -82,6 +97,6 @@ def test_a_run_over_a_damaged_file_gives_the_same_tables_or_names_it(copied, rng
     if done.returncode:
         assert "Traceback" not in done.stdout + done.stderr
         assert re.search(rf"Error: [^\n]*{RESULTS}/{file}", done.stderr), done.stderr
-        clear(copied.folder / RESULTS / file)
+        clear(path.parent if file.startswith("models/") else path)
         start_again(copied)
-    assert {n: c for n, c in tables_of(copied.folder).items() if n in expected} == expected
+    assert_same(copied, expected)

@@ -88,6 +88,8 @@ def copied(base: Workflow, tmp_path: Path) -> Iterator[Workflow]:
 _counted: Counter[str] = Counter()
 _open: dict[str, tuple[str, str]] = {}
 """Of every fault that did not hold: its kind, and why that is expected, or "failed"."""
+_digests: list[str] = []
+"""What digests cost, in words."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -98,6 +100,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Count a fault once its test has run; expected failures are faults that did not hold."""
+    if report.when == "call":
+        _digests.extend(str(value) for name, value in report.user_properties if name == "digests")
     kinds = [str(value) for name, value in report.user_properties if name == "fault"]
     expected = hasattr(report, "wasxfail")
     if not kinds or (report.skipped and not expected):
@@ -110,10 +114,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many faults of each kind held, and which did not."""
-    if not _counted:
+    """Print how many faults of each kind held, which did not, and what digests cost."""
+    if not _counted and not _digests:
         return
     terminalreporter.section("faults")
+    for share in _digests:
+        terminalreporter.line(f"digests: {share}")
     lost = Counter(kind for kind, _ in _open.values())
     for name, count in sorted(_counted.items()):
         terminalreporter.line(f"{name}: {count} faults, {count - lost[name]} held")

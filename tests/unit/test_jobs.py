@@ -53,6 +53,16 @@ def test_a_failed_job_has_no_timings(tmp_path):
     assert not (tmp_path / "benchmarks").exists()
 
 
+@pytest.mark.xfail(strict=True)
+def test_timings_that_cannot_be_written_are_a_warning(tmp_path):
+    """The outputs of the job are complete."""
+    (tmp_path / "benchmarks").touch()
+    with job_logging(tmp_path / "logs/a.log"):
+        pass
+    text = (tmp_path / "logs/a.log").read_text()
+    assert f"WARNING {tmp_path / 'benchmarks/a.tsv'}: cannot be written: " in text
+
+
 def test_our_own_warnings_are_also_on_the_terminal(tmp_path, capsys):
     for _ in range(2):  # a handler that stays would say it twice
         with job_logging(tmp_path / "logs/a.log") as log:

@@ -166,6 +166,21 @@ def test_results_may_lie_behind_links(results, tmp_path):
     assert found(results).keys() == {WEIGHTS}
 
 
+@pytest.mark.xfail(strict=True)
+def test_a_folder_may_vanish_while_it_is_looked_at(results, monkeypatch):
+    gone, walk = results / "tables/gone", os.walk
+    gone.mkdir()
+
+    def vanishing(*args, **options):
+        for found in walk(*args, **options):
+            if found[0] == str(gone):
+                gone.rmdir()
+            yield found
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    assert found(results) == {}
+
+
 def test_in_the_working_directory_only_results_are_looked_at(results, monkeypatch):
     monkeypatch.chdir(results)
     Path("notes.txt").touch()

@@ -89,6 +89,8 @@ published: $(READY)
 
 # On a cluster, REPAIR=cluster submits the jobs.
 verify: $(READY)
+	$(if $(filter-out 0 1 cluster,$(REPAIR))$(word 2,$(REPAIR)),\
+	$(error REPAIR=$(REPAIR): expected 1, cluster or 0))
 	@$(MANIFEST) $(if $(CONFIG),"$(CONFIG)") $(if $(filter-out 0,$(REPAIR)),--repair \
 	$(if $(filter cluster,$(REPAIR)),$(ON_SLURM),$(SNAKEMAKE) --cores $(CORES)))
 

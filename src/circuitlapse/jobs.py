@@ -135,7 +135,10 @@ def job_logging(path: str | Path) -> Iterator[logging.Logger]:
         log.exception("failed")
         sys.exit(redact(f"{type(error).__name__}: {error}\n(traceback in {path})"))
     else:
-        _write_timings(timings)
+        try:
+            _write_timings(timings)
+        except OSError as error:  # the outputs are complete
+            log.warning("%s: cannot be written: %s", timings, error.strerror)
     finally:
         logging.captureWarnings(False)
         log.removeHandler(terminal)

@@ -77,7 +77,6 @@ def test_make_verify_gives_the_configuration_and_on_request_snakemake(repair, op
     assert ("--repair" in said) == bool(options)
 
 
-@pytest.mark.xfail(strict=True)
 @pytest.mark.parametrize("repair", ["no", "yes", "2", "1 cluster"])
 def test_make_verify_refuses_other_values_of_repair(repair):
     command = ["make", "-n", "-o", ".venv/.ready", "verify", f"REPAIR={repair}"]

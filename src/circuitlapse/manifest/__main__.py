@@ -20,7 +20,7 @@ from pathlib import Path
 from circuitlapse.manifest.job_record import Manifest, record
 from circuitlapse.config.__main__ import DEFAULT, checked
 from circuitlapse.config.schema import Config
-from circuitlapse.errors import ConfigError
+from circuitlapse.errors import CircuitlapseError
 from circuitlapse.manifest.differences import Comparison, Expected
 from circuitlapse.manifest.repair import repair
 from circuitlapse.plan.audited import audited
@@ -39,8 +39,8 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         config = audited(checked([DEFAULT, *asked.file])).config
-    except ConfigError as error:
-        sys.exit(f"ConfigError: {error}")
+    except CircuitlapseError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     if asked.made:
         name, *files = asked.made
         record(config.results, name, name, files)

@@ -253,7 +253,10 @@ def files_below(root: Path) -> Iterator[tuple[str, Path]]:
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         here = Path(folder)
-        about = here.stat()
+        try:
+            about = here.stat()
+        except FileNotFoundError:  # an active run has just deleted it
+            continue
         if (about.st_dev, about.st_ino) in seen:  # a link to a folder above
             folders.clear()
             continue

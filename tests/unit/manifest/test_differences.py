@@ -166,7 +166,6 @@ def test_results_may_lie_behind_links(results, tmp_path):
     assert found(results).keys() == {WEIGHTS}
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_folder_may_vanish_while_it_is_looked_at(results, monkeypatch):
     gone, walk = results / "tables/gone", os.walk
     gone.mkdir()

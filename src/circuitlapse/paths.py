@@ -86,7 +86,17 @@ class Paths:
     @property
     def left_over(self) -> list[str]:
         """What jobs that were stopped leave for their next attempt."""
-        return [self.unfinished, self.transfer_parts, self.swaps_parts]
+        folder = Path(self.model)
+        received = folder.with_name(f".{folder.name}.parts")
+        return [self.unfinished, self.transfer_parts, self.swaps_parts, str(received)]
+
+    @property
+    def without_list(self) -> list[str]:
+        """Results whose names say that jobs make them; tables and figures have lists of names."""
+        listed = {self.table, self.table_csv, self.figure_pdf, self.figure_png}
+        others = {*listed, *self.aside, *self.left_over}
+        templates = [one for one in vars(self).values() if isinstance(one, str)]
+        return [one for one in templates if one not in others]
 
 
 def timings_of(log: str | Path) -> Path:

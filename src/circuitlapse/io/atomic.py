@@ -67,6 +67,11 @@ def clear_abandoned(folder: str | Path) -> None:
         names[:] = [name for name in names if not name.startswith(".")]
 
 
+def is_scratch(name: str) -> bool:
+    """Return whether a folder of this name is one that `atomic_path` made to write in."""
+    return _SCRATCH.fullmatch(name) is not None
+
+
 def _clear_scratch(target: Path) -> None:
     """Delete the scratch folders of dead writers of `target`; refuse if a writer lives."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):

@@ -11,9 +11,16 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from circuitlapse.manifest.job_record import SEALED, TIMESTAMP, JobRecord, Manifest
+from circuitlapse.manifest.job_record import (
+    SEALED,
+    TIMESTAMP,
+    JobRecord,
+    Manifest,
+    content_of_model,
+)
 from circuitlapse.errors import ArtifactError
-from circuitlapse.io.provenance import file_hash
+from circuitlapse.io.atomic import is_scratch
+from circuitlapse.io.provenance import PROVENANCE, file_hash
 from circuitlapse.io.seal import check_seal, digest_in
 from circuitlapse.paths import Paths
 
@@ -27,6 +34,7 @@ class Kind(StrEnum):
     CHANGED = "changed"
     MISSING = "missing"
     UNKNOWN = "unknown"
+    NO_RECORD = "no_record"
     HALF_WRITTEN = "half_written"
     RECORD = "record"
 
@@ -70,10 +78,10 @@ class Expected:
         return any(_pattern(template).match(path) for template in self.deleted)
 
 
-def _pattern(template: str) -> re.Pattern[str]:
+def _pattern(template: str, end: str = r"(?:/|\Z)") -> re.Pattern[str]:
     """Return what matches the paths of a template, and everything below them."""
     parts = re.split(r"\\\{\w+\\\}", re.escape(template))
-    return re.compile("[^/]+".join(parts) + r"(?:/|\Z)")
+    return re.compile("[^/]+".join(parts) + end)
 
 
 @dataclass
@@ -96,7 +104,7 @@ class Comparison:
     @cached_property
     def present(self) -> dict[str, Path]:
         """Every file that is there, links included, by path."""
-        return dict(files_below(self.manifest.root))
+        return dict(files_below(self.manifest.root, self.writers.keys() | self.asked_for))
 
     @cached_property
     def asked_for(self) -> set[str]:
@@ -157,15 +165,33 @@ class Comparison:
 
     def _unknown(self) -> Iterator[Difference]:
         """Yield what no record knows."""
-        parts = [_pattern(template) for template in _below("left_over", self.manifest.root)]
+        root = self.manifest.root
+        parts = [_pattern(template, "/") for template in _below("left_over", root)]
+        results = [_pattern(template) for template in _below("without_list", root)]
+        folders = {folder for job in self.writers.values() for folder in job.folders}
         for path in self.present.keys() - self.writers.keys():
-            if any(str(folder) in self.writers for folder in Path(path).parents):
+            above = {str(folder) for folder in Path(path).parents}
+            asked, names = path in self.asked_for, Path(path).parts
+            if not above.isdisjoint(self.writers):
                 continue  # the folder is already named, since it should be a file
-            hidden = any(part.startswith(".") for part in Path(path).parts)
-            if hidden or any(pattern.match(path) for pattern in parts):
+            left_over = any(map(is_scratch, names)) or any(one.match(path) for one in parts)
+            if left_over and not asked:
                 yield Difference(path, Kind.HALF_WRITTEN, "half-written, by a job that was stopped")
+            elif any(name.startswith(".") for name in names) and not asked:
+                continue  # of the user, or of another program
+            elif self._is_older(asked, path, results) and above.isdisjoint(folders):
+                yield Difference(path, Kind.NO_RECORD, "no record: made before the manifest")
             else:
                 yield Difference(path, Kind.UNKNOWN, "unknown to the manifest")
+
+    def _is_older(self, asked: bool, path: str, results: Iterable[re.Pattern[str]]) -> bool:
+        """Return whether a job of a version without a manifest may have made a file.
+
+        If a record is damaged, what is asked for may be of its job, and is to be made again.
+        """
+        if asked:
+            return not self.manifest.broken
+        return any(one.match(path) for one in results)
 
     def _made_from_others(self) -> Iterator[Difference]:
         """Yield what was made from a file whose content was then another one."""
@@ -175,7 +201,7 @@ class Comparison:
             for name, digest in job.inputs.items():
                 maker = self.writers.get(name)
                 old = Path(name).parts[0] in READ_HOWEVER_OLD
-                if maker is not None and not old and maker.outputs[name][1] != digest:
+                if maker is not None and not old and digest not in maker.digests(name):
                     text = f"of another run: made from {name} with other content"
                     yield Difference(path, Kind.CHANGED, text)
                     break
@@ -214,10 +240,14 @@ def _is_replaced(path: str, writers: Mapping[str, JobRecord], manifest: Manifest
     try:
         if not place.is_file() or place.stat().st_ctime_ns <= job.ended_ns:
             return False
-        found = digest_in(place) if place.suffix in SEALED else file_hash(place)
-    except OSError:
+        if place.suffix in SEALED:
+            found = digest_in(place)
+        else:
+            model = str(Path(path).parent) in job.folders and place.name == PROVENANCE
+            found = (content_of_model(place.parent) if model else None) or file_hash(place)
+    except (OSError, ArtifactError):
         return False
-    return found not in (None, job.outputs[path][1])
+    return found is not None and found not in job.digests(path)
 
 
 def _unlike_file(place: Path) -> str:
@@ -246,10 +276,13 @@ def _unlike_content(place: Path, n_bytes: int, digest: str) -> str:
     return "" if inside == digest else "of another run: whole, but not what was written here"
 
 
-def files_below(root: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every file that may be a result, with its path below `root`; links are followed."""
+def files_below(root: Path, named: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield every file that may be a result, with its path below `root`.
+
+    Links to folders are followed only if `named`, the paths of results, has one behind them.
+    """
     aside = [_pattern(template) for template in _below("aside", root)]
-    known = None if root.resolve() != Path.cwd() else _names(root)
+    known, above = _names(root), {root / one for path in named for one in Path(path).parents}
     seen: set[tuple[int, int]] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         here = Path(folder)
@@ -261,19 +294,18 @@ def files_below(root: Path) -> Iterator[tuple[str, Path]]:
             folders.clear()
             continue
         seen.add((about.st_dev, about.st_ino))
-        folders[:] = [one for one in folders if _is_result(here / one, root, aside, known)]
+        below = [here / one for one in folders if _is_result(here / one, root, aside, known)]
+        folders[:] = [one.name for one in below if one in above or not one.is_symlink()]
         for name in files:
             path = here / name
             if name != TIMESTAMP and _is_result(path, root, aside, known):
                 yield str(path.relative_to(root)), path
 
 
-def _is_result(
-    path: Path, root: Path, aside: Iterable[re.Pattern[str]], known: set[str] | None
-) -> bool:
+def _is_result(path: Path, root: Path, aside: Iterable[re.Pattern[str]], known: set[str]) -> bool:
     name = path.relative_to(root)
     unwanted = any(pattern.match(str(name)) for pattern in aside)
-    return not unwanted and (known is None or name.parts[0] in known)
+    return not unwanted and name.parts[0] in known
 
 
 def _below(kind: str, root: Path) -> list[str]:

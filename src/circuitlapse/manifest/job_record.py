@@ -19,7 +19,14 @@ from typing import Any
 from circuitlapse.jobs import job_logging
 from circuitlapse.errors import ArtifactError, read_json, require_file
 from circuitlapse.io.atomic import atomic_path
-from circuitlapse.io.provenance import DIGEST, PROVENANCE, hash_of, known_hash
+from circuitlapse.io.provenance import (
+    DIGEST,
+    FILES,
+    PROVENANCE,
+    hash_of,
+    known_hash,
+    read_record,
+)
 from circuitlapse.io.seal import digest_in
 from circuitlapse.paths import Paths, place_of
 
@@ -39,7 +46,7 @@ class JobRecord:
         ended_ns: when its outputs were complete, in nanoseconds of the epoch.
         outputs: bytes and SHA-256 of every file, by path; files in folders one by one.
         folders: which outputs are folders.
-        inputs: SHA-256 by path; of a model, that of the record in its folder.
+        inputs: SHA-256 by path; of a model, that of its content.
     """
 
     job: str
@@ -66,6 +73,22 @@ class JobRecord:
             return cls(**{**content, "outputs": outputs, "folders": folders})
         except (ValueError, TypeError, KeyError, OSError) as error:
             raise ArtifactError(f"{path}: damaged: {error}") from error
+
+    def digests(self, path: str) -> set[str]:
+        """Return what a record may give as the digest of one of these outputs.
+
+        For the record of a model, that is also its content: see `content_of_model`.
+        """
+        found, place = {self.outputs[path][1]}, Path(path)
+        if place.name == PROVENANCE and str(place.parent) in self.folders:
+            beside = {Path(one): digest for one, (_, digest) in self.outputs.items()}
+            files = {
+                one.name: digest
+                for one, digest in beside.items()
+                if one.parent == place.parent and one != place
+            }
+            found.add(hash_of(files))
+        return found
 
     def write(self, root: Path) -> None:
         """Write it into the manifest of a folder of results."""
@@ -117,14 +140,17 @@ def record(
     """
     made = [each for output in outputs if (each := Path(output)).exists()]
     files = [file for output in made for file in files_of(output)]
-    used = [path for each in inputs if (path := _read_of(Path(each))) is not None]
+    used = {path: Path(each) for each in inputs if (path := _read_of(Path(each))) is not None}
     JobRecord(
         job,
         rule,
         time.time_ns(),
         {_name(root, file): (file.stat().st_size, digest_of(file)) for file in files},
         tuple(_name(root, output) for output in made if output.is_dir()),
-        {_name(root, path): digest_of(path) for path in used},
+        {
+            _name(root, path): content_of_model(each) or digest_of(path)
+            for path, each in used.items()
+        },
     ).write(Path(root))
 
 
@@ -142,6 +168,18 @@ def digest_of(path: Path) -> str:
     """
     inside = digest_in(path) if path.suffix in SEALED else None
     return inside or known_hash(path)
+
+
+def content_of_model(path: Path) -> str | None:
+    """Return one SHA-256 of the files in the folder of a model; None if no record names them.
+
+    The rest of its record says which versions of code and libraries made them.
+    """
+    try:
+        files = read_record(path).get(FILES) if path.is_dir() else None
+    except ArtifactError:  # damaged: only its bytes tell
+        return None
+    return hash_of(files) if files else None
 
 
 def _read_of(path: Path) -> Path | None:

@@ -34,7 +34,9 @@ def repair(found: Comparison, command: Sequence[str]) -> None:
         command: Snakemake with all of its options.
     """
     root, paths = found.manifest.root, Paths(str(found.manifest.root))
-    targets = sorted({one for each in found.differences for one in _cleared(each, found)})
+    # what no job wrote first: it may lie in a folder that is deleted
+    ordered = sorted(found.differences, key=lambda one: one.kind is not Kind.UNKNOWN)
+    targets = sorted({one for each in ordered for one in _cleared(each, found)})
     report = os.path.relpath(paths.report, root)
     makes_report = report in targets
     changed = False
@@ -53,7 +55,7 @@ def repair(found: Comparison, command: Sequence[str]) -> None:
 def _cleared(one: Difference, found: Comparison) -> list[str]:
     """Delete a file that differs, or move it away; return what Snakemake is to make."""
     root = found.manifest.root
-    if one.kind is Kind.HALF_WRITTEN:  # a job may go on with it
+    if one.kind in (Kind.HALF_WRITTEN, Kind.NO_RECORD):  # a job may go on with it, or use it
         return []
     if one.kind in (Kind.UNKNOWN, Kind.RECORD):
         _set_aside(root, one.path)
@@ -62,6 +64,8 @@ def _cleared(one: Difference, found: Comparison) -> list[str]:
     if job is None:
         return [one.path]
     folder = next((each for each in job.folders if one.path.startswith(f"{each}/")), one.path)
+    if (root / one.path).is_dir():  # no job wrote what is in it
+        _set_aside(root, one.path)
     _delete(root / folder)
     if found.expected.may_be_gone(one.path):
         return []
@@ -109,7 +113,7 @@ def _set_aside(root: Path, path: str) -> None:
         place = place.with_name(f"{place.name}_")
     if os.path.lexists(root / path):
         place.parent.mkdir(parents=True, exist_ok=True)
-        (root / path).rename(place)
+        shutil.move(root / path, place)
 
 
 def _delete(path: Path) -> None:
@@ -131,7 +135,7 @@ def _takes_over(found: Comparison, now: Manifest) -> bool:
         if path not in before:  # its record was damaged or lost
             if path in used:
                 return True
-        elif job.outputs[path][1] != before[path].outputs[path][1]:
+        elif job.digests(path).isdisjoint(before[path].digests(path)):
             return True
     for path in again.keys() & before.keys():
         old = before[path]

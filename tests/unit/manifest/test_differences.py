@@ -9,6 +9,7 @@ import pytest
 from circuitlapse.manifest.job_record import Manifest, record
 from circuitlapse.errors import ArtifactError
 from circuitlapse.io.hdf5 import write_hdf5
+from circuitlapse.io.provenance import write_provenance
 from circuitlapse.manifest.differences import Comparison, Expected, refuse_replaced_inputs
 
 
@@ -223,3 +224,68 @@ def test_at_most_twenty_inputs_are_named(results):
         refuse_replaced_inputs(results)
     assert str(error.value).count("not as it was written") == 20
     assert "and 10 more" in str(error.value)
+
+
+def test_files_of_the_user_are_neither_named_nor_reached_through_links(results, tmp_path):
+    (tmp_path / "ext/.git").mkdir(parents=True)
+    for path in ("ext/.git/HEAD", "ext/thesis.txt"):
+        (tmp_path / path).touch()
+    for link in ("mydata", "tables/mine"):
+        (results / link).symlink_to(tmp_path / "ext")
+    for path in (".gitignore", "notes.txt", "tables/.DS_Store", "transfer/.keep"):
+        (results / path).parent.mkdir(exist_ok=True)
+        (results / path).touch()
+    assert found(results) == {}
+
+
+def test_parts_of_a_download_are_half_written(results):
+    part = results / "models/a/.step1.parts/0.part"
+    part.parent.mkdir()
+    part.touch()
+    assert [*found(results)] == ["models/a/.step1.parts/0.part"]
+
+
+def test_what_lies_beside_left_over_folders_is_not_half_written(results):
+    (results / "transfer").mkdir()
+    for name in ("a.parquet", "notes.txt"):
+        (results / "transfer" / name).touch()
+    assert found(results) == {
+        "transfer/a.parquet": "no record: made before the manifest",
+        "transfer/notes.txt": "unknown to the manifest",
+    }
+
+
+def test_results_without_records_were_made_before_the_manifest(results):
+    shutil.rmtree(results / "manifest")
+    (results / "report.html").touch()
+    record(results, "report", "report", [results / "report.html"])
+    model = "models/a/step0/provenance.json"
+    assert found(results) == dict.fromkeys(
+        [TABLE, CIRCUIT, CACHED, WEIGHTS, model], "no record: made before the manifest"
+    )
+
+
+def model_of(code: str, weights: str, root: Path) -> Path:
+    """Write a model as a version of the code would fetch it."""
+    folder = root / "models/a/step0"
+    (folder / "model.safetensors").write_text(weights)
+    made_by = {"settings": "{}", "code_hash": code}
+    write_provenance(folder / "provenance.json", made_by, [folder / "model.safetensors"])
+    return folder
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_model_that_was_fetched_again_is_the_same_if_its_weights_are(results, same):
+    record(results, "train", "train", [model := model_of("old", "weights", results)])
+    for job, path in (("cache", CACHED), ("discover", CIRCUIT)):
+        record(results, job, job, [results / path], inputs=[model])
+    record(results, "table", "table", [results / TABLE], inputs=[results / CIRCUIT])
+    assert found(results) == {}
+    model_of("new", "weights" if same else "WEIGHTS", results)
+    if same:
+        refuse_replaced_inputs(results)
+    else:
+        with pytest.raises(ArtifactError, match=r"provenance\.json: not as it was written"):
+            refuse_replaced_inputs(results)
+    record(results, "train", "train", [model])
+    assert found(results).keys() == (set() if same else {CACHED, CIRCUIT})

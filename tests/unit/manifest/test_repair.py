@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from pathlib import Path
@@ -118,3 +119,51 @@ def test_if_snakemake_fails_so_does_the_repair(root):
     shutil.rmtree(root / "tables")
     with pytest.raises(SystemExit, match="1"):
         repair(compare(root), ["false"])
+
+
+def test_what_was_made_before_the_manifest_is_left_alone(root):
+    shutil.rmtree(root / "manifest")
+    (root / "report.html").touch()
+    record(root, "report", "report", [root / "report.html"])
+    assert runs(root) == []
+    assert (root / "tables/c.txt").read_text() == "the text of c"
+
+
+def test_only_what_is_surely_half_written_is_deleted(root, tmp_path):
+    """Of what was linked into the results, only what the workflow made counts."""
+    (tmp_path / "ext/.git").mkdir(parents=True)
+    (root / "mydata").symlink_to(tmp_path / "ext")
+    scratch = root / "tables/.a.txt.host.1.2.abcdefgh/a.txt"
+    kept = [tmp_path / "ext/.git/HEAD", root / "tables/.DS_Store", root / "transfer/a.parquet"]
+    for path in (scratch, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    runs(root)
+    assert not scratch.exists()
+    assert all(path.exists() for path in kept)
+
+
+def test_what_lies_on_another_device_is_moved(root, monkeypatch):
+    def rename(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    (root / "tables/mine.csv").write_text("mine")
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rename", rename)
+        runs(root)
+    assert (root / "set_aside/tables/mine.csv").read_text() == "mine"
+    assert not (root / "tables/mine.csv").exists()
+
+
+def test_what_lies_in_folders_of_jobs_or_in_the_place_of_files_is_kept(root):
+    (root / "models/a/step0").mkdir(parents=True)
+    (root / "models/a/step0/weights").touch()
+    record(root, "train", "train", [root / "models/a/step0"])
+    (root / "models/a/step0/weights").unlink()
+    (root / "models/a/step0/zebra.txt").write_text("mine")
+    (root / "tables/b.txt").unlink()
+    (root / "tables/b.txt").mkdir()
+    (root / "tables/b.txt/inside").write_text("mine, too")
+    runs(root)
+    assert (root / "set_aside/models/a/step0/zebra.txt").read_text() == "mine"
+    assert (root / "set_aside/tables/b.txt/inside").read_text() == "mine, too"

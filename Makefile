@@ -5,7 +5,7 @@
 # make published CLONE=DIR   the authors' results as our figures (see docs)
 # make report                the demo, and all figures on one HTML page
 # make explorer              the demo, and one HTML page to look into its circuits
-# make verify                is every result still as the run wrote it? See docs/workflow.md
+# make verify                is every result as the run wrote it? (see docs)
 # make unlock                after a killed run: "Directory cannot be locked"
 # make cluster               the run on a Slurm cluster; see docs/cluster.md
 # make restart-cluster       the same, after Snakemake was killed

@@ -69,7 +69,16 @@ def verify(workflow: Workflow, *, repair: bool = False) -> subprocess.CompletedP
     ],
 )
 def test_make_verify_gives_the_configuration_and_on_request_snakemake(repair, options):
-    command = ["make", "-n", "-o", ".venv/.ready", "verify", "CONFIG=a b.yaml", f"REPAIR={repair}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-n",
+        "-o",
+        ".venv/.ready",
+        "verify",
+        "CONFIG=a b.yaml",
+        f"REPAIR={repair}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     said = " ".join(done.stdout.replace("\\\n", "").split())
     assert said.startswith('.venv/bin/python -m circuitlapse.manifest "a b.yaml"')
@@ -79,7 +88,15 @@ def test_make_verify_gives_the_configuration_and_on_request_snakemake(repair, op
 
 @pytest.mark.parametrize("repair", ["no", "yes", "2", "1 cluster"])
 def test_make_verify_refuses_other_values_of_repair(repair):
-    command = ["make", "-n", "-o", ".venv/.ready", "verify", f"REPAIR={repair}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "-n",
+        "-o",
+        ".venv/.ready",
+        "verify",
+        f"REPAIR={repair}",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode
     assert f"REPAIR={repair}: expected 1, cluster or 0" in done.stderr

@@ -14,6 +14,8 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from circuitlapse.plan.gpus import PROBE, PROBE_OK
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -97,6 +99,22 @@ def copied(finished: Workflow, tmp_path: Path) -> Workflow:
     folder = tmp_path / "copy"
     shutil.copytree(finished.folder, folder)
     return Workflow(folder)
+
+
+@pytest.fixture
+def willing_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer in place of PyTorch when a run asks whether it can use a GPU."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"if sys.orig_argv[-1] == {PROBE!r}:\n"
+        f"    print({PROBE_OK!r}, flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,26 +6,10 @@ import os
 
 import pytest
 
-from circuitlapse.plan.gpus import PROBE, PROBE_OK, host_mb
+from circuitlapse.plan.gpus import host_mb
 
 BEHAVIOUR = "results-smoke/behaviour/pocket-tiny/ioi/step0.parquet"
 CUDA = ("--config", "compute={device: cuda, memory_mb: 500, jobs_per_gpu: 2}")
-
-
-@pytest.fixture
-def willing_torch(tmp_path, monkeypatch):
-    """Answer in place of PyTorch when a run asks whether it can use a GPU."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        f"if sys.orig_argv[-1] == {PROBE!r}:\n"
-        f"    print({PROBE_OK!r}, flush=True)\n"
-        "    os._exit(0)\n"
-    )
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    )
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_jobs_that_run_a_model_get_a_gpu_each_and_are_cancelled_with_the_run(lab
     assert not {name for name in variables if name.startswith(f"{SLOTS}=")}
 
 
-def test_inside_one_allocation_jobs_take_slots_on_its_gpus(lab, on_gpus):
+def test_inside_one_allocation_jobs_take_slots_on_its_gpus(lab, on_gpus, willing_torch):
     target = f"{RESULTS}/behaviour/pocket-tiny/ioi/step0.parquet"
     size = ("--cpus-per-task=2", "--mem=4G", "--time=5", "--partition=gpu")
     script = "workflow/profiles/slurm/one_allocation.sh"

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from circuitlapse.errors import CircuitlapseError
 from circuitlapse.paths import timings_of
-from circuitlapse.redaction import install, redact
+from circuitlapse.redaction import install, redact, show_exception
 
 Item = TypeVar("Item")
 
@@ -153,7 +153,7 @@ def show_error(
     if issubclass(kind, KeyboardInterrupt):
         print(STOPPED, file=sys.stderr)
     else:
-        sys.__excepthook__(kind, error, trace)
+        show_exception(kind, error, trace)
 
 
 _started_s: float

@@ -120,6 +120,14 @@ def test_a_job_stopped_while_it_imports_prints_no_traceback():
         assert done.stderr == said if said else "Traceback" in done.stderr
 
 
+def test_an_error_while_a_job_imports_shows_no_secret():
+    code = "snakemake = 1\nimport circuitlapse.jobs\nraise ValueError('hf_' + 30 * 'a')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ValueError: ***" in done.stderr
+    assert "hf_aaaa" not in done.stderr
+
+
 def test_progress_says_how_many_are_done_and_how_long_the_rest_takes(caplog):
     caplog.set_level(logging.INFO)
     for item in (items := progress([1, 2, 3], "tasks", log=logging.getLogger("t"), every_s=0.01)):

@@ -29,6 +29,7 @@ from circuitlapse.hub.listing import HubFile, list_commits, list_files
 from circuitlapse.hub.retry import RetryPolicy, host, readable_errors, readable_parse_errors
 from circuitlapse.hub.revisions import TOKENS, matching_revision, unknown_revision
 from circuitlapse.hub.symlinks import link
+from circuitlapse.io.atomic import remove
 from circuitlapse.settings.environment import check_environment
 
 LOG = logging.getLogger(__name__)
@@ -111,11 +112,11 @@ class HubSource:
         part = target
         if self.parts is not None and file.is_large:
             if self.parts.is_symlink() or not self.parts.is_dir():
-                _remove(self.parts)
+                remove(self.parts)
                 self.parts.mkdir()
             part = self.parts / f"{file.hash.hexadecimal}{PART}"
             if part.is_symlink() or not part.is_file():
-                _remove(part)
+                remove(part)
         self._receive(name, part)
         if part != target:
             _move(part, target)
@@ -140,13 +141,6 @@ class HubSource:
         except HubError:
             part.unlink()
             raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _move(part: Path, target: Path) -> None:

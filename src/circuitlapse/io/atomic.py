@@ -72,6 +72,14 @@ def is_scratch(name: str) -> bool:
     return _SCRATCH.fullmatch(name) is not None
 
 
+def remove(path: Path) -> None:
+    """Delete whatever is at `path`, if anything; a link is not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _clear_scratch(target: Path) -> None:
     """Delete the scratch folders of dead writers of `target`; refuse if a writer lives."""
     for folder in target.parent.glob(f".{glob.escape(target.name)}.*"):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from circuitlapse.errors import ArtifactError, reading
-from circuitlapse.io.atomic import atomic_path
+from circuitlapse.io.atomic import atomic_path, remove
 from circuitlapse.io.provenance import (
     FILES,
     PROVENANCE,
@@ -57,7 +57,7 @@ class UnfinishedTraining:
                     return done
             except ArtifactError as error:
                 _log.info("training starts anew: %s", error)
-        _remove(self._folder)
+        remove(self._folder)
         return None
 
     def save(
@@ -85,7 +85,7 @@ class UnfinishedTraining:
             write_provenance(scratch / PROVENANCE, self._origins[step], scratch.iterdir())
         for old in self._folder.glob("state*"):
             if old.name != f"state{step}":
-                _remove(old)
+                remove(old)
 
     def finish(self, outputs: Mapping[int, str | Path]) -> None:
         """Copy every saved step to its place among the outputs."""
@@ -95,7 +95,7 @@ class UnfinishedTraining:
 
     def discard(self) -> None:
         """Delete the folder, when nothing of the job can fail any more."""
-        _remove(self._folder)
+        remove(self._folder)
 
     def _is_whole(self, folder: Path, step: int) -> bool:
         """Return whether a folder was made for this training, and is as it was written.
@@ -116,11 +116,3 @@ class UnfinishedTraining:
             state = torch.load(path, weights_only=True)
             model.load_state_dict(state["model"])
             optimizer.load_state_dict(state["optimizer"])
-
-
-def _remove(path: Path) -> None:
-    """Delete whatever is at `path`, if anything."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 
 from circuitlapse.manifest.job_record import TIMESTAMP, JobRecord, Manifest, record, record_path
+from circuitlapse.io.atomic import remove
 from circuitlapse.manifest.differences import Comparison, Difference, Kind
 from circuitlapse.paths import Paths
 
@@ -46,7 +47,7 @@ def repair(found: Comparison, command: Sequence[str]) -> None:
     if changed or _lacks(found):
         _run(command)
     for path in (root / one.path for one in found.differences if one.kind is Kind.HALF_WRITTEN):
-        _delete(path)
+        remove(path)
     if makes_report:
         _run([*command, "--report", paths.report], PYTHONWARNINGS=_HARMLESS)
         record(root, REPORT, REPORT, [paths.report])
@@ -66,7 +67,7 @@ def _cleared(one: Difference, found: Comparison) -> list[str]:
     folder = next((each for each in job.folders if one.path.startswith(f"{each}/")), one.path)
     if (root / one.path).is_dir():  # no job wrote what is in it
         _set_aside(root, one.path)
-    _delete(root / folder)
+    remove(root / folder)
     if found.expected.may_be_gone(one.path):
         return []
     if _can_be_made(folder, job, found):
@@ -114,13 +115,6 @@ def _set_aside(root: Path, path: str) -> None:
     if os.path.lexists(root / path):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(root / path, place)
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _takes_over(found: Comparison, now: Manifest) -> bool:

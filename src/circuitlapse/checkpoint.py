@@ -46,7 +46,8 @@ from circuitlapse.schemas import (
 )
 from circuitlapse.settings.analysis import Algorithm, Bootstrap, Circuits, Compute, Heads
 from circuitlapse.tasks.encode import Task
-from circuitlapse.types import METRIC_FACTS, CheckpointStatus, HeadSet, ScoreStatus
+from circuitlapse.types import METRIC_FACTS, HeadSet
+from circuitlapse.types.status import CheckpointStatus, ScoreStatus
 
 MATMUL = {"highest": "highest", "tf32": "high"}
 """Values of `compute.matmul` -> what PyTorch calls them."""

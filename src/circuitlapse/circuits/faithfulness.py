@@ -11,7 +11,8 @@ from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import Groups, bootstrap_interval, mean_interval
-from circuitlapse.types import CHANCE, Metric, Status
+from circuitlapse.types import CHANCE, Metric
+from circuitlapse.types.status import Status
 
 OVERSHOOT = 1.2
 """A circuit that does the task this much better than the model is flagged."""

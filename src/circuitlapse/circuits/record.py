@@ -13,15 +13,8 @@ from numpy import ndarray
 
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
-from circuitlapse.types import (
-    METRIC_FACTS,
-    Faithfulness,
-    HeldOutStatus,
-    Level,
-    Metric,
-    Status,
-    Weighting,
-)
+from circuitlapse.types import METRIC_FACTS, Faithfulness, Level, Metric, Weighting
+from circuitlapse.types.status import HeldOutStatus, Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

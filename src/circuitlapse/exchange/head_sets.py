@@ -16,7 +16,8 @@ from circuitlapse.heads.naming import Naming
 from circuitlapse.models.graph import Head
 from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.registry import BUILDERS
-from circuitlapse.types import HeadSet, Role, SwapStatus
+from circuitlapse.types import HeadSet, Role
+from circuitlapse.types.status import SwapStatus
 
 SUCCESSOR = 0.4
 """Heads with a larger succession score count as successor heads."""

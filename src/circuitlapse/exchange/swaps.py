@@ -31,7 +31,8 @@ from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import Groups, mean_interval
-from circuitlapse.types import RANDOM_LIKE, HeadSet, SwapStatus
+from circuitlapse.types import RANDOM_LIKE, HeadSet
+from circuitlapse.types.status import SwapStatus
 
 _SHAPE = (
     "architecture",

@@ -29,7 +29,8 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.types import TransferControl, TransferStatus
+from circuitlapse.types import TransferControl
+from circuitlapse.types.status import TransferStatus
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,7 +16,8 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.lines import chance_handles, draw_chance
-from circuitlapse.types import AlgorithmStatus, EffectSign
+from circuitlapse.types import EffectSign
+from circuitlapse.types.status import AlgorithmStatus
 
 PANELS = {
     (

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.heatmap import label_cells
-from circuitlapse.types import CheckpointStatus
+from circuitlapse.types.status import CheckpointStatus
 
 _OWN, _NONE = "#d9d9d9", "#ffffff"
 """Colours of content that nothing else has, and of no content."""

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.checkpoints import mark_suspects, suspect_handles
-from circuitlapse.types import CheckpointStatus
+from circuitlapse.types.status import CheckpointStatus
 
 _CORRUPTED: dict[str, Any] = {
     "linestyle": ":",

@@ -22,7 +22,8 @@ from numpy import ndarray
 
 from circuitlapse.figures import layout, style
 from circuitlapse.figures.style import text_width
-from circuitlapse.types import ROLE_TITLES, Role, Status
+from circuitlapse.types import ROLE_TITLES, Role
+from circuitlapse.types.status import Status
 
 SWEEPS = 24
 """Number of passes that improve the order within rows, alternately downwards and upwards."""

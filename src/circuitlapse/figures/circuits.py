@@ -22,7 +22,7 @@ from circuitlapse.figures.layout import (
     threshold_handles,
 )
 from circuitlapse.figures.style import SIZE, label_log, shorten
-from circuitlapse.types import LEFT_OUT, CheckpointStatus, Status
+from circuitlapse.types.status import LEFT_OUT, CheckpointStatus, Status
 
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""

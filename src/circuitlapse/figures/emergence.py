@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from circuitlapse.figures import layout, style
 from circuitlapse.heads.registry import SCORES
-from circuitlapse.types import EmergenceStatus, Kind
+from circuitlapse.types import Kind
+from circuitlapse.types.status import EmergenceStatus
 
 _ROW_IN = 0.24
 _WHY = {

@@ -28,7 +28,8 @@ from circuitlapse.figures.layout import (
     with_rows,
 )
 from circuitlapse.figures.style import label_log
-from circuitlapse.types import Ranking, Status
+from circuitlapse.types import Ranking
+from circuitlapse.types.status import Status
 
 _CHOSEN: dict[str, Any] = {"markersize": 7, "markeredgecolor": "black", "linestyle": "none"}
 

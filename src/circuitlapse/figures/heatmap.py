@@ -19,7 +19,7 @@ from matplotlib.path import Path
 from numpy import ndarray
 
 from circuitlapse.figures.style import LABEL_SIZE, SIZE, text_width, wrap
-from circuitlapse.types import TransferStatus
+from circuitlapse.types.status import TransferStatus
 
 TOP = 1.2
 """Faithfulness at the upper end of the colour scale; the lower end is 0."""

@@ -26,7 +26,8 @@ from circuitlapse.figures.lines import (
 )
 from circuitlapse.figures.style import label_log
 from circuitlapse.tables.head_choice import Head, largest_in_circuit
-from circuitlapse.types import S2I_SIGNALS, ScoreStatus
+from circuitlapse.types import S2I_SIGNALS
+from circuitlapse.types.status import ScoreStatus
 
 MOST_HEADS = 6
 _RATIO = "IO / S1 attention"

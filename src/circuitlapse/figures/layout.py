@@ -28,7 +28,7 @@ from circuitlapse.figures.style import (
     text_width,
     wrap,
 )
-from circuitlapse.types import Status
+from circuitlapse.types.status import Status
 
 NO_TASK = "no such task in this run"
 """Text of a panel about a task that the run does not have."""

@@ -21,7 +21,7 @@ from circuitlapse.figures import layout, style
 from circuitlapse.figures.style import SIZE, label_log, wrap
 from circuitlapse.heads.registry import SCORES
 from circuitlapse.tables.head_choice import Head, of_heads
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 
 COMPONENTS = ("succession", "induction", "cspa", "copy")
 """The scores of figure 2 of Tigges et al. 2024, in this order."""

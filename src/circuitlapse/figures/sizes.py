@@ -27,7 +27,7 @@ from circuitlapse.figures.layout import (
 )
 from circuitlapse.figures.style import count_label, label_log
 from circuitlapse.tables.size_correlation import COUNTS, comparable
-from circuitlapse.types import Status
+from circuitlapse.types.status import Status
 
 _ROW_IN = 0.95
 _DOTTED: dict[str, Any] = {"color": "#444444", "linestyle": ":", "marker": "."}

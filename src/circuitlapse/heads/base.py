@@ -15,7 +15,8 @@ from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Heads
-from circuitlapse.types import NAME_ROLES, ScoreStatus
+from circuitlapse.types import NAME_ROLES
+from circuitlapse.types.status import ScoreStatus
 
 DEFAULTS = Heads()
 """Options of detectors where a caller gives none: the defaults of the configuration."""

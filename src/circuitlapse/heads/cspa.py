@@ -32,7 +32,7 @@ from circuitlapse.models.forward import LayerTrace, embed_tokens, run_layers
 from circuitlapse.models.load import tokenizer_of
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import resampled_means
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 
 _BOOTSTRAP = Bootstrap()
 MIN_KL = 1e-6

@@ -32,7 +32,8 @@ from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.statistics import ratio_interval
-from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, RoleRule, ScoreStatus
+from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, RoleRule
+from circuitlapse.types.status import ScoreStatus
 
 FLIPS = {
     "random_same": "XYY",

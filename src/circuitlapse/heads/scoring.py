@@ -22,7 +22,7 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.schemas import HEAD_SCORES
 from circuitlapse.settings.analysis import Bootstrap, Heads
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 
 _BOOTSTRAP = Bootstrap()
 

@@ -20,7 +20,7 @@ from circuitlapse.models.layers import Attention
 from circuitlapse.models.load import tokenizer_of
 from circuitlapse.tasks.vocabulary import Vocabulary
 from circuitlapse.tasks.words import ORDERED_LISTS
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 
 SUCCESSION_LN = ("ln2", "none")
 

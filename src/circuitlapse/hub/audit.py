@@ -25,7 +25,7 @@ from circuitlapse.hub.symlinks import LocalSource
 from circuitlapse.io.atomic import atomic_path
 from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify, formats_of
 from circuitlapse.records import known_records, read_content, records_text
-from circuitlapse.types import LEFT_OUT
+from circuitlapse.types.status import LEFT_OUT
 
 PLACE = ("model", "step", "repo", "revision", "pattern")
 """What identifies the record of a checkpoint."""

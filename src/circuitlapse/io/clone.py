@@ -32,17 +32,15 @@ from circuitlapse.models.graph import EdgeScores
 from circuitlapse.schemas import BEHAVIOUR, PUBLISHED_CURVE
 from circuitlapse.types import (
     METRIC_FACTS,
-    CheckpointStatus,
     Faithfulness,
-    HeldOutStatus,
     IgRule,
     Level,
     Method,
     Metric,
     Selection,
-    Status,
     Weighting,
 )
+from circuitlapse.types.status import CheckpointStatus, HeldOutStatus, Status
 
 THRESHOLD = 0.8
 """Faithfulness that a circuit of the paper has to reach."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from circuitlapse.types import CheckpointStatus
+from circuitlapse.types.status import CheckpointStatus
 
 FORMATS = (
     r"model\.safetensors",

@@ -15,7 +15,7 @@ from circuitlapse.config.schema import Config
 from circuitlapse.errors import ConfigError
 from circuitlapse.paths import Paths
 from circuitlapse.records import known_records
-from circuitlapse.types import LEFT_OUT, CheckpointStatus
+from circuitlapse.types.status import LEFT_OUT, CheckpointStatus
 
 Record = Mapping[str, Any]
 Place = tuple[str, int]

@@ -14,7 +14,7 @@ from circuitlapse.errors import ArtifactError
 from circuitlapse.models.contents import Contents, Verdict, WeightFile, classify
 from circuitlapse.models.fingerprint import Fingerprint, cosines, matrices
 from circuitlapse.schemas import AUDIT, CHECKPOINTS
-from circuitlapse.types import LEFT_OUT, CheckpointStatus
+from circuitlapse.types.status import LEFT_OUT, CheckpointStatus
 
 Place = tuple[str, int]
 Record = Mapping[str, Any]

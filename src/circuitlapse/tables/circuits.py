@@ -16,7 +16,8 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.schemas import SCHEMAS
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.masking import masked, with_late_rule
-from circuitlapse.types import CheckpointStatus, Ranking
+from circuitlapse.types import Ranking
+from circuitlapse.types.status import CheckpointStatus
 
 _IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
 _FROM_RECORD = (

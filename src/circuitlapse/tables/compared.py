@@ -15,7 +15,8 @@ from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import Graph
 from circuitlapse.statistics import spearman
-from circuitlapse.types import MIN_SPLITS, Level, Status, Weighting
+from circuitlapse.types import MIN_SPLITS, Level, Weighting
+from circuitlapse.types.status import Status
 
 FLOOR_QUANTILE = 0.05
 """A change is reported where the overlap is below this quantile of the splits' overlaps."""

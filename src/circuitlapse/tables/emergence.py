@@ -19,7 +19,8 @@ from circuitlapse.tables.base import stack
 from circuitlapse.tables.components import UNITS
 from circuitlapse.tables.half_level import draw_half_levels, half_level_tokens
 from circuitlapse.tables.head_choice import best_at_each_step, nameable
-from circuitlapse.types import EmergenceStatus, Kind
+from circuitlapse.types import Kind
+from circuitlapse.types.status import EmergenceStatus
 
 _MODEL = ["model", "variant"]
 

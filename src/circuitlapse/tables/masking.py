@@ -20,7 +20,7 @@ import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
 from circuitlapse.schemas import TASK_KEYS
-from circuitlapse.types import HeldOutStatus, Status, TransferStatus
+from circuitlapse.types.status import HeldOutStatus, Status, TransferStatus
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""

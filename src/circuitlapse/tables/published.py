@@ -16,7 +16,7 @@ from circuitlapse.schemas import PUBLISHED, PUBLISHED_CURVE, TASK_KEYS
 from circuitlapse.tables.base import concatenated, in_order
 from circuitlapse.tables.circuits import circuit_tables
 from circuitlapse.tables.masking import NO_BEHAVIOUR, masked
-from circuitlapse.types import Status
+from circuitlapse.types.status import Status
 
 _log = logging.getLogger(__name__)
 

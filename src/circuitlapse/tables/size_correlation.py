@@ -11,7 +11,8 @@ from numpy import ndarray
 from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import SIZE_CORRELATION
 from circuitlapse.statistics import pearson
-from circuitlapse.types import Level, Status
+from circuitlapse.types import Level
+from circuitlapse.types.status import Status
 
 COUNTS = {Level.EDGE: "n_edges", Level.NODE: "n_nodes"}
 """The columns of `circuit_summary` with the size of a circuit."""

@@ -17,7 +17,7 @@ from circuitlapse.heads.cspa import (
 from circuitlapse.heads.cspa_effect import HeadChanges, divergences
 from circuitlapse.models.batching import Limits
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 from tests.conftest import bridge_of, save_random_model
 
 FUNCTION_TOKENS = frozenset({0, 7, 11, 12, 13})

@@ -12,7 +12,8 @@ from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import PatchedPaths
 from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import S2I_SIGNALS, ScoreStatus
+from circuitlapse.types import S2I_SIGNALS
+from circuitlapse.types.status import ScoreStatus
 from tests.planted_ioi import (
     NAMES,
     head_weights,

@@ -12,7 +12,7 @@ from circuitlapse.heads.registry import SCORES
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.schemas import HEAD_SCORES
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 from tests.conftest import bridge_of
 from tests.unit.heads.words import with_words
 

@@ -11,7 +11,7 @@ from circuitlapse.heads import succession as module
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.succession import succession, succession_lists
 from circuitlapse.tasks.words import ORDERED_LISTS
-from circuitlapse.types import ScoreStatus
+from circuitlapse.types.status import ScoreStatus
 from tests.conftest import bridge_of
 
 LETTERS = ORDERED_LISTS["capital_letters"]

@@ -7,7 +7,7 @@ import pytest
 
 from circuitlapse.schemas import AUDIT, BEHAVIOUR, CIRCUIT_SUMMARY
 from circuitlapse.tables.left_out import EMPTIED, STATUSES, kept, with_audit
-from circuitlapse.types import Status
+from circuitlapse.types.status import Status
 from tests.unit.figures.conftest import LABELS, make_behaviour, make_summary
 
 MODEL = next(iter(LABELS))

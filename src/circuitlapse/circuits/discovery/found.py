@@ -19,7 +19,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types import HeldOutStatus, Status
+from circuitlapse.types.status import HeldOutStatus, Status
 
 _NOTHING = (float("nan"), float("nan"))
 

@@ -21,7 +21,7 @@ from circuitlapse.circuits.rankings import FRACTIONS, RankingCurves, ranked_by_s
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
-from circuitlapse.types import HeldOutStatus, Status
+from circuitlapse.types.status import HeldOutStatus, Status
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,8 @@ from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.types import Faithfulness, Status
+from circuitlapse.types import Faithfulness
+from circuitlapse.types.status import Status
 
 
 class SmallCircuit(NamedTuple):

@@ -12,7 +12,8 @@ from numpy import ndarray
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.models.graph import EdgeScores, Graph
 from circuitlapse.models.load import model_graph
-from circuitlapse.types import MIN_PROMPTS, Status
+from circuitlapse.types import MIN_PROMPTS
+from circuitlapse.types.status import Status
 
 _N_HALVES = 2
 

@@ -28,7 +28,8 @@ from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import AlgorithmStatus, Metric, Role, RoleRule
+from circuitlapse.types import Metric, Role, RoleRule
+from circuitlapse.types.status import AlgorithmStatus
 
 TOP_EDGES = 0.1
 """Share of all edges, by |score|, among which an S-inhibition head has one into a name mover.

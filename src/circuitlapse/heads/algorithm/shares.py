@@ -19,7 +19,8 @@ from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import Groups, half_means, ratio_interval, split_interval
-from circuitlapse.types import AlgorithmStatus, EffectSign, Role
+from circuitlapse.types import EffectSign, Role
+from circuitlapse.types.status import AlgorithmStatus
 
 DENOMINATORS = ("circuit", "all")
 """The heads of the circuit; all heads."""

@@ -20,7 +20,7 @@ from circuitlapse.tables.reproduction.base import (
     span,
     untrained,
 )
-from circuitlapse.types import LEFT_OUT, Status
+from circuitlapse.types.status import LEFT_OUT, Status
 
 EARLY = 10_000
 """A dip of IOI accuracy below chance must come before this step."""

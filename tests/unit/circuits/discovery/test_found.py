@@ -14,7 +14,7 @@ from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import Graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types import HeldOutStatus, Status
+from circuitlapse.types.status import HeldOutStatus, Status
 
 GRAPH = Graph(2, 1)
 BOOTSTRAP = Bootstrap(samples=100, seed=3)

@@ -18,7 +18,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.load import model_graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import ratio_interval
-from circuitlapse.types import HeldOutStatus
+from circuitlapse.types.status import HeldOutStatus
 
 SETTINGS = Circuits(
     selection="top_n", grid_ratio=1.3, refine_points=2, max_fraction=1.0, random_circuits=0

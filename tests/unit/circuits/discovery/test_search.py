@@ -12,7 +12,8 @@ from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.metrics import per_prompt_metric
 from circuitlapse.settings.analysis import Bootstrap, Circuits
-from circuitlapse.types import Faithfulness, Status
+from circuitlapse.types import Faithfulness
+from circuitlapse.types.status import Status
 
 SETTINGS = Circuits(method="eap", max_fraction=1.0, grid_ratio=3.0, refine_points=1)
 

@@ -11,7 +11,8 @@ from circuitlapse.heads.algorithm.shares import (
     consistency_rows,
 )
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.types import AlgorithmStatus, Role
+from circuitlapse.types import Role
+from circuitlapse.types.status import AlgorithmStatus
 
 BOOTSTRAP = Bootstrap(samples=200, level=0.95, seed=3)
 MEAN = np.array([-1.0, -0.5, 0.5, 0.0])

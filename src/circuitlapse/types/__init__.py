@@ -102,56 +102,6 @@ class Ranking(StrEnum):
     """A random order, as a control."""
 
 
-class CheckpointStatus(StrEnum):
-    """Whether a checkpoint holds the weights of its own training step."""
-
-    OK = "ok"
-    """Nothing speaks against it."""
-    SUSPECT = "suspect"
-    """Some of its weights are those of another step, all are those of another model, or it is
-    closer to the last step than to its neighbours. It is analysed, and marked."""
-    DUPLICATE = "duplicate"
-    """All of its weights are those of a later step."""
-    NO_WEIGHTS = "no_weights"
-    """The revision has no file with weights."""
-
-
-LEFT_OUT = (CheckpointStatus.DUPLICATE, CheckpointStatus.NO_WEIGHTS)
-"""Checkpoints that say nothing about their step."""
-
-
-class Status(StrEnum):
-    """Result of the search for a small faithful circuit."""
-
-    OK = "ok"
-    """A faithful circuit."""
-    NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, or does it on corrupted prompts too: no circuit."""
-    OVERSHOOT = "overshoot"
-    """A circuit passes the threshold, but exceeds the metric of the model by over 20 %."""
-    NOT_REACHED = "not_reached"
-    """No circuit up to the cap passes the threshold; the one at the cap is reported."""
-    TOO_FEW_PROMPTS = "too_few_prompts"
-    """A half has fewer than `MIN_PROMPTS` groups of prompts, so it was not searched."""
-    DUPLICATE = "duplicate"
-    """The checkpoint has the weights of a later step."""
-    NO_WEIGHTS = "no_weights"
-    """The checkpoint has no weights."""
-
-
-class HeldOutStatus(StrEnum):
-    """Whether there are held-out numbers: circuits of one half, run on the other half."""
-
-    OK = "ok"
-    """Both halves have a circuit."""
-    NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, or not on one of the halves."""
-    TOO_FEW_PROMPTS = "too_few_prompts"
-    """A half has fewer than `MIN_PROMPTS` groups of prompts."""
-    NO_HALVES = "no_halves"
-    """Circuits of halves were not asked for."""
-
-
 class Comparison(StrEnum):
     """Which two circuits of one model are compared."""
 
@@ -179,17 +129,6 @@ class Weighting(StrEnum):
     """By its share of the circuit's summed |score|."""
 
 
-class TransferStatus(StrEnum):
-    """Result of running a circuit in the model of another step, or on another task."""
-
-    OK = "ok"
-    """The circuit was run, and the model does the task."""
-    NO_CIRCUIT = "no_circuit"
-    """There is no circuit at the source step or task."""
-    NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, so faithfulness is not defined."""
-
-
 class TransferControl(StrEnum):
     """Which circuits are run in a model: its own, or what they are compared with."""
 
@@ -201,59 +140,11 @@ class TransferControl(StrEnum):
     """A circuit of a model with other initial weights or other data, at the same step."""
 
 
-class ScoreStatus(StrEnum):
-    """Whether a score is defined, and if not, why."""
-
-    OK = "ok"
-    NO_TOKENS = "no_tokens"
-    """The tokenizer lacks the words that the score is about."""
-    NO_EFFECT = "no_effect"
-    """Ablating the head changes nothing, so no share of its effect is defined."""
-    NO_NAME_MOVERS = "no_name_movers"
-    """There are no name movers, whose queries the test changes."""
-    NO_PROMPTS = "no_prompts"
-    """The score needs IOI prompts, and there is no IOI task."""
-    NO_TEXT = "no_text"
-    """The score needs running text, and there is none."""
-    SKIPPED = "skipped"
-    """The score is not computed in this layer."""
-
-
 class Kind(StrEnum):
     """What emerges."""
 
     TASK = "task"
     COMPONENT = "component"
-
-
-class EmergenceStatus(StrEnum):
-    """Whether a curve over training has a half level, and if not, why."""
-
-    OK = "ok"
-    TOO_FEW_STEPS = "too_few_steps"
-    """There are fewer than two steps with a level."""
-    AT_CHANCE = "at_chance"
-    """The score of no head is above chance at any step."""
-    NO_RISE = "no_rise"
-    """The level at the last step is not above that at the first one beyond its interval."""
-
-
-class AlgorithmStatus(StrEnum):
-    """Whether a number of the IOI algorithm is defined; if not, the first reason that applies."""
-
-    OK = "ok"
-    NO_BEHAVIOUR = "no_behaviour"
-    """The model does not do the task, as `does_the_task` says with its own threshold of 1."""
-    NO_NAME_MOVERS = "no_name_movers"
-    """No head is a name mover, so there are no queries to patch."""
-    NO_CIRCUIT = "no_circuit"
-    """The number is about the heads of the circuit, and there is none."""
-    NO_S2I_HEADS = "no_s2i_heads"
-    """The only S-inhibition heads, if any, also suppress copies."""
-    NO_EFFECT = "no_effect"
-    """No head has an effect beyond noise, so that the share is 0 / 0."""
-    SMALL_TOTAL = "small_total"
-    """All effects together are below `algorithm.min_total`, so that a share of them says little."""
 
 
 class EffectSign(StrEnum):
@@ -264,19 +155,6 @@ class EffectSign(StrEnum):
     """Of heads whose corruption lowers the metric: they support the answer."""
     POSITIVE = "positive"
     """Of heads whose corruption raises the metric: they oppose the answer."""
-
-
-class SwapStatus(StrEnum):
-    """Result of swapping a set of heads between two steps."""
-
-    OK = "ok"
-    """The heads were swapped."""
-    NO_HEADS = "no_heads"
-    """The set is empty at the source step."""
-    OTHER_LAYERS = "other_layers"
-    """Of a control: a layer of the set has too few other heads, so some come from other layers."""
-    TOO_FEW_HEADS = "too_few_heads"
-    """Of a control: the model has fewer other heads than the set has."""
 
 
 class HeadSet(StrEnum):

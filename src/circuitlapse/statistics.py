@@ -1,4 +1,4 @@
-"""Bootstrap intervals over groups of prompts, and correlations over models.
+"""Bootstrap intervals over groups of prompts, correlations over models, and corrected p values.
 
 Prompts of one group, such as twins (`tasks.encode.twins`), are no independent measurements. So
 groups are resampled and not prompts: every interval here takes `groups`, the group of each prompt,
@@ -188,3 +188,19 @@ def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[f
     orders = stats.PermutationMethod(n_resamples=N_ORDERS, rng=np.random.default_rng(0))
     result = stats.pearsonr(x, y, method=orders)
     return float(result.statistic), float(result.pvalue)
+
+
+def corrected(p: Float[ndarray, " test"]) -> Float[ndarray, " test"]:
+    """Return p values corrected for their number, as Benjamini and Hochberg do (1995).
+
+    Of the tests whose corrected p is below some q, a share q is false on average, or less. That
+    also holds if tests depend on each other positively, as those of neighbouring steps do. NaN
+    stays NaN, and is no test.
+    """
+    known = ~np.isnan(p)
+    result = np.full(p.shape, np.nan)
+    if known.any():
+        from scipy import stats  # takes a second to import, which most jobs do not need
+
+        result[known] = stats.false_discovery_control(p[known])
+    return result

@@ -7,6 +7,7 @@ import pytest
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import (
     bootstrap_interval,
+    corrected,
     group_sums,
     group_values,
     mean_interval,
@@ -234,3 +235,22 @@ def test_the_rank_correlation_is_that_of_scipy(ties):
 @pytest.mark.parametrize(("x", "y"), [([1.0], [2.0]), ([1.0, 1.0], [1.0, 2.0])])
 def test_one_value_or_equal_ones_have_no_rank_correlation(x, y):
     assert math.isnan(spearman(np.array(x), np.array(y)))
+
+
+def test_corrected_p_values_are_those_of_the_definition_and_leave_out_what_was_not_tested():
+    p = np.array([0.01, math.nan, 0.04, 0.03, 0.5])
+    # The largest of p * 4 / rank that is no smaller than that of the next rank.
+    expected = [0.04, math.nan, 0.04 * 4 / 3, 0.04 * 4 / 3, 0.5]
+    np.testing.assert_allclose(corrected(p), expected)
+    assert np.isnan(corrected(np.full(3, math.nan))).all()
+    assert not len(corrected(np.zeros(0)))
+
+
+def test_the_share_of_false_findings_is_at_most_the_nominal_one():
+    """Of 40 tests 10 are of something; the others have uniform p values."""
+    draw, shares = np.random.default_rng(0), []
+    for _ in range(400):
+        p = np.r_[draw.uniform(0, 0.002, 10), draw.uniform(size=30)]
+        found = corrected(p) <= 0.2
+        shares.append(found[10:].sum() / max(1, found.sum()))
+    assert 0.1 < np.mean(shares) < 0.15 + 0.02  # 0.2 * 30 / 40

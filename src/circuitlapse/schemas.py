@@ -122,6 +122,16 @@ EMERGENCE = Schema(
 )
 """When the level of a task or of a component reaches half of its rise over training."""
 
+EMERGENCE_TRENDS = Schema(
+    name="emergence_trends",
+    keys=("trend", "kind", "name", "task"),
+    columns={"trend": "str", "kind": "str", "name": "str", "task": "str"}
+    | dict.fromkeys(("value", "low", "high", "margin", "p_similar", "p_different"), "float64")
+    | dict.fromkeys(("sd_sizes", "sd_seeds"), "float64")
+    | {"unit": "str", "n_same_sign": "Int32", "n": "int32", "status": "str"},
+)
+"""Whether what emerges does so at the same time in all sizes, and components with their task."""
+
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
     keys=_CIRCUIT_KEYS,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.settings.analysis import Bootstrap
@@ -204,3 +204,59 @@ def corrected(p: Float[ndarray, " test"]) -> Float[ndarray, " test"]:
 
         result[known] = stats.false_discovery_control(p[known])
     return result
+
+
+def draws_of_mean(
+    values: Float[ndarray, " model"],
+    drawn: Float[ndarray, "sample model"],
+    *,
+    generator: np.random.Generator,
+) -> Float[ndarray, " sample"]:
+    """Return draws of the mean over models, which other models of the kind would give.
+
+    Each has the noise of one resample of every model, and that of a mean of so many models
+    (Student's t). The spread of `values` holds the noise of the prompts too, which so counts
+    twice: intervals are rather too wide. NaN for one model.
+    """
+    n = len(values)
+    if n < 2:
+        return np.full(len(drawn), np.nan)
+    error = values.std(ddof=1) / math.sqrt(n)
+    return np.asarray(drawn.mean(1) + error * generator.standard_t(n - 1, len(drawn)))
+
+
+def draws_of_slope(
+    x: Float[ndarray, " model"],
+    values: Float[ndarray, " model"],
+    drawn: Float[ndarray, "sample model"],
+    *,
+    generator: np.random.Generator,
+) -> Float[ndarray, " sample"]:
+    """Return draws of the slope of `values` on x by least squares, likewise.
+
+    NaN for fewer than three models, and where x is constant.
+    """
+    n, apart = len(values), x - x.mean()
+    if n < 3 or not (spread := (apart**2).sum()):
+        return np.full(len(drawn), np.nan)
+    residuals = values - values.mean() - apart * (apart @ values) / spread
+    error = math.sqrt((residuals**2).sum() / (n - 2) / spread)
+    return np.asarray(drawn @ apart / spread + error * generator.standard_t(n - 2, len(drawn)))
+
+
+def p_within(drawn: Float[ndarray, " sample"], low: float, high: float) -> float:
+    """Return the p value of "the truth is not between low and high": two one-sided tests.
+
+    Small if it is between them. `drawn` are draws of the estimate.
+    """
+    return max(_share(drawn <= low), _share(drawn >= high))
+
+
+def p_outside(drawn: Float[ndarray, " sample"], low: float, high: float) -> float:
+    """Return the p value of "the truth is between low and high": small if it is outside."""
+    return min(1.0, 2 * min(_share(drawn >= low), _share(drawn <= high)))
+
+
+def _share(true: Bool[ndarray, " sample"]) -> float:
+    """Return the share of draws, at least one of them."""
+    return float((1 + true.sum()) / (1 + len(true)))

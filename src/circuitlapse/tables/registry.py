@@ -155,11 +155,17 @@ JOBS: Mapping[str, Job] = {
     ),
     "emergence": Job(
         "Find when tasks and components emerge",
-        "emergence:emergence_table",
-        {"emergence": "when tasks and components reach half of their rise"},
+        "emergence:emergence_tables",
+        {
+            "emergence": "when tasks and components reach half of their rise",
+            "emergence_trends": "whether they do so at the same time in all sizes, and together",
+        },
         files={"by_group": Files("by_group", "behaviour_by_group", every_model=True)},
         inputs=("behaviour", "components"),
-        settings=("models", "tasks", "bootstrap", "lengths", "role_rule"),
+        settings=(
+            *("models", "originals", "tasks", "task_of_builder"),
+            *("bootstrap", "lengths", "role_rule"),
+        ),
     ),
     "swaps": Job(
         "Collect all swaps of heads",

@@ -147,6 +147,15 @@ class Kind(StrEnum):
     COMPONENT = "component"
 
 
+class Trend(StrEnum):
+    """What is compared of the times at which tasks and components emerge."""
+
+    SLOPE = "slope"
+    """How the time depends on the number of parameters."""
+    LAG = "lag"
+    """How much later a component emerges than a task."""
+
+
 class EffectSign(StrEnum):
     """Which effects a share is about."""
 

@@ -125,3 +125,11 @@ class SwapStatus(StrEnum):
     """Of a control: a layer of the set has too few other heads, so some come from other layers."""
     TOO_FEW_HEADS = "too_few_heads"
     """Of a control: the model has fewer other heads than the set has."""
+
+
+class TrendStatus(StrEnum):
+    """Whether a trend over models is defined, and if not, why."""
+
+    OK = "ok"
+    TOO_FEW_MODELS = "too_few_models"
+    """A slope needs three models with a time, a mean lag two."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.schemas import BEHAVIOUR_BY_GROUP, COMPONENTS, EMERGENCE
-from circuitlapse.tables.emergence import emergence_table
+from circuitlapse.tables.emergence import emergence_tables
 from tests.unit.tables.test_half_level import TOKENS, sigmoid
 
 MODELS = {"s": 100, "m": 400}
@@ -17,6 +17,8 @@ HOW = {
     "bootstrap": {"samples": 400, "seed": 3, "level": 0.95},
     "lengths": [20],
     "role_rule": "controlled",
+    "originals": list(MODELS),
+    "task_of_builder": {"ioi": "ioi", "greater_than": None},
 }
 
 
@@ -50,7 +52,7 @@ def scored(curve, *, model="s", score="induction", best=3) -> pd.DataFrame:
 def emerged(groups, components=()) -> pd.DataFrame:
     behaviour = pd.DataFrame({"model": [*MODELS], "n_parameters": [*MODELS.values()]})
     scores = pd.concat([COMPONENTS.empty(), *components], ignore_index=True)
-    table = emergence_table(groups, behaviour=behaviour, components=scores, **HOW)
+    table, _ = emergence_tables(groups, behaviour=behaviour, components=scores, **HOW)
     EMERGENCE.check(table, where="test")
     return table
 
@@ -103,3 +105,21 @@ def test_rows_are_in_the_order_of_models_then_tasks_then_components():
         *(("s", "ioi"), ("s", "sva")),
         *(("m", "ioi"), ("m", "sva"), ("m", "induction")),
     ]
+
+
+def test_times_between_the_same_two_steps_leave_their_order_open():
+    """A component and its task cross between the same steps: the lag may have either sign."""
+    half = 20_000
+    frames = [measured(sigmoid(TOKENS, half=half), model=model) for model in MODELS]
+    scores = [
+        scored(0.02 + sigmoid(TOKENS, half=half, top=0.8), model=model, score="prev_token")
+        for model in MODELS
+    ]
+    behaviour = pd.DataFrame({"model": [*MODELS], "n_parameters": [*MODELS.values()]})
+    _, trends = emergence_tables(
+        frames, behaviour=behaviour, components=pd.concat(scores, ignore_index=True), **HOW
+    )
+    (lag,) = trends[trends["trend"] == "lag"].itertuples()
+    assert (lag.name, lag.task, lag.n) == ("prev_token", "ioi", 2)
+    assert lag.low < -0.05
+    assert lag.high > 0.05

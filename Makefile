@@ -12,6 +12,7 @@
 # make lint                  style and types only
 # make docs                  the documentation site, in site/
 # make test                  everything that CI checks
+# make zoo                   score methods on models whose circuits are known
 # make browser              Chromium for the tests of the explorer
 # make help                  these lines
 #
@@ -51,7 +52,7 @@ CHECK = @$(ASK) --check $(if $(CONFIG),"$(CONFIG)")
 # Snakemake warns of this when it writes a report; it has no effect.
 HARMLESS := "ignore:coroutine 'InputFiles._predicated_size_files:RuntimeWarning"
 
-.PHONY: demo help plan audit figure published report explorer verify unlock cluster restart-cluster test lint docs browser
+.PHONY: demo help plan audit figure published report explorer verify unlock cluster restart-cluster test lint docs browser zoo
 
 demo: $(READY)
 	$(CHECK)
@@ -121,6 +122,10 @@ lint: $(READY)
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
+
+# Two minutes; see docs/zoo.md.
+zoo: $(READY)
+	@$(BIN)/python -m benchmarks.zoo
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

@@ -88,8 +88,18 @@ NOISE = 2e-5
 TOKEN_DIMS = slice(2, D_HEAD)
 
 
-def save_planted_model(folder, *, parallel=True):
-    """Save the model, laid out like a hub snapshot."""
+def save_planted_model(
+    folder, *, parallel=True, noise=NOISE, more=lambda layers: None, **strengths
+):
+    """Save the model, laid out like a hub snapshot.
+
+    Args:
+        folder: where to.
+        parallel: whether attention and MLP of a layer read the same stream.
+        noise: standard deviation of what is added to every weight.
+        more: plants other parts, before noise is added.
+        strengths: other values of `later_ballast` and `by_token` than those above.
+    """
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
@@ -104,14 +114,14 @@ def save_planted_model(folder, *, parallel=True):
         eos_token_id=0,
     )
     model = GPTNeoXForCausalLM(config)
-    set_weights(model, parallel=parallel)
+    set_weights(model, parallel=parallel, noise=noise, more=more, **strengths)
     model.save_pretrained(folder)
     return folder
 
 
 @torch.no_grad()
-def set_weights(model, *, parallel):
-    """Set every weight."""
+def set_weights(model, *, parallel, noise, more, later_ballast=LATER_BALLAST, by_token=BY_TOKEN):
+    """Set every weight; for the arguments see `save_planted_model`."""
     for weight in model.parameters():
         weight.zero_()
     draw = torch.Generator().manual_seed(0)
@@ -119,19 +129,20 @@ def set_weights(model, *, parallel):
     for layer in layers:
         distract(layer, draw)
     model.gpt_neox.embed_in.weight.copy_(TOKEN + EMBED_BALLAST * BALLAST[0])
-    layers[0].attention.dense.bias.copy_(LATER_BALLAST * BALLAST[1])
+    layers[0].attention.dense.bias.copy_(later_ballast * BALLAST[1])
     plant_by_place(layers, FETCH, n_back=PLACES_BACK, to=ASKED)
     plant_by_place(layers, PREVIOUS, n_back=1, to=BEFORE)
-    plant_copy(layers, COPY)
+    plant_copy(layers, COPY, by_token=by_token)
     model.get_output_embeddings().weight.copy_(LOGIT * ANSWER)
-    expect_norms(model, parallel=parallel)
+    more(layers)
+    expect_norms(model, parallel=parallel, later_ballast=later_ballast)
     for weight in model.parameters():
-        weight.add_(NOISE * torch.randn(weight.shape, generator=draw))
+        weight.add_(noise * torch.randn(weight.shape, generator=draw))
 
 
-def expect_norms(model, *, parallel):
+def expect_norms(model, *, parallel, later_ballast):
     """Let the gain of every LayerNorm undo its division."""
-    early, late = math.sqrt(1 + EMBED_BALLAST**2) / 8, LATER_BALLAST / 8
+    early, late = math.sqrt(1 + EMBED_BALLAST**2) / 8, later_ballast / 8
     first, second = model.gpt_neox.layers
     first.input_layernorm.weight.fill_(early)
     first.post_attention_layernorm.weight.fill_(early if parallel else late)
@@ -177,10 +188,10 @@ def plant_by_place(layers, at, *, n_back, to):
     writes[:, TOKEN_DIMS] = to.T
 
 
-def plant_copy(layers, at):
+def plant_copy(layers, at, *, by_token):
     """Make a head that looks for ASKED among BEFORE, and copies what it found to ANSWER."""
     reads, _, writes = head_weights(layers, at)
-    r = math.sqrt(BY_TOKEN * math.sqrt(D_HEAD))
+    r = math.sqrt(by_token * math.sqrt(D_HEAD))
     reads[0, TOKEN_DIMS] = r * ASKED
     reads[1, TOKEN_DIMS] = r * BEFORE
     reads[2, TOKEN_DIMS] = BEFORE

@@ -207,7 +207,7 @@ class Checkpoint:
         lengths: Sequence[int],
         edge_scores: Float[ndarray, "source target"] | None = None,
     ) -> dict[str, pd.DataFrame]:
-        """Return the tables `effects`, `s2i`, `roles` and `algorithm_consistency`.
+        """Return the tables of `IOI_SCHEMAS`.
 
         Args:
             task: an IOI task.
@@ -235,6 +235,7 @@ class Checkpoint:
             "s2i": found.s2i,
             "roles": found.roles,
             "algorithm_consistency": found.consistency,
+            "role_graph": found.role_graph,
         }
         return {
             table: schema.cast(frames[table].assign(**self.where, task=task.name))

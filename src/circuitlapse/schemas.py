@@ -253,6 +253,17 @@ ALGORITHM_CONSISTENCY = Schema(
 )
 """How much of an effect in the IOI algorithm comes from heads with a known role."""
 
+ROLE_GRAPH = Schema(
+    name="role_graph",
+    keys=(*TASK_KEYS, "source", "target", "port"),
+    columns=CHECKPOINT_TASK
+    | {"source": "str", "target": "str", "port": "str"}
+    | dict.fromkeys(("effect", "effect_low", "effect_high"), "float64")
+    | dict.fromkeys(("null_mean", "null_low", "null_high"), "float64")
+    | {"unit": "str", "n_source": "int16", "n_target": "int16", "n": "int32", "status": "str"},
+)
+"""What the heads of a role do along the path to the logits, or to the heads of another role."""
+
 GT_ALGORITHM = Schema(
     name="gt_algorithm",
     keys=(*TASK_KEYS, "node", "check"),
@@ -267,6 +278,7 @@ IOI_SCHEMAS = {
     "s2i": S2I,
     "roles": ROLES,
     "algorithm_consistency": ALGORITHM_CONSISTENCY,
+    "role_graph": ROLE_GRAPH,
 }
 """The files that one job writes about the IOI algorithm; `effects` go into `components`."""
 

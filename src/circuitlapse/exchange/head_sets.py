@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from circuitlapse.circuits.record import CircuitRecord
+from circuitlapse.heads.matched_heads import Heads
 from circuitlapse.heads.naming import Naming
-from circuitlapse.models.graph import Head
 from circuitlapse.tasks.encode import Task
 from circuitlapse.tasks.registry import BUILDERS
 from circuitlapse.types import HeadSet, Role
-from circuitlapse.types.status import SwapStatus
 
 SUCCESSOR = 0.4
 """Heads with a larger succession score count as successor heads."""
-
-Heads = frozenset[Head]
 
 
 class _Known(NamedTuple):
@@ -123,45 +117,3 @@ HEADS_OF: Mapping[HeadSet, Callable[[_Known], Heads]] = {
     HeadSet.INDUCTION_SUCCESSOR: _induction_or_successor,
 }
 """Sets of heads -> how their heads are found."""
-
-
-def matched_heads(
-    heads: Collection[Head], every: Collection[Head], *, n_draws: int, seed: int
-) -> tuple[list[Heads], SwapStatus]:
-    """Draw sets of other heads, as many from each layer as a set has there.
-
-    What a head can do depends on its layer, so a control from other layers differs in more than its
-    roles. If a layer has too few other heads, the missing ones come from the nearest layers.
-
-    Args:
-        heads: the set.
-        every: all heads of the model.
-        n_draws: number of draws; draws that come out alike count once.
-        seed: of the draws.
-
-    Returns:
-        The draws, and `ok`, `other_layers` or `too_few_heads` (there are no draws).
-    """
-    others = sorted(set(every) - set(heads))
-    if len(others) < len(heads):
-        return [], SwapStatus.TOO_FEW_HEADS
-    wanted, there = (Counter(layer for layer, _ in some) for some in (sorted(heads), others))
-    draws = dict.fromkeys(
-        _draw(others, wanted, np.random.default_rng([seed, draw])) for draw in range(n_draws)
-    )
-    enough = all(there[layer] >= n for layer, n in wanted.items())
-    return list(draws), SwapStatus.OK if enough else SwapStatus.OTHER_LAYERS
-
-
-def _draw(others: Sequence[Head], wanted: Counter[int], random: np.random.Generator) -> Heads:
-    shuffled = [others[index] for index in random.permutation(len(others))]
-    taken: set[Head] = set()
-    for layer, n in wanted.items():
-        taken.update([head for head in shuffled if head[0] == layer][:n])
-    for layer, n in wanted.items():
-        missing = max(0, n - sum(at == layer for at, _ in others))
-        left = [(abs(head[0] - layer), head) for head in shuffled if head not in taken]
-        # Sorting keeps the random order of heads that are equally far away.
-        left.sort(key=itemgetter(0))
-        taken.update(head for _, head in left[:missing])
-    return frozenset(taken)

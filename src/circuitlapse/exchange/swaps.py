@@ -19,7 +19,7 @@ from numpy import ndarray
 from torch import Tensor, unflatten
 
 from circuitlapse.errors import ModelError, UnknownNameError, unknown_name
-from circuitlapse.exchange.head_sets import Heads, matched_heads
+from circuitlapse.heads.matched_heads import Heads, matched_heads
 from circuitlapse.models.activations import clean_logits
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder

@@ -221,6 +221,9 @@ ROLE_TITLES = {
 }
 """Roles -> their names in figures, in the order of legends."""
 
+PREVIOUS_TOKEN, LOGITS = "Prev", "logits"
+"""Nodes of the role graph beside the roles: heads by their score alone, and the end."""
+
 NAME_ROLES = ("io", "s1", "s2")
 """In IOI prompts: the indirect object, and the first and second mention of the subject."""
 

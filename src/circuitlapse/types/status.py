@@ -114,6 +114,20 @@ class AlgorithmStatus(StrEnum):
     """All effects together are below `algorithm.min_total`, so that a share of them says little."""
 
 
+class RoleGraphStatus(StrEnum):
+    """Whether an edge of the role graph is measured; if not, the first reason that applies."""
+
+    OK = "ok"
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task."""
+    NO_SOURCE = "no_source"
+    """No head has the role that the edge starts from."""
+    NO_TARGET = "no_target"
+    """No head has the role that the edge leads to."""
+    NO_PATH = "no_path"
+    """No head of the target is in a later layer than one of the source."""
+
+
 class SwapStatus(StrEnum):
     """Result of swapping a set of heads between two steps."""
 

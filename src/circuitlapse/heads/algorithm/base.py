@@ -17,6 +17,7 @@ from circuitlapse.schemas import (
     CHECKPOINT_TASK,
     GT_ALGORITHM,
     HEAD_SCORES,
+    ROLE_GRAPH,
     ROLES,
     S2I,
 )
@@ -30,6 +31,7 @@ STEP_SCHEMAS = {
             ("s2i", S2I),
             ("roles", ROLES),
             ("consistency", ALGORITHM_CONSISTENCY),
+            ("role_graph", ROLE_GRAPH),
             ("gt_algorithm", GT_ALGORITHM),
         )
     },
@@ -46,12 +48,14 @@ class IoiAlgorithm:
         s2i: as in `S2I`.
         roles: as in `ROLES`.
         consistency: as in `ALGORITHM_CONSISTENCY`.
+        role_graph: as in `ROLE_GRAPH`.
     """
 
     effects: pd.DataFrame
     s2i: pd.DataFrame
     roles: pd.DataFrame
     consistency: pd.DataFrame
+    role_graph: pd.DataFrame
 
     def __post_init__(self) -> None:
         """Check that the frames follow their schemas."""
@@ -62,6 +66,7 @@ class IoiAlgorithm:
 def tables_of(
     panels: Sequence[Panel],
     tested: pd.DataFrame,
+    role_graph: pd.DataFrame,
     *,
     in_circuit: Bool[ndarray, " head"] | None,
     shape: tuple[int, int],
@@ -74,6 +79,7 @@ def tables_of(
     Args:
         panels: the steps.
         tested: from `s_inhibition`.
+        role_graph: from `role_graph`.
         in_circuit: the heads in the circuit; None without one.
         shape: layers, and heads of each.
         n: groups of prompts.
@@ -93,6 +99,7 @@ def tables_of(
         s2i=_table("s2i", tested.assign(unit="ratio", n=n)),
         roles=_table("roles", pd.concat(roles).assign(unit=EFFECT_UNIT, n=n)),
         consistency=_table("consistency", pd.DataFrame(consistency).assign(unit="%", n=n)),
+        role_graph=_table("role_graph", role_graph.assign(unit=EFFECT_UNIT, n=n)),
     )
 
 

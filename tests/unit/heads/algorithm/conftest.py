@@ -25,7 +25,7 @@ def score_frame():
 
     def make(shape, **known):
         frames = []
-        for name in ("copy", "copy_neg", "cspa", "induction", "duplicate"):
+        for name in ("copy", "copy_neg", "cspa", "induction", "duplicate", "prev_token"):
             values = np.zeros(shape)
             for at, value in known.get(name, {}).items():
                 values[at] = value

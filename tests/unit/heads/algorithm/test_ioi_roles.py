@@ -11,7 +11,7 @@ from tokenizers.models import WordLevel
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm import ioi_roles as module
 from circuitlapse.heads.algorithm import trace_ioi
-from circuitlapse.heads.algorithm.ioi_roles import Case
+from circuitlapse.heads.algorithm.case import Case
 from circuitlapse.heads.algorithm.shares import (
     N_PERMUTATIONS,
     NUMBERS,
@@ -204,7 +204,7 @@ def uniform(tmp_path_factory):
     words = {f"word{at}": at for at in range(9)}
     Tokenizer(WordLevel(words, unk_token="word8")).save(str(folder / "tokenizer.json"))
     model, pairs = load_decoder(folder, dtype="float64"), planted_ioi_pairs()
-    names = ("copy", "copy_neg", "induction", "duplicate")
+    names = ("copy", "copy_neg", "induction", "duplicate", "prev_token")
     frame = score_heads(model, scores=names, pairs=pairs, lengths=UNIFORM_LENGTHS)
     cspa = frame[frame["score"] == "copy"].assign(score="cspa", value=np.float32(0))
     return model, pd.concat([frame, cspa])

@@ -112,6 +112,13 @@ FIGURES = {
         tables=("algorithm_consistency",),
         settings=("labels", "ioi_task", "min_step"),
     ),
+    "role_graph": Figure(
+        "graph of roles in the IOI algorithm",
+        shows="what the heads of a role do to those of another, at a middle step and at the last",
+        draw="role_graph:role_graph_figure",
+        tables=("role_graph",),
+        settings=("labels",),
+    ),
     "greater_than": Figure(
         "Greater-Than algorithm over training",
         shows="how far nodes of Greater-Than circuits do what the known algorithm says",

@@ -17,6 +17,7 @@ from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
     BEHAVIOUR,
     GT_ALGORITHM,
+    ROLE_GRAPH,
     ROLES,
     S2I,
     SWAPS,
@@ -35,6 +36,7 @@ class AlgorithmTables(NamedTuple):
     s2i: pd.DataFrame
     roles: pd.DataFrame
     algorithm_consistency: pd.DataFrame
+    role_graph: pd.DataFrame
     gt_algorithm: pd.DataFrame
 
 
@@ -70,6 +72,7 @@ def algorithm_tables(
     s2i: Frames,
     roles: Frames,
     algorithm_consistency: Frames,
+    role_graph: Frames,
     gt_algorithm: Frames,
     *,
     circuit_summary: pd.DataFrame,
@@ -78,8 +81,9 @@ def algorithm_tables(
 ) -> AlgorithmTables:
     """Make the tables about the known algorithms of IOI and Greater-Than.
 
-    Where a model does not do the task there is nothing to trace. The percentages of
-    `algorithm_consistency` are then NaN and their status says why; the other tables have no rows.
+    Where a model does not do the task there is nothing to trace. The numbers of
+    `algorithm_consistency` and `role_graph` are then NaN and their status says why; the other
+    tables have no rows.
     """
 
     def made(frames: Frames, schema: Schema) -> pd.DataFrame:
@@ -91,5 +95,6 @@ def algorithm_tables(
         s2i=made(s2i, S2I),
         roles=made(roles, ROLES),
         algorithm_consistency=made(algorithm_consistency, ALGORITHM_CONSISTENCY),
+        role_graph=made(role_graph, ROLE_GRAPH),
         gt_algorithm=made(gt_algorithm, GT_ALGORITHM),
     )

@@ -40,6 +40,7 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
         *("pct", "pct_low", "pct_high", "null_high", "p", "explained"),
         *("total", "total_low", "total_high", "joint", "joint_low", "joint_high"),
     ),
+    "role_graph": ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high"),
 }
 """Table -> the numbers that a checkpoint that is left out does not have."""
 STATUSES = ("checkpoint", "status", "held_out_status")

@@ -6,9 +6,9 @@ joins it to every other table. A model does not do a task at a step if
 - the search for a circuit says so: see `circuits.faithfulness.does_the_task`; or
 - the metric is below 5 % of its late-training mean: see `lacks_late_behaviour`.
 
-The jobs behind `transfer` and `algorithm_consistency` do not read `circuit_summary`. They call
-`does_the_task` with a threshold of 1, which is never stricter than the configured one. `masked`
-adds the rows where only the search or the late-training mean says no.
+The jobs behind `transfer`, `algorithm_consistency` and `role_graph` do not read `circuit_summary`.
+They call `does_the_task` with a threshold of 1, which is never stricter than the configured one.
+`masked` adds the rows where only the search or the late-training mean says no.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ _SIZE = (
 )
 _PERCENTAGE = ("pct", "pct_low", "pct_high", "null_high", "p", "explained")
 _TOTALS = ("total", "total_low", "total_high", "joint", "joint_low", "joint_high")
+_EDGE = ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high")
 
 MASKS: Mapping[str, tuple[Mask, ...]] = {
     "circuit_summary": (
@@ -81,6 +82,9 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
     "roles": (Mask(drop=True),),
     "algorithm_consistency": (
         Mask(missing=(*_PERCENTAGE, *_TOTALS), values={"n_heads": 0, "status": NO_BEHAVIOUR}),
+    ),
+    "role_graph": (
+        Mask(missing=_EDGE, values={"n_source": 0, "n_target": 0, "status": NO_BEHAVIOUR}),
     ),
     "gt_algorithm": (Mask(drop=True),),
     "transfer": (

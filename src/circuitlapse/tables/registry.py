@@ -123,11 +123,12 @@ JOBS: Mapping[str, Job] = {
             "s2i": "tests of S-inhibition heads",
             "roles": "heads with a role in the IOI algorithm",
             "algorithm_consistency": "shares of effects that heads with a role explain",
+            "role_graph": "effects of the heads of a role on those of another, and on the logits",
             "gt_algorithm": "tests of the Greater-Than algorithm",
         },
         files={
             name: Files("algorithm", name, name)
-            for name in ("s2i", "roles", "algorithm_consistency", "gt_algorithm")
+            for name in ("s2i", "roles", "algorithm_consistency", "role_graph", "gt_algorithm")
         },
         inputs=("circuit_summary",),
     ),

@@ -6,6 +6,7 @@ from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import (
     ALGORITHM_CONSISTENCY,
     GT_ALGORITHM,
+    ROLE_GRAPH,
     ROLES,
     S2I,
     SCHEMAS,
@@ -190,6 +191,19 @@ def test_a_step_whose_metric_is_negligible_has_no_share_and_says_why(denominator
     numbers = ["pct", "pct_low", "pct_high", "explained", "total"]
     assert table.loc[0, numbers].isna().all()
     assert (table.loc[0, "n_heads"], table.loc[0, "n"]) == (0, 9)
+    pd.testing.assert_frame_equal(table[1:].reset_index(drop=True), frames[1])
+
+
+def test_a_step_whose_metric_is_negligible_has_no_graph_of_roles():
+    """An edge without a null and one with it, of which only the first step is masked."""
+    about = {"source": "S2I", "target": "NM", "port": "q", "effect_low": -0.6, "effect_high": -0.4}
+    about |= {"null_mean": 0.0, "null_low": -0.1, "null_high": 0.1, "n_source": 2, "n_target": 3}
+    frames = [traced(ROLE_GRAPH, step, **about) for step in (8, 16)]
+    at_8 = summary(negligible_at_step=[8])
+    table = algorithm_table(frames, ROLE_GRAPH, circuit_summary=at_8, **ORDER)
+    assert table["status"].tolist() == ["no_behaviour", "ok"]
+    assert table.loc[0].filter(regex="effect|null").isna().all()
+    assert table.loc[0, ["n_source", "n_target", "n"]].tolist() == [0, 0, 9]
     pd.testing.assert_frame_equal(table[1:].reset_index(drop=True), frames[1])
 
 

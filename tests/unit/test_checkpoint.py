@@ -7,8 +7,7 @@ import torch
 from safetensors.numpy import load_file
 from torch.overrides import TorchFunctionMode
 
-from circuitlapse import Circuit, Limits
-from circuitlapse import checkpoint as checkpoint_module
+from circuitlapse import Circuit, Limits, checkpoint as checkpoint_module
 from circuitlapse.checkpoint import Checkpoint
 from circuitlapse.errors import ArtifactError, DeviceMemoryError
 from circuitlapse.exchange.transfer import FoundCircuit

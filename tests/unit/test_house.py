@@ -23,7 +23,7 @@ ROOT = TESTS.parents[1]
 FILES = sorted(HOME.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
-FLAT = {"errors", "paths", "processes", "statistics", "schemas", "jobs", "redaction"}
+FLAT = {"errors", "paths", "processes", "statistics", "jobs", "redaction"}
 FLAT |= {"checkpoint", "records"}
 FAMILIES = {"tasks", "heads", "figures"}
 """Packages with one file per task, score or figure; these share names."""
@@ -35,7 +35,7 @@ REGISTRIES = {"registry", "paths", "__main__"}
 
 # From left to right; a package may use those to its left.
 ORDER = [
-    FLAT - {"checkpoint"} | {"types"},
+    FLAT - {"checkpoint"} | {"types", "schemas"},
     {"tasks"},
     {"settings"},
     {"models"},
@@ -47,7 +47,7 @@ ORDER = [
     {"hub"},
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
-LIGHT = FLAT - {"checkpoint"} | {"types", "settings"}
+LIGHT = FLAT - {"checkpoint"} | {"types", "schemas", "settings"}
 ASIDE = {
     "config": LIGHT | {"tasks", "plan"},
     "plan": LIGHT | {"tasks", "config"},

@@ -80,9 +80,9 @@ def test_the_examples_of_extending_run(finished, tmp_path):
             new = old.replace(start, start + code)
             new = new.replace("tasks import (", "tasks import (name_copy, ")
             (home / path).write_text(new)
-        elif where == "# in schemas.py, above SCHEMAS":
-            schemas = (home / "schemas.py").read_text()
-            (home / "schemas.py").write_text(schemas.replace("SCHEMAS: ", f"{code}\nSCHEMAS: "))
+        elif where == "# in schemas/__init__.py, above SCHEMAS":
+            schemas = home / "schemas/__init__.py"
+            schemas.write_text(schemas.read_text().replace("SCHEMAS: ", f"{code}\nSCHEMAS: "))
         else:
             (home / where.removeprefix("# ")).write_text(code)
     assert len(blocks) == 12

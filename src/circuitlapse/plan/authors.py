@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from circuitlapse.config.schema import Config
-from circuitlapse.figures.registry import COMPARISONS as COMPARED
-from circuitlapse.figures.registry import FIGURES, OF_AUTHORS, Figure
+from circuitlapse.figures.registry import COMPARISONS as COMPARED, FIGURES, OF_AUTHORS, Figure
 from circuitlapse.paths import Clone
 from circuitlapse.plan.workflow import Plan, paths
 from circuitlapse.settings.base import TOKENS_PER_STEP

@@ -9,8 +9,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.heads.algorithm import ioi_roles as module
-from circuitlapse.heads.algorithm import trace_ioi
+from circuitlapse.heads.algorithm import ioi_roles as module, trace_ioi
 from circuitlapse.heads.algorithm.case import Case
 from circuitlapse.heads.algorithm.shares import (
     N_PERMUTATIONS,

@@ -7,62 +7,25 @@ missing; neither is ever zero. `docs/tables.md` explains every column.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-import pandas as pd
-
-from circuitlapse.errors import ArtifactError
+from circuitlapse.schemas.base import (
+    CHECKPOINT,
+    CHECKPOINT_TASK as CHECKPOINT_TASK,
+    HEAD,
+    TASK_KEYS as TASK_KEYS,
+    Schema as Schema,
+)
+from circuitlapse.schemas.roles import (
+    ALGORITHM_CONSISTENCY as ALGORITHM_CONSISTENCY,
+    GT_ALGORITHM as GT_ALGORITHM,
+    HEAD_SCORES as HEAD_SCORES,
+    HEADS as HEADS,
+    IOI_SCHEMAS as IOI_SCHEMAS,
+    ROLE_GRAPH as ROLE_GRAPH,
+    ROLES as ROLES,
+    S2I as S2I,
+)
 from circuitlapse.types import Level
-
-
-@dataclass(frozen=True)
-class Schema:
-    """One table: its columns, in order, with their pandas dtypes, and what identifies a row."""
-
-    name: str
-    keys: tuple[str, ...]
-    """Columns that together identify a row; rows are sorted by them."""
-    columns: Mapping[str, str]
-
-    def check(self, frame: pd.DataFrame, *, where: str) -> None:
-        """Refuse a table whose columns or dtypes differ from this schema.
-
-        Raises:
-            ArtifactError: names `where` and every column that differs.
-        """
-        found = {str(column): str(dtype) for column, dtype in frame.dtypes.items()}
-        problems = [
-            f"column {column!r} is {found.get(column, 'missing')}, expected {dtype}"
-            for column, dtype in self.columns.items()
-            if found.get(column) != dtype
-        ]
-        problems += [f"column {name!r} is unexpected" for name in found if name not in self.columns]
-        if not problems and list(found) != list(self.columns):
-            problems = [f"columns are in the order {list(found)}, expected {list(self.columns)}"]
-        if problems:
-            raise ArtifactError(f"{where}: not a {self.name} table: {'; '.join(problems)}")
-
-    def without(self, *names: str) -> Schema:
-        """Return the schema of the same table without some columns."""
-        keys = tuple(key for key in self.keys if key not in names)
-        kept = {name: dtype for name, dtype in self.columns.items() if name not in names}
-        return Schema(self.name, keys, kept)
-
-    def empty(self) -> pd.DataFrame:
-        """Return the table without rows."""
-        return self.cast(pd.DataFrame(columns=list(self.columns)))
-
-    def cast(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return the columns of this schema, in its order, with its dtypes."""
-        return frame[list(self.columns)].astype(dict(self.columns))
-
-
-CHECKPOINT = {"model": "str", "variant": "str", "step": "int64", "tokens": "int64"}
-"""The columns about a checkpoint: one model at one step."""
-CHECKPOINT_TASK = CHECKPOINT | {"task": "str"}
-"""The same and the task that the model is asked to do."""
-TASK_KEYS = ("model", "variant", "task", "step")
-"""Those of these columns that identify a checkpoint and a task; tokens follow from the step."""
 
 METHOD = {"method": "str", "ig_steps": "int16"}
 """The columns that say how a circuit was found."""
@@ -71,7 +34,6 @@ METHOD_METRIC = METHOD | {"metric": "str", "unit": "str"}
 
 _CIRCUIT_KEYS = (*TASK_KEYS, "method", "ig_steps")
 _RANKING = {"ranking": "str", "seed": "Int32"}
-_HEAD = {"layer": "int16", "head": "int16"}
 
 AUDIT = Schema(
     name="audit",
@@ -191,96 +153,16 @@ RANKING_AREA = Schema(
 )
 """Area under F_norm (CPR) and between F_norm and 1 (CMD), over the share of edges."""
 
-HEAD_SCORES = Schema(
-    name="head_scores",
-    keys=("score", "layer", "head"),
-    columns={"score": "str", "layer": "int16", "head": "int16"}
-    | {"value": "float32", "low": "float32", "high": "float32", "n": "int32", "status": "str"},
-)
-"""Scores of the attention heads of one model, as `score_heads` returns them."""
-
-HEADS = Schema(
-    name="heads",
-    keys=("model", "variant", "step", "score", "layer", "head"),
-    columns=CHECKPOINT | dict(HEAD_SCORES.columns),
-)
-"""The same with the model and step, on disk."""
-
 COMPONENTS = Schema(
     name="components",
     keys=("model", "variant", "step", "score", "layer", "head"),
     columns=CHECKPOINT_TASK
     | {"score": "str"}
-    | _HEAD
+    | HEAD
     | {"value": "float32", "low": "float32", "high": "float32", "unit": "str"}
     | {"in_circuit": "boolean", "n": "int32", "status": "str"},
 )
 """Scores of all attention heads; `in_circuit` is about the circuit of `task`."""
-
-S2I = Schema(
-    name="s2i",
-    keys=(*TASK_KEYS, "layer", "head", "flip"),
-    columns=CHECKPOINT_TASK
-    | _HEAD
-    | {"flip": "str"}
-    | dict.fromkeys(("d_logit_diff", "d_logit_diff_low", "d_logit_diff_high"), "float32")
-    | dict.fromkeys(("d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
-    | {"unit": "str"}
-    | dict.fromkeys(("by_position", "by_token", "is_s2i"), "bool")
-    | {"n": "int32"},
-)
-"""What the name movers do when a head gets the names of another prompt."""
-
-ROLES = Schema(
-    name="roles",
-    keys=(*TASK_KEYS, "role", "layer", "head"),
-    columns=CHECKPOINT_TASK
-    | {"role": "str"}
-    | _HEAD
-    | {"effect": "float32", "unit": "str", "n": "int32"},
-)
-"""The heads of the IOI algorithm and their roles."""
-
-ALGORITHM_CONSISTENCY = Schema(
-    name="algorithm_consistency",
-    keys=(*TASK_KEYS, "panel", "denominator", "sign"),
-    columns=CHECKPOINT_TASK
-    | {"panel": "str", "denominator": "str", "sign": "str"}
-    | dict.fromkeys(("pct", "pct_low", "pct_high", "null_high", "p"), "float64")
-    | dict.fromkeys(("explained", "total", "total_low", "total_high"), "float64")
-    | dict.fromkeys(("joint", "joint_low", "joint_high"), "float64")
-    | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
-)
-"""How much of an effect in the IOI algorithm comes from heads with a known role."""
-
-ROLE_GRAPH = Schema(
-    name="role_graph",
-    keys=(*TASK_KEYS, "source", "target", "port"),
-    columns=CHECKPOINT_TASK
-    | {"source": "str", "target": "str", "port": "str"}
-    | dict.fromkeys(("effect", "effect_low", "effect_high"), "float64")
-    | dict.fromkeys(("null_mean", "null_low", "null_high"), "float64")
-    | {"unit": "str", "n_source": "int16", "n_target": "int16", "n": "int32", "status": "str"},
-)
-"""What the heads of a role do along the path to the logits, or to the heads of another role."""
-
-GT_ALGORITHM = Schema(
-    name="gt_algorithm",
-    keys=(*TASK_KEYS, "node", "check"),
-    columns=CHECKPOINT_TASK
-    | {"node": "str", "check": "str", "value": "float64", "unit": "str"}
-    | {"n": "int32"},
-)
-"""Whether the nodes of a Greater-Than circuit do what the known algorithm says."""
-
-IOI_SCHEMAS = {
-    "effects": HEADS,
-    "s2i": S2I,
-    "roles": ROLES,
-    "algorithm_consistency": ALGORITHM_CONSISTENCY,
-    "role_graph": ROLE_GRAPH,
-}
-"""The files that one job writes about the IOI algorithm; `effects` go into `components`."""
 
 STABILITY = Schema(
     name="stability",

@@ -1,0 +1,85 @@
+"""The schemas about attention heads: their scores, and their roles in known algorithms."""
+
+from __future__ import annotations
+
+from circuitlapse.schemas.base import CHECKPOINT, CHECKPOINT_TASK, HEAD, TASK_KEYS, Schema
+
+HEAD_SCORES = Schema(
+    name="head_scores",
+    keys=("score", "layer", "head"),
+    columns={"score": "str", "layer": "int16", "head": "int16"}
+    | {"value": "float32", "low": "float32", "high": "float32", "n": "int32", "status": "str"},
+)
+"""Scores of the attention heads of one model, as `score_heads` returns them."""
+
+HEADS = Schema(
+    name="heads",
+    keys=("model", "variant", "step", "score", "layer", "head"),
+    columns=CHECKPOINT | dict(HEAD_SCORES.columns),
+)
+"""The same with the model and step, on disk."""
+
+S2I = Schema(
+    name="s2i",
+    keys=(*TASK_KEYS, "layer", "head", "flip"),
+    columns=CHECKPOINT_TASK
+    | HEAD
+    | {"flip": "str"}
+    | dict.fromkeys(("d_logit_diff", "d_logit_diff_low", "d_logit_diff_high"), "float32")
+    | dict.fromkeys(("d_attn_io", "d_attn_s1", "d_attn_s2"), "float32")
+    | {"unit": "str"}
+    | dict.fromkeys(("by_position", "by_token", "is_s2i"), "bool")
+    | {"n": "int32"},
+)
+"""What the name movers do when a head gets the names of another prompt."""
+
+ROLES = Schema(
+    name="roles",
+    keys=(*TASK_KEYS, "role", "layer", "head"),
+    columns=CHECKPOINT_TASK
+    | {"role": "str"}
+    | HEAD
+    | {"effect": "float32", "unit": "str", "n": "int32"},
+)
+"""The heads of the IOI algorithm and their roles."""
+
+ALGORITHM_CONSISTENCY = Schema(
+    name="algorithm_consistency",
+    keys=(*TASK_KEYS, "panel", "denominator", "sign"),
+    columns=CHECKPOINT_TASK
+    | {"panel": "str", "denominator": "str", "sign": "str"}
+    | dict.fromkeys(("pct", "pct_low", "pct_high", "null_high", "p"), "float64")
+    | dict.fromkeys(("explained", "total", "total_low", "total_high"), "float64")
+    | dict.fromkeys(("joint", "joint_low", "joint_high"), "float64")
+    | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
+)
+"""How much of an effect in the IOI algorithm comes from heads with a known role."""
+
+ROLE_GRAPH = Schema(
+    name="role_graph",
+    keys=(*TASK_KEYS, "source", "target", "port"),
+    columns=CHECKPOINT_TASK
+    | {"source": "str", "target": "str", "port": "str"}
+    | dict.fromkeys(("effect", "effect_low", "effect_high"), "float64")
+    | dict.fromkeys(("null_mean", "null_low", "null_high"), "float64")
+    | {"unit": "str", "n_source": "int16", "n_target": "int16", "n": "int32", "status": "str"},
+)
+"""What the heads of a role do along the path to the logits, or to the heads of another role."""
+
+GT_ALGORITHM = Schema(
+    name="gt_algorithm",
+    keys=(*TASK_KEYS, "node", "check"),
+    columns=CHECKPOINT_TASK
+    | {"node": "str", "check": "str", "value": "float64", "unit": "str"}
+    | {"n": "int32"},
+)
+"""Whether the nodes of a Greater-Than circuit do what the known algorithm says."""
+
+IOI_SCHEMAS = {
+    "effects": HEADS,
+    "s2i": S2I,
+    "roles": ROLES,
+    "algorithm_consistency": ALGORITHM_CONSISTENCY,
+    "role_graph": ROLE_GRAPH,
+}
+"""The files that one job writes about the IOI algorithm; `effects` go into `components`."""

@@ -41,30 +41,38 @@ def per_prompt_metric(
         ValueError: if `kl_divergence` comes without `clean_logits`.
     """
     rule = _rule(metric)
-    if rule.needs_clean_logits and clean_logits is None:
+    if rule.weights is None and clean_logits is None:
         raise ValueError(f"{metric} needs the clean model's logits as clean_logits")
-    return rule.score(logits, pairs, clean_logits)
+    return rule.score(logits, clean_logits if rule.weights is None else rule.weights(pairs, logits))
+
+
+def _mean_weights(
+    pairs: PromptPairs, like: Float[Tensor, "pair vocab"]
+) -> Float[Tensor, "pair vocab"]:
+    # With several answers: mean logit of the right ones minus mean logit of the wrong ones.
+    right, wrong = (_indicator(a, like=like) for a in (pairs.correct, pairs.wrong))
+    return right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
 
 
 def _logit_diff(
-    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, _: object
+    logits: Float[Tensor, "pair vocab"], weights: Float[Tensor, "pair vocab"]
 ) -> Float[Tensor, " pair"]:
-    # With several answers: mean logit of the right ones minus mean logit of the wrong ones.
-    right, wrong = (_indicator(a, like=logits) for a in (pairs.correct, pairs.wrong))
-    weights = right / right.sum(1, keepdim=True) - wrong / wrong.sum(1, keepdim=True)
     return (logits * weights).sum(1)
 
 
-def _prob_diff(
-    logits: Float[Tensor, "pair vocab"], pairs: PromptPairs, _: object
-) -> Float[Tensor, " pair"]:
+def _signs(pairs: PromptPairs, like: Float[Tensor, "pair vocab"]) -> Float[Tensor, "pair vocab"]:
     # Probabilities add up over answers, so these are summed and not averaged.
-    signs = _indicator(pairs.correct, like=logits) - _indicator(pairs.wrong, like=logits)
+    return _indicator(pairs.correct, like=like) - _indicator(pairs.wrong, like=like)
+
+
+def _prob_diff(
+    logits: Float[Tensor, "pair vocab"], signs: Float[Tensor, "pair vocab"]
+) -> Float[Tensor, " pair"]:
     return (logits.softmax(1) * signs).sum(1)
 
 
 def _kl_divergence(
-    logits: Float[Tensor, "pair vocab"], _: PromptPairs, clean_logits: Float[Tensor, "pair vocab"]
+    logits: Float[Tensor, "pair vocab"], clean_logits: Float[Tensor, "pair vocab"]
 ) -> Float[Tensor, " pair"]:
     clean, other = clean_logits.log_softmax(1), logits.log_softmax(1)  # [pair, vocab]
     # KL(clean || other); log probabilities stay finite where a probability underflows to 0.
@@ -76,22 +84,22 @@ class _Rule:
     """How a metric is computed.
 
     Attributes:
-        score: takes logits, pairs and clean logits; returns one number per prompt.
+        score: takes logits, and the weights or the clean logits; returns one number per prompt.
+        weights: of all tokens, from the answers; None if it compares with the clean model instead.
         answers_only: whether the logits of the answers are all that it depends on.
-        needs_clean_logits: whether it compares with the clean model rather than with the answers.
         less_is_better: whether it is a loss already.
     """
 
     score: Callable[..., Float[Tensor, " pair"]]
+    weights: Callable[..., Float[Tensor, "pair vocab"]] | None = None
     answers_only: bool = False
-    needs_clean_logits: bool = False
     less_is_better: bool = False
 
 
 METRICS: Mapping[Metric, _Rule] = {
-    Metric.LOGIT_DIFF: _Rule(_logit_diff, answers_only=True),
-    Metric.PROB_DIFF: _Rule(_prob_diff),
-    Metric.KL_DIVERGENCE: _Rule(_kl_divergence, needs_clean_logits=True, less_is_better=True),
+    Metric.LOGIT_DIFF: _Rule(_logit_diff, _mean_weights, answers_only=True),
+    Metric.PROB_DIFF: _Rule(_prob_diff, _signs),
+    Metric.KL_DIVERGENCE: _Rule(_kl_divergence, less_is_better=True),
 }
 
 
@@ -103,7 +111,7 @@ def _rule(metric: str) -> _Rule:
 
 def needs_clean_logits(metric: str) -> bool:
     """Return whether a metric compares with the clean model rather than with the answers."""
-    return _rule(metric).needs_clean_logits
+    return _rule(metric).weights is None
 
 
 def loss_sign(metric: str) -> int:
@@ -159,18 +167,22 @@ class ResidualMetric:
         metric: str,
         clean_logits: Float[Tensor, "pair vocab"] | None = None,
     ) -> None:
-        self._model, self._metric = model, metric
-        self._clean = None if clean_logits is None else at_least_float32(clean_logits)
+        self._model, self._rule = model, _rule(metric)
+        # What logits are compared with. Weights are made at the first call: they take longer than
+        # a small circuit.
+        self._against = None if clean_logits is None else at_least_float32(clean_logits)
         self._tokens, self._pairs = None, pairs
         # Probabilities need the logits of the whole vocabulary, a difference of logits does not.
-        if _rule(metric).answers_only:
+        if self._rule.answers_only:
             self._tokens, self._pairs = _answers_only(pairs)
 
     def __call__(self, resid_end: Float[Tensor, "pair d_model"]) -> Float[Tensor, " pair"]:
         """Return the metric of each prompt; differentiable, in float32 or better."""
         # [pair, token]: all tokens that are answers of any prompt, or the whole vocabulary
         logits = at_least_float32(end_logits(self._model, resid_end, tokens=self._tokens))
-        return per_prompt_metric(logits, self._pairs, metric=self._metric, clean_logits=self._clean)
+        if self._against is None and self._rule.weights is not None:
+            self._against = self._rule.weights(self._pairs, logits)
+        return self._rule.score(logits, self._against)
 
 
 def at_least_float32(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

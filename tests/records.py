@@ -39,6 +39,12 @@ NO_RANKINGS = {
 """None at all, for two prompts."""
 
 
+CERTIFICATES = (
+    *("win_share", "win_share_low", "win_share_high", "p_equivalence"),
+    *("f_complement_low", "f_complement_high", "p_independence"),
+)
+"""Numbers of a record that tests of its circuits gave."""
+
 NO_SPLITS = {
     "split_seed": None,
     "split_sizes": np.zeros(0, dtype=np.int64),
@@ -55,6 +61,9 @@ def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, An
         "f_raw_held_out_low": np.nan,
         "f_raw_held_out_high": np.nan,
         "held_out_status": "no_halves",
+        "certificate_status": "no_halves",
+        "m_complement": np.full(n_prompts, np.nan),
+        **dict.fromkeys(CERTIFICATES, np.nan),
         "half_of_prompt": np.full(n_prompts, -1),
         "half_seed": None,
         "half_scores": np.zeros((0, sources, targets)),

@@ -20,6 +20,9 @@ from circuitlapse.settings.analysis import Bootstrap
 Interval = tuple[float, float]
 """Low and high end; (nan, nan) for fewer than two groups, which say nothing of their spread."""
 
+N_FLIPS = 9_999
+"""Number of random signs of a sign-flip test."""
+
 Groups = Int[ndarray, " prompt"] | None
 """The group of each prompt, 0..n_groups-1; None where every prompt is a group of its own."""
 
@@ -188,6 +191,47 @@ def pearson(x: Float[ndarray, " value"], y: Float[ndarray, " value"]) -> tuple[f
     orders = stats.PermutationMethod(n_resamples=N_ORDERS, rng=np.random.default_rng(0))
     result = stats.pearsonr(x, y, method=orders)
     return float(result.statistic), float(result.pvalue)
+
+
+def share_interval(share: float, n: int, *, level: float) -> Interval:
+    """Return Wilson's interval of a share of n independent cases; also good near 0 and 1."""
+    if n < 2:
+        return float("nan"), float("nan")
+    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return middle - half, middle + half
+
+
+def p_of_share(share: float, n: int, *, margin: float) -> float:
+    """Return the p value of a share, if its expectation is 1/2 or differs by at most `margin`.
+
+    It is the probability of a share of n cases at least as far from 1/2, on either side, at the
+    margin (binomial). A case may count half.
+    """
+    if not n:
+        return float("nan")
+    # Not from scipy, which takes a second of CPU time to import.
+    k = np.arange(n + 1)
+    logs = np.array([math.lgamma(i + 1) for i in range(n + 1)])  # [i], log of i!
+    ways = logs[n] - logs - logs[::-1]  # [k], log of the binomial coefficient
+    chance = np.exp(ways + k * math.log(0.5 + margin) + (n - k) * math.log(0.5 - margin))
+    as_far = np.abs(k / n - 0.5) >= abs(share - 0.5) - 1e-9
+    return min(1.0, float(chance[as_far].sum()))
+
+
+def sign_flip_p(values: Float[ndarray, " group"], *, seed: int) -> float:
+    """Return the p value of a mean above 0, if values lie symmetrically around 0.
+
+    It is the share of means as large among values whose signs are drawn at random, `N_FLIPS` times;
+    the values themselves are one more draw, so that p is never 0.
+    """
+    if len(values) < 2:
+        return float("nan")
+    signs = np.random.default_rng(seed).integers(0, 2, (N_FLIPS, len(values))) * 2 - 1
+    sums, found = signs @ values, values.sum()
+    as_large = sums >= found - 1e-9 * np.abs(values).sum()  # equal up to rounding
+    return float((1 + as_large.sum()) / (1 + N_FLIPS))
 
 
 def corrected(p: Float[ndarray, " test"]) -> Float[ndarray, " test"]:

@@ -12,10 +12,13 @@ from circuitlapse.statistics import (
     group_values,
     mean_interval,
     mean_ranks,
+    p_of_share,
     pearson,
     percentile_interval,
     ratio_interval,
     resampled_means,
+    share_interval,
+    sign_flip_p,
     spearman,
 )
 
@@ -254,3 +257,25 @@ def test_the_share_of_false_findings_is_at_most_the_nominal_one():
         found = corrected(p) <= 0.2
         shares.append(found[10:].sum() / max(1, found.sum()))
     assert 0.1 < np.mean(shares) < 0.15 + 0.02  # 0.2 * 30 / 40
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 12), (5, 12), (300, 400), (400, 400)])
+def test_the_interval_and_the_p_value_of_a_share_are_those_of_scipy(k, n):
+    from scipy import stats
+
+    test = stats.binomtest(k, n)
+    ends = test.proportion_ci(0.9, method="wilson")
+    assert share_interval(k / n, n, level=0.9) == pytest.approx((ends.low, ends.high))
+    assert p_of_share(k / n, n, margin=0.0) == pytest.approx(test.pvalue)
+    far = max(k, n - k)
+    tails = stats.binom.sf(far - 1, n, 0.6) + stats.binom.cdf(n - far, n, 0.6)
+    assert p_of_share(k / n, n, margin=0.1) == pytest.approx(tails)
+
+
+def test_random_signs_give_the_share_of_all_signs():
+    values = np.array([3.0, 1.0, 2.0, -0.5, 2.0, 1.0])
+    sums = [np.dot(signs, values) for signs in itertools.product((-1, 1), repeat=6)]
+    exact = np.mean(np.array(sums) >= values.sum() - 1e-9)
+    assert sign_flip_p(values, seed=0) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p(-values, seed=0) > 0.9
+    assert math.isnan(sign_flip_p(values[:1], seed=0))

@@ -14,7 +14,7 @@ from numpy import ndarray
 from circuitlapse.errors import ArtifactError, UnknownNameError, unknown_name
 from circuitlapse.models.graph import HEAD_NAME, Head, split_target
 from circuitlapse.types import METRIC_FACTS, Faithfulness, Level, Metric, Weighting
-from circuitlapse.types.status import HeldOutStatus, Status
+from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,6 +73,17 @@ class CircuitRecord:
     f_raw_held_out_low: float
     f_raw_held_out_high: float
     held_out_status: str
+    certificate_status: str
+    m_complement: Float[ndarray, " prompt"]
+    """On each prompt, all edges but those of the circuit of the other half; NaN without one."""
+    win_share: float
+    """Share of the groups of prompts on which that circuit does better than the model."""
+    win_share_low: float
+    win_share_high: float
+    p_equivalence: float
+    f_complement_low: float
+    f_complement_high: float
+    p_independence: float
     n_edges_low: float
     n_edges_high: float
     curve_n_requested: Int[ndarray, " size"]
@@ -113,6 +124,7 @@ class CircuitRecord:
         names += [("status", status, Status) for status in (self.status, *self.half_status)]
         names += [("faithfulness", self.faithfulness, Faithfulness)]
         names += [("status of held-out numbers", self.held_out_status, HeldOutStatus)]
+        names += [("status of certificates", self.certificate_status, CertificateStatus)]
         for kind, name, known in names:
             if name not in set(known):
                 raise UnknownNameError(f"{self.name}: {unknown_name(kind, name, known)}")
@@ -178,6 +190,7 @@ class CircuitRecord:
         shapes: dict[str, tuple[int, ...]]
         shapes = {"scores": edges, "order": edges, "in_circuit": edges}
         shapes |= {"group_of_prompt": prompts, "m_held_out": prompts}
+        shapes |= {"m_complement": prompts}
         shapes |= {"curve_held_out": sizes + prompts}
         shapes |= {"m_corrupted": prompts, "curve_n_edges": sizes, "curve_metric": sizes + prompts}
         rows = (len(self.ranking_name),)

@@ -40,7 +40,7 @@ from circuitlapse.types import (
     Selection,
     Weighting,
 )
-from circuitlapse.types.status import CheckpointStatus, HeldOutStatus, Status
+from circuitlapse.types.status import CertificateStatus, CheckpointStatus, HeldOutStatus, Status
 
 THRESHOLD = 0.8
 """Faithfulness that a circuit of the paper has to reach."""
@@ -268,7 +268,7 @@ def _how(metric: str) -> dict[str, Any]:
 def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the fields of a record that the files say nothing about."""
     none = np.zeros(0, dtype=np.int64)
-    ends = ("m_model", "f_raw", "f_raw_held_out", "n_edges")
+    ends = ("m_model", "f_raw", "f_raw_held_out", "n_edges", "win_share", "f_complement")
     rows = ("seed", "n_requested", "n_edges")
     return {
         **{f"{name}_{end}": _NOTHING for name in ends for end in ("low", "high")},
@@ -282,6 +282,9 @@ def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
         "group_of_prompt": np.zeros(1, dtype=np.int64),
         "m_held_out": np.full(1, _NOTHING),
         "held_out_status": str(HeldOutStatus.NO_HALVES),
+        "certificate_status": str(CertificateStatus.NO_HALVES),
+        "m_complement": np.full(1, _NOTHING),
+        **dict.fromkeys(("win_share", "p_equivalence", "p_independence"), _NOTHING),
         "curve_held_out": np.full((n_sizes, 1), _NOTHING),
         "half_of_prompt": np.full(1, -1, dtype=np.int8),
         "half_seed": None,

@@ -94,6 +94,13 @@ EMERGENCE_TRENDS = Schema(
 )
 """Whether what emerges does so at the same time in all sizes, and components with their task."""
 
+CERTIFICATE_NUMBERS = (
+    *("win_share", "win_share_low", "win_share_high", "p_equivalence", "q_equivalence"),
+    *("f_complement", "f_complement_low", "f_complement_high"),
+    *("p_independence", "q_independence"),
+)
+"""Columns of `circuit_summary` that tests of the circuit give."""
+
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
     keys=_CIRCUIT_KEYS,
@@ -107,7 +114,14 @@ CIRCUIT_SUMMARY = Schema(
     | dict.fromkeys(("m_corrupted", "m_circuit"), "float64")
     | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"), "float64")
     | dict.fromkeys(("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"), "float64")
-    | {"held_out_status": "str", "status": "str", "checkpoint": "str", "n": "int32"},
+    | dict.fromkeys(CERTIFICATE_NUMBERS, "float64")
+    | {
+        "certificate_status": "str",
+        "held_out_status": "str",
+        "status": "str",
+        "checkpoint": "str",
+        "n": "int32",
+    },
 )
 """Size after pruning and faithfulness: one circuit per row."""
 

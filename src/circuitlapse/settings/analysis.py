@@ -90,6 +90,10 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     change is reported where the overlap is below that of 95 % of them. 0, or noise_floor: false,
     reports no change."""
 
+    certificates: bool = True
+    """Test the circuit of each half of the prompts on the other half: whether it does as well as
+    the model, and whether the rest of the model knows the answer. Needs noise_floor."""
+
     def problems(self) -> Iterator[Problem]:
         """Check that the splits are enough for a quantile of 5 %."""
         if 0 < self.splits < MIN_SPLITS:

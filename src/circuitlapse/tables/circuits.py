@@ -14,6 +14,7 @@ from circuitlapse.circuits.faithfulness import faithfulness
 from circuitlapse.circuits.rankings import areas
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.schemas import SCHEMAS
+from circuitlapse.statistics import corrected
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.masking import masked, with_late_rule
 from circuitlapse.types import Ranking
@@ -33,8 +34,14 @@ _FROM_RECORD = (
     ),
     *("m_model_low", "m_model_high", "f_raw_low", "f_raw_high", "status"),
     *("f_raw_held_out_low", "f_raw_held_out_high", "held_out_status"),
+    *("win_share", "win_share_low", "win_share_high", "p_equivalence"),
+    *("f_complement_low", "f_complement_high", "p_independence", "certificate_status"),
 )
 """Columns of `circuit_summary` that are attributes of a record."""
+
+
+_CORRECTED = {"q_equivalence": "p_equivalence", "q_independence": "p_independence"}
+"""Columns of p values, corrected for the number of circuits in the table -> those they are of."""
 
 
 class CircuitTables(NamedTuple):
@@ -77,7 +84,10 @@ def circuit_tables(
         tables[name] = in_order(schema.cast(pd.concat(parts)), schema, models=models, tasks=tasks)
     summary = with_late_rule(tables["circuit_summary"])
     tables["circuit_summary"] = summary
-    return CircuitTables(**{name: masked(table, name, summary) for name, table in tables.items()})
+    tables = {name: masked(table, name, summary) for name, table in tables.items()}
+    done = tables["circuit_summary"]  # only circuits that exist are tests
+    q = {name: corrected(done[p].to_numpy()) for name, p in _CORRECTED.items()}
+    return CircuitTables(**tables | {"circuit_summary": done.assign(**q)})
 
 
 def _identity(record: CircuitRecord) -> dict[str, Any]:
@@ -96,6 +106,8 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "f_norm": f_norm[0],
         "f_raw_empty": _faithfulness(record.m_corrupted.mean()[None], record)[0][0],
         "f_raw_held_out": _held_out(record.m_held_out[None], record)[0],
+        "f_complement": _faithfulness(record.m_complement.mean()[None], record)[1][0],
+        **dict.fromkeys(_CORRECTED),  # of all circuits together
         "n": record.n_groups,
         "checkpoint": str(CheckpointStatus.OK),  # until it is audited
     }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas import SCHEMAS, Schema
+from circuitlapse.schemas import CERTIFICATE_NUMBERS, SCHEMAS, Schema
 from circuitlapse.tables.base import in_order
 
 PLACES = (
@@ -34,6 +34,7 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
         *("edge_fraction", "m_model", "m_model_low", "m_model_high", "m_corrupted", "m_circuit"),
         *("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"),
         *("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"),
+        *CERTIFICATE_NUMBERS,
     ),
     "components": ("value", "low", "high", "in_circuit"),
     "algorithm_consistency": (
@@ -43,7 +44,7 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
     "role_graph": ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high"),
 }
 """Table -> the numbers that a checkpoint that is left out does not have."""
-STATUSES = ("checkpoint", "status", "held_out_status")
+STATUSES = ("checkpoint", "status", "held_out_status", "certificate_status")
 """Columns that say why, where a table has them."""
 
 

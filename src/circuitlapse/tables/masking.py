@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
-from circuitlapse.schemas import TASK_KEYS
-from circuitlapse.types.status import HeldOutStatus, Status, TransferStatus
+from circuitlapse.schemas import CERTIFICATE_NUMBERS, TASK_KEYS
+from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status, TransferStatus
 
 LATE_SHARE = 0.05
 """A model with less than this share of its late-training metric does not do the task yet."""
@@ -63,8 +63,12 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
             missing=(
                 *(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high", "f_raw_empty"),
                 *_HELD_OUT,
+                *CERTIFICATE_NUMBERS,
             ),
-            values={"held_out_status": str(HeldOutStatus.NO_BEHAVIOUR)},
+            values={
+                "held_out_status": str(HeldOutStatus.NO_BEHAVIOUR),
+                "certificate_status": str(CertificateStatus.NO_BEHAVIOUR),
+            },
         ),
     ),
     "faithfulness_curve": (Mask(missing=(*_FAITHFULNESS, "f_raw_held_out")),),

@@ -55,6 +55,21 @@ class HeldOutStatus(StrEnum):
     """Circuits of halves were not asked for."""
 
 
+class CertificateStatus(StrEnum):
+    """Whether a circuit has certificates: tests on prompts that its edges were not chosen by."""
+
+    OK = "ok"
+    """The circuits of both halves were tested."""
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task, or not on one of the halves."""
+    TOO_FEW_PROMPTS = "too_few_prompts"
+    """A half has fewer than `MIN_PROMPTS` groups of prompts."""
+    NO_HALVES = "no_halves"
+    """Circuits of halves were not asked for."""
+    OFF = "off"
+    """Certificates were not asked for."""
+
+
 class TransferStatus(StrEnum):
     """Result of running a circuit in the model of another step, or on another task."""
 

@@ -91,7 +91,8 @@ def test_a_width_must_be_a_multiple_of_8(errors):
         ("steps: [0, x]", "steps[1] = 'x' must be a whole number, at least 0."),
         ("circuits: [eap]", "circuits (a list) must be a mapping with the keys method, ig_steps, "
          "ig_rule, selection, threshold, faithfulness, max_fraction, min_cap, grid_ratio, "
-         "refine_points, eliminate, random_circuits, noise_floor, splits."),
+         "refine_points, eliminate, random_circuits, noise_floor, splits, "
+             "certificates."),
         ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "
          "mapping with the keys name, file, builder, metric, n_prompts, seed, prepend_bos, "
          "corruption."),

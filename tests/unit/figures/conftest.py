@@ -11,7 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from circuitlapse.circuits.rankings import FRACTIONS
-from circuitlapse.schemas import BEHAVIOUR, CIRCUIT_SUMMARY, FAITHFULNESS_CURVE, RANKING_CURVE
+from circuitlapse.schemas import (
+    BEHAVIOUR,
+    CERTIFICATE_NUMBERS,
+    CIRCUIT_SUMMARY,
+    FAITHFULNESS_CURVE,
+    RANKING_CURVE,
+)
 
 TOKENS_PER_STEP = 2_097_152
 STEPS = (0, 1, 8, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 16000, 33000, 66000, 143000)
@@ -106,6 +112,8 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     | {"f_norm": (f_raw + 1) / 2, "status": status, "f_raw_held_out": f_raw - 0.02}
                     | {"f_raw_held_out_low": f_raw - 0.13, "f_raw_held_out_high": f_raw + 0.08}
                     | {"held_out_status": "no_behaviour" if n_edges is None else "ok"}
+                    | {"certificate_status": "no_behaviour" if n_edges is None else "ok"}
+                    | dict.fromkeys(CERTIFICATE_NUMBERS, np.nan if n_edges is None else 0.5)
                     | {"checkpoint": "ok"}
                 )
     return CIRCUIT_SUMMARY.cast(pd.DataFrame(rows))

@@ -177,3 +177,20 @@ def test_held_out_numbers_are_over_the_metric_of_the_model_and_missing_without_a
     (row,) = tables.circuit_summary.itertuples()
     assert np.isnan([row.f_raw_held_out, row.f_raw_held_out_low, row.f_raw_held_out_high]).all()
     assert row.held_out_status == "no_behaviour"
+
+
+def test_p_values_are_corrected_for_the_number_of_circuits_that_exist():
+    """Three circuits, of which one belongs to a model that does not do the task."""
+    given = {"win_share": 0.1, "m_complement": np.array([-1.0, 1.0]), "certificate_status": "ok"}
+    p = ((1, 0.01, 0.3, "ok"), (2, 0.04, 0.2, "ok"), (3, 0.02, 0.1, "no_behaviour"))
+    records = [
+        make_record(step=step, p_equivalence=one, p_independence=two, status=status, **given)
+        for step, one, two, status in p
+    ]
+    summary = circuit_tables(records, models=["small"], tasks=["ioi"]).circuit_summary
+    np.testing.assert_allclose(summary["q_equivalence"], [0.02, 0.04, np.nan])
+    np.testing.assert_allclose(summary["q_independence"], [0.3, 0.3, np.nan])
+    assert summary["certificate_status"].tolist() == ["ok", "ok", "no_behaviour"]
+    (m_model, m_corrupted) = summary[["m_model", "m_corrupted"]].to_numpy()[0]
+    assert summary["f_complement"][0] == pytest.approx(-m_corrupted / (m_model - m_corrupted))
+    assert np.isnan(summary.loc[2, ["win_share", "f_complement", "p_equivalence"]].tolist()).all()

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.circuits.discovery.certificates import certify
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut, hold_out
 from circuitlapse.circuits.discovery.search import Search
@@ -40,8 +41,8 @@ def discover_circuit(
     If the model does not do the task, only the scores are kept: there is nothing that a circuit
     could be faithful to. With `settings.noise_floor` the search is repeated on two halves of the
     prompts, which costs about as much as one more search, and what each half found is run on the
-    other half (`held_out`). The scores of the prompts are split in `settings.splits` other ways,
-    which costs little.
+    other half (`held_out`) and tested there (`certificates`). The scores of the prompts are split
+    in `settings.splits` other ways, which costs little.
 
     Args:
         model: a decoder, or a model from `load_model`.
@@ -72,6 +73,7 @@ def discover_circuit(
         rankings=_rankings(search, scores, held_out),
         split_half=split_half,
         held_out=held_out,
+        certificates=certify(search, split_half, held_out),
         splits=_splits(search, scores, halves, n_edges=found.n_requested),
     )
 

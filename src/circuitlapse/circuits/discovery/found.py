@@ -9,6 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from circuitlapse.circuits.discovery.certificates import (
+    Certificates,
+    Equivalence,
+    Independence,
+    equivalence,
+    independence,
+)
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.discovery.splits import Splits
@@ -19,7 +26,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.models.graph import EdgeScores
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types.status import HeldOutStatus, Status
+from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status
 
 _NOTHING = (float("nan"), float("nan"))
 
@@ -45,6 +52,7 @@ class Discovery:
         split_half: the circuits of two halves of the prompts; none where the model does not do
             the task, or where `noise_floor` is off.
         held_out: what each half found, run on the other half.
+        certificates: what tests of the circuits of the halves need.
         splits: the overlap of other halves, split by split; likewise.
     """
 
@@ -62,6 +70,7 @@ class Discovery:
     rankings: RankingCurves
     split_half: SplitHalf
     held_out: HeldOut
+    certificates: Certificates
     splits: Splits
 
 
@@ -116,6 +125,7 @@ def record_of(
         m_held_out=found.held_out.metric,
         curve_held_out=found.held_out.curve,
         held_out_status=str(found.held_out.status),
+        **_certificates(found, bootstrap),
         **_rankings(found.rankings),
         **_intervals(found, settings.threshold, bootstrap),
         **_halves(found.split_half),
@@ -126,6 +136,30 @@ def record_of(
 def _rankings(curves: RankingCurves) -> dict[str, Any]:
     parts = {f"ranking_{field.name}": getattr(curves, field.name) for field in fields(curves)}
     return {"ranking_name": parts.pop("ranking_ranking"), **parts}
+
+
+def _certificates(found: Discovery, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Return the results of all tests; NaN where there are none."""
+    known = {
+        "certificate_status": str(found.certificates.status),
+        "m_complement": found.certificates.m_complement,
+    }
+    how: dict[str, Any] = {"bootstrap": bootstrap, "groups": found.groups}
+    equal, leaks = Equivalence(), Independence()
+    if found.certificates.status == CertificateStatus.OK:
+        equal = equivalence(found.held_out.metric, found.m_model, **how)
+        leaks = independence(
+            found.certificates.m_complement, found.m_model, found.m_corrupted, **how
+        )
+    return known | {
+        "win_share": equal.share,
+        "win_share_low": equal.interval[0],
+        "win_share_high": equal.interval[1],
+        "p_equivalence": equal.p,
+        "f_complement_low": leaks.interval[0],
+        "f_complement_high": leaks.interval[1],
+        "p_independence": leaks.p,
+    }
 
 
 def _halves(found: SplitHalf) -> dict[str, Any]:

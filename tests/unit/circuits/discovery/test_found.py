@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, EdgeScores
+from circuitlapse.circuits.discovery.certificates import Certificates
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
@@ -14,7 +15,7 @@ from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import Graph
 from circuitlapse.settings.analysis import Bootstrap, Circuits
 from circuitlapse.statistics import mean_interval, ratio_interval
-from circuitlapse.types.status import HeldOutStatus, Status
+from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status
 
 GRAPH = Graph(2, 1)
 BOOTSTRAP = Bootstrap(samples=100, seed=3)
@@ -48,6 +49,7 @@ def found():
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),
         held_out=HeldOut(HeldOutStatus.OK, 0.8 * m_model, 0.8 * metric, None),
+        certificates=Certificates(CertificateStatus.OK, 0.1 * m_model),
         splits=Splits.none(),
     )
 
@@ -76,6 +78,18 @@ def test_intervals_are_those_of_the_bootstrap_settings(found):
     ends = (record.f_raw_low, record.f_raw_high)
     assert ends == ratio_interval(found.m_circuit, found.m_model, BOOTSTRAP)
     assert record.f_raw_low == pytest.approx(0.9)  # the same share on every prompt
+
+
+def test_certificates_are_about_the_circuits_of_the_halves(found):
+    record = record_of(found, task="t", **HOW, **WHERE)
+    assert (record.certificate_status, record.win_share) == ("ok", 0.0)
+    assert record.p_equivalence == pytest.approx(0.6**5 + 0.4**5)
+    assert record.f_complement_low == pytest.approx(0.1)  # the same share on every prompt
+    np.testing.assert_array_equal(record.m_complement, 0.1 * found.m_model)
+    off = replace(found, certificates=Certificates(CertificateStatus.OFF, np.full(5, np.nan)))
+    record = record_of(off, task="t", **HOW, **WHERE)
+    assert record.certificate_status == "off"
+    assert np.isnan([record.win_share, record.p_equivalence, record.p_independence]).all()
 
 
 def test_without_a_circuit_its_metric_is_missing_and_its_intervals_are_nan(found):

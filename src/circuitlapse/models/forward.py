@@ -70,7 +70,19 @@ def mix(
     Queries stand at the positions `at`, or else at all positions. Where the heads of a layer are
     normalised together, the jobs must be all heads of the layer, in order.
     """
-    query, key, value = (attn.clipped(x) for x in (query, key, value))
+    pattern = attention(attn, query, key, at=at).to(value.dtype)
+    return pattern @ attn.clipped(value), pattern
+
+
+def attention(
+    attn: Attention,
+    query: Float[Tensor, "job pair query d_head"],
+    key: Float[Tensor, "job pair pos d_head"],
+    *,
+    at: Int[Tensor, "pair query"] | None = None,
+) -> Float[Tensor, "job pair query pos"]:
+    """Return attention probabilities in float32; see `mix`."""
+    query, key = attn.clipped(query), attn.clipped(key)
     query, key = attn.normalised(query, attn.q_norm), attn.normalised(key, attn.k_norm_of_heads)
     positions = torch.arange(key.shape[2], device=key.device)
     if at is None:
@@ -84,8 +96,8 @@ def mix(
     # The causal mask also hides padding, which stands to the right of every real query.
     scores = scores.masked_fill(positions > at[..., None], -torch.inf)
     # In float32 for every format of the weights, as transformers does.
-    pattern = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
-    return pattern @ value, pattern
+    pattern: Tensor = scores.softmax(-1, dtype=torch.float32)
+    return pattern
 
 
 def _rotate(
@@ -151,7 +163,7 @@ class LayerTrace:
     Attributes:
         resid: residual stream that attention reads.
         ports: query, key and value vectors, before clipping, norms and rotary embedding.
-        pattern: attention probabilities.
+        attention: attention probabilities, as z is mixed with them.
         z_scale: what z has been divided by; see `Attention.scale_of`.
         z: what each head mixed from its values.
         attn_out: sum of all heads' outputs and the output bias.
@@ -161,12 +173,17 @@ class LayerTrace:
 
     resid: Float[Tensor, "pair pos d_model"]
     ports: tuple[Float[Tensor, "pair pos head d_head"], ...]
-    pattern: Float[Tensor, "pair head query key"]
+    attention: Float[Tensor, "head pair query key"]
     z_scale: Float[Tensor, "pair pos"] | None
     z: Float[Tensor, "pair pos head d_head"]
     attn_out: Float[Tensor, "pair pos d_model"]
     mlp_resid: Float[Tensor, "pair pos d_model"]
     mlp_out: Float[Tensor, "pair pos d_model"]
+
+    @property
+    def pattern(self) -> Float[Tensor, "pair head query key"]:
+        """Attention probabilities."""
+        return self.attention.movedim(0, 1)
 
     @property
     def after(self) -> Float[Tensor, "pair pos d_model"]:
@@ -268,5 +285,4 @@ def _run_layer(
     mlp_resid = resid.view_as(resid) if parallel else resid + attn_out
     mlp_out = block.mlp(block.ln2(mlp_resid))
     mlp_out = edit(layer, "mlp_out", mlp_out) if edit else mlp_out
-    pattern = pattern.movedim(0, 1)
     return LayerTrace(resid, ports, pattern, scale, z, attn_out, mlp_resid, mlp_out)

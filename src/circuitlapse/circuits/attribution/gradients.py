@@ -77,10 +77,14 @@ class GradientSum:
     Args:
         model: weights need no gradient.
         objective: the clean prompts' answers are scored.
+        with_attention: also keep the gradients at the attention probabilities, summed over runs.
     """
 
-    def __init__(self, model: Decoder, objective: Objective) -> None:
+    def __init__(
+        self, model: Decoder, objective: Objective, *, with_attention: bool = False
+    ) -> None:
         self._model, self._objective = model, objective
+        self._attention: list[Tensor | int] = [0] * (model.cfg.n_layers if with_attention else 0)
         self._heads = [_HeadSum() for _ in range(model.cfg.n_layers)]
         self._mlps: list[Tensor | int] = [0] * model.cfg.n_layers
         self._logits: Tensor | int = 0
@@ -107,6 +111,7 @@ class GradientSum:
             resid_end = at_end(layers[-1].after, self._objective.pairs.end.repeat(n_runs))
             loss = self._objective.loss(self._model, resid_end, weights)
             wanted = [part for layer in layers for part in (*layer.ports, layer.mlp_resid)]
+            wanted += [layer.attention for layer in layers[: len(self._attention)]]
             # Unused: what an edit replaces, such as the ports of heads whose z is interpolated.
             grads = torch.autograd.grad(
                 loss, [*wanted, resid_end], allow_unused=True, materialize_grads=True
@@ -116,6 +121,10 @@ class GradientSum:
             *at_ports, at_mlp = grads[index * width : (index + 1) * width]
             self._add_heads(index, trace, at_ports, n_runs)
             self._mlps[index] = self._mlps[index] + _sum_of_runs(at_mlp, n_runs)
+        for index, grad in enumerate(grads[len(layers) * width : -1]):  # [head, run * pair, ...]
+            self._attention[index] = self._attention[index] + _sum_of_runs(
+                grad.movedim(0, 1), n_runs
+            )
         self._logits = self._logits + _sum_of_runs(grads[-1], n_runs)
 
     @torch.no_grad()
@@ -150,6 +159,10 @@ class GradientSum:
         along = torch.cat(heads.along)  # [run, pair, pos, target]
         normalised, _ = block.ln1.normalised(torch.cat(heads.resid))  # [run, pair, pos, d_model]
         return straight - torch.einsum("nbtr,nbtd->brtd", along, normalised)
+
+    def at_attention(self, layer: int) -> Float[Tensor, "pair head query key"]:
+        """Return the sum at the attention probabilities; only with `with_attention`."""
+        return torch.as_tensor(self._attention[layer])
 
     def at_mlp(self, layer: int) -> Float[Tensor, "pair pos d_model"]:
         """Return the sum at the input of an MLP."""
@@ -214,7 +227,7 @@ def edge_sums(
         if first < stop:
             change = changes[:, first:stop].flatten(2)  # [pair, source, pos * d_model]
             per_pair = change @ grads.flatten(2).mT  # [pair, source, target]
-            scores[:, first:stop, columns] = _sums(sets, per_pair)
+            scores[:, first:stop, columns] = sums_over_sets(sets, per_pair)
 
     for layer in range(graph.n_layers):
         column = graph.mlp_target(layer)
@@ -225,12 +238,13 @@ def edge_sums(
         score(graph.n_visible_to_mlp(layer), slice(column, column + 1), mlp)
     # [pair, source]; at other positions the logits are not read, and their gradient is 0.
     per_pair = torch.einsum("bsd,bd->bs", at_end(changes.movedim(2, 1), end), gradients.at_logits())
-    scores[:, first:last, -1] = _sums(sets, per_pair[:, first:last])
+    scores[:, first:last, -1] = sums_over_sets(sets, per_pair[:, first:last])
     return scores
 
 
-def _sums(
+def sums_over_sets(
     sets: Float[Tensor, "set pair"], per_pair: Float[Tensor, "pair ..."]
 ) -> Float[Tensor, "set ..."]:
+    """Return scores of single pairs summed over sets of pairs, in float64, on the CPU."""
     sums: Tensor = torch.tensordot(sets, per_pair.double(), dims=1)
     return sums.cpu()

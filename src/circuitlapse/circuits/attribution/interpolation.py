@@ -63,14 +63,27 @@ def input_scores(
     model: Decoder, line: Line, *, points: Sequence[Point], runs_at_once: int
 ) -> Float[Tensor, "set source target"]:
     """Return scores summed over sets of prompts, gradients averaged along the embeddings' line."""
-    gradients = GradientSum(model, line.objective)
-    for part in _chunks(points, runs_at_once):
-        embeds = _between(line.ablated.embed, line.clean.embed, part)
-        gradients.add(embeds, weights=_weights(part))
+    gradients = input_gradients(model, line, points=points, runs_at_once=runs_at_once)
     # The change of a source is the same for every point, so that gradients are summed first.
     changes, end = source_changes(model, line.clean, line.ablated), line.objective.pairs.end
     sums = edge_sums(model_graph(model), changes, gradients, end, line.sets)
-    return sums / sum(_weights(points))
+    return sums / total_weight(points)
+
+
+def input_gradients(
+    model: Decoder,
+    line: Line,
+    *,
+    points: Sequence[Point],
+    runs_at_once: int,
+    with_attention: bool = False,
+) -> GradientSum:
+    """Return the weighted sum of gradients over points of the embeddings' line."""
+    gradients = GradientSum(model, line.objective, with_attention=with_attention)
+    for part in _chunks(points, runs_at_once):
+        embeds = _between(line.ablated.embed, line.clean.embed, part)
+        gradients.add(embeds, weights=_weights(part))
+    return gradients
 
 
 def activation_scores(
@@ -105,7 +118,7 @@ def activation_scores(
         rows = slice(None) if pooled else group.rows
         scores += edge_sums(graph, changes, gradients, end, line.sets, rows=rows)
     # Pooled, every edge has gradients of the runs of all groups.
-    return scores / (sum(_weights(points)) * (len(groups) if pooled else 1))
+    return scores / (total_weight(points) * (len(groups) if pooled else 1))
 
 
 class _Group(NamedTuple):
@@ -150,6 +163,11 @@ def _between(
 ) -> Float[Tensor, "run pair ..."]:
     """Return what lies at the given points of the line from ablated to clean."""
     return torch.stack([torch.lerp(ablated, clean, point.fraction) for point in points])
+
+
+def total_weight(points: Sequence[Point]) -> float:
+    """Return by what a weighted sum over points is divided for their mean."""
+    return sum(_weights(points))
 
 
 def _weights(points: Sequence[Point]) -> list[float]:

@@ -79,6 +79,11 @@ def test_without_the_edge_that_eap_misses_ioi_is_not_done():
     assert found("IOI", EAP_IG)["f_true_size"] == pytest.approx(1, abs=0.05)
 
 
+def test_the_exact_change_of_attention_finds_what_eap_misses():
+    row = found("IOI", (Method.EAP_QK, IgRule.LEFT))
+    assert row["greedy"] == case("IOI").planted.n_edges
+
+
 def test_where_layernorm_matters_eap_ig_can_be_worse_than_eap():
     """Halfway between the prompts COPY matches less, so that its own edges score less."""
     assert found("LayerNorm", EAP_IG)["auroc"] < found("LayerNorm", EAP)["auroc"] - 0.005

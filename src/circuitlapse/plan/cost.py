@@ -185,17 +185,24 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
 
     It is the sum of
 
-    - a forward and a backward pass per gradient that the method takes;
+    - a forward and a backward pass per gradient that the method takes, and what it does with
+      every source of the graph;
     - the circuits that the search evaluates, those of the split halves together, and circuits of
       these sizes on the other half;
     - circuits of fixed sizes, ranked by score, by |score| and at random.
     """
-    gradients = METHOD_FACTS[circuits.method].n_gradients(
+    facts = METHOD_FACTS[circuits.method]
+    gradients = facts.n_gradients(
         ig_steps=circuits.ig_steps, ig_rule=circuits.ig_rule, n_layers=shape.layers
     )
+    n_sources = 1 + shape.layers * (shape.heads + 1)
     searches = 3 if circuits.noise_floor else 1
     fixed = FIXED_SIZES * (2 + circuits.random_circuits)
-    runs = 2.0 * gradients + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
+    runs = (
+        2.0 * gradients
+        + facts.per_source * n_sources
+        + CIRCUIT_PASSES * (searches * SEARCH_SIZES + fixed)
+    )
     return _sum(forward(shape, prompts_of(task)) * runs for task in tasks)
 
 

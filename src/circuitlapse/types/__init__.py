@@ -24,7 +24,7 @@ class Metric(StrEnum):
 
 
 class Method(StrEnum):
-    """How an edge is scored (arXiv 2403.17806, arXiv 2310.10348)."""
+    """How an edge is scored (arXiv 2403.17806, 2310.10348, 2403.00745, 2508.21258)."""
 
     EAP = "eap"
     """Edge attribution patching: the gradient at the clean input."""
@@ -36,6 +36,10 @@ class Method(StrEnum):
     """The same, but averaged over the runs of all sources, as the reference library does."""
     CLEAN_CORRUPTED = "clean_corrupted"
     """The mean of the gradients at the clean and at the corrupted input."""
+    EAP_QK = "eap_qk"
+    """`eap` with the exact change of attention for edges into queries and keys, as in AtP*."""
+    RELP = "relp"
+    """`eap` with coefficients of layer-wise relevance propagation instead of gradients."""
     EXACT = "exact"
     """The change of the metric when one edge alone is patched. One pass per edge."""
 
@@ -244,6 +248,8 @@ class MethodFacts(NamedTuple):
     without any."""
     per_group: bool = False
     """Whether they are taken anew for the embedding, each layer's heads and each MLP."""
+    per_source: float = 0.0
+    """Forward passes for every source of the graph, beside those of gradients."""
 
     def n_gradients(self, *, ig_steps: int, ig_rule: str, n_layers: int) -> int:
         """Return the number of gradients, each of which costs a forward and a backward pass."""
@@ -258,6 +264,8 @@ METHOD_FACTS = {
     Method.EAP_IG_ACTIVATIONS: MethodFacts("`ig_steps` per group", per_group=True),
     Method.EAP_IG_ACTIVATIONS_POOLED: MethodFacts("the same", per_group=True),
     Method.CLEAN_CORRUPTED: MethodFacts("two", points=2),
+    Method.EAP_QK: MethodFacts("one, and 1/16 per source", points=1, per_source=1 / 8),
+    Method.RELP: MethodFacts("one", points=1),
     Method.EXACT: MethodFacts("one per edge", points=0),
 }
 

@@ -81,6 +81,8 @@ def test_integration_steps_cost_two_passes_each_and_a_noise_floor_two_more_searc
     for method in ("eap_ig_activations", "eap_ig_activations_pooled"):
         steps = passes(method=method, ig_steps=6) - passes(method=method, ig_steps=5)
         assert steps == pytest.approx(2 * groups)
+    sources = 1 + shape.layers * (shape.heads + 1)
+    assert passes(method="eap_qk") - passes(method="eap") == pytest.approx(sources / 8)
     searches = passes(noise_floor=True) - passes(noise_floor=False)
     # The halves are searched, and their circuits run on the other half.
     assert searches == pytest.approx(2 * cost.CIRCUIT_PASSES * cost.SEARCH_SIZES)

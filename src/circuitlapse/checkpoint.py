@@ -236,6 +236,7 @@ class Checkpoint:
             "roles": found.roles,
             "algorithm_consistency": found.consistency,
             "role_graph": found.role_graph,
+            "role_splits": found.role_splits,
         }
         return {
             table: schema.cast(frames[table].assign(**self.where, task=task.name))

@@ -174,7 +174,7 @@ rule heads:
         "All head scores are complete"
 
 
-ALGORITHM_TABLES = ["effects", *JOBS["algorithm"].tables]
+ALGORITHM_TABLES = ["effects", "role_splits", *JOBS["algorithm"].tables]
 
 
 rule trace_algorithm:

@@ -119,6 +119,13 @@ FIGURES = {
         tables=("role_graph",),
         settings=("labels",),
     ),
+    "turnover": Figure(
+        "turnover of roles in the IOI algorithm",
+        shows="how much the heads of each role change between steps, against the noise floor",
+        draw="turnover:turnover_figure",
+        tables=("turnover",),
+        settings=("labels", "min_step"),
+    ),
     "greater_than": Figure(
         "Greater-Than algorithm over training",
         shows="how far nodes of Greater-Than circuits do what the known algorithm says",
@@ -247,14 +254,19 @@ def figure_of(rule: str) -> Figure:
 
 
 def figure_rows() -> str:
-    """Return the table of the figures of every run for README.md, in Markdown."""
-    every_run = FIGURES | DIAGRAMS
-    rows = [
-        f"| `{written}` | {figure.shows} |\n"
-        for name, written, figure in _written("…")
-        if name in every_run
-    ]
-    return "| figure | shows |\n| --- | --- |\n" + "".join(rows)
+    """Return the table of the figures of every run for README.md, in Markdown.
+
+    Figures that show the same in another way, as `stability_edges`, share the row of the first.
+    """
+    rows: dict[str, tuple[list[str], str]] = {}
+    for name, written, figure in _written("…"):
+        if name not in FIGURES | DIAGRAMS:
+            continue
+        first = next((known for known in rows if name.startswith(f"{known}_")), name)
+        names, _ = rows.setdefault(first, ([], figure.shows))
+        names.append(f"`{written}`" if first == name else f"`…{name.removeprefix(first)}`")
+    lines = [f"| {', '.join(names)} | {shows} |\n" for names, shows in rows.values()]
+    return "| figure | shows |\n| --- | --- |\n" + "".join(lines)
 
 
 def rule_rows() -> str:

@@ -22,8 +22,10 @@ from circuitlapse.schemas.roles import (
     HEADS as HEADS,
     IOI_SCHEMAS as IOI_SCHEMAS,
     ROLE_GRAPH as ROLE_GRAPH,
+    ROLE_SPLITS as ROLE_SPLITS,
     ROLES as ROLES,
     S2I as S2I,
+    TURNOVER as TURNOVER,
 )
 from circuitlapse.types import Level
 

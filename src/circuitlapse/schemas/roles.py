@@ -43,6 +43,25 @@ ROLES = Schema(
 )
 """The heads of the IOI algorithm and their roles."""
 
+ROLE_SPLITS = Schema(
+    name="role_splits",
+    keys=(*TASK_KEYS, "role", "split"),
+    columns=CHECKPOINT_TASK
+    | {"role": "str", "split": "int16", "jaccard": "float64", "weighted": "float64"}
+    | {"n_first": "int16", "n_second": "int16"},
+)
+"""The overlap of the heads of a role by two halves of the prompts, on disk."""
+
+TURNOVER = Schema(
+    name="turnover",
+    keys=(*TASK_KEYS, "step_next", "role"),
+    columns=CHECKPOINT_TASK
+    | {"step_next": "int64", "role": "str", "n_heads": "Int32", "n_heads_next": "Int32"}
+    | dict.fromkeys(("jaccard", "weighted", "floor_median", "floor_low"), "float64")
+    | {"changed": "boolean", "unit": "str", "n": "int32", "status": "str"},
+)
+"""The overlap of the heads of a role at two neighbouring steps."""
+
 ALGORITHM_CONSISTENCY = Schema(
     name="algorithm_consistency",
     keys=(*TASK_KEYS, "panel", "denominator", "sign"),
@@ -81,5 +100,9 @@ IOI_SCHEMAS = {
     "roles": ROLES,
     "algorithm_consistency": ALGORITHM_CONSISTENCY,
     "role_graph": ROLE_GRAPH,
+    "role_splits": ROLE_SPLITS,
 }
-"""The files that one job writes about the IOI algorithm; `effects` go into `components`."""
+"""The files that one job writes about the IOI algorithm.
+
+`effects` go into `components`, and `role_splits` into `turnover`.
+"""

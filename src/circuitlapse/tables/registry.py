@@ -132,6 +132,14 @@ JOBS: Mapping[str, Job] = {
         },
         inputs=("circuit_summary",),
     ),
+    "turnover": Job(
+        "Compare the heads of every role over training",
+        "turnover:turnover_table",
+        {"turnover": "how much the heads of a role change between steps, against the noise floor"},
+        files={"splits": Files("algorithm", "role_splits", "role_splits")},
+        inputs=("roles", "circuit_summary"),
+        settings=("models", "task_of_builder"),
+    ),
     "stability": Job(
         "Compare circuits over training",
         "stability:stability_table",

@@ -143,6 +143,18 @@ class RoleGraphStatus(StrEnum):
     """No head of the target is in a later layer than one of the source."""
 
 
+class TurnoverStatus(StrEnum):
+    """Whether the heads of a role are compared between two steps; if not, why."""
+
+    OK = "ok"
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task at one of the steps."""
+    NOT_MEASURED = "not_measured"
+    """At one of the steps the role is not known: the heads that it writes to do not exist."""
+    NO_HEADS = "no_heads"
+    """No head has the role at either step."""
+
+
 class SwapStatus(StrEnum):
     """Result of swapping a set of heads between two steps."""
 

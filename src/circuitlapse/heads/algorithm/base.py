@@ -18,6 +18,7 @@ from circuitlapse.schemas import (
     GT_ALGORITHM,
     HEAD_SCORES,
     ROLE_GRAPH,
+    ROLE_SPLITS,
     ROLES,
     S2I,
 )
@@ -32,6 +33,7 @@ STEP_SCHEMAS = {
             ("roles", ROLES),
             ("consistency", ALGORITHM_CONSISTENCY),
             ("role_graph", ROLE_GRAPH),
+            ("role_splits", ROLE_SPLITS),
             ("gt_algorithm", GT_ALGORITHM),
         )
     },
@@ -49,6 +51,7 @@ class IoiAlgorithm:
         roles: as in `ROLES`.
         consistency: as in `ALGORITHM_CONSISTENCY`.
         role_graph: as in `ROLE_GRAPH`.
+        role_splits: as in `ROLE_SPLITS`.
     """
 
     effects: pd.DataFrame
@@ -56,6 +59,7 @@ class IoiAlgorithm:
     roles: pd.DataFrame
     consistency: pd.DataFrame
     role_graph: pd.DataFrame
+    role_splits: pd.DataFrame
 
     def __post_init__(self) -> None:
         """Check that the frames follow their schemas."""
@@ -67,6 +71,7 @@ def tables_of(
     panels: Sequence[Panel],
     tested: pd.DataFrame,
     role_graph: pd.DataFrame,
+    role_splits: pd.DataFrame,
     *,
     in_circuit: Bool[ndarray, " head"] | None,
     shape: tuple[int, int],
@@ -80,6 +85,7 @@ def tables_of(
         panels: the steps.
         tested: from `s_inhibition`.
         role_graph: from `role_graph`.
+        role_splits: from `role_splits`.
         in_circuit: the heads in the circuit; None without one.
         shape: layers, and heads of each.
         n: groups of prompts.
@@ -100,6 +106,7 @@ def tables_of(
         roles=_table("roles", pd.concat(roles).assign(unit=EFFECT_UNIT, n=n)),
         consistency=_table("consistency", pd.DataFrame(consistency).assign(unit="%", n=n)),
         role_graph=_table("role_graph", role_graph.assign(unit=EFFECT_UNIT, n=n)),
+        role_splits=_table("role_splits", role_splits),
     )
 
 

@@ -22,6 +22,7 @@ from circuitlapse.heads.algorithm.case import (
     values_of,
 )
 from circuitlapse.heads.algorithm.role_graph import role_graph
+from circuitlapse.heads.algorithm.role_splits import role_splits
 from circuitlapse.heads.algorithm.shares import Effects, Panel, RoleTest
 from circuitlapse.heads.base import DEFAULTS
 from circuitlapse.heads.naming import Naming
@@ -115,6 +116,7 @@ def _tables(case: Case, panels: Sequence[Panel], tested: pd.DataFrame) -> IoiAlg
         panels,
         tested,
         role_graph(case, roles, able=able),
+        role_splits(panels, case.pairs.groups, seed=case.bootstrap.seed),
         in_circuit=None if circuit is None else circuit.heads.ravel(),  # [layer, head] -> [head]
         shape=shape_of(case.model),
         n=case.pairs.n_groups,

@@ -60,6 +60,10 @@ class Effects:
         """Mean change over mean span: 0 is no harm, -1 a fall to the corrupted level."""
         return np.asarray(self.change.mean(1) / self.span.mean())
 
+    def on(self, parts: Float[ndarray, "part prompt"]) -> Float[ndarray, "part head"]:
+        """Return the same on parts of the prompts, each 1 for the prompts in it."""
+        return np.asarray((parts @ self.change.T) / (parts @ self.span)[:, None])
+
     def halves(
         self, bootstrap: Bootstrap
     ) -> tuple[Float[ndarray, "sample head"], Float[ndarray, "sample head"]]:

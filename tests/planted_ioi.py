@@ -57,7 +57,7 @@ from tests.planted import FEATURES
 N_NAMES, D_MODEL, N_HEADS, D_HEAD, N_LAYERS = 6, 64, 8, 8, 3
 AND, GAVE, TO = 6, 7, 8
 TOKEN, PLACE, TWICE, AVOID = FEATURES[:9], FEATURES[9:15], FEATURES[15:21], FEATURES[21:27]
-NAMES, BALLAST = TOKEN[:N_NAMES], FEATURES[27]
+N_TOKENS, NAMES, BALLAST = len(TOKEN), TOKEN[:N_NAMES], FEATURES[27]
 
 DUPLICATE = (0, 1)
 INHIBIT = {(1, 2): 2.0, (1, 5): 1.0}
@@ -66,12 +66,18 @@ SCORE, LATER_BALLAST = 24.0, 1024.0
 COUPLES = tuple(permutations(range(N_NAMES), 2))
 
 
-def save_planted_ioi(folder, *, more=lambda model: None):
-    """Save the model, laid out like a hub snapshot; `more` plants other heads."""
+def save_planted_ioi(folder, *, more=lambda model: None, n_tokens=N_TOKENS):
+    """Save the model, laid out like a hub snapshot.
+
+    Args:
+        folder: where to.
+        more: plants other heads.
+        n_tokens: size of the vocabulary; tokens beyond those of prompts have no features.
+    """
     from transformers import GPT2Config, GPT2LMHeadModel
 
     config = GPT2Config(
-        vocab_size=len(TOKEN),
+        vocab_size=n_tokens,
         n_positions=len(PLACE),
         n_embd=D_MODEL,
         n_layer=N_LAYERS,
@@ -92,7 +98,7 @@ def set_weights(model):
     """Set every weight."""
     for weight in model.parameters():
         weight.zero_()
-    model.wte.weight.copy_(TOKEN)
+    model.wte.weight[: len(TOKEN)] = TOKEN
     model.wpe.weight.copy_(PLACE + LATER_BALLAST * BALLAST)
     for norm in (model.ln_f, *(ln for block in model.h for ln in (block.ln_1, block.ln_2))):
         norm.weight.fill_(LATER_BALLAST / math.sqrt(D_MODEL))

@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 
-from tests import planted, planted_ioi
-from tests.zoo.ioi import plant_distractors, true_edges
+from tests import planted
+from tests.zoo.ioi import ioi_pairs, save_ioi, true_edges
 
 STEEPNESS, HALF_WIDTH = 16.0, 1.0
 """Of the step of the saturated MLP: slope of its neurons, and where they bend."""
@@ -81,12 +81,6 @@ def plant_step(layers):
         mlp.dense_4h_to_h.weight[:, neurons] = sign * planted.ANSWER.T / (2 * HALF_WIDTH)
 
 
-def save_ioi(folder, *, seed, leak):
-    """Save a model of `tests.planted_ioi`, with distractors."""
-    more = partial(plant_distractors, leak=leak, seed=seed)
-    return planted_ioi.save_planted_ioi(folder, more=more)
-
-
 _SIX = frozenset(planted.EDGES)
 STILL = (
     Still("copying", _SIX, partial(save_copying, leak=0.03)),
@@ -95,6 +89,6 @@ STILL = (
     Still("attention", _SIX, partial(save_copying, leak=0.03, by_token=10.0)),
     Still("MLP", STEP_EDGES, partial(save_copying, leak=0.1, more=plant_step)),
     Still("LayerNorm", _SIX, partial(save_copying, leak=0.05, later_ballast=4.0)),
-    Still("IOI", true_edges(), partial(save_ioi, leak=0.03), planted_ioi.planted_ioi_pairs),
+    Still("IOI", true_edges(), partial(save_ioi, leak=0.03), ioi_pairs),
 )
 """Every model of one step."""

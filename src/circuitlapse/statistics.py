@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -304,3 +305,35 @@ def p_outside(drawn: Float[ndarray, " sample"], low: float, high: float) -> floa
 def _share(true: Bool[ndarray, " sample"]) -> float:
     """Return the share of draws, at least one of them."""
     return float((1 + true.sum()) / (1 + len(true)))
+
+
+class MeanTest(NamedTuple):
+    """A mean, its interval at 95 %, and p values of "not above the bound" and "not below"."""
+
+    low: float
+    high: float
+    p_above: float
+    p_below: float
+
+
+def mean_test(values: Float[ndarray, " model"], *, bound: float) -> MeanTest:
+    """Return Student's t tests of a mean against a bound, and its interval.
+
+    All are NaN for fewer than two values, and where all values are the same.
+    """
+    if len(values) < 2 or np.ptp(values) == 0:
+        return MeanTest(*[float("nan")] * 4)
+    from scipy import stats  # takes a second to import, which most jobs do not need
+
+    above = stats.ttest_1samp(values, bound, alternative="greater")
+    below = stats.ttest_1samp(values, bound, alternative="less")
+    interval = stats.ttest_1samp(values, bound).confidence_interval(0.95)
+    ends = float(interval.low), float(interval.high)
+    return MeanTest(*ends, float(above.pvalue), float(below.pvalue))
+
+
+def binomial_p(k: int, n: int, chance: float) -> float:
+    """Return the p value of k or more of n with this chance each: exact, one-sided."""
+    from scipy import stats  # takes a second to import, which most jobs do not need
+
+    return float(stats.binomtest(k, n, chance, alternative="greater").pvalue)

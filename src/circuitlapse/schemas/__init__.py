@@ -228,6 +228,16 @@ SWAPS = Schema(
 )
 """How well a model does a task with some heads taken from another step."""
 
+CLAIMS = Schema(
+    name="claims",
+    keys=("claim", "subject"),
+    columns=dict.fromkeys(("claim", "subject", "sentence", "measured", "controlled_by"), "str")
+    | dict.fromkeys(("value", "low", "high", "control"), "float64")
+    | dict.fromkeys(("p_for", "p_against", "q_for", "q_against"), "float64")
+    | {"verdict": "str", "unit": "str", "counts": "str", "n": "int32", "status": "str"},
+)
+"""The study's sentences, tested on this run."""
+
 REPRODUCTION = Schema(
     name="reproduction",
     keys=("statement",),

@@ -151,6 +151,14 @@ class Kind(StrEnum):
     COMPONENT = "component"
 
 
+class Verdict(StrEnum):
+    """What this run says about a claim."""
+
+    SUPPORTED = "supported"
+    CONTRADICTED = "contradicted"
+    CANNOT_TELL = "cannot tell"
+
+
 class Trend(StrEnum):
     """What is compared of the times at which tasks and components emerge."""
 

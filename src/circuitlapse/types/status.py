@@ -174,3 +174,15 @@ class TrendStatus(StrEnum):
     OK = "ok"
     TOO_FEW_MODELS = "too_few_models"
     """A slope needs three models with a time, a mean lag two."""
+
+
+class EvidenceStatus(StrEnum):
+    """Whether a claim could be tested on a subject, and if not, why."""
+
+    OK = "ok"
+    TOO_FEW_MODELS = "too_few_models"
+    """Fewer models than the test needs, or no difference between them."""
+    TOO_FEW_STEPS = "too_few_steps"
+    """Fewer than two steps have a value."""
+    NOTHING_TO_TEST = "nothing_to_test"
+    """No subject could be tested."""

@@ -1,0 +1,83 @@
+"""Evidence on the size, stability and faithfulness of circuits.
+
+Steps of one model are not independent, so models are: every value is a mean over the steps of a
+model first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from circuitlapse.statistics import mean_test, pearson
+from circuitlapse.tables.claims.verdicts import Evidence, Given
+from circuitlapse.types import Comparison, Level, Weighting
+from circuitlapse.types.status import EvidenceStatus, Status
+
+
+def larger_circuits(given: Given) -> Iterator[Evidence]:
+    """Yield the correlation of circuit size, in edges, with the logarithm of parameters."""
+    table = given.size_correlation
+    known = table[(table["level"] == Level.EDGE) & (table["x"] == "log_params")]
+    for row in known.to_dict("records"):
+        yield _correlation(row["task"], row["n"], row["r"], row["p"])
+
+
+def stabler_circuits(given: Given) -> Iterator[Evidence]:
+    """Yield the correlation of stability with the logarithm of parameters.
+
+    Stability is the overlap of neighbouring steps at equal size, minus the median overlap of two
+    halves of the prompts, a mean over the pairs of steps at which all models have both.
+    """
+    rows = given.stability[
+        (given.stability["comparison"] == Comparison.CONSECUTIVE)
+        & (given.stability["level"] == Level.EDGE)
+        & (given.stability["weighting"] == Weighting.NONE)
+        & given.stability["model"].isin(given.originals)
+    ]
+    rows = rows.assign(above=rows["jaccard_matched"] - rows["floor_median"])
+    for task in given.tasks:
+        by_step = rows[rows["task"] == task].pivot(index="step", columns="model", values="above")
+        by_model = by_step.dropna(axis="columns", how="all").dropna().mean().dropna()
+        x = np.log(given.n_parameters[by_model.index].to_numpy(dtype=float))
+        yield _correlation(task, len(by_model), *pearson(x, by_model.to_numpy()))
+
+
+def _correlation(subject: str, n: int, r: float, p: float) -> Evidence:
+    """Return what a correlation says of the claim that it is positive."""
+    if np.isnan(r):
+        return Evidence(subject, n, status=EvidenceStatus.TOO_FEW_MODELS)
+    pro, con = (p, 1.0) if r > 0 else (1.0, p)
+    return Evidence(subject, n, value=r, control=0.0, p_for=pro, p_against=con)
+
+
+def faithful_circuits(given: Given) -> Iterator[Evidence]:
+    """Yield the mean faithfulness on held-out prompts, wherever a model does the task."""
+    able = given.circuit_summary[given.circuit_summary["status"] != Status.NO_BEHAVIOUR]
+    for task in given.tasks:
+        by_model = _mean_by_model(able[able["task"] == task], "f_raw_held_out", given)
+        yield _mean(task, by_model, above=given.threshold)
+
+
+def _mean_by_model(rows: pd.DataFrame, column: str, given: Given) -> pd.Series[float]:
+    own = rows[rows["model"].isin(given.originals) & (rows["step"] >= given.min_step)]
+    return own.groupby("model")[column].mean().dropna()
+
+
+def _mean(subject: str, by_model: pd.Series[float], *, above: float) -> Evidence:
+    """Return what a mean over models says of the claim that it is above some value."""
+    if len(by_model) < 2:
+        return Evidence(subject, len(by_model), status=EvidenceStatus.TOO_FEW_MODELS)
+    test = mean_test(by_model.to_numpy(), bound=above)
+    return Evidence(
+        subject,
+        len(by_model),
+        value=float(by_model.mean()),
+        low=test.low,
+        high=test.high,
+        control=above,
+        p_for=test.p_above,
+        p_against=test.p_below,
+    )

@@ -1,0 +1,124 @@
+"""Every claim: the sentence, what is measured, and the control.
+
+The sentences are those of Tigges et al. 2024 (arXiv 2407.10827), in plain words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+LEVEL = 0.05
+"""A verdict needs a corrected p value up to this."""
+EVERY_SUBJECT = "all"
+"""The subject of the row that sums up a claim."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that a run can support or contradict.
+
+    Attributes:
+        sentence: what is claimed, of all subjects.
+        measured: what is measured of each subject.
+        unit: of what is measured.
+        control: what the value is held against.
+        subject: what the sentence is tested on, one by one.
+        counts: what n counts.
+        evidence: what measures it, as "module:function" in this package.
+    """
+
+    sentence: str
+    measured: str
+    unit: str
+    control: str
+    subject: str
+    counts: str
+    evidence: str
+
+    def function(self) -> Callable[..., Iterator[Any]]:
+        """Import and return the function that yields the evidence."""
+        module, _, name = self.evidence.partition(":")
+        function: Callable[..., Iterator[Any]] = getattr(
+            import_module(f"{__package__}.{module}"), name
+        )
+        return function
+
+
+CLAIMS: Mapping[str, Claim] = {
+    "emergence_across_sizes": Claim(
+        "Tasks and components emerge after similar numbers of tokens in all sizes",
+        measured="slope of log tokens at half level on log parameters",
+        unit="log10 tokens per log10 parameters",
+        control="a factor of two in tokens over a factor of ten in parameters",
+        subject="task or component",
+        counts="models",
+        evidence="evidence_over_time:across_sizes",
+    ),
+    "emergence_together": Claim(
+        "Components emerge together with the task that needs them",
+        measured="mean lag of the component behind the task",
+        unit="log10 tokens",
+        control="a factor of two in tokens",
+        subject="component",
+        counts="models",
+        evidence="evidence_over_time:together",
+    ),
+    "heads_change": Claim(
+        "The heads that implement a role change over training",
+        measured="share of neighbouring steps at which the heads of a role changed",
+        unit="share",
+        control="5 %: changes of the prompts alone, from halves of them",
+        subject="role in a model",
+        counts="pairs of steps",
+        evidence="evidence_in_algorithm:heads_change",
+    ),
+    "algorithm_remains": Claim(
+        "The algorithm remains while heads change",
+        measured="lowest share of an effect that heads with a role explain, over steps",
+        unit="%",
+        control="permuted scores at each step; 20 points below the last step",
+        subject="panel in a model",
+        counts="steps",
+        evidence="evidence_in_algorithm:algorithm_remains",
+    ),
+    "algorithm_across_sizes": Claim(
+        "All sizes have the same algorithm",
+        measured="mean distance of the role graphs of two sizes at the last step",
+        unit="distance",
+        control="sending roles exchanged at random; seeds of one size",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_algorithm:algorithm_across_sizes",
+    ),
+    "larger_circuits": Claim(
+        "Larger models have larger circuits",
+        measured="correlation of circuit size with log parameters",
+        unit="correlation",
+        control="sizes permuted over models",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_circuits:larger_circuits",
+    ),
+    "stabler_circuits": Claim(
+        "Larger models have more stable circuits",
+        measured="correlation of overlap above the noise floor with log parameters",
+        unit="correlation",
+        control="overlaps permuted over models",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_circuits:stabler_circuits",
+    ),
+    "faithful_circuits": Claim(
+        "Circuits are faithful",
+        measured="mean faithfulness on held-out prompts",
+        unit="ratio",
+        control="the threshold of the search",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_circuits:faithful_circuits",
+    ),
+}
+"""Claim by name, in the order of tables and figures."""

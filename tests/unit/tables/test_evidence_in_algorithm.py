@@ -1,0 +1,143 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitlapse.tables.claims.evidence_in_algorithm import (
+    MARGIN,
+    algorithm_across_sizes,
+    algorithm_remains,
+    heads_change,
+)
+from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
+
+ROLES = ("NM", "S2I", "Ind", "Dup", "CS", "NegNM")
+
+
+def turnover(changed, *, model="s") -> pd.DataFrame:
+    return pd.DataFrame({"model": model, "role": "NM", "changed": pd.array(changed, "boolean")})
+
+
+def test_heads_that_change_as_prompts_make_them_are_called_changed_at_the_nominal_rate():
+    generator = np.random.default_rng(0)
+    models = [f"m{draw}" for draw in range(N_DRAWS)]
+    rows = [turnover(generator.random(40) < 0.05, model=model) for model in models]
+    found = [*heads_change(given(models=models, sizes=range(N_DRAWS), turnover=pd.concat(rows)))]
+    assert len(found) == N_DRAWS
+    assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
+
+
+def test_three_changes_of_twelve_are_more_than_prompts_would_make():
+    (one,) = heads_change(given(turnover=turnover([True] * 3 + [False] * 9 + [None])))
+    assert (one.subject, one.n, one.value) == ("NM in s", 12, 0.25)
+    assert one.p_for == pytest.approx(0.0196, abs=1e-4)  # tail of the binomial distribution
+    assert np.isnan(one.p_against)
+
+
+def shares(pct, error, *, p=0.001, model="s") -> pd.DataFrame:
+    rows = [
+        {"model": model, "panel": "direct", "denominator": "all", "sign": "both", "status": "ok"}
+        | {"step": step, "pct": value, "null_high": 40.0, "p": p}
+        | {"pct_low": value - 1.96 * error, "pct_high": value + 1.96 * error}
+        for step, value in enumerate(pct)
+    ]
+    return rows_of("algorithm_consistency", rows)
+
+
+def remains(table):
+    (one,) = algorithm_remains(given(algorithm_consistency=table))
+    return one
+
+
+@pytest.mark.parametrize("lower_at", [1, 6], ids=["one step", "all earlier steps"])
+def test_a_fall_by_the_margin_is_called_kept_or_lost_at_the_nominal_rate(lower_at):
+    generator, models = np.random.default_rng(1), [f"m{draw}" for draw in range(N_DRAWS)]
+    truth = np.full(7, 90.0)
+    truth[:lower_at] -= MARGIN
+    rows = [shares(truth + generator.normal(0, 4, 7), 4.0, model=model) for model in models]
+    source = given(models=models, sizes=range(N_DRAWS), algorithm_consistency=pd.concat(rows))
+    found = [*algorithm_remains(source)]
+    assert len(found) == N_DRAWS
+    assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
+    assert np.mean([one.p_against <= 0.05 for one in found]) <= AT_MOST
+
+
+def test_an_algorithm_that_remains_or_goes_is_found():
+    assert remains(shares([91, 88, 90, 92], 2.0)).p_for <= 0.01
+    gone = remains(shares([91, 30, 90, 92], 2.0))
+    assert gone.p_against <= 0.01
+    assert gone.value == 30
+
+
+def test_shares_that_permuted_scores_reach_too_are_no_evidence():
+    assert remains(shares([91, 88, 90, 92], 2.0, p=0.3)).p_for == 0.3
+
+
+def test_one_step_shows_no_change():
+    assert remains(shares([91], 2.0)).status == "too_few_steps"
+
+
+def edges() -> list[tuple[str, str, str]]:
+    return [
+        (source, target, port)
+        for source in ROLES
+        for target, ports in (("logits", ("",)), ("NM", "qkv"), ("S2I", "qkv"))
+        for port in ports
+    ]
+
+
+def graphs(effects) -> pd.DataFrame:
+    """Role graphs of models, by the effect of every edge; an earlier step has another graph."""
+    rows = [
+        {"model": model, "task": "ioi", "step": step, "source": source, "target": target}
+        | {"port": port, "effect": effect if step else 9.0}
+        for model, values in effects.items()
+        for (source, target, port), effect in zip(edges(), values, strict=True)
+        for step in (0, 5)
+    ]
+    return pd.DataFrame(rows)
+
+
+N_EDGES = len(edges())
+
+
+def known(generator) -> np.ndarray:
+    """Effects of an algorithm: few edges matter."""
+    return np.where(generator.random(N_EDGES) < 0.2, -generator.random(N_EDGES), 0.0)
+
+
+def across(effects, **settings):
+    (one,) = algorithm_across_sizes(given(role_graph=graphs(effects), **settings))
+    return one
+
+
+def test_unrelated_graphs_are_called_the_same_algorithm_at_the_nominal_rate():
+    generator = np.random.default_rng(3)
+    drawn = [graphs({model: known(generator) for model in "sml"}) for _ in range(N_DRAWS)]
+    tables = pd.concat([table.assign(task=f"t{draw}") for draw, table in enumerate(drawn)])
+    found = [one.p_for for one in algorithm_across_sizes(given(role_graph=tables))]
+    assert len(found) == N_DRAWS
+    assert np.mean(np.array(found) <= 0.05) <= AT_MOST
+
+
+def test_the_same_algorithm_in_three_sizes_is_found_in_spite_of_noise():
+    generator = np.random.default_rng(4)
+    graph = known(generator)
+    one = across({model: graph + generator.normal(0, 0.05, N_EDGES) for model in "sml"})
+    assert one.p_for <= 0.01
+    assert one.value < one.control
+    assert np.isnan(one.p_against)
+
+
+def test_sizes_that_differ_more_than_seeds_contradict_it():
+    generator = np.random.default_rng(5)
+    own = {size: known(generator) for size in (10**5, 10**6, 10**7)}
+    names = {f"m{place}": size for place, size in enumerate(sorted([*own] * 4))}
+    effects = {m: own[size] + generator.normal(0, 0.02, N_EDGES) for m, size in names.items()}
+    how = {"models": [*names], "sizes": [*names.values()]}
+    assert across(effects, **how).p_against <= 0.01
+    alike = {model: own[10**5] + generator.normal(0, 0.02, N_EDGES) for model in names}
+    assert across(alike, **how).p_against > 0.05
+
+
+def test_one_size_is_no_evidence():
+    assert across({"s": known(np.random.default_rng(0))}).status == "too_few_models"

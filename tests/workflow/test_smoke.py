@@ -213,17 +213,20 @@ def test_adding_a_task_keeps_the_circuits_that_are_there(copied):
 
 def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
     timeless = {"audit", "emergence", "faithfulness", "size_correlation", "transfer_tasks", "swaps"}
-    timeless |= {"role_graph"}
+    timeless |= {"change_sources", "role_graph"}
     drawn = {f"plot_{name}" for name in set(FIGURES) - timeless}
     assert set(finished.jobs("--config", "figures={min_step: 150}")) == {"all", *drawn}
+
+
+OF_STABILITY = {"aggregate_stability", "aggregate_change_sources"}
 
 
 @pytest.mark.parametrize(
     ("change", "again"),
     [
-        ("{alpha: 0.3}", {"aggregate_stability"}),
-        ("{reference_step: 100}", {"aggregate_stability"}),
-        ("{min_step: 100}", {"aggregate_stability", "aggregate_size_correlation"}),
+        ("{alpha: 0.3}", OF_STABILITY),
+        ("{reference_step: 100}", OF_STABILITY),
+        ("{min_step: 100}", {*OF_STABILITY, "aggregate_size_correlation"}),
     ],
 )
 def test_a_changed_stability_setting_makes_its_tables_again_and_no_circuit(finished, change, again):

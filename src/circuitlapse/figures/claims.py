@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,10 +82,11 @@ def _say(axes: Axes, summary: pd.Series, row: int) -> None:
 
 def _evidence(rows: pd.DataFrame) -> pd.Series[float]:
     """Return the place of every subject: right for the claim, left against it."""
-    strength = -np.log10(rows[["q_for", "q_against"]].fillna(1.0)).clip(upper=_FURTHEST)
-    return strength["q_for"].where(
-        strength["q_for"] >= strength["q_against"], -strength["q_against"]
+    pro, con = (
+        np.minimum(-np.log10(rows[name].fillna(1.0).to_numpy(dtype=float)), _FURTHEST)
+        for name in ("q_for", "q_against")
     )
+    return pd.Series(np.where(pro >= con, pro, -con), index=rows.index)
 
 
 def _draw(axes: Axes, rows: pd.DataFrame, row: int) -> None:
@@ -114,11 +115,11 @@ def _draw(axes: Axes, rows: pd.DataFrame, row: int) -> None:
 def _judge(axes: Axes, summary: pd.Series, row: int) -> None:
     colour, _ = _LOOKS[Verdict(summary["verdict"])]
     words = f"{summary['verdict']}\n{summary['n']} tested" if summary["n"] else "nothing\nto test"
-    place = {"ha": "right", "va": "center", "size": style.SIZE, "color": colour}
+    place: dict[str, Any] = {"ha": "right", "va": "center", "size": style.SIZE, "color": colour}
     axes.text(_FURTHEST + 1.85, row, words, **place)
 
 
-def _handles() -> Iterator[Artist] | list[Artist]:
+def _handles() -> list[Artist]:
     words = {
         Verdict.SUPPORTED: "supports the claim",
         Verdict.CONTRADICTED: "contradicts it",

@@ -154,6 +154,13 @@ FIGURES = {
         tables=("stability", "circuit_summary"),
         settings=("labels", "tasks", "min_step"),
     ),
+    "change_sources": Figure(
+        "where the change of circuits comes from",
+        shows="how much of the change of circuits is training, prompts, or their size",
+        draw="change_sources:change_sources_figure",
+        tables=("change_sources",),
+        settings=("labels", "tasks"),
+    ),
     "transfer": Figure(
         "circuits in models of other steps",
         shows="how faithful the circuit of each step is in the models of all other steps",

@@ -325,6 +325,12 @@ class Plan:
             if re.fullmatch(rf"{PYTHIA_PREFIX}[\d.]+[mb]", repo)
         }
 
+    @property
+    def _variants(self) -> dict[str, list[str]]:
+        """Every model that is no variant, with all that differ from it only in a seed."""
+        of = {model.name: model.variant_of or model.name for model in self.config.models}
+        return {name: [one for one in of if of[one] == name] for name in dict.fromkeys(of.values())}
+
     @cached_property
     def table_settings(self) -> dict[str, Any]:
         """The value of every setting in the registry of tables."""
@@ -334,7 +340,10 @@ class Plan:
             "duplicates": config.checkpoints.duplicates,
             "bootstrap": config.bootstrap.model_dump(mode="json"),
             "originals": [model.name for model in self.originals],
+            "variants": self._variants,
             "tasks": self.tasks,
+            "threshold": config.circuits.threshold,
+            "seed": config.seed,
             "task_of_builder": {builder: config.built_by(builder) for builder in BUILDERS},
             "pythia_sizes": self.pythia_sizes(),
             "stability": config.stability.model_dump(mode="json"),
@@ -350,19 +359,12 @@ class Plan:
         """The value of every setting in the registry of figures, but those of diagrams."""
         config = self.config
         labels = {model.name: model.label for model in config.models}
-        variants = {model.name: model.variant_of for model in config.models}
-        originals = [name for name, original in variants.items() if not original]
-        same = {name: self.table_settings[name] for name in ("tasks", "lengths", "role_rule")}
-        return same | {
-            "labels": {name: labels[name] for name in originals},
-            "variants": {
-                name: [name, *(each for each, original in variants.items() if original == name)]
-                for name in originals
-            },
+        shared = ("variants", "tasks", "threshold", "lengths", "role_rule")
+        return {name: self.table_settings[name] for name in shared} | {
+            "labels": {name: labels[name] for name in self._variants},
             "run_labels": labels,
             "ioi_task": config.built_by("ioi"),
             "greater_than_task": config.built_by("greater_than"),
-            "threshold": config.circuits.threshold,
             "min_step": config.figures.min_step,
         }
 

@@ -194,6 +194,18 @@ STABILITY = Schema(
 )
 """The overlap of two circuits of one model: of two steps, or of two halves of the prompts."""
 
+CHANGE_SOURCES = Schema(
+    name="change_sources",
+    keys=(*TASK_KEYS, "level", "step_next"),
+    columns=CHECKPOINT_TASK
+    | METHOD
+    | {"level": "str", "step_next": "int64"}
+    | {f"overlap_{name}": "float64" for name in ("found", "matched", "halves", "seeds")}
+    | dict.fromkeys(("size_rule", "prompts", "training", "seed", "total"), "float64")
+    | {"unit": "str", "n_seeds": "int32", "status": "str"},
+)
+"""Where the change of circuits between two steps comes from."""
+
 TRANSFER = Schema(
     name="transfer",
     keys=(*TASK_KEYS, "control", "circuit_model", "circuit_task", "circuit_step", "draw"),

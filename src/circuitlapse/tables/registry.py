@@ -148,6 +148,14 @@ JOBS: Mapping[str, Job] = {
         inputs=("circuit_summary",),
         settings=("models", "tasks", "originals", "stability"),
     ),
+    "change_sources": Job(
+        "Find where the change of circuits comes from",
+        "change_sources:change_sources_table",
+        {"change_sources": "where the change of circuits between two steps comes from"},
+        files={"records": Files("circuit")},
+        inputs=("circuit_summary",),
+        settings=("models", "tasks", "variants", "stability"),
+    ),
     "transfer": Job(
         "Collect the transfers of all circuits",
         "collected:transfer_table",

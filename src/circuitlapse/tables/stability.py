@@ -133,7 +133,7 @@ def _collected(
                 f"{record.name} has another graph than earlier circuits of {record.model}"
             )
         if series not in lapses:
-            size = _common_size(graph_of(record), requested[series], settings)
+            size = common_size(graph_of(record), requested[series], settings)
             lapses[series] = _Lapse(graph_of(record), record.selection, size, {})
         if record.step in lapses[series].at:
             raise ArtifactError(f"{record.name} comes more than once; expected one record")
@@ -144,7 +144,7 @@ def _collected(
     return lapses, has_halves
 
 
-def _common_size(graph: Graph, requested: pd.Series[int], settings: Stability) -> int | None:
+def common_size(graph: Graph, requested: pd.Series[int], settings: Stability) -> int | None:
     """Return the size at which circuits are compared: near that of the reference step."""
     if requested.empty:
         return None

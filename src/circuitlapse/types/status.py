@@ -186,3 +186,11 @@ class EvidenceStatus(StrEnum):
     """Fewer than two steps have a value."""
     NOTHING_TO_TEST = "nothing_to_test"
     """No subject could be tested."""
+
+
+class ChangeStatus(StrEnum):
+    """Whether the sources of a change are defined, and if not, why."""
+
+    OK = "ok"
+    NO_OVERLAP = "no_overlap"
+    """Two of the circuits have nothing in common, or no parts, so that halvings are not defined."""

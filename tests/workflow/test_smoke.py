@@ -213,7 +213,7 @@ def test_adding_a_task_keeps_the_circuits_that_are_there(copied):
 
 def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
     timeless = {"audit", "emergence", "faithfulness", "size_correlation", "transfer_tasks", "swaps"}
-    timeless |= {"change_sources", "role_graph"}
+    timeless |= {"change_sources", "claims", "role_graph"}
     drawn = {f"plot_{name}" for name in set(FIGURES) - timeless}
     assert set(finished.jobs("--config", "figures={min_step: 150}")) == {"all", *drawn}
 

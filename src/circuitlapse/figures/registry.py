@@ -42,6 +42,13 @@ class Figure:
 
 
 FIGURES = {
+    "claims": Figure(
+        "claims of the study",
+        shows="what this run says about each claim of the study",
+        draw="claims:claims_figure",
+        tables=("claims",),
+        settings=(),
+    ),
     "behaviour": Figure(
         "abilities over training",
         shows="how well each model does each task over training",

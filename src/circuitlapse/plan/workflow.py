@@ -306,8 +306,7 @@ class Plan:
         task = self.config.built_by(builder)
         if task is None:
             return {}
-        kinds = {"task": self.paths.task, "circuit": self.paths.circuit}
-        kinds["activations"] = self.paths.activations
+        kinds = {kind: getattr(self.paths, kind) for kind in ("task", "circuit", "activations")}
         values = {"suite": self.config.suite, "task": task, "model": model, "step": step}
         return {kind: template.format(**values) for kind, template in kinds.items()}
 
@@ -371,11 +370,10 @@ class Plan:
     @cached_property
     def explorer_settings(self) -> dict[str, Any]:
         """What the explorer needs besides tables."""
-        title, threshold = self.config.suite, self.config.circuits.threshold
-        models = {
-            each.name: (each.label, each.variant_of, width_of(each)) for each in self.config.models
-        }
-        return {"title": title, "models": models, "tasks": self.tasks, "threshold": threshold}
+        config = self.config
+        facts = {each.name: (each.label, each.variant_of, width_of(each)) for each in config.models}
+        shared = {name: self.table_settings[name] for name in ("tasks", "threshold")}
+        return {"title": config.suite, "models": facts} | shared
 
 
 def paths(template: str, **values: Any) -> list[str]:

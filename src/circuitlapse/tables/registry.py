@@ -190,6 +190,16 @@ JOBS: Mapping[str, Job] = {
         {"swaps": "how well models do with heads of another step"},
         files={"swaps": Files("swaps", "swaps")},
     ),
+    "claims": Job(
+        "Test the claims of the study",
+        "claims:claims_table",
+        {"claims": "the sentences of the study, and what this run says about each"},
+        inputs=(
+            *("behaviour", "circuit_summary", "emergence_trends", "size_correlation"),
+            *("stability", "algorithm_consistency", "role_graph"),
+        ),
+        settings=("originals", "tasks", "threshold", "min_step", "seed"),
+    ),
     "reproduction": Job(
         "Compare this run with published results",
         "reproduction.statements:reproduction_table",

@@ -11,17 +11,16 @@ from circuitlapse.tables.claims.verdicts import Given
 N_DRAWS = 200
 AT_MOST = 0.05 + 2 * np.sqrt(0.05 * 0.95 / N_DRAWS)
 """The nominal level, with two standard errors of a share over the draws."""
-TURNOVER = ["model", "role", "changed"]
-ROLE_GRAPH = ["model", "task", "step", "source", "target", "port", "effect"]
 
 
 def given(*, models=("s", "m", "l"), sizes=None, **tables) -> Given:
     """Return tables without rows but those that are given, and a size per model."""
     numbers = list(sizes or ()) or [10 ** (5 + place) for place in range(len(models))]
     named = ("emergence_trends", "circuit_summary", "size_correlation", "stability")
-    empty = {name: schemas.SCHEMAS[name].empty() for name in (*named, "algorithm_consistency")}
-    empty |= {"turnover": pd.DataFrame(columns=TURNOVER)}
-    empty |= {"role_graph": pd.DataFrame(columns=ROLE_GRAPH)}
+    empty = {
+        name: schemas.SCHEMAS[name].empty()
+        for name in (*named, "algorithm_consistency", "role_graph")
+    }
     settings = {"originals": models, "tasks": ("ioi",), "threshold": 0.8, "min_step": 1, "seed": 0}
     behaviour = pd.DataFrame({"model": models, "n_parameters": numbers})
     return Given(**(empty | settings | {"behaviour": behaviour} | tables))

@@ -330,3 +330,10 @@ def mean_test(values: Float[ndarray, " model"], *, bound: float) -> MeanTest:
     interval = stats.ttest_1samp(values, bound).confidence_interval(0.95)
     ends = float(interval.low), float(interval.high)
     return MeanTest(*ends, float(above.pvalue), float(below.pvalue))
+
+
+def binomial_p(k: int, n: int, chance: float) -> float:
+    """Return the p value of k or more of n with this chance each: exact, one-sided."""
+    from scipy import stats  # takes a second to import, which most jobs do not need
+
+    return float(stats.binomtest(k, n, chance, alternative="greater").pvalue)

@@ -142,7 +142,7 @@ FIGURES = {
     ),
     "stability": Figure(
         "stability of circuits",
-        shows="how much circuits of equal size change between steps, against the noise floor",
+        shows="how much circuits of equal size change, against the noise floor",
         draw="stability:stability_figure",
         tables=("stability", "circuit_summary"),
         settings=("labels", "tasks", "min_step"),

@@ -196,7 +196,7 @@ JOBS: Mapping[str, Job] = {
         {"claims": "the sentences of the study, and what this run says about each"},
         inputs=(
             *("behaviour", "circuit_summary", "emergence_trends", "size_correlation"),
-            *("stability", "algorithm_consistency", "role_graph"),
+            *("stability", "algorithm_consistency", "turnover", "role_graph"),
         ),
         settings=("originals", "tasks", "threshold", "min_step", "seed"),
     ),

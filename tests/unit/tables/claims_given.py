@@ -19,7 +19,7 @@ def given(*, models=("s", "m", "l"), sizes=None, **tables) -> Given:
     named = ("emergence_trends", "circuit_summary", "size_correlation", "stability")
     empty = {
         name: schemas.SCHEMAS[name].empty()
-        for name in (*named, "algorithm_consistency", "role_graph")
+        for name in (*named, "algorithm_consistency", "turnover", "role_graph")
     }
     settings = {"originals": models, "tasks": ("ioi",), "threshold": 0.8, "min_step": 1, "seed": 0}
     behaviour = pd.DataFrame({"model": models, "n_parameters": numbers})

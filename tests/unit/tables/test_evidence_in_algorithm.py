@@ -6,10 +6,31 @@ from circuitlapse.tables.claims.evidence_in_algorithm import (
     MARGIN,
     algorithm_across_sizes,
     algorithm_remains,
+    heads_change,
 )
 from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
 
 ROLES = ("NM", "S2I", "Ind", "Dup", "CS", "NegNM")
+
+
+def turnover(changed, *, model="s") -> pd.DataFrame:
+    return pd.DataFrame({"model": model, "role": "NM", "changed": pd.array(changed, "boolean")})
+
+
+def test_heads_that_change_as_prompts_make_them_are_called_changed_at_the_nominal_rate():
+    generator = np.random.default_rng(0)
+    models = [f"m{draw}" for draw in range(N_DRAWS)]
+    rows = [turnover(generator.random(40) < 0.05, model=model) for model in models]
+    found = [*heads_change(given(models=models, sizes=range(N_DRAWS), turnover=pd.concat(rows)))]
+    assert len(found) == N_DRAWS
+    assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
+
+
+def test_three_changes_of_twelve_are_more_than_prompts_would_make():
+    (one,) = heads_change(given(turnover=turnover([True] * 3 + [False] * 9 + [None])))
+    assert (one.subject, one.n, one.value) == ("NM in s", 12, 0.25)
+    assert one.p_for == pytest.approx(0.0196, abs=1e-4)  # tail of the binomial distribution
+    assert np.isnan(one.p_against)
 
 
 def shares(pct, error, *, p=0.001, model="s") -> pd.DataFrame:

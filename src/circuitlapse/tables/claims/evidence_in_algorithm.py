@@ -11,12 +11,33 @@ import pandas as pd
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.statistics import binomial_p
 from circuitlapse.tables.claims.verdicts import Evidence, Given
+from circuitlapse.tables.compared import FLOOR_QUANTILE
 from circuitlapse.types.status import AlgorithmStatus, EvidenceStatus
 
 MARGIN = 20.0
 """Points, of 100, by which a share may fall while the algorithm counts as the same."""
 N_SHUFFLES = 1000
+
+
+def heads_change(given: Given) -> Iterator[Evidence]:
+    """Yield how often the heads of each role changed, beyond what other prompts would do.
+
+    If nothing changed, a pair of steps is called changed in 5 % of cases or fewer.
+    """
+    known = given.turnover[
+        given.turnover["changed"].notna() & given.turnover["model"].isin(given.originals)
+    ]
+    for (model, role), rows in known.groupby(["model", "role"], sort=False):
+        n, changed = len(rows), int(rows["changed"].sum())
+        yield Evidence(
+            f"{role} in {model}",
+            n,
+            value=changed / n,
+            control=FLOOR_QUANTILE,
+            p_for=binomial_p(changed, n, FLOOR_QUANTILE),
+        )
 
 
 def algorithm_remains(given: Given) -> Iterator[Evidence]:

@@ -66,6 +66,15 @@ CLAIMS: Mapping[str, Claim] = {
         counts="models",
         evidence="evidence_over_time:together",
     ),
+    "heads_change": Claim(
+        "The heads that implement a role change over training",
+        measured="share of neighbouring steps at which the heads of a role changed",
+        unit="share",
+        control="5 %: changes of the prompts alone, from halves of them",
+        subject="role in a model",
+        counts="pairs of steps",
+        evidence="evidence_in_algorithm:heads_change",
+    ),
     "algorithm_remains": Claim(
         "The algorithm remains while heads change",
         measured="lowest share of an effect that heads with a role explain, over steps",

@@ -64,6 +64,7 @@ class Given:
     size_correlation: pd.DataFrame
     stability: pd.DataFrame
     algorithm_consistency: pd.DataFrame
+    turnover: pd.DataFrame
     role_graph: pd.DataFrame
     originals: Sequence[str]
     tasks: Sequence[str]

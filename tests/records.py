@@ -64,6 +64,8 @@ def no_halves(*, sources: int, targets: int, n_prompts: int = 2) -> dict[str, An
         "certificate_status": "no_halves",
         "m_complement": np.full(n_prompts, np.nan),
         **dict.fromkeys(CERTIFICATES, np.nan),
+        **{f"knockout_{name}": np.zeros(0, int) for name in ("half", "source", "target")},
+        **{f"knockout_{name}": np.zeros(0) for name in ("effect", "p")},
         "half_of_prompt": np.full(n_prompts, -1),
         "half_seed": None,
         "half_scores": np.zeros((0, sources, targets)),

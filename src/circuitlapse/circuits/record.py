@@ -84,6 +84,14 @@ class CircuitRecord:
     f_complement_low: float
     f_complement_high: float
     p_independence: float
+    knockout_half: Int[ndarray, " tested"]
+    """Half whose circuit lost an edge, in tests of minimality."""
+    knockout_source: Int[ndarray, " tested"]
+    knockout_target: Int[ndarray, " tested"]
+    """Row and column of the edge."""
+    knockout_effect: Float[ndarray, " tested"]
+    """|Change of the mean metric| on the prompts of the other half."""
+    knockout_p: Float[ndarray, " tested"]
     n_edges_low: float
     n_edges_high: float
     curve_n_requested: Int[ndarray, " size"]
@@ -199,6 +207,8 @@ class CircuitRecord:
         splits = np.shape(self.split_rank_correlation)
         compared = (*splits, len(self.split_sizes), len(Level), len(Weighting))
         shapes |= {"split_overlap": compared}
+        tested = np.shape(self.knockout_p)
+        shapes |= {f"knockout_{name}": tested for name in ("half", "source", "target", "effect")}
         halves = (len(self.half_status), *edges)
         shapes |= {"half_of_prompt": prompts, "half_scores": halves, "half_in_circuit": halves}
         return shapes if self.m_circuit is None else shapes | {"m_circuit": prompts}

@@ -284,6 +284,8 @@ def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
         "held_out_status": str(HeldOutStatus.NO_HALVES),
         "certificate_status": str(CertificateStatus.NO_HALVES),
         "m_complement": np.full(1, _NOTHING),
+        **{f"knockout_{name}": none for name in ("half", "source", "target")},
+        **{f"knockout_{name}": np.zeros(0) for name in ("effect", "p")},
         **dict.fromkeys(("win_share", "p_equivalence", "p_independence"), _NOTHING),
         "curve_held_out": np.full((n_sizes, 1), _NOTHING),
         "half_of_prompt": np.full(1, -1, dtype=np.int8),

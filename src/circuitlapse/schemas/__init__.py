@@ -99,9 +99,11 @@ EMERGENCE_TRENDS = Schema(
 CERTIFICATE_NUMBERS = (
     *("win_share", "win_share_low", "win_share_high", "p_equivalence", "q_equivalence"),
     *("f_complement", "f_complement_low", "f_complement_high"),
-    *("p_independence", "q_independence"),
+    *("p_independence", "q_independence", "p_minimality", "q_minimality"),
 )
-"""Columns of `circuit_summary` that tests of the circuit give."""
+"""Columns of `circuit_summary` that tests of the circuit give, besides `EDGES_TESTED`."""
+
+EDGES_TESTED = ("edges_tested", "edges_needed")
 
 CIRCUIT_SUMMARY = Schema(
     name="circuit_summary",
@@ -117,6 +119,7 @@ CIRCUIT_SUMMARY = Schema(
     | dict.fromkeys(("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"), "float64")
     | dict.fromkeys(("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"), "float64")
     | dict.fromkeys(CERTIFICATE_NUMBERS, "float64")
+    | dict.fromkeys(EDGES_TESTED, "Int32")
     | {
         "certificate_status": "str",
         "held_out_status": "str",

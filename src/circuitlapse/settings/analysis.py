@@ -92,7 +92,10 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
 
     certificates: bool = True
     """Test the circuit of each half of the prompts on the other half: whether it does as well as
-    the model, and whether the rest of the model knows the answer. Needs noise_floor."""
+    the model, whether the rest of the model knows the answer, and whether it needs its edges. Needs
+    noise_floor."""
+    knockouts: int = key(32, ge=1, le=10_000)
+    """Number of edges of each of these circuits that are tested at most, drawn at random."""
 
     def problems(self) -> Iterator[Problem]:
         """Check that the splits are enough for a quantile of 5 %."""

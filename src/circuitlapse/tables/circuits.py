@@ -40,8 +40,12 @@ _FROM_RECORD = (
 """Columns of `circuit_summary` that are attributes of a record."""
 
 
-_CORRECTED = {"q_equivalence": "p_equivalence", "q_independence": "p_independence"}
+_CORRECTED = {f"q_{test}": f"p_{test}" for test in ("equivalence", "independence", "minimality")}
 """Columns of p values, corrected for the number of circuits in the table -> those they are of."""
+
+
+NEEDED = 0.05
+"""Edges whose corrected p value is at most this are needed: 5 % of these are not, on average."""
 
 
 class CircuitTables(NamedTuple):
@@ -107,11 +111,21 @@ def _summary_row(record: CircuitRecord) -> pd.DataFrame:
         "f_raw_empty": _faithfulness(record.m_corrupted.mean()[None], record)[0][0],
         "f_raw_held_out": _held_out(record.m_held_out[None], record)[0],
         "f_complement": _faithfulness(record.m_complement.mean()[None], record)[1][0],
+        **_minimality(record),
         **dict.fromkeys(_CORRECTED),  # of all circuits together
         "n": record.n_groups,
         "checkpoint": str(CheckpointStatus.OK),  # until it is audited
     }
     return pd.DataFrame([_identity(record) | row])
+
+
+def _minimality(record: CircuitRecord) -> dict[str, Any]:
+    """Return how many tested edges are needed, and whether all are (intersection-union test)."""
+    p = record.knockout_p
+    if not len(p):
+        return {"edges_tested": None, "edges_needed": None, "p_minimality": np.nan}
+    needed = int((corrected(p) <= NEEDED).sum())
+    return {"edges_tested": len(p), "edges_needed": needed, "p_minimality": p.max()}
 
 
 def _curve_rows(record: CircuitRecord) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas import CERTIFICATE_NUMBERS, SCHEMAS, Schema
+from circuitlapse.schemas import CERTIFICATE_NUMBERS, EDGES_TESTED, SCHEMAS, Schema
 from circuitlapse.tables.base import in_order
 
 PLACES = (
@@ -35,6 +35,7 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
         *("f_raw", "f_raw_low", "f_raw_high", "f_norm", "f_raw_empty"),
         *("f_raw_held_out", "f_raw_held_out_low", "f_raw_held_out_high"),
         *CERTIFICATE_NUMBERS,
+        *EDGES_TESTED,
     ),
     "components": ("value", "low", "high", "in_circuit"),
     "algorithm_consistency": (

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
-from circuitlapse.schemas import CERTIFICATE_NUMBERS, TASK_KEYS
+from circuitlapse.schemas import CERTIFICATE_NUMBERS, EDGES_TESTED, TASK_KEYS
 from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status, TransferStatus
 
 LATE_SHARE = 0.05
@@ -64,6 +64,7 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
                 *(*_SIZE, "m_circuit", *_FAITHFULNESS, "f_raw_low", "f_raw_high", "f_raw_empty"),
                 *_HELD_OUT,
                 *CERTIFICATE_NUMBERS,
+                *EDGES_TESTED,
             ),
             values={
                 "held_out_status": str(HeldOutStatus.NO_BEHAVIOUR),

@@ -11,6 +11,9 @@ MIN_PROMPTS = 10
 MIN_SPLITS = 20
 """Minimum number of random splits of the prompts; fewer say nothing of the lowest 5 %."""
 
+N_REFERENCES = 99
+"""Number of random paths that inflate a circuit in the test of minimality: no p is below 0.01."""
+
 
 class Metric(StrEnum):
     """Score of a prompt; larger is better, except for `kl_divergence`."""

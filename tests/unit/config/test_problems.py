@@ -92,7 +92,7 @@ def test_a_width_must_be_a_multiple_of_8(errors):
         ("circuits: [eap]", "circuits (a list) must be a mapping with the keys method, ig_steps, "
          "ig_rule, selection, threshold, faithfulness, max_fraction, min_cap, grid_ratio, "
          "refine_points, eliminate, random_circuits, noise_floor, splits, "
-             "certificates."),
+             "certificates, knockouts."),
         ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "
          "mapping with the keys name, file, builder, metric, n_prompts, seed, prepend_bos, "
          "corruption."),

@@ -15,6 +15,7 @@ from circuitlapse.schemas import (
     BEHAVIOUR,
     CERTIFICATE_NUMBERS,
     CIRCUIT_SUMMARY,
+    EDGES_TESTED,
     FAITHFULNESS_CURVE,
     RANKING_CURVE,
 )
@@ -114,6 +115,7 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     | {"held_out_status": "no_behaviour" if n_edges is None else "ok"}
                     | {"certificate_status": "no_behaviour" if n_edges is None else "ok"}
                     | dict.fromkeys(CERTIFICATE_NUMBERS, np.nan if n_edges is None else 0.5)
+                    | dict.fromkeys(EDGES_TESTED, n_edges)
                     | {"checkpoint": "ok"}
                 )
     return CIRCUIT_SUMMARY.cast(pd.DataFrame(rows))

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from circuitlapse.errors import UnknownNameError
@@ -83,9 +85,23 @@ def test_integration_steps_cost_two_passes_each_and_a_noise_floor_two_more_searc
         assert steps == pytest.approx(2 * groups)
     sources = 1 + shape.layers * (shape.heads + 1)
     assert passes(method="eap_qk") - passes(method="eap") == pytest.approx(sources / 8)
+    passes = partial(passes, certificates=False)
     searches = passes(noise_floor=True) - passes(noise_floor=False)
     # The halves are searched, and their circuits run on the other half.
     assert searches == pytest.approx(2 * cost.CIRCUIT_PASSES * cost.SEARCH_SIZES)
+
+
+def test_certificates_need_halves_and_cost_more_the_more_edges_are_tested(root):
+    config = config_of(root, "pythia")
+    shape, tasks = PYTHIA_SHAPES["160m"], config.tasks[:1]
+
+    def passes(**changes):
+        return cost.discovery(shape, tasks, config.circuits.model_copy(update=changes)).passes
+
+    assert passes(noise_floor=False) == passes(noise_floor=False, certificates=False)
+    more = passes(knockouts=20) - passes(knockouts=10)
+    assert more == pytest.approx(10 * cost.KNOCKOUT_PASSES)
+    assert passes(knockouts=1) > passes(certificates=False)
 
 
 @pytest.mark.parametrize("builder", [*BUILDERS, None])

@@ -194,3 +194,13 @@ def test_p_values_are_corrected_for_the_number_of_circuits_that_exist():
     (m_model, m_corrupted) = summary[["m_model", "m_corrupted"]].to_numpy()[0]
     assert summary["f_complement"][0] == pytest.approx(-m_corrupted / (m_model - m_corrupted))
     assert np.isnan(summary.loc[2, ["win_share", "f_complement", "p_equivalence"]].tolist()).all()
+
+
+def test_the_edge_that_matters_least_says_whether_all_are_needed():
+    knocked = {f"knockout_{name}": np.zeros(4, int) for name in ("half", "source", "target")}
+    p = np.array([0.01, 0.01, 0.03, 0.3])
+    record = make_record(**knocked, knockout_effect=1 - p, knockout_p=p)
+    (row,) = circuit_tables([record], models=["small"], tasks=["ioi"]).circuit_summary.itertuples()
+    assert (row.edges_tested, row.edges_needed, row.p_minimality) == (4, 3, 0.3)
+    untested = circuit_tables([make_record()], models=["small"], tasks=["ioi"]).circuit_summary
+    assert untested[["edges_tested", "edges_needed", "p_minimality"]].isna().all(axis=None)

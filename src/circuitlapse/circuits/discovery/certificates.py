@@ -6,10 +6,11 @@ result. They work on one value per group of prompts.
 
 - Equivalence: circuit and model do better than each other equally often.
 - Independence: the complement, all edges outside the circuit, does not know the answer.
+- Minimality: each edge matters more than a random edge of an inflated circuit (see `minimality`).
 
-A small p speaks against the circuit in both. They allow for a margin. Without one, any difference
-becomes significant if there are enough prompts, and a circuit of a given faithfulness always
-leaves one.
+A small p speaks against the circuit in the first two, and for it in the third. The first two allow
+for a margin. Without one, any difference becomes significant if there are enough prompts, and a
+circuit of a given faithfulness always leaves one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from circuitlapse.circuits.discovery.held_out import HeldOut
+from circuitlapse.circuits.discovery.minimality import Knockouts, Trial
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.selection import Circuit
@@ -54,10 +56,12 @@ class Certificates:
     Attributes:
         status: whether there are certificates.
         m_complement: of the complement of the other half's circuit [prompt]; NaN without.
+        knockouts: the loss of single edges of these circuits.
     """
 
     status: CertificateStatus
     m_complement: Float[ndarray, " prompt"]
+    knockouts: Knockouts
 
 
 class Equivalence(NamedTuple):
@@ -87,7 +91,7 @@ class Independence(NamedTuple):
 
 
 def certify(whole: Search, split: SplitHalf, held_out: HeldOut) -> Certificates:
-    """Run what the tests need: for each half, the complement of the circuit of the other half.
+    """Run what the tests need: on each half, the circuit of the other half, changed in many ways.
 
     Args:
         whole: the search on all prompts.
@@ -97,13 +101,19 @@ def certify(whole: Search, split: SplitHalf, held_out: HeldOut) -> Certificates:
     m_complement = np.full(len(whole.pairs), np.nan)
     status = _status(whole, held_out)
     if status != CertificateStatus.OK:
-        return Certificates(status, m_complement)
-    graph = model_graph(whole.model)
+        return Certificates(status, m_complement, Knockouts.none())
+    graph, knockouts = model_graph(whole.model), []
     for half in (0, 1):
-        rows = np.flatnonzero(split.of_prompt == half)
-        found = Circuit(graph, split.in_circuit[1 - half])
-        m_complement[rows] = whole.on(rows).evaluate([complement(found)])[0]
-    return Certificates(status, m_complement)
+        rows, other = np.flatnonzero(split.of_prompt == half), 1 - half
+        found = Circuit(graph, split.in_circuit[other])
+        trial = Trial.of(
+            found, n_edges=whole.settings.knockouts, seed=(whole.bootstrap.seed, other)
+        )
+        # All in one call, which shares what circuits have in common; [circuit, row]
+        metric = whole.on(rows).evaluate([complement(found), *trial.circuits])
+        m_complement[rows] = metric[0]
+        knockouts.append(trial.result(metric[1:].mean(1), half=other))
+    return Certificates(status, m_complement, Knockouts.joined(knockouts))
 
 
 def complement(circuit: Circuit) -> Circuit:

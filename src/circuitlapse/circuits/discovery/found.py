@@ -140,9 +140,10 @@ def _rankings(curves: RankingCurves) -> dict[str, Any]:
 
 def _certificates(found: Discovery, bootstrap: Bootstrap) -> dict[str, Any]:
     """Return the results of all tests; NaN where there are none."""
-    known = {
+    known: dict[str, Any] = {
         "certificate_status": str(found.certificates.status),
         "m_complement": found.certificates.m_complement,
+        **{f"knockout_{name}": array for name, array in vars(found.certificates.knockouts).items()},
     }
     how: dict[str, Any] = {"bootstrap": bootstrap, "groups": found.groups}
     equal, leaks = Equivalence(), Independence()

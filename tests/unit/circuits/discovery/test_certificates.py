@@ -147,10 +147,10 @@ def test_what_the_complement_knows_is_found(f, n_groups):
     assert np.mean(found) >= 0.9
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["parallel", "sequential"])
-def planted(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted") / "model"
-    model = load_decoder(save_planted_model(folder, parallel=request.param))
+    model = load_decoder(save_planted_model(folder))
     pairs = planted_pairs()
     graph = model_graph(model)
     full, empty = Circuit.full(graph), Circuit.empty(graph)

@@ -7,6 +7,7 @@ from circuitlapse import Circuit, EdgeScores
 from circuitlapse.circuits.discovery.certificates import Certificates
 from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut
+from circuitlapse.circuits.discovery.minimality import Knockouts
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.discovery.splits import Splits
 from circuitlapse.circuits.faithfulness import Curve
@@ -49,7 +50,7 @@ def found():
         rankings=RankingCurves.empty(5),
         split_half=SplitHalf.none(GRAPH, 5),
         held_out=HeldOut(HeldOutStatus.OK, 0.8 * m_model, 0.8 * metric, None),
-        certificates=Certificates(CertificateStatus.OK, 0.1 * m_model),
+        certificates=Certificates(CertificateStatus.OK, 0.1 * m_model, Knockouts.none()),
         splits=Splits.none(),
     )
 
@@ -86,7 +87,8 @@ def test_certificates_are_about_the_circuits_of_the_halves(found):
     assert record.p_equivalence == pytest.approx(0.6**5 + 0.4**5)
     assert record.f_complement_low == pytest.approx(0.1)  # the same share on every prompt
     np.testing.assert_array_equal(record.m_complement, 0.1 * found.m_model)
-    off = replace(found, certificates=Certificates(CertificateStatus.OFF, np.full(5, np.nan)))
+    nothing = Certificates(CertificateStatus.OFF, np.full(5, np.nan), Knockouts.none())
+    off = replace(found, certificates=nothing)
     record = record_of(off, task="t", **HOW, **WHERE)
     assert record.certificate_status == "off"
     assert np.isnan([record.win_share, record.p_equivalence, record.p_independence]).all()

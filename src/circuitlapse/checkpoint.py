@@ -237,6 +237,7 @@ class Checkpoint:
             "algorithm_consistency": found.consistency,
             "role_graph": found.role_graph,
             "role_splits": found.role_splits,
+            "self_repair": found.self_repair,
         }
         return {
             table: schema.cast(frames[table].assign(**self.where, task=task.name))

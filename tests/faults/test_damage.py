@@ -31,7 +31,14 @@ FILES = (
     "heads/pocket-tiny/step400.parquet",
     *(
         f"algorithm/pocket-tiny/step400/{name}.parquet"
-        for name in ("algorithm_consistency", "gt_algorithm", "role_graph", "roles", "s2i")
+        for name in (
+            "algorithm_consistency",
+            "gt_algorithm",
+            "role_graph",
+            "roles",
+            "s2i",
+            "self_repair",
+        )
     ),
     "transfer/pocket-tiny.parquet",
     "swaps/pocket-tiny.parquet",

@@ -133,6 +133,13 @@ FIGURES = {
         tables=("turnover",),
         settings=("labels", "min_step"),
     ),
+    "self_repair": Figure(
+        "self-repair of roles in the IOI algorithm",
+        shows="how much of the direct effect of a role others make up for when it is ablated",
+        draw="self_repair:self_repair_figure",
+        tables=("self_repair",),
+        settings=("labels", "min_step"),
+    ),
     "greater_than": Figure(
         "Greater-Than algorithm over training",
         shows="how far nodes of Greater-Than circuits do what the known algorithm says",

@@ -234,9 +234,16 @@ def run_layers(
     model: Decoder, embed: Float[Tensor, "pair pos d_model"], *, edit: Edit | None = None
 ) -> list[LayerTrace]:
     """Run all layers on the output of the embedding; the causal mask hides padding on the right."""
-    resid, layers = start_of_stream(model, embed), []
+    return run_layers_from(model, 0, start_of_stream(model, embed), edit=edit)
+
+
+def run_layers_from(
+    model: Decoder, first: int, resid: Float[Tensor, "pair pos d_model"], *, edit: Edit | None
+) -> list[LayerTrace]:
+    """Run the layers from `first` on, on the residual stream that this one reads."""
+    layers: list[LayerTrace] = []
     parallel = model.cfg.parallel_attn_mlp
-    for layer, block in enumerate(model.blocks):
+    for layer, block in enumerate(model.blocks[first:], start=first):
         layers.append(_run_layer(block, layer, resid, edit, parallel=parallel))
         resid = layers[-1].after
     return layers

@@ -25,6 +25,7 @@ from circuitlapse.schemas.roles import (
     ROLE_SPLITS as ROLE_SPLITS,
     ROLES as ROLES,
     S2I as S2I,
+    SELF_REPAIR as SELF_REPAIR,
     TURNOVER as TURNOVER,
 )
 from circuitlapse.types import Level

@@ -85,6 +85,19 @@ ROLE_GRAPH = Schema(
 )
 """What the heads of a role do along the path to the logits, or to the heads of another role."""
 
+SELF_REPAIR = Schema(
+    name="self_repair",
+    keys=(*TASK_KEYS, "role"),
+    columns=CHECKPOINT_TASK
+    | {"role": "str"}
+    | dict.fromkeys(("direct", "direct_low", "direct_high"), "float64")
+    | dict.fromkeys(("total", "total_low", "total_high"), "float64")
+    | dict.fromkeys(("repaired", "repaired_low", "repaired_high"), "float64")
+    | dict.fromkeys(("null_repaired_mean", "null_repaired_low", "null_repaired_high"), "float64")
+    | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
+)
+"""How much of the direct effect of a role other parts of the model make up for."""
+
 GT_ALGORITHM = Schema(
     name="gt_algorithm",
     keys=(*TASK_KEYS, "node", "check"),
@@ -101,6 +114,7 @@ IOI_SCHEMAS = {
     "algorithm_consistency": ALGORITHM_CONSISTENCY,
     "role_graph": ROLE_GRAPH,
     "role_splits": ROLE_SPLITS,
+    "self_repair": SELF_REPAIR,
 }
 """The files that one job writes about the IOI algorithm.
 

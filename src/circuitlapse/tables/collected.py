@@ -20,6 +20,7 @@ from circuitlapse.schemas import (
     ROLE_GRAPH,
     ROLES,
     S2I,
+    SELF_REPAIR,
     SWAPS,
     TRANSFER,
     Schema,
@@ -37,6 +38,7 @@ class AlgorithmTables(NamedTuple):
     roles: pd.DataFrame
     algorithm_consistency: pd.DataFrame
     role_graph: pd.DataFrame
+    self_repair: pd.DataFrame
     gt_algorithm: pd.DataFrame
 
 
@@ -73,6 +75,7 @@ def algorithm_tables(
     roles: Frames,
     algorithm_consistency: Frames,
     role_graph: Frames,
+    self_repair: Frames,
     gt_algorithm: Frames,
     *,
     circuit_summary: pd.DataFrame,
@@ -82,8 +85,8 @@ def algorithm_tables(
     """Make the tables about the known algorithms of IOI and Greater-Than.
 
     Where a model does not do the task there is nothing to trace. The numbers of
-    `algorithm_consistency` and `role_graph` are then NaN and their status says why; the other
-    tables have no rows.
+    `algorithm_consistency`, `role_graph` and `self_repair` are then NaN and their status says why;
+    the other tables have no rows.
     """
 
     def made(frames: Frames, schema: Schema) -> pd.DataFrame:
@@ -96,5 +99,6 @@ def algorithm_tables(
         roles=made(roles, ROLES),
         algorithm_consistency=made(algorithm_consistency, ALGORITHM_CONSISTENCY),
         role_graph=made(role_graph, ROLE_GRAPH),
+        self_repair=made(self_repair, SELF_REPAIR),
         gt_algorithm=made(gt_algorithm, GT_ALGORITHM),
     )

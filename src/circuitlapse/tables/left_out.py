@@ -42,6 +42,11 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
         *("pct", "pct_low", "pct_high", "null_high", "p", "explained"),
         *("total", "total_low", "total_high", "joint", "joint_low", "joint_high"),
     ),
+    "self_repair": (
+        *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
+        *("repaired", "repaired_low", "repaired_high"),
+        *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
+    ),
     "role_graph": ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high"),
 }
 """Table -> the numbers that a checkpoint that is left out does not have."""

@@ -6,8 +6,8 @@ joins it to every other table. A model does not do a task at a step if
 - the search for a circuit says so: see `circuits.faithfulness.does_the_task`; or
 - the metric is below 5 % of its late-training mean: see `lacks_late_behaviour`.
 
-The jobs behind `transfer`, `algorithm_consistency` and `role_graph` do not read `circuit_summary`.
-They call `does_the_task` with a threshold of 1, which is never stricter than the configured one.
+The jobs behind `transfer` and the tables of the IOI algorithm do not read `circuit_summary`. They
+call `does_the_task` with a threshold of 1, which is never stricter than the configured one.
 `masked` adds the rows where only the search or the late-training mean says no.
 """
 
@@ -55,6 +55,11 @@ _SIZE = (
 )
 _PERCENTAGE = ("pct", "pct_low", "pct_high", "null_high", "p", "explained")
 _TOTALS = ("total", "total_low", "total_high", "joint", "joint_low", "joint_high")
+_REPAIR = (
+    *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
+    *("repaired", "repaired_low", "repaired_high"),
+    *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
+)
 _EDGE = ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high")
 
 MASKS: Mapping[str, tuple[Mask, ...]] = {
@@ -91,6 +96,7 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
     "role_graph": (
         Mask(missing=_EDGE, values={"n_source": 0, "n_target": 0, "status": NO_BEHAVIOUR}),
     ),
+    "self_repair": (Mask(missing=_REPAIR, values={"n_heads": 0, "status": NO_BEHAVIOUR}),),
     "gt_algorithm": (Mask(drop=True),),
     "transfer": (
         Mask(

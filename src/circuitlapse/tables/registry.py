@@ -124,11 +124,15 @@ JOBS: Mapping[str, Job] = {
             "roles": "heads with a role in the IOI algorithm",
             "algorithm_consistency": "shares of effects that heads with a role explain",
             "role_graph": "effects of the heads of a role on those of another, and on the logits",
+            "self_repair": "how much of the effect of a role others make up for when it is ablated",
             "gt_algorithm": "tests of the Greater-Than algorithm",
         },
         files={
             name: Files("algorithm", name, name)
-            for name in ("s2i", "roles", "algorithm_consistency", "role_graph", "gt_algorithm")
+            for name in (
+                *("s2i", "roles", "algorithm_consistency"),
+                *("role_graph", "self_repair", "gt_algorithm"),
+            )
         },
         inputs=("circuit_summary",),
     ),

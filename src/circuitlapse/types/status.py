@@ -155,6 +155,20 @@ class TurnoverStatus(StrEnum):
     """No head has the role at either step."""
 
 
+class SelfRepairStatus(StrEnum):
+    """Whether it is known how much of an effect is repaired; if not, the first reason."""
+
+    OK = "ok"
+    NO_BEHAVIOUR = "no_behaviour"
+    """The model does not do the task."""
+    NO_HEADS = "no_heads"
+    """No head has the role."""
+    TOO_FEW_PROMPTS = "too_few_prompts"
+    """Fewer than `MIN_PROMPTS` groups have another prompt of the same length."""
+    NO_EFFECT = "no_effect"
+    """The direct effect is below 1 % of the drop, or its interval contains 0: no share is taken."""
+
+
 class SwapStatus(StrEnum):
     """Result of swapping a set of heads between two steps."""
 

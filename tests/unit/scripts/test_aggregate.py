@@ -84,5 +84,6 @@ def test_each_table_of_the_algorithm_is_read_by_its_own_schema(aggregate, tmp_pa
         "roles": 1,
         "algorithm_consistency": 0,
         "role_graph": 0,
+        "self_repair": 0,
         "gt_algorithm": 0,
     }

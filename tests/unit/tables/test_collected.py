@@ -10,6 +10,7 @@ from circuitlapse.schemas import (
     ROLES,
     S2I,
     SCHEMAS,
+    SELF_REPAIR,
     SWAPS,
     TRANSFER,
 )
@@ -204,6 +205,17 @@ def test_a_step_whose_metric_is_negligible_has_no_graph_of_roles():
     assert table["status"].tolist() == ["no_behaviour", "ok"]
     assert table.loc[0].filter(regex="effect|null").isna().all()
     assert table.loc[0, ["n_source", "n_target", "n"]].tolist() == [0, 0, 9]
+    pd.testing.assert_frame_equal(table[1:].reset_index(drop=True), frames[1])
+
+
+def test_a_step_whose_metric_is_negligible_has_no_self_repair():
+    numbers = [name for name, kind in SELF_REPAIR.columns.items() if kind == "float64"]
+    frames = [traced(SELF_REPAIR, step, **dict.fromkeys(numbers, 0.5)) for step in (8, 16)]
+    at_8 = summary(negligible_at_step=[8])
+    table = algorithm_table(frames, SELF_REPAIR, circuit_summary=at_8, **ORDER)
+    assert table["status"].tolist() == ["no_behaviour", "ok"]
+    assert table.loc[0, numbers].isna().all()
+    assert table.loc[0, ["n_heads", "n"]].tolist() == [0, 9]
     pd.testing.assert_frame_equal(table[1:].reset_index(drop=True), frames[1])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -21,6 +21,7 @@ from circuitlapse.schemas import (
     ROLE_SPLITS,
     ROLES,
     S2I,
+    SELF_REPAIR,
 )
 from circuitlapse.settings.analysis import Bootstrap
 
@@ -34,6 +35,7 @@ STEP_SCHEMAS = {
             ("consistency", ALGORITHM_CONSISTENCY),
             ("role_graph", ROLE_GRAPH),
             ("role_splits", ROLE_SPLITS),
+            ("self_repair", SELF_REPAIR),
             ("gt_algorithm", GT_ALGORITHM),
         )
     },
@@ -52,6 +54,7 @@ class IoiAlgorithm:
         consistency: as in `ALGORITHM_CONSISTENCY`.
         role_graph: as in `ROLE_GRAPH`.
         role_splits: as in `ROLE_SPLITS`.
+        self_repair: as in `SELF_REPAIR`.
     """
 
     effects: pd.DataFrame
@@ -60,6 +63,7 @@ class IoiAlgorithm:
     consistency: pd.DataFrame
     role_graph: pd.DataFrame
     role_splits: pd.DataFrame
+    self_repair: pd.DataFrame
 
     def __post_init__(self) -> None:
         """Check that the frames follow their schemas."""
@@ -70,8 +74,7 @@ class IoiAlgorithm:
 def tables_of(
     panels: Sequence[Panel],
     tested: pd.DataFrame,
-    role_graph: pd.DataFrame,
-    role_splits: pd.DataFrame,
+    more: Mapping[str, pd.DataFrame],
     *,
     in_circuit: Bool[ndarray, " head"] | None,
     shape: tuple[int, int],
@@ -84,8 +87,7 @@ def tables_of(
     Args:
         panels: the steps.
         tested: from `s_inhibition`.
-        role_graph: from `role_graph`.
-        role_splits: from `role_splits`.
+        more: `role_graph`, `role_splits` and `self_repair`, from the functions of these names.
         in_circuit: the heads in the circuit; None without one.
         shape: layers, and heads of each.
         n: groups of prompts.
@@ -105,8 +107,9 @@ def tables_of(
         s2i=_table("s2i", tested.assign(unit="ratio", n=n)),
         roles=_table("roles", pd.concat(roles).assign(unit=EFFECT_UNIT, n=n)),
         consistency=_table("consistency", pd.DataFrame(consistency).assign(unit="%", n=n)),
-        role_graph=_table("role_graph", role_graph.assign(unit=EFFECT_UNIT, n=n)),
-        role_splits=_table("role_splits", role_splits),
+        role_graph=_table("role_graph", more["role_graph"].assign(unit=EFFECT_UNIT, n=n)),
+        role_splits=_table("role_splits", more["role_splits"]),
+        self_repair=_table("self_repair", more["self_repair"].assign(unit=EFFECT_UNIT)),
     )
 
 

@@ -23,6 +23,7 @@ from circuitlapse.heads.algorithm.case import (
 )
 from circuitlapse.heads.algorithm.role_graph import role_graph
 from circuitlapse.heads.algorithm.role_splits import role_splits
+from circuitlapse.heads.algorithm.self_repair import self_repair
 from circuitlapse.heads.algorithm.shares import Effects, Panel, RoleTest
 from circuitlapse.heads.base import DEFAULTS
 from circuitlapse.heads.naming import Naming
@@ -111,12 +112,15 @@ def trace_ioi(
 def _tables(case: Case, panels: Sequence[Panel], tested: pd.DataFrame) -> IoiAlgorithm:
     circuit = case.circuit
     roles = {role: mask for panel in panels for role, mask in panel.roles.items()}
-    able = panels[0].status == AlgorithmStatus.OK
+    able, effects = panels[0].status == AlgorithmStatus.OK, panels[0].effects
     return tables_of(
         panels,
         tested,
-        role_graph(case, roles, able=able),
-        role_splits(panels, case.pairs.groups, seed=case.bootstrap.seed),
+        {
+            "role_graph": role_graph(case, roles, able=able),
+            "role_splits": role_splits(panels, case.pairs.groups, seed=case.bootstrap.seed),
+            "self_repair": self_repair(case, roles, effects.span if effects else None),
+        },
         in_circuit=None if circuit is None else circuit.heads.ravel(),  # [layer, head] -> [head]
         shape=shape_of(case.model),
         n=case.pairs.n_groups,

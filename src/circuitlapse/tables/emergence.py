@@ -83,6 +83,8 @@ def emergence_tables(
     groups = stack(by_group, BEHAVIOUR_BY_GROUP, models=models, tasks=tasks)
     scores = components[components["score"].isin(list(SCORES))]
     curves = [*_of_tasks(groups, settings), *_of_components(scores, naming, settings)]
+    place = {name: at for at, name in enumerate([*tasks, *SCORES])}
+    curves.sort(key=lambda curve: place[curve.row["name"]])
     frame = pd.DataFrame([curve.row for curve in curves], columns=[*EMERGENCE.columns])
     sizes = behaviour.groupby("model")["n_parameters"].first()
     frame["n_parameters"] = frame["model"].map(sizes)

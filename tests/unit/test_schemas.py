@@ -12,7 +12,7 @@ from circuitlapse.tables.masking import MASKS
 from circuitlapse.tables.registry import ALL_TABLES, TABLES
 
 PETS = schemas.Schema(name="pets", keys=("name",), columns={"name": "str", "age": "int32"})
-WITHOUT_STEP = (schemas.SIZE_CORRELATION, schemas.SWAPS, schemas.REPRODUCTION)
+WITHOUT_STEP = (schemas.HAND_OVER, schemas.SIZE_CORRELATION, schemas.SWAPS, schemas.REPRODUCTION)
 WITHOUT_STEP += (schemas.EMERGENCE, schemas.EMERGENCE_TRENDS, schemas.CLAIMS)
 ALL = [schemas.SCHEMAS[name] for name in ALL_TABLES]
 

@@ -18,6 +18,7 @@ from circuitlapse.schemas.base import (
 from circuitlapse.schemas.roles import (
     ALGORITHM_CONSISTENCY as ALGORITHM_CONSISTENCY,
     GT_ALGORITHM as GT_ALGORITHM,
+    HAND_OVER as HAND_OVER,
     HEAD_SCORES as HEAD_SCORES,
     HEADS as HEADS,
     IOI_SCHEMAS as IOI_SCHEMAS,

@@ -98,6 +98,14 @@ SELF_REPAIR = Schema(
 )
 """How much of the direct effect of a role other parts of the model make up for."""
 
+HAND_OVER = Schema(
+    name="hand_over",
+    keys=("model", "variant", "task", "role"),
+    columns={"model": "str", "variant": "str", "task": "str", "role": "str"}
+    | {"r": "float64", "p": "float64", "unit": "str", "n": "int32", "status": "str"},
+)
+"""Whether the heads of a role change more after steps at which more of its effect is repaired."""
+
 GT_ALGORITHM = Schema(
     name="gt_algorithm",
     keys=(*TASK_KEYS, "node", "check"),

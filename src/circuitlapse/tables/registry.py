@@ -144,6 +144,13 @@ JOBS: Mapping[str, Job] = {
         inputs=("roles", "circuit_summary"),
         settings=("models", "task_of_builder"),
     ),
+    "hand_over": Job(
+        "Correlate turnover and self-repair over training",
+        "hand_over:hand_over_table",
+        {"hand_over": "whether heads of a role change more where more of its effect is repaired"},
+        inputs=("turnover", "self_repair"),
+        settings=("models", "tasks"),
+    ),
     "stability": Job(
         "Compare circuits over training",
         "stability:stability_table",

@@ -155,6 +155,16 @@ class TurnoverStatus(StrEnum):
     """No head has the role at either step."""
 
 
+class HandOverStatus(StrEnum):
+    """Whether turnover and self-repair of a role are correlated over steps; if not, why."""
+
+    OK = "ok"
+    TOO_FEW_STEPS = "too_few_steps"
+    """Both are known at fewer than three steps."""
+    CONSTANT = "constant"
+    """One of them is the same at all steps."""
+
+
 class SelfRepairStatus(StrEnum):
     """Whether it is known how much of an effect is repaired; if not, the first reason."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from circuitlapse import Circuit, attribute_edges, evaluate_circuits, load_decoder, select_circuit
+from circuitlapse.circuits.selection import circuit_sizes
 from circuitlapse.exchange.transfer import FoundCircuit, random_like, transfer
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.load import model_graph
@@ -72,8 +73,21 @@ def without(circuit, edge):
 def test_every_method_puts_exactly_the_planted_edges_first(planted, method, rule, ablation):
     scores = planted.scores(method, ig_rule=rule, ablation=ablation)
     assert planted_over_others(planted, scores) > 100
-    for how in Selection:
+    for how in (Selection.GREEDY, Selection.TOP_N):
         assert set(select_circuit(scores, len(EDGES), how=how).edges) == EDGES
+
+
+@pytest.mark.parametrize("method", [Method.EAP, Method.EAP_IG_INPUTS])
+def test_the_planted_heads_are_the_first_nodes(planted, method):
+    """With `input` and `logits`, three heads hold all six edges."""
+    scores = planted.scores(method)
+    size = int(circuit_sizes(scores, how=Selection.NODES)[3])
+    found = select_circuit(scores, size, how=Selection.NODES)
+    assert found.n_nodes == 5
+    assert set(zip(*np.nonzero(found.heads), strict=True)) == {FETCH, PREVIOUS, COPY}
+    assert set(found.edges) >= EDGES
+    part, whole = planted.metric(found, Circuit.full(found.graph))
+    assert part / whole == pytest.approx(1, abs=1e-3)
 
 
 def test_so_does_measuring_what_happens_when_an_edge_carries_nothing(planted):

@@ -108,14 +108,14 @@ def faithfulness(
     return m_circuit / (m_model or np.nan), f_norm
 
 
-def largest_size(n_edges: int, settings: Circuits) -> int:
-    """Return the cap of the search: a share of all edges, and at least as many as `min_cap` says.
+def largest_size(n_parts: int, settings: Circuits) -> int:
+    """Return the cap of the search: a share of all edges (or nodes), and at least `min_cap`.
 
     With a share alone, circuits of small models would be cut off at smaller sizes, so that sizes
     grow with scale by definition.
     """
-    share = max(1, round(settings.max_fraction * n_edges))
-    return max(share, min(settings.min_cap, n_edges))
+    share = max(1, round(settings.max_fraction * n_parts))
+    return max(share, min(settings.min_cap, n_parts))
 
 
 def grid_sizes(cap: int, *, ratio: float) -> list[int]:
@@ -127,7 +127,7 @@ def grid_sizes(cap: int, *, ratio: float) -> list[int]:
 
 
 def find_small(
-    evaluate: Callable[[list[int]], Curve], *, n_edges: int, settings: Circuits
+    evaluate: Callable[[list[int]], Curve], *, n_parts: int, settings: Circuits
 ) -> tuple[Curve, int, Status]:
     """Return the whole curve, the size of a small faithful circuit, and a status.
 
@@ -136,16 +136,16 @@ def find_small(
     first size tried that counts is taken. Other sets of edges may be smaller and faithful too.
 
     Args:
-        evaluate: runs circuits of so many requested edges, on a model whose mean metric is
-            positive.
-        n_edges: edges of the whole model.
+        evaluate: runs circuits of so many parts, edges or nodes, on a model whose mean metric is
+            positive. The sizes of the curve are in edges.
+        n_parts: of the whole model.
         settings: threshold and sizes.
     """
-    sizes = grid_sizes(largest_size(n_edges, settings), ratio=settings.grid_ratio)
+    sizes = grid_sizes(largest_size(n_parts, settings), ratio=settings.grid_ratio)
     curve = evaluate(sizes)
     lasting = _lasting(curve.passes(settings.threshold))
     if not lasting.any():
-        return curve, sizes[-1], Status.NOT_REACHED
+        return curve, int(curve.sizes[-1]), Status.NOT_REACHED
     first = int(np.argmax(lasting))  # the first True
     below = sizes[first - 1] if first else 0
     inside = _between(below, sizes[first], settings.refine_points)

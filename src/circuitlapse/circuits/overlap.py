@@ -137,7 +137,7 @@ class RandomCircuits:
 
     Args:
         graph: of the model.
-        how: `greedy` or `top_n`, see `edge_order`.
+        how: `greedy`, `top_n` or `nodes`, see `edge_order`.
         largest: most edges of a circuit.
     """
 

@@ -133,10 +133,12 @@ def random_order(
     Args:
         graph: of the model.
         seed: of the scores, or the generator that draws them.
-        how: `greedy` or `top_n`, see `edge_order`.
+        how: `greedy`, `top_n` or `nodes`, see `edge_order`.
         first: return only so many edges; None returns all.
     """
     drawn = np.random.default_rng(seed).random(graph.exists.shape)  # [source, target]
+    if how == Selection.NODES:  # the score of a node is a sum: not larger where it has more edges
+        drawn = drawn[:, -1:] / graph.exists.sum(axis=1, keepdims=True)
     # Positive, so that the order by |score| is a random one.
     chance = EdgeScores(graph, np.where(graph.exists, drawn, np.nan))
     return edge_order(chance, how=how, first=first)

@@ -1,4 +1,8 @@
-"""From edge scores to a circuit: put the edges in order, take the first n, prune dead ends."""
+"""From edge scores to a circuit: put the edges in order, take the first n, prune dead ends.
+
+A node circuit holds all edges among its nodes, `input` and `logits` included. It is the first edges
+of an order too: of one in which the edges of a node come together (`nodes`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.record import CircuitRecord
@@ -145,18 +149,20 @@ def edge_order(
     """Return (source, target) of every edge, the most important first.
 
     `greedy` grows from `logits`: of the edges into nodes that are already in, it takes the
-    one with the largest |score|, and its source joins. `top_n` ignores connectivity. The
-    first n edges of the order are the circuit of size n, so circuits are nested. Ties go to
-    the smaller source, then target index.
+    one with the largest |score|, and its source joins. `top_n` ignores connectivity. `nodes` takes
+    the node with the largest |score| (see `node_scores`), and all edges between it and the nodes
+    that are in already, the largest |score| first; see `circuit_sizes`. The first n edges of the
+    order are the circuit of size n, so circuits are nested. Ties go to the smaller source, then
+    target index.
 
     Args:
         scores: of every edge.
-        how: `greedy` or `top_n`.
+        how: `greedy`, `top_n` or `nodes`.
         signed: rank by the score itself, so that edges which hurt come last, instead of |score|.
         first: return only so many edges of the order; None returns all.
 
     Raises:
-        UnknownNameError: if `how` is neither.
+        UnknownNameError: if `how` is none of these.
     """
     weight = scores.values if signed else np.abs(scores.values)
     if how not in set(Selection):
@@ -165,7 +171,43 @@ def edge_order(
     # A stable sort keeps that order where scores tie.
     ranked = edges[np.argsort(-weight[tuple(edges.T)], kind="stable")]
     first = len(ranked) if first is None else first
-    return ranked[:first] if how == Selection.TOP_N else _greedy_order(scores.graph, ranked, first)
+    if how == Selection.GREEDY:
+        return _greedy_order(scores.graph, ranked, first)
+    if how == Selection.NODES:
+        ranked = ranked[np.argsort(_joining(scores, ranked, signed=signed), kind="stable")]
+    return ranked[:first]
+
+
+def node_scores(scores: EdgeScores) -> Float[ndarray, " source"]:
+    """Return the score of every source: the sum of the scores of the edges that leave it.
+
+    With `eap` it is the change of the node's output times the gradient of the metric there, which
+    is attribution patching of the node (arXiv 2310.10348).
+    """
+    return np.asarray(np.nansum(scores.values, axis=1))
+
+
+def circuit_sizes(scores: EdgeScores, *, how: str) -> Int[ndarray, " size"]:
+    """Return the numbers of edges of an order that make a circuit, ascending.
+
+    Any number of edges does, but with `nodes` only those of 0, 1, 2, ... nodes beside `input` and
+    `logits`. Of another number, the last node lacks edges.
+    """
+    if how != Selection.NODES:
+        return np.arange(1, scores.graph.n_edges + 1)
+    joining = _joining(scores, np.argwhere(scores.graph.exists), signed=False)
+    return np.bincount(joining).cumsum()
+
+
+def _joining(
+    scores: EdgeScores, edges: Int[ndarray, "edge 2"], *, signed: bool
+) -> Int[ndarray, " edge"]:
+    """Return with which node each edge joins a node circuit: 0 for that from input to logits."""
+    weight = node_scores(scores) if signed else np.abs(node_scores(scores))
+    place = np.zeros(scores.graph.n_nodes, dtype=int)  # `input` and `logits` are there from 0 on
+    place[1 + np.argsort(-weight[1:], kind="stable")] = np.arange(1, len(weight))
+    receivers = scores.graph.target_nodes[edges[:, 1]]
+    return np.asarray(np.maximum(place[edges[:, 0]], place[receivers]))
 
 
 def _greedy_order(
@@ -240,7 +282,7 @@ def select_circuit(
     Args:
         scores: from `attribute_edges`.
         n_edges: how many edges to take, before pruning.
-        how: `greedy` or `top_n`, see `edge_order`.
+        how: `greedy`, `top_n` or `nodes`, see `edge_order`.
         prune: drop edges of nodes that are cut off from `input` or from `logits`.
 
     Raises:

@@ -23,12 +23,14 @@ from circuitlapse.settings.base import (
     reruns,
     rule_error,
 )
-from circuitlapse.types import MIN_SPLITS, Faithfulness, IgRule, Method, RoleRule, Selection
+from circuitlapse.types import MIN_SPLITS, Faithfulness, IgRule, Level, Method, RoleRule, Selection
 
 if TYPE_CHECKING:  # a type checker cannot see which members there are
     FastMethod = Method
+    EdgeSelection = Selection
 else:
     FastMethod = Literal[*(method for method in Method if method is not Method.EXACT)]
+    EdgeSelection = Literal[*(how for how in Selection if how is not Selection.NODES)]
 
 
 class Activations(Section):
@@ -56,19 +58,22 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """For eap_ig methods: where in each interval the gradient is taken. left is the end that the
     paper's implementation uses (corrupted for eap_ig_inputs, clean for the others). midpoint is
     more accurate at the same cost. trapezoid takes both ends, one gradient more in all."""
-    selection: Selection = key(Selection.GREEDY, strict=False)
-    """Grow the circuit backwards from the logits (greedy, as in the paper), or take the edges with
-    the largest scores (top_n)."""
+    level: Level = key(Level.EDGE, strict=False)
+    """What is taken into the circuit one by one: edges, or nodes, each with all edges between it
+    and the nodes that are in already."""
+    selection: EdgeSelection = Selection.GREEDY
+    """For edges: grow the circuit backwards from the logits (greedy, as in the paper), or take the
+    edges with the largest scores (top_n). Nodes are taken by their scores."""
     threshold: float = key(0.8, gt=0, le=1)
     """Faithfulness that a circuit must reach, as a fraction of the model's task metric."""
     faithfulness: Faithfulness = key(Faithfulness.RAW, strict=False)
     """Faithfulness that the threshold is about: metric of the circuit over that of the model (raw,
     as in the paper), or rescaled so that a circuit without edges is at 0 (normalised)."""
     max_fraction: float = key(0.5, gt=0, le=1)
-    """Largest circuit tried, as a fraction of the model's edges."""
+    """Largest circuit tried, as a fraction of the model's edges, or nodes."""
     min_cap: int = key(1600, ge=1, le=10_000_000)
-    """Number of edges up to which circuits are tried in every model, even if it is more than
-    max_fraction. Otherwise circuits of small models would be cut off at smaller sizes."""
+    """Number of edges, or nodes, up to which circuits are tried in every model, even if it is more
+    than max_fraction. Otherwise circuits of small models would be cut off at smaller sizes."""
     grid_ratio: float = key(1.6, gt=1, le=10)
     """Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower."""
     refine_points: int = key(4, ge=0, le=100)
@@ -96,6 +101,11 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     noise_floor."""
     knockouts: int = key(32, ge=1, le=10_000)
     """Number of edges of each of these circuits that are tested at most, drawn at random."""
+
+    @property
+    def order(self) -> Selection:
+        """In which order edges are taken."""
+        return Selection.NODES if self.level == Level.NODE else Selection(self.selection)
 
     def problems(self) -> Iterator[Problem]:
         """Check that the splits are enough for a quantile of 5 %."""

@@ -87,6 +87,8 @@ class Selection(StrEnum):
     """Grow backwards from the logits: repeatedly add the best edge into the circuit."""
     TOP_N = "top_n"
     """Largest |score| first, anywhere in the graph."""
+    NODES = "nodes"
+    """Node circuits: nodes with the largest |score| first, with all edges among them."""
 
 
 class RoleRule(StrEnum):

@@ -33,7 +33,7 @@ def search(faithfulness, *, pruned=0, **changes):
         metric = np.array([[2 * faithfulness(n), 2 * faithfulness(n)] for n in sizes])
         return Curve(np.array(sizes), np.array(sizes) - pruned, metric, M_MODEL)
 
-    return find_small(evaluate, n_edges=64, settings=settings)
+    return find_small(evaluate, n_parts=64, settings=settings)
 
 
 def test_the_grid_is_geometric_and_ends_at_the_cap():
@@ -209,7 +209,7 @@ def test_a_normalised_threshold_is_above_what_corrupted_prompts_keep(how, size):
         return Curve(sizes, sizes, metric, m_model, floor)
 
     settings = Circuits(grid_ratio=1.01, refine_points=0, max_fraction=1.0, threshold=0.8)
-    curve, found, status = find_small(evaluate, n_edges=20, settings=settings)
+    curve, found, status = find_small(evaluate, n_parts=20, settings=settings)
     assert (found, status) == (size, "ok")
     ends = size_interval(curve, threshold=0.8, bootstrap=Bootstrap(seed=0))
     assert ends == (found, found)

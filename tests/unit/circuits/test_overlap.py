@@ -23,7 +23,7 @@ from circuitlapse.circuits.overlap import (
 from circuitlapse.circuits.rankings import random_order
 from circuitlapse.circuits.selection import Circuit, cut, edge_order
 from circuitlapse.models.graph import EdgeScores, Graph
-from circuitlapse.types import Level
+from circuitlapse.types import Level, Selection
 
 GRAPH, TINY = Graph(3, 2), Graph(1, 1)
 
@@ -135,7 +135,7 @@ def test_sizes_of_comparison_are_close_together_and_the_nearest_is_taken():
         assert nearest in sizes
 
 
-@pytest.mark.parametrize("how", ["greedy", "top_n"])
+@pytest.mark.parametrize("how", Selection)
 def test_an_edge_enters_at_the_size_from_which_on_pruning_leaves_it(how):
     order = random_order(GRAPH, seed=4, how=how, first=60)
     entry = _sizes_of_entry(GRAPH, order.T)
@@ -144,7 +144,7 @@ def test_an_edge_enters_at_the_size_from_which_on_pruning_leaves_it(how):
         assert {tuple(edge) for edge in order[entry <= n_edges]} == expected
 
 
-@pytest.mark.parametrize("how", ["greedy", "top_n"])
+@pytest.mark.parametrize("how", Selection)
 def test_connected_circuits_share_more_than_random_edges(how):
     both = np.arange(11)
     anywhere = (hypergeom(GRAPH.n_edges, 10, 10).pmf(both) * both / (20 - both)).sum()

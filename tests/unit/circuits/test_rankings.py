@@ -6,6 +6,7 @@ from circuitlapse.circuits.rankings import (
     FRACTIONS,
     RankingCurves,
     areas,
+    random_order,
     ranked_at_random,
     ranked_by_score,
 )
@@ -64,3 +65,14 @@ def test_a_perfect_circuit_of_any_size_has_no_distance_from_the_model():
     fraction = np.array(FRACTIONS)
     cpr, cmd = areas(fraction, np.ones(len(fraction)))
     assert (cpr, cmd) == (pytest.approx(0.999), 0)
+
+
+def test_with_nodes_every_node_is_as_likely_to_be_the_first():
+    """Also one with few edges, whose sum of random scores would be small."""
+    joined = [random_order(GRAPH, seed=seed, how="nodes", first=2)[1] for seed in range(700)]
+    senders = [int(source) for source, _ in joined]
+    receivers = [int(GRAPH.target_nodes[target]) for _, target in joined]
+    node = np.where(np.array(senders) > 0, senders, receivers)  # the other end is input or logits
+    counts = np.bincount(node, minlength=len(GRAPH.sources))[1:]
+    expected = 700 / len(counts)
+    assert np.abs(counts - expected).max() < 4 * np.sqrt(expected)

@@ -90,7 +90,7 @@ def test_a_width_must_be_a_multiple_of_8(errors):
          "at least 0."),
         ("steps: [0, x]", "steps[1] = 'x' must be a whole number, at least 0."),
         ("circuits: [eap]", "circuits (a list) must be a mapping with the keys method, ig_steps, "
-         "ig_rule, selection, threshold, faithfulness, max_fraction, min_cap, grid_ratio, "
+         "ig_rule, level, selection, threshold, faithfulness, max_fraction, min_cap, grid_ratio, "
          "refine_points, eliminate, random_circuits, noise_floor, splits, "
              "certificates, knockouts."),
         ("tasks: {ioi: {}}", "tasks (a mapping) must be a list with at least one entry, each a "

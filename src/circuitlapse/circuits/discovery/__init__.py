@@ -98,7 +98,7 @@ def _splits(search: Search, scores: EdgeScores, halves: _Sums, *, n_edges: int |
     if n_edges is None or not len(halves):
         return Splits.none()
     total = scores.values * len(search.pairs)
-    selection, seed = search.settings.selection, search.bootstrap.seed
+    selection, seed = search.settings.order, search.bootstrap.seed
     return compare_splits(scores.graph, total, halves, how=selection, n_edges=n_edges, seed=seed)
 
 

@@ -104,7 +104,7 @@ def record_of(
         method=str(settings.method),
         ig_steps=settings.ig_steps,
         ig_rule=str(settings.ig_rule),
-        selection=str(settings.selection),
+        selection=str(settings.order),
         threshold=settings.threshold,
         faithfulness=str(settings.faithfulness),
         sources=graph.sources,

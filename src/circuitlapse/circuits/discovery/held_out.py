@@ -60,7 +60,7 @@ def hold_out(whole: Search, split: SplitHalf, sizes: Int[ndarray, " size"]) -> H
     for half in (0, 1):
         rows, other = np.flatnonzero(split.of_prompt == half), 1 - half
         scores = EdgeScores(graph, split.scores[other])
-        order = edge_order(scores, how=whole.settings.selection)
+        order = edge_order(scores, how=whole.settings.order)
         own = Circuit(graph, split.in_circuit[other])
         nested = [cut(graph, order, n) for n in sizes.tolist()]
         ranked.append(ranked_by_score(scores))

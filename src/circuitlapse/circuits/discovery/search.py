@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from circuitlapse.circuits.attribution import sum_edge_scores
-from circuitlapse.circuits.discovery.elimination import eliminate
+from circuitlapse.circuits.discovery.elimination import eliminate, parts_to_drop
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.circuits.faithfulness import OVERSHOOT, Curve, does_the_task, find_small
-from circuitlapse.circuits.selection import Circuit, cut, edge_order
+from circuitlapse.circuits.selection import Circuit, circuit_sizes, cut, edge_order
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
@@ -105,18 +105,21 @@ class Search:
 
     def small_circuit(self, scores: EdgeScores) -> SmallCircuit:
         """Find a small faithful circuit; none if the model does not do the task."""
-        graph, order = scores.graph, edge_order(scores, how=self.settings.selection)
+        graph, order = scores.graph, edge_order(scores, how=self.settings.order)
         if not self.does_the_task:
             none = np.zeros(0, dtype=int)
             curve = Curve(none, none, np.zeros((0, len(self.pairs))), self.m_model, self._floor)
             empty, absent = Circuit.empty(graph), np.full(len(self.pairs), np.nan)
             return SmallCircuit(order, curve, None, empty, Status.NO_BEHAVIOUR, absent, None)
 
-        def curve_of(sizes: list[int]) -> Curve:
+        edges_of = circuit_sizes(scores, how=self.settings.order)  # of 1, 2, ... parts
+
+        def curve_of(n_parts: list[int]) -> Curve:
+            sizes = [int(edges_of[n - 1]) for n in n_parts]
             # Nested circuits: the sparse evaluation shares what they have in common.
             return self._curve(sizes, [cut(graph, order, size) for size in sizes])
 
-        curve, size, status = find_small(curve_of, n_edges=graph.n_edges, settings=self.settings)
+        curve, size, status = find_small(curve_of, n_parts=len(edges_of), settings=self.settings)
         m_circuit = np.asarray(curve.metric[np.searchsorted(curve.sizes, size)])  # [prompt]
         found = SmallCircuit(
             order, curve, size, cut(graph, order, size), status, m_circuit, n_eliminated=None
@@ -125,12 +128,13 @@ class Search:
         return self._eliminated(found, scores) if wanted else found
 
     def _eliminated(self, found: SmallCircuit, scores: EdgeScores) -> SmallCircuit:
-        """Drop the edges that the circuit does not need."""
+        """Drop the edges, or the nodes, that the circuit does not need."""
 
         def passes(circuits: list[Circuit]) -> Bool[ndarray, " circuit"]:
             return self._curve(range(len(circuits)), circuits).passes(self.settings.threshold)
 
-        circuit = eliminate(found.circuit, scores.values, passes)
+        parts = parts_to_drop(found.circuit, scores, how=self.settings.order)
+        circuit = eliminate(found.circuit, parts, passes)
         curve = self._curve([0], [circuit])
         return found._replace(
             circuit=circuit,

@@ -77,7 +77,7 @@ def compare_splits(
         total: scores summed over all prompts; a mean over a half has the same order of edges as
             the sum over it.
         first: the same over the first half of each split.
-        how: `greedy` or `top_n`, see `edge_order`.
+        how: `greedy`, `top_n` or `nodes`, see `edge_order`.
         n_edges: of the circuit of all prompts, before pruning.
         seed: that the splits follow from.
     """

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from circuitlapse.circuits.discovery.elimination import AT_ONCE, eliminate
+from circuitlapse.circuits.discovery.elimination import AT_ONCE, eliminate, parts_to_drop
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.circuits.selection import Circuit
-from circuitlapse.models.graph import Graph
+from circuitlapse.models.graph import EdgeScores, Graph, split_target
 from tests.unit.circuits.discovery.test_search import SETTINGS, search  # noqa: F401
 
 GRAPH = Graph(3, 2)
@@ -30,6 +30,11 @@ def passes(circuits: list[Circuit]) -> np.ndarray:
     )
 
 
+def drop(circuit: Circuit, scores, of=passes, how: str = "greedy") -> Circuit:
+    known = EdgeScores(GRAPH, np.where(GRAPH.exists, scores, np.nan))
+    return eliminate(circuit, parts_to_drop(circuit, known, how=how), of)
+
+
 def is_minimal(circuit: Circuit, of=passes) -> bool:
     """Whether no single edge can be dropped, tried one by one."""
     singles = []
@@ -42,7 +47,7 @@ def is_minimal(circuit: Circuit, of=passes) -> bool:
 
 def test_a_planted_circuit_is_left_of_the_whole_model():
     assert GRAPH.n_edges > 2 * AT_ONCE
-    found = eliminate(Circuit.full(GRAPH), SCORES, passes)
+    found = drop(Circuit.full(GRAPH), SCORES)
     assert has(found, NEEDED)
     assert [has(found, path) for path in EITHER].count(True) == 1
     assert found.n_edges == len(NEEDED) + 2
@@ -53,7 +58,7 @@ def test_of_two_paths_that_do_alike_the_weaker_one_goes():
     scores = np.where(GRAPH.exists, 1.0, np.nan)
     for name in EITHER[1]:
         scores[GRAPH.edge_index(name)] = 5.0
-    found = eliminate(Circuit.full(GRAPH), scores, passes)
+    found = drop(Circuit.full(GRAPH), scores)
     assert has(found, EITHER[1])
 
 
@@ -68,10 +73,23 @@ def test_no_single_edge_can_be_dropped_though_faithfulness_is_not_monotone(seed)
 
     whole = Circuit(GRAPH, GRAPH.exists & (weights > -0.5))
     assert enough([whole.pruned()])[0]
-    found = eliminate(whole.pruned(), draw.normal(size=SCORES.shape), enough)
+    found = drop(whole.pruned(), draw.normal(size=SCORES.shape), enough)
     assert enough([found])[0]
     assert is_minimal(found, enough)
     assert found.n_edges < whole.n_edges / 2
+
+
+def test_of_a_node_circuit_whole_nodes_are_dropped():
+    found = drop(Circuit.full(GRAPH), SCORES, how="nodes")
+    assert has(found, NEEDED)
+    assert found.n_nodes == 5  # input, two heads, one MLP and the logits
+    nodes = {edge.partition("->")[0] for edge in found.edges}
+    among = [
+        name
+        for name in Circuit.full(GRAPH).edges
+        if {name.partition("->")[0], split_target(name.partition("->")[2])[0]} <= nodes | {"logits"}
+    ]
+    assert found.edges == tuple(among)
 
 
 def test_rounding_at_the_threshold_does_not_stop_the_search():
@@ -82,7 +100,7 @@ def test_rounding_at_the_threshold_does_not_stop_the_search():
         asked.append(len(circuits))
         return passes(circuits) & (len(asked) % 2 == 1)
 
-    found = eliminate(Circuit.full(GRAPH), SCORES, by_a_hair)
+    found = drop(Circuit.full(GRAPH), SCORES, by_a_hair)
     assert passes([found])[0]
 
 

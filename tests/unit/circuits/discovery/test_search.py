@@ -7,6 +7,7 @@ import pytest
 
 from circuitlapse import Circuit
 from circuitlapse.circuits.discovery.search import Search
+from circuitlapse.circuits.selection import circuit_sizes
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.graph import Graph
@@ -97,3 +98,22 @@ def test_what_corrupted_prompts_keep_matters_to_a_raw_threshold_only(search, fai
     kept = replace(search, settings=SETTINGS.model_copy(update=how))
     kept.__dict__["_metrics"] = (search.m_model, 0.1 * search.m_model)
     assert kept.does_the_task is does
+
+
+@pytest.mark.parametrize("eliminated", [False, True])
+def test_a_search_for_nodes_finds_all_edges_among_some_nodes(search, eliminated):
+    how = {"level": "node", "eliminate": eliminated}
+    asked = replace(search, settings=SETTINGS.model_copy(update=how))
+    scores = asked.scores()
+    found, graph = asked.small_circuit(scores), scores.graph
+    assert found.status == Status.OK
+    sizes = circuit_sizes(scores, how="nodes")
+    assert set(found.curve.sizes) <= set(sizes)
+    assert found.n_requested in found.curve.sizes
+    touched = np.append(found.circuit.mask.any(1), True)  # and the logits
+    among = graph.exists & touched[:-1, None] & touched[graph.target_nodes]
+    np.testing.assert_array_equal(found.circuit.mask, among)
+    kept = found.m_circuit.mean() / asked.m_model.mean()
+    assert kept >= SETTINGS.threshold
+    if not eliminated:
+        assert found.circuit.n_edges == found.n_requested < graph.n_edges

@@ -18,6 +18,9 @@ To read the table of changes, a row per model over training and statistic, sums 
 - `hits`: changes that it reports, of `n_true` steps before which something changes.
 - `error`: steps between the middle of the change and the closest report, a mean over seeds.
 - `false_alarms`: changes that it reports, of `n_false` steps before which nothing changes.
+
+The last table has half levels in tokens, and slopes and lags in their logarithm to the base of ten,
+found and true.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from typing import Any
 import pandas as pd
 import torch
 from benchmarks.measuring import machine
-from tests.zoo import changes, edge_scores
+from tests.zoo import changes, edge_scores, emerging
 from tests.zoo.lapses import LAPSES, N_STEPS
 from tests.zoo.still import STILL
 
@@ -49,7 +52,7 @@ def main() -> None:
     """Score everything, and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--draws", type=int, default=3, help="draws of distractors, of one step")
-    parser.add_argument("--seeds", type=int, default=2, help="of models over training")
+    parser.add_argument("--seeds", type=int, default=1, help="of models over training")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     options = parser.parse_args()
@@ -59,11 +62,13 @@ def main() -> None:
         edges = pd.concat(pool.map(partial(scored_edges, draws=options.draws), STILL))
         seeds = range(options.seeds)
         told = pd.concat(pool.map(scored_changes, product(LAPSES, seeds)))
+        emerged = pool.submit(half_levels).result()
     for name in WIDE:
         show(wide(edges, name), title=f"Edges: {name}")
     if not options.markdown:
         show(edges.round(3), title="Edges: everything")
     show(summed(told), title="Changes")
+    show(emerged.round({"truth": 2, "found": 2, "low": 2, "high": 2}), title="Emergence")
     print(f"{machine('cpu')}: {time.perf_counter() - start:.0f} s")
 
 
@@ -84,6 +89,11 @@ def scored_changes(which: tuple[Any, int]) -> pd.DataFrame:
     """Score every statistic on one model over training, of one seed."""
     lapse, seed = which
     return alone(lambda: changes.verdicts(changes.measure(lapse, range(N_STEPS), seed=seed)))
+
+
+def half_levels() -> pd.DataFrame:
+    """Find when tasks and components emerge in models where that is known."""
+    return alone(lambda: emerging.against_truth(emerging.measure()))
 
 
 def wide(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Two kinds of statistics report a change between neighbouring steps:
 
 - `stability`: the overlap of circuits of one size is below the noise floor (`tables.stability`), at
   each level and weighting;
-- `heads`: a role of the IOI algorithm has other heads;
+- `turnover`: the overlap of the heads of some role is below its noise floor (`tables.turnover`);
 - `roles`: an edge of the graph of roles has another effect: what the heads of one role do to those
   of another, together, whichever heads these are.
 
@@ -24,17 +24,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from circuitlapse import load_decoder
+from circuitlapse import PromptPairs, load_decoder
 from circuitlapse.circuits.discovery import Discovery, discover_circuit, record_of
 from circuitlapse.heads.algorithm import IoiAlgorithm, trace_ioi
 from circuitlapse.heads.repeated_tokens import diagonal_means
 from circuitlapse.heads.scoring import score_heads
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.forward import embed_tokens, run_layers
-from circuitlapse.schemas import HEAD_SCORES
+from circuitlapse.schemas import HEAD_SCORES, ROLE_SPLITS, ROLES
 from circuitlapse.settings.analysis import Bootstrap, Circuits, Stability
 from circuitlapse.tables.circuits import circuit_tables
 from circuitlapse.tables.stability import stability_table
+from circuitlapse.tables.turnover import turnover_table
 from circuitlapse.types import Comparison
 from tests.planted_ioi import N_NAMES
 from tests.zoo.ioi import ioi_pairs
@@ -44,8 +45,6 @@ CIRCUITS = Circuits(ig_steps=5, random_circuits=0, max_fraction=0.1, min_cap=80)
 BOOTSTRAP = Bootstrap(samples=100)
 LENGTHS = (2, 3)
 """Names in the sequences that induction and duplicate are measured with; there are 6 places."""
-LEAST_EFFECT = 0.05
-"""Heads with a smaller effect do not count: with leaks, every head has some."""
 EDGE_CHANGE = 0.25
 """A larger change of an effect between roles is reported; 1 is the drop to the corrupted level."""
 
@@ -65,15 +64,17 @@ class Measured:
     at: Mapping[int, AtStep]
 
 
-def measure(lapse: Lapse, steps: Sequence[int], *, seed: int = 0) -> Measured:
-    """Find the circuit of every step, and trace the algorithm."""
-    return Measured(lapse, {step: _at_step(lapse, step, seed) for step in steps})
+def measure(
+    lapse: Lapse, steps: Sequence[int], *, seed: int = 0, pairs: PromptPairs | None = None
+) -> Measured:
+    """Find the circuit of every step, and trace the algorithm; by default on all prompts."""
+    pairs = ioi_pairs() if pairs is None else pairs
+    return Measured(lapse, {step: _at_step(lapse, step, pairs, seed) for step in steps})
 
 
-def _at_step(lapse: Lapse, step: int, seed: int) -> AtStep:
+def _at_step(lapse: Lapse, step: int, pairs: PromptPairs, seed: int) -> AtStep:
     with TemporaryDirectory() as folder:
         model = load_decoder(lapse.save(Path(folder), step, seed=seed))
-    pairs = ioi_pairs()
     found = discover_circuit(
         model,
         pairs,
@@ -102,7 +103,7 @@ def head_scores(model) -> pd.DataFrame:
     there is no text for copy suppression.
     """
     copying = score_heads(model, scores=("copy", "copy_neg"), pairs=ioi_pairs())
-    means = [_repeated(model, length) for length in LENGTHS]
+    means = [repeated(model, length) for length in LENGTHS]
     induction, previous, duplicate = np.minimum.reduce(means)
     layer, head = np.indices(induction.shape).reshape(2, -1)
     place = {"layer": layer, "head": head, "n": len(ioi_pairs()), "status": "ok"}
@@ -116,7 +117,7 @@ def head_scores(model) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def _repeated(model, length: int) -> np.ndarray:
+def repeated(model, length: int) -> np.ndarray:
     """Return induction, previous token and duplicate, [score, layer, head]."""
     names = torch.combinations(torch.arange(N_NAMES), length)
     layers = run_layers(model, embed_tokens(model, torch.cat([names, names], 1)))
@@ -124,30 +125,33 @@ def _repeated(model, length: int) -> np.ndarray:
     return torch.stack(parts, 1).numpy()
 
 
-def stability_of(measured: Measured) -> pd.DataFrame:
-    """Return the rows of the table `stability` that compare neighbouring steps."""
-    name, how = measured.lapse.name, {"settings": CIRCUITS, "bootstrap": BOOTSTRAP}
-    place = {"task": "ioi", "metric": "logit_diff", "model": name, "variant": ""}
-    records = [
-        record_of(at.circuit, **place, **how, step=step, tokens=1000 * step)
-        for step, at in measured.at.items()
-    ]
-    order: dict[str, Any] = {"models": [name], "tasks": ["ioi"]}
+def _places(measured: Measured) -> dict[int, dict[str, Any]]:
+    """Return the columns that say which model and step."""
+    own = {"model": measured.lapse.name, "variant": "", "task": "ioi"}
+    return {step: own | {"step": step, "tokens": 1000 * step} for step in measured.at}
+
+
+def stability_and_turnover(measured: Measured) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of these names; of stability, the rows that compare neighbouring steps."""
+    places, at = _places(measured), measured.at
+    how: dict[str, Any] = {"metric": "logit_diff", "settings": CIRCUITS, "bootstrap": BOOTSTRAP}
+    records = [record_of(at[step].circuit, **places[step], **how) for step in at]
+    models = [measured.lapse.name]
+    order: dict[str, Any] = {"models": models, "tasks": ["ioi"]}
     summary = circuit_tables(iter(records), **order).circuit_summary
     settings = Stability(min_step=0).model_dump(mode="json")
-    rows = stability_table(
-        iter(records), circuit_summary=summary, originals=[name], stability=settings, **order
+    stability = stability_table(
+        iter(records), circuit_summary=summary, originals=models, stability=settings, **order
     )
-    return rows[rows["comparison"] == Comparison.CONSECUTIVE]
-
-
-def heads_by_role(algorithm: IoiAlgorithm) -> dict[str, frozenset[tuple[int, int]]]:
-    """Return the heads of every role that have an effect worth naming."""
-    strong = algorithm.roles[algorithm.roles["effect"].abs() >= LEAST_EFFECT]
-    return {
-        role: frozenset(zip(rows["layer"], rows["head"], strict=True))
-        for role, rows in strong.groupby("role")
-    }
+    roles = [at[step].algorithm.roles.assign(**places[step]) for step in at]
+    turnover = turnover_table(
+        [ROLE_SPLITS.cast(at[step].algorithm.role_splits.assign(**places[step])) for step in at],
+        roles=ROLES.cast(pd.concat(roles)),
+        circuit_summary=summary,
+        models=models,
+        task_of_builder={"ioi": "ioi"},
+    )
+    return stability[stability["comparison"] == Comparison.CONSECUTIVE], turnover
 
 
 def role_edges(algorithm: IoiAlgorithm) -> pd.Series:
@@ -160,19 +164,24 @@ def reported(measured: Measured) -> dict[str, dict[int, bool]]:
 
     A statistic that is not defined for a step says nothing of it.
     """
-    found: dict[str, dict[int, bool]] = {}
-    for (level, weighting), rows in stability_of(measured).groupby(["level", "weighting"]):
-        known = rows.dropna(subset="changed")
-        name = f"stability, {level}, {weighting}"
-        found[name] = dict(zip(known["step_next"], known["changed"].astype(bool), strict=True))
-    heads = {step: heads_by_role(at.algorithm) for step, at in measured.at.items()}
+    stability, turnover = stability_and_turnover(measured)
+    found = {
+        f"stability, {level}, {weighting}": _by_step(rows)
+        for (level, weighting), rows in stability.groupby(["level", "weighting"])
+    }
+    found["turnover"] = _by_step(turnover)
     edges = {step: role_edges(at.algorithm) for step, at in measured.at.items()}
-    found["heads"] = {step: heads[before] != heads[step] for before, step in pairwise(heads)}
     found["roles"] = {
         step: bool((edges[step] - edges[before]).abs().max() > EDGE_CHANGE)
         for before, step in pairwise(edges)
     }
     return found
+
+
+def _by_step(rows: pd.DataFrame) -> dict[int, bool]:
+    """Return whether any of the rows of a step reports a change."""
+    known = rows.dropna(subset="changed").groupby("step_next")["changed"].any()
+    return {int(step): bool(changed) for step, changed in known.items()}
 
 
 def verdicts(measured: Measured) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 
 from circuitlapse import load_decoder
 from tests.planted_ioi import COUPLES, DUPLICATE, MOVERS
-from tests.zoo.changes import head_scores, heads_by_role, measure, reported, role_edges, verdicts
+from tests.zoo.changes import head_scores, measure, reported, role_edges, verdicts
 from tests.zoo.ioi import ioi_pairs
 from tests.zoo.lapses import CHANGE, HEIR, LAPSES, STRONGEST, SUPPRESSORS, gradual
 
@@ -18,9 +18,22 @@ STEPS = (CHANGE - 1, CHANGE, CHANGE + 1)
 SUDDEN = ("hand_over, sudden", "rival, sudden")
 
 
+LEAST_EFFECT = 0.05
+"""Heads with a smaller effect do not count: with leaks, every head has some."""
+
+
 @lru_cache
 def measured(name):
-    return measure(BY_NAME[name], STEPS)
+    """Measure on one choice of words: half of the prompts."""
+    return measure(BY_NAME[name], STEPS, pairs=ioi_pairs().take(np.arange(60)))
+
+
+def heads_by_role(algorithm):
+    strong = algorithm.roles[algorithm.roles["effect"].abs() >= LEAST_EFFECT]
+    return {
+        role: frozenset(zip(rows["layer"], rows["head"], strict=True))
+        for role, rows in strong.groupby("role")
+    }
 
 
 def test_prompts_that_swap_with_each_other_are_one_group():
@@ -59,7 +72,7 @@ def test_circuits_change_at_the_right_step_and_at_no_other(name):
 
 def test_a_hand_over_changes_heads_and_no_role():
     says, at = reported(measured("hand_over, sudden")), measured("hand_over, sudden").at
-    assert says["heads"] == {CHANGE: True, CHANGE + 1: False}
+    assert says["turnover"] == {CHANGE: True, CHANGE + 1: False}
     assert says["roles"] == {CHANGE: False, CHANGE + 1: False}
     before, after = (heads_by_role(at[step].algorithm) for step in (CHANGE - 1, CHANGE))
     assert before.pop("NM") - after.pop("NM") == {STRONGEST}
@@ -71,19 +84,19 @@ def test_a_hand_over_changes_heads_and_no_role():
 
 def test_a_rival_algorithm_changes_roles():
     says, at = reported(measured("rival, sudden")), measured("rival, sudden").at
-    assert says["heads"] == says["roles"] == {CHANGE: True, CHANGE + 1: False}
+    assert says["turnover"] == says["roles"] == {CHANGE: True, CHANGE + 1: False}
     after = at[CHANGE].algorithm
     assert heads_by_role(after) == {"NegNM": frozenset(SUPPRESSORS)}
     edges = role_edges(after)
     assert edges["NegNM", "logits", ""] == pytest.approx(-1, abs=0.03)
     assert edges["S2I", "NM", "q"] == pytest.approx(0, abs=0.03)
     metric = [at[step].circuit.m_model.mean() for step in STEPS]
-    assert np.ptp(metric) < 0.1 * np.mean(metric)
+    assert np.ptp(metric) < 0.2 * np.mean(metric)
 
 
 def test_verdicts_count_hits_errors_and_false_alarms():
     rows = verdicts(measured("hand_over, sudden")).set_index("statistic")
-    heads, roles = rows.loc["heads"], rows.loc["roles"]
+    heads, roles = rows.loc["turnover"], rows.loc["roles"]
     assert heads[["hits", "n_true", "error", "false_alarms", "n_false"]].tolist() == [1, 1, 0, 0, 1]
     assert roles["hits"] == 0
     assert np.isnan(roles["error"])

@@ -127,6 +127,11 @@ measured with 26 edges, 0.1 with 130 and 0.4 with 966, on a CPU with 70 M parame
 CIRCUIT_PASSES = 1.2
 """Cost of evaluating a circuit, in forward passes: the mean over the sizes of a search, measured on
 an H200 in float32 with 410 M parameters (0.8 with 160 M)."""
+ROLE_PORTS, ROLE_EDGES, ROLES = 5, 15, 4
+"""Approximate numbers of ports and edges of the role graph that are measured, and of roles with
+heads: about half of all. In the pocket suite it is fewer."""
+ROLE_DRAWS = 5
+"""Random sets of heads beside the heads of a role, if a layer has as many others."""
 FLIPS = 5
 """Number of flips in the S-inhibition test."""
 RECEIVERS = 3
@@ -229,8 +234,22 @@ def scoring(shape: Shape, tasks: Sequence[Task], heads: Heads) -> Work:
 
 
 def tracing(shape: Shape, tasks: Sequence[Task]) -> Work:
-    """Return the work of `trace_algorithm`: the paths of every head, one head at a time."""
-    return _sum(_paths(shape, prompts_of(task)) for task in tasks if task.builder == "ioi")
+    """Return the work of `trace_algorithm`.
+
+    It is the sum of the paths of every head, one head at a time; and of those of the heads of a
+    role together, and of their ablation, which costs forward passes whatever the number of heads.
+    """
+    return _sum(
+        _paths(shape, prompts_of(task)) + forward(shape, prompts_of(task)) * _role_passes(shape)
+        for task in tasks
+        if task.builder == "ioi"
+    )
+
+
+def _role_passes(shape: Shape) -> float:
+    """Return the forward passes of the role graph, and of self-repair: part of one for each set."""
+    n_sets = 1 + min(ROLE_DRAWS, shape.heads - 1)
+    return 2.0 * (ROLE_PORTS + 1) + n_sets * (0.6 * ROLE_EDGES + 0.5 * ROLES)
 
 
 def _paths(shape: Shape, prompts: Prompts) -> Work:

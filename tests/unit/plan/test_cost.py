@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -102,6 +103,16 @@ def test_certificates_need_halves_and_cost_more_the_more_edges_are_tested(root):
     more = passes(knockouts=20) - passes(knockouts=10)
     assert more == pytest.approx(10 * cost.KNOCKOUT_PASSES)
     assert passes(knockouts=1) > passes(certificates=False)
+
+
+def test_roles_cost_passes_that_do_not_grow_with_the_number_of_heads(root):
+    """But for the random heads, of which a layer of two has one set to draw."""
+    tasks = [task for task in config_of(root, "pythia").tasks if task.builder == "ioi"]
+    small, large = (PYTHIA_SHAPES["70m"], PYTHIA_SHAPES["160m"])
+    two = replace(small, heads=2)
+    passes = [cost.tracing(shape, tasks).passes - 3 * shape.layers for shape in (two, small, large)]
+    assert passes == pytest.approx([34, 78, 78])
+    assert cost.tracing(small, []) == Work()
 
 
 @pytest.mark.parametrize("builder", [*BUILDERS, None])

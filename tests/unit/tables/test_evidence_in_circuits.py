@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 
 from circuitlapse.tables.claims.evidence_in_circuits import (
+    complete_circuits,
     faithful_circuits,
     larger_circuits,
+    small_circuits,
     stabler_circuits,
 )
 from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
@@ -47,6 +49,47 @@ def test_clear_cases_are_found_with_five_models():
     values = np.random.default_rng(1).normal(0, 0.02, (5, 1)) + np.zeros((5, 4))
     assert faithful(0.9 + values).p_for < 0.01
     assert faithful(0.5 + values).p_against < 0.01
+
+
+def measured(columns) -> list[dict]:
+    return [
+        {"model": model, "task": "ioi", "step": 3, "status": "ok"}
+        | {name: values[place] for name, values in columns.items()}
+        for place, model in enumerate(MODELS[:5])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mean", "verdict"), [(0.0, "for"), (0.3, "against"), (-0.3, "neither"), (0.1, "neither")]
+)
+def test_a_complement_without_the_task_is_near_0(mean, verdict):
+    values = mean + np.array([-0.02, -0.01, 0.0, 0.01, 0.02])
+    rows = rows_of("circuit_summary", measured({"f_complement": values}))
+    (one,) = complete_circuits(given(models=MODELS, circuit_summary=rows))
+    assert (one.p_for < 0.01) == (verdict == "for")
+    assert (one.p_against < 0.01) == (verdict == "against")
+    assert one.value == pytest.approx(mean)
+
+
+def test_complements_at_the_bound_are_called_complete_or_not_at_the_nominal_rate():
+    generator = np.random.default_rng(6)
+    rows = [
+        row | {"task": task}
+        for task in TASKS
+        for row in measured({"f_complement": generator.normal(0.1, 0.03, 5)})
+    ]
+    how = {"models": MODELS, "tasks": TASKS, "circuit_summary": rows_of("circuit_summary", rows)}
+    found = [*complete_circuits(given(**how))]
+    assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
+    assert np.mean([one.p_against <= 0.05 for one in found]) <= AT_MOST
+
+
+def test_small_circuits_are_those_of_which_most_tested_edges_are_needed():
+    columns = {"edges_needed": [8, 9, 7, 8, 0], "edges_tested": [10, 10, 10, 10, 0]}
+    rows = rows_of("circuit_summary", measured(columns))
+    (one,) = small_circuits(given(models=MODELS, circuit_summary=rows))
+    assert (one.n, one.value) == (4, pytest.approx(0.8))
+    assert one.p_for < 0.01
 
 
 def test_one_model_is_no_evidence():

@@ -6,7 +6,8 @@ model first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from circuitlapse.statistics import mean_test, pearson
 from circuitlapse.tables.claims.verdicts import Evidence, Given
 from circuitlapse.types import Comparison, Level, Weighting
 from circuitlapse.types.status import EvidenceStatus, Status
+
+KNOWS = 0.1
+"""A complement that keeps this share of what corruption takes away does some of the task."""
 
 
 def larger_circuits(given: Given) -> Iterator[Evidence]:
@@ -55,15 +59,46 @@ def _correlation(subject: str, n: int, r: float, p: float) -> Evidence:
 
 def faithful_circuits(given: Given) -> Iterator[Evidence]:
     """Yield the mean faithfulness on held-out prompts, wherever a model does the task."""
-    able = given.circuit_summary[given.circuit_summary["status"] != Status.NO_BEHAVIOUR]
     for task in given.tasks:
-        by_model = _mean_by_model(able[able["task"] == task], "f_raw_held_out", given)
+        by_model = _mean_by_model(given, task, lambda rows: rows["f_raw_held_out"])
         yield _mean(task, by_model, above=given.threshold)
 
 
-def _mean_by_model(rows: pd.DataFrame, column: str, given: Given) -> pd.Series[float]:
-    own = rows[rows["model"].isin(given.originals) & (rows["step"] >= given.min_step)]
-    return own.groupby("model")[column].mean().dropna()
+def complete_circuits(given: Given) -> Iterator[Evidence]:
+    """Yield the mean faithfulness of the complement, which should be near 0."""
+    for task in given.tasks:
+        by_model = _mean_by_model(given, task, lambda rows: rows["f_complement"])
+        found = _mean(task, by_model, above=KNOWS)
+        if found.status == EvidenceStatus.OK:
+            least = mean_test(by_model.to_numpy(), bound=-KNOWS)
+            near = max(found.p_against, least.p_above)
+            found = replace(found, p_for=near, p_against=found.p_for)
+        yield found
+
+
+def small_circuits(given: Given) -> Iterator[Evidence]:
+    """Yield the mean share of the tested edges that matter more than random ones."""
+
+    def needed(rows: pd.DataFrame) -> pd.Series[float]:
+        tested = rows["edges_tested"].astype("float64")
+        return rows["edges_needed"].astype("float64") / tested.where(tested > 0)
+
+    for task in given.tasks:
+        yield _mean(task, _mean_by_model(given, task, needed), above=0.5)
+
+
+def _mean_by_model(
+    given: Given, task: str, values: Callable[[pd.DataFrame], pd.Series[float]]
+) -> pd.Series[float]:
+    """Return the mean over the steps at which a model does the task, of every model with any."""
+    rows = given.circuit_summary
+    own = rows[
+        (rows["task"] == task)
+        & (rows["status"] != Status.NO_BEHAVIOUR)
+        & rows["model"].isin(given.originals)
+        & (rows["step"] >= given.min_step)
+    ]
+    return values(own).groupby(own["model"]).mean().dropna()
 
 
 def _mean(subject: str, by_model: pd.Series[float], *, above: float) -> Evidence:

@@ -120,5 +120,23 @@ CLAIMS: Mapping[str, Claim] = {
         counts="models",
         evidence="evidence_in_circuits:faithful_circuits",
     ),
+    "complete_circuits": Claim(
+        "What is left without the circuit does not do the task",
+        measured="mean faithfulness of the complement (normalised) on held-out prompts",
+        unit="ratio",
+        control="10 % of what corruption takes away",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_circuits:complete_circuits",
+    ),
+    "small_circuits": Claim(
+        "Most edges of a circuit are needed",
+        measured="mean share of edges that matter more than a random edge",
+        unit="share",
+        control="half of the edges tested",
+        subject="task",
+        counts="models",
+        evidence="evidence_in_circuits:small_circuits",
+    ),
 }
 """Claim by name, in the order of tables and figures."""

@@ -41,7 +41,7 @@ from tests.planted_ioi import N_NAMES
 from tests.zoo.ioi import ioi_pairs
 from tests.zoo.lapses import Lapse
 
-CIRCUITS = Circuits(ig_steps=5, random_circuits=0, max_fraction=0.1, min_cap=80)
+CIRCUITS = Circuits(ig_steps=5, random_circuits=0, max_fraction=0.1, min_cap=80, certificates=False)
 BOOTSTRAP = Bootstrap(samples=100)
 LENGTHS = (2, 3)
 """Names in the sequences that induction and duplicate are measured with; there are 6 places."""

@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from circuitlapse.figures import layout, style
+from circuitlapse.figures.certificates import knows_the_answer, needs_edges
 from circuitlapse.figures.checkpoints import mark_suspects, suspect_handles
 from circuitlapse.figures.layout import (
     ABSENT,
@@ -22,12 +26,17 @@ from circuitlapse.figures.layout import (
     threshold_handles,
 )
 from circuitlapse.figures.style import SIZE, label_log, shorten
-from circuitlapse.types.status import LEFT_OUT, CheckpointStatus, Status
+from circuitlapse.types.status import LEFT_OUT, CertificateStatus, CheckpointStatus, Status
 
 _STRIP_IN = 0.14
 """Height of a model's row in the strip of steps without behaviour."""
 _STRIP_LABEL_PT = 72.0
 """Width of the names of models beside it; the legend has the full names."""
+
+
+_UNDERLINE: dict[str, Any] = {"marker": "_", "markersize": 4, "linestyle": "none"}
+_NEEDLESS, _REST_KNOWS = "_needless", "_rest_knows"
+"""Labels of the lines below circuits that fail a test."""
 
 
 class Column(NamedTuple):
@@ -52,7 +61,9 @@ def circuits_figure(
     marks the step. Circuits with hollow markers did not reach the threshold, those with rings
     overshoot the model, and crosses are suspect checkpoints. A cross in the strip is a step that
     was left out, because it has the weights of another one. Shaded areas are bootstrap intervals;
-    an isolated circuit has a bar. Faithfulness is held-out where prompts were halved.
+    an isolated circuit has a bar. A line below a size says that not all edges were shown to be
+    needed, one below a faithfulness that the rest of the model knows the answer. Faithfulness is
+    held-out where prompts were halved.
 
     Args:
         circuit_summary: the table `circuit_summary`, of one attribution method.
@@ -85,6 +96,7 @@ def circuits_figure(
         models = layout.model_handles(looks.values())
         marks = [*status_handles(set(rows["status"])), *threshold_handles(threshold)]
         marks += [*layout.interval_handles(figure), *suspect_handles(figure)]
+        marks += _certificate_handles(figure)
         return layout.finish(figure, columns[tasks[0]].no_behaviour, models, marks, n_rows=3)
 
 
@@ -107,6 +119,8 @@ def _draw_size(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look
         draw_with_status(axes, line, 100 * line["edge_fraction"], look=look)
         suspect = line["checkpoint"] != CheckpointStatus.OK
         mark_suspects(axes, line[suspect], 100 * line.loc[suspect, "edge_fraction"])
+        needless = (line["certificate_status"] == CertificateStatus.OK) & ~needs_edges(line)
+        _mark(axes, line[needless], 100 * line["edge_fraction"], _NEEDLESS, look=look)
 
 
 def _draw_faithfulness(
@@ -118,7 +132,37 @@ def _draw_faithfulness(
     for look, line in style.by_model(rows, looks):
         layout.draw_band(axes, line, ("f_raw_low", "f_raw_high"), look=look)
         draw_with_status(axes, line, line["f_raw"], look=look)
+        _mark(axes, line[knows_the_answer(line)], line["f_raw"], _REST_KNOWS, look=look)
     layout.say_n(axes, rows)
+
+
+def _mark(
+    axes: Axes, rows: pd.DataFrame, values: pd.Series[float], label: str, *, look: style.Look
+) -> None:
+    """Draw a short line below the points of some rows."""
+    if rows.empty:
+        return
+    below = axes.transData + ScaledTranslation(0, -5 / 72, axes.figure.dpi_scale_trans)
+    axes.plot(
+        *(rows["tokens"], values[rows.index]),
+        **_UNDERLINE,
+        color=look.colour,
+        transform=below,
+        label=label,
+    )
+
+
+def _certificate_handles(figure: Figure) -> list[Artist]:
+    """Return the legend entry of these lines, if a panel has one."""
+    words = {
+        _NEEDLESS: "size: not all edges needed",
+        _REST_KNOWS: "faithfulness: rest knows too",
+    }
+    return [
+        Line2D([], [], label=text, color=style.GREY, **_UNDERLINE)
+        for label, text in words.items()
+        if layout.has_line(figure, label)
+    ]
 
 
 def _draw_no_behaviour(axes: Axes, rows: pd.DataFrame, *, looks: Mapping[str, style.Look]) -> None:

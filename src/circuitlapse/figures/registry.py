@@ -63,6 +63,13 @@ FIGURES = {
         tables=("circuit_summary",),
         settings=("labels", "tasks", "threshold", "min_step"),
     ),
+    "certificates": Figure(
+        "tests of circuits on other prompts",
+        shows="how many circuits pass tests on prompts that did not choose them",
+        draw="certificates:certificates_figure",
+        tables=("circuit_summary",),
+        settings=("labels", "tasks", "min_step"),
+    ),
     "faithfulness": Figure(
         "faithfulness against circuit size",
         shows="faithfulness against circuit size at the last step",

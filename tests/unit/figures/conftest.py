@@ -115,6 +115,7 @@ def make_summary(*, models=tuple(LABELS), tasks=TASKS, steps=STEPS[3:]) -> pd.Da
                     | {"held_out_status": "no_behaviour" if n_edges is None else "ok"}
                     | {"certificate_status": "no_behaviour" if n_edges is None else "ok"}
                     | dict.fromkeys(CERTIFICATE_NUMBERS, np.nan if n_edges is None else 0.5)
+                    | {"q_minimality": np.nan if n_edges is None else 0.01}
                     | dict.fromkeys(EDGES_TESTED, n_edges)
                     | {"checkpoint": "ok"}
                 )

@@ -221,3 +221,29 @@ def test_long_names_of_models_stay_inside(summary, tasks, long_labels, check_pri
     check_print(
         circuits_figure(summary, labels=long_labels, tasks=tasks, threshold=0.8, min_step=1)
     )
+
+
+def test_circuits_that_fail_a_test_are_underlined(labels):
+    summary = make_summary(tasks=["ioi"])
+
+    def underlined(table):
+        figure = circuits_figure(table, labels=labels, tasks=["ioi"], threshold=0.8, min_step=1)
+        names = ("_needless", "_rest_knows")
+        lines = [line for axes in figure.axes for line in axes.lines if line.get_label() in names]
+        marked = [(line.get_label(), len(line.get_xdata())) for line in lines]
+        legend = [text.get_text() for text in figure.legends[0].get_texts()]
+        return marked, [text for text in legend if ":" in text]
+
+    passed = summary.assign(q_minimality=0.01, q_independence=0.5)
+    assert underlined(passed) == ([], [])
+    steps = sorted(set(summary.loc[summary["certificate_status"] == "ok", "step"]))
+    last = passed["step"] == steps[-1]
+    failed = passed.assign(
+        q_minimality=passed["q_minimality"].where(~last, 0.5),
+        q_independence=passed["q_independence"].where(~last, 0.01),
+    )
+    marked, legend = underlined(failed)
+    assert set(marked) == {("_needless", 1), ("_rest_knows", 1)}
+    assert legend == ["size: not all edges needed", "faithfulness: rest knows too"]
+    off = failed.assign(certificate_status="off", q_minimality=np.nan, q_independence=np.nan)
+    assert underlined(off) == ([], [])

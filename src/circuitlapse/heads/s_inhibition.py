@@ -15,14 +15,14 @@ et al. 2024 (arXiv 2407.10827), whose code has the rule `paper`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -31,7 +31,7 @@ from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, patch
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.statistics import ratio_interval
+from circuitlapse.statistics import percentile_interval, resampled_means
 from circuitlapse.types import NAME_ROLES, S2I_SIGNALS, RoleRule
 from circuitlapse.types.status import ScoreStatus
 
@@ -61,7 +61,38 @@ class _Means(NamedTuple):
     attention: Float[Tensor, "head role"]
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class FlipTest:
+    """What was measured of the candidates, prompt by prompt.
+
+    Attributes:
+        table: as `s_inhibition` returns it.
+        candidates: the heads that were tested, in the order of the rows of a flip.
+        pairs: the prompts; None if there was nothing to test.
+        paths: flip -> what came of it; only the flips that decide.
+    """
+
+    table: pd.DataFrame
+    candidates: Sequence[Head]
+    pairs: PromptPairs | None
+    paths: Mapping[str, PatchedPaths]
+    settings: Algorithm
+    bootstrap: Bootstrap
+
+    def passed(self, rows: Int[ndarray, " row"]) -> Bool[ndarray, " candidate"]:
+        """Return which candidates pass on these prompts alone."""
+        if self.pairs is None or not self.paths:
+            return np.zeros(len(self.candidates), dtype=bool)
+        pairs = self.pairs.take(rows)
+        frames = [
+            _changes(_of_prompts(paths, rows), pairs, flip, self.bootstrap)
+            for flip, paths in self.paths.items()
+        ]
+        frame = _frame(frames, ScoreStatus.OK, self.settings)
+        # The candidates come once per flip, in the same order.
+        return frame["is_s2i"].to_numpy(bool)[: len(self.candidates)]
+
+
 def s_inhibition(
     subject: Subject,
     *,
@@ -102,13 +133,40 @@ def s_inhibition(
     Raises:
         ValueError: if the prompts lack a role, or have fewer than four names in all.
     """
+    return flip_test(
+        subject,
+        name_movers=name_movers,
+        candidates=candidates,
+        settings=settings,
+        bootstrap=bootstrap,
+        limits=limits,
+    ).table
+
+
+@torch.no_grad()
+def flip_test(
+    subject: Subject,
+    *,
+    name_movers: Sequence[Head],
+    candidates: Sequence[Head] | None,
+    settings: Algorithm,
+    bootstrap: Bootstrap,
+    limits: Limits,
+) -> FlipTest:
+    """Do the same, and keep what is needed to test other sets of prompts; see `s_inhibition`."""
+
+    def result(frames: list[pd.DataFrame], status: ScoreStatus) -> FlipTest:
+        table = _frame(frames, status, settings)
+        return FlipTest(table, candidates or (), pairs, kept, settings, bootstrap)
+
+    pairs, frames, kept = subject.pairs, [], dict[str, PatchedPaths]()
     if not name_movers:
-        return _frame([], ScoreStatus.NO_NAME_MOVERS, settings)
-    pairs, frames = with_names(subject.pairs), []
+        return result([], ScoreStatus.NO_NAME_MOVERS)
+    pairs = with_names(pairs)
     if candidates is None:
         candidates = list(np.ndindex(max(name_movers)[0], subject.model.cfg.n_heads))
     if not candidates:
-        return _frame([], ScoreStatus.OK, settings)
+        return result([], ScoreStatus.OK)
     for flip, corrupted in flipped_prompts(pairs, seed=subject.seed).items():
         patched = patch_paths(
             subject.model,
@@ -121,7 +179,22 @@ def s_inhibition(
             limits=limits,
         )
         frames.append(_changes(patched, pairs, flip, bootstrap))
-    return _frame(frames, ScoreStatus.OK, settings)
+        if flip in S2I_SIGNALS.values():
+            kept[flip] = patched
+    return result(frames, ScoreStatus.OK)
+
+
+def _of_prompts(paths: PatchedPaths, rows: Int[ndarray, " row"]) -> PatchedPaths:
+    """Return what was measured on some of the prompts."""
+    index = torch.as_tensor(rows, device=paths.clean.device)
+    return replace(
+        paths,
+        patched=paths.patched[:, index],
+        clean=paths.clean[index],
+        corrupted=paths.corrupted[index],
+        attention=paths.attention[:, index],
+        clean_attention=paths.clean_attention[index],
+    )
 
 
 def flipped_prompts(pairs: PromptPairs, *, seed: int) -> dict[str, Int[Tensor, "pair pos"]]:
@@ -178,11 +251,12 @@ def _intervals(
 ) -> Float[ndarray, "head end"]:
     """Return the interval of the relative change of the logit difference, of every head."""
     patched, clean = (x.double().cpu().numpy() for x in (paths.patched, paths.clean))
-    if abs(clean.mean()) < NO_ORIGINAL:
+    if abs(clean.mean()) < NO_ORIGINAL or pairs.n_groups < 2:
         return np.full((len(patched), 2), np.nan)
-    return np.array(
-        [ratio_interval(row - clean, clean, bootstrap, pairs.groups) for row in patched]
-    )
+    # All heads at once: [sample, head + 1], with the clean metric last.
+    means = resampled_means(np.vstack([patched - clean, clean]), bootstrap, pairs.groups)
+    drawn = means[:, :-1] / means[:, -1:]
+    return np.array([percentile_interval(one, bootstrap) for one in drawn.T])
 
 
 def _means(

@@ -10,7 +10,8 @@ from circuitlapse import PromptPairs, load_decoder
 from circuitlapse.heads import s_inhibition as module
 from circuitlapse.heads.base import Subject
 from circuitlapse.heads.path_patching import PatchedPaths
-from circuitlapse.heads.s_inhibition import flipped_prompts, s_inhibition
+from circuitlapse.heads.s_inhibition import flip_test, flipped_prompts, s_inhibition
+from circuitlapse.models.batching import AUTOMATIC
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import S2I_SIGNALS
 from circuitlapse.types.status import ScoreStatus
@@ -229,6 +230,7 @@ def planted_signals(tmp_path_factory):
 
 
 PLANTED_MOVERS = [(2, 0), (2, 3), BY_NAME]
+CANDIDATES = [*sorted(POSITION), TOKEN, SMALL, RARE]
 
 
 def test_planted_heads_are_found_by_the_signal_that_they_carry(planted_signals):
@@ -252,6 +254,23 @@ def test_by_the_rule_of_the_paper_weak_heads_are_found_and_those_for_names_are_n
     frame = s_inhibition(planted_signals, name_movers=PLANTED_MOVERS, settings=signs)
     assert heads_by(frame, "is_s2i") >= POSITION | {SMALL}
     assert TOKEN not in heads_by(frame, "is_s2i")
+
+
+@pytest.mark.parametrize("rule", ["controlled", "paper"])
+def test_what_passes_on_some_prompts_is_what_passes_with_these_alone(planted_signals, rule):
+    """RARE tells of one name, so that it passes where few other prompts dilute it."""
+    how = {"name_movers": PLANTED_MOVERS, "settings": Algorithm(rule=rule)}
+    tested = flip_test(
+        planted_signals, candidates=CANDIDATES, bootstrap=Bootstrap(), limits=AUTOMATIC, **how
+    )
+    everything = np.arange(len(planted_signals.pairs))
+    for rows in (everything, everything[::2], everything[:9]):
+        alone = replace(planted_signals, pairs=planted_signals.pairs.take(rows))
+        found = heads_by(s_inhibition(alone, candidates=CANDIDATES, **how), "is_s2i")
+        passed = tested.passed(rows)
+        assert {at for at, has in zip(CANDIDATES, passed, strict=True) if has} == found
+    none = flip_test(planted_signals, candidates=[], bootstrap=Bootstrap(), limits=AUTOMATIC, **how)
+    assert none.passed(everything).tolist() == []
 
 
 def test_all_heads_before_the_last_name_mover_are_candidates(random_model, pairs):

@@ -16,7 +16,7 @@ from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.base import DEFAULTS, Subject
 from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
-from circuitlapse.heads.s_inhibition import s_inhibition
+from circuitlapse.heads.s_inhibition import FlipTest, flip_test
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.load import model_graph
@@ -97,10 +97,10 @@ class Case:
             limits=self.limits,
         )
 
-    def test(self, *, name_movers: Sequence[Head], candidates: Sequence[Head]) -> pd.DataFrame:
+    def test(self, *, name_movers: Sequence[Head], candidates: Sequence[Head]) -> FlipTest:
         """Test for S-inhibition."""
         subject = Subject(self.model, self.seed, self.pairs)
-        return s_inhibition(
+        return flip_test(
             subject,
             name_movers=name_movers,
             candidates=candidates,

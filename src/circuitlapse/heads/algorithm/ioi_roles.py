@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -28,6 +29,7 @@ from circuitlapse.heads.algorithm.shares import Effects, Panel, RoleTest
 from circuitlapse.heads.base import DEFAULTS
 from circuitlapse.heads.naming import Naming
 from circuitlapse.heads.path_patching import PatchedPaths, Receivers
+from circuitlapse.heads.s_inhibition import FlipTest
 from circuitlapse.models.batching import AUTOMATIC, Limits
 from circuitlapse.models.bridge import Model, as_decoder
 from circuitlapse.models.prompts import PromptPairs
@@ -143,7 +145,7 @@ def _trace(case: Case) -> tuple[Sequence[Panel], pd.DataFrame]:
     if not able:
         steps = (DIRECT, S2I, TERTIARY)
         panels = [_undefined(step, AlgorithmStatus.NO_BEHAVIOUR) for step in steps]
-        return panels, case.test(name_movers=[], candidates=[])
+        return panels, case.test(name_movers=[], candidates=[]).table
     direct = _direct(case, paths)
     second, tested = _s2i(case, direct.roles[Role.NAME_MOVER])
     return (direct, second, _tertiary(case, second, direct.roles[Role.COPY_SUPPRESSION])), tested
@@ -169,27 +171,38 @@ def _direct(case: Case, paths: PatchedPaths) -> Panel:
 def _s2i(case: Case, movers: Bool[ndarray, " head"]) -> tuple[Panel, pd.DataFrame]:
     name_movers = case.heads(movers)
     if not name_movers:
-        tested = case.test(name_movers=[], candidates=[])
+        tested = case.test(name_movers=[], candidates=[]).table
         return _undefined(S2I, AlgorithmStatus.NO_NAME_MOVERS), tested
     # All name movers receive together: one effect per sender.
     receivers = case.ports(movers, "q")
     effects = _effects(case, case.patch(receivers))
     if (strong := case.strong_edges) is None:
-        tested = case.test(name_movers=name_movers, candidates=[])
+        tested = case.test(name_movers=name_movers, candidates=[]).table
         return Panel(*S2I, effects, {}, AlgorithmStatus.NO_CIRCUIT), tested
     # Tested are heads that an edge connects to a name mover's query and that do harm: each flip
     # costs another round of path patching.
     queries = [strong.graph.port_targets(at, "q").start + head for at, head in name_movers]
     candidates = strong.heads_into(queries).ravel()  # [layer, head] -> [head]
     candidates &= effects.mean < case.settings.max_effect
-    tested = case.test(name_movers=name_movers, candidates=case.heads(candidates))
-    passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]
-    found = tested[tested["is_s2i"]]
-    passed[found["layer"].to_numpy(int), found["head"].to_numpy(int)] = True
-    tests = {Role.S_INHIBITION: RoleTest(passed.ravel(), high=case.settings.max_effect)}
+    flips = case.test(name_movers=name_movers, candidates=case.heads(candidates))
+    tests = {Role.S_INHIBITION: RoleTest(_passed(flips, case), high=case.settings.max_effect)}
     # No other head was tested, so no other could be named: shuffled over all heads, those that were
     # tested because of their effect would beat chance whatever the test says.
-    return _panel(case, S2I, receivers, effects, tests, candidates), tested
+    panel = _panel(case, S2I, receivers, effects, tests, candidates)
+    return replace(panel, named_on=lambda rows: _passed(flips, case, rows)), flips.table
+
+
+def _passed(
+    flips: FlipTest, case: Case, rows: Int[ndarray, " row"] | None = None
+) -> Bool[ndarray, " head"]:
+    """Return which heads pass the test by flips, on all prompts or on some."""
+    passed = np.zeros(shape_of(case.model), dtype=bool)  # [layer, head]
+    if rows is None:
+        found = flips.table.loc[flips.table["is_s2i"].astype(bool), ["layer", "head"]].to_numpy(int)
+    else:
+        found = np.reshape(flips.candidates, (-1, 2)).astype(int)[flips.passed(rows)]
+    passed[tuple(found.T)] = True
+    return passed.ravel()
 
 
 def _tertiary(case: Case, second: Panel, suppresses: Bool[ndarray, " head"]) -> Panel:

@@ -2,13 +2,14 @@
 
 The effects of all prompts are at hand, so that the roles of a half cost no run of the model. What
 was measured with all prompts stays: the scores that name heads, the heads that receive (the name
-movers whose queries are patched, and the S-inhibition heads), and the test by flips of names.
-So the noise of roles that depend on these, such as S-inhibition, is underestimated.
+movers whose queries are patched, and the S-inhibition heads), and which heads were tested by flips
+of names; that test itself is done again. So some noise of roles that depend on these is missed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,19 +46,27 @@ def role_splits(
         return pd.DataFrame(columns=list(COLUMNS))
     first = first_halves(groups, n_splits=N_SPLITS, seed=seed)
     frames = [
-        _splits(panel.effects, test, first).assign(role=str(role))
+        _splits(panel.effects, tests, first).assign(role=str(role))
         for panel in panels
         if panel.effects is not None
         for role, test in panel.tests.items()
+        for tests in [[_on(panel, test, part) for part in (first, 1 - first)]]
     ]
     return pd.concat([pd.DataFrame(columns=list(COLUMNS)), *frames], ignore_index=True)
 
 
+def _on(panel: Panel, test: RoleTest, parts: Float[ndarray, "split prompt"]) -> RoleTest:
+    """Return a test with the heads that each part of the prompts names, [split, head]."""
+    if panel.named_on is None:
+        return test
+    return replace(test, named=np.array([panel.named_on(np.flatnonzero(one)) for one in parts]))
+
+
 def _splits(
-    effects: Effects, test: RoleTest, first: Float[ndarray, "split prompt"]
+    effects: Effects, tests: Sequence[RoleTest], first: Float[ndarray, "split prompt"]
 ) -> pd.DataFrame:
     halves = [effects.on(part) for part in (first, 1 - first)]  # each [split, head]
-    one, two = (test.passed(half) for half in halves)
+    one, two = (test.passed(half) for test, half in zip(tests, halves, strict=True))
     sizes = [np.abs(half) * has for half, has in zip(halves, (one, two), strict=True)]
     with np.errstate(invalid="ignore"):  # without heads it is 0 / 0, which is NaN
         shares = [size / size.sum(1, keepdims=True) for size in sizes]

@@ -75,9 +75,12 @@ class Effects:
 
 @dataclass(frozen=True, eq=False)
 class RoleTest:
-    """What gives a head a role: a score that names it, and an effect between two bounds, not 0."""
+    """What gives a head a role: a score that names it, and an effect between two bounds, not 0.
 
-    named: Bool[ndarray, " head"]
+    Heads may be named sample by sample, too.
+    """
+
+    named: Bool[ndarray, "*sample head"]
     low: float = -np.inf
     high: float = np.inf
 
@@ -103,6 +106,8 @@ class Panel:
         eligible: heads that the scores could have named: those that can reach the receivers, and of
             S-inhibition those that were tested.
         together: from sets of heads to the change of the metric when each set is patched at once.
+        named_on: from prompts to the heads that are named by them alone; None where names are
+            those of all prompts.
     """
 
     name: str
@@ -112,6 +117,7 @@ class Panel:
     status: AlgorithmStatus = AlgorithmStatus.OK
     eligible: Bool[ndarray, " head"] | None = None
     together: Callable[[Sequence[ndarray]], Float[ndarray, "set prompt"]] | None = None
+    named_on: Callable[[ndarray], Bool[ndarray, " head"]] | None = None
 
     @property
     def roles(self) -> dict[Role, Bool[ndarray, " head"]]:

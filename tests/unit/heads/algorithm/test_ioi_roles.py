@@ -19,6 +19,7 @@ from circuitlapse.heads.algorithm.shares import (
     RoleTest,
 )
 from circuitlapse.heads.naming import Naming
+from circuitlapse.heads.s_inhibition import FlipTest
 from circuitlapse.heads.scoring import score_heads
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC
@@ -317,7 +318,8 @@ def test_heads_are_tested_because_of_their_effect_so_that_alone_is_no_evidence(
         rows = pd.DataFrame(candidates, columns=["layer", "head"]).assign(flip="same_opposite")
         rows["is_s2i"] = [at in passing for at in candidates]
         rows = rows.assign(by_position=rows["is_s2i"], by_token=False)
-        return rows.reindex(columns=list(S2I.columns)[5:]).fillna(0.0)
+        table = rows.reindex(columns=list(S2I.columns)[5:]).fillna(0.0)
+        return FlipTest(table, candidates, case.pairs, {}, case.settings, case.bootstrap)
 
     monkeypatch.setattr(Case, "test", by_chance)
     row = share(trace(circuit=Circuit.full(Graph(*SHAPE, parallel=False))), "s2i", "all")

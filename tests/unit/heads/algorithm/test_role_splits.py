@@ -1,5 +1,7 @@
 """Roles on halves of the prompts, with effects whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,15 @@ def test_twins_stay_together_and_effects_are_ratios_of_means():
     assert whole["jaccard"].isna().all()
     apart = role_splits([panel(change)], np.arange(N_PROMPTS), seed=0)
     assert (apart["n_first"] + apart["n_second"] > 0).any()
+
+
+def test_names_that_depend_on_the_prompts_are_those_of_each_half():
+    """The second head is named only by prompts among which is the eighth."""
+    change = np.full((4, N_PROMPTS), -0.3)
+    one = replace(panel(change), named_on=lambda rows: np.array([True, 7 in rows, False, False]))
+    table = role_splits([one], np.arange(N_PROMPTS), seed=0)
+    assert set(table["n_first"] + table["n_second"]) == {3}
+    assert (table["jaccard"] == 1 / 2).all()
 
 
 def test_a_role_that_is_not_known_has_no_rows():

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.tables.claims.evidence_in_algorithm import (
+    EDGE_MARGIN,
     MARGIN,
     algorithm_across_sizes,
     algorithm_remains,
@@ -103,6 +104,55 @@ N_EDGES = len(edges())
 def known(generator) -> np.ndarray:
     """Effects of an algorithm: few edges matter."""
     return np.where(generator.random(N_EDGES) < 0.2, -generator.random(N_EDGES), 0.0)
+
+
+def over_steps(effects, *, model="s", error=0.05) -> pd.DataFrame:
+    """A role graph at several steps, [step, edge]; NaN where a role has no heads."""
+    rows = [
+        {"model": model, "task": "ioi", "step": step, "source": source, "target": target}
+        | {"port": port, "effect": effect}
+        | {"effect_low": effect - 1.96 * error, "effect_high": effect + 1.96 * error}
+        | {"status": "no_source" if np.isnan(effect) else "ok"}
+        for step, values in enumerate(effects)
+        for (source, target, port), effect in zip(edges(), values, strict=True)
+    ]
+    nothing = {"model": model, "step": -1, "status": "no_behaviour"}
+    return pd.DataFrame([*rows, nothing])
+
+
+def graph_remains(effects):
+    (one,) = algorithm_remains(given(role_graph=over_steps(effects)))
+    return one
+
+
+def test_a_rival_algorithm_contradicts_the_claim_and_a_hand_over_supports_it():
+    """As in the zoo: roles that are gone have no effect; a role with other heads has the same."""
+    noise = np.random.default_rng(0).normal(0, 0.02, (6, N_EDGES))
+    graph = np.zeros((6, N_EDGES))
+    graph[:, :3] = -1.0
+    same = graph_remains(graph + noise)
+    assert (same.subject, same.n) == ("role graph in s", 6)
+    assert same.p_for < 0.05
+    assert same.p_against == 1.0
+    graph[3:, :2] = np.nan
+    rival = graph_remains(graph + noise)
+    assert rival.value == pytest.approx(1.0, abs=0.1)
+    assert rival.p_against < 0.01
+    assert rival.p_for > 0.99
+
+
+def test_an_edge_that_changes_by_the_margin_is_called_kept_or_lost_at_the_nominal_rate():
+    generator, models = np.random.default_rng(9), [f"m{draw}" for draw in range(N_DRAWS)]
+    truth = np.zeros((4, N_EDGES))
+    truth[0, 5] = EDGE_MARGIN
+    drawn = [
+        over_steps(truth + generator.normal(0, 0.05, truth.shape), model=model) for model in models
+    ]
+    source = given(models=models, sizes=range(N_DRAWS), role_graph=pd.concat(drawn))
+    found = [*algorithm_remains(source)]
+    assert len(found) == N_DRAWS
+    assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
+    assert np.mean([one.p_against <= 0.05 for one in found]) <= AT_MOST
 
 
 def across(effects, **settings):

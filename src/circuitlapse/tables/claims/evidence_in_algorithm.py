@@ -14,10 +14,15 @@ from numpy import ndarray
 from circuitlapse.statistics import binomial_p
 from circuitlapse.tables.claims.verdicts import Evidence, Given
 from circuitlapse.tables.compared import FLOOR_QUANTILE
-from circuitlapse.types.status import AlgorithmStatus, EvidenceStatus
+from circuitlapse.types.status import AlgorithmStatus, EvidenceStatus, RoleGraphStatus
 
 MARGIN = 20.0
 """Points, of 100, by which a share may fall while the algorithm counts as the same."""
+EDGE_MARGIN = 0.25
+"""Change of an effect in the role graph up to which the algorithm counts as the same; 1 is the drop
+to the corrupted level."""
+Z = NormalDist().inv_cdf(0.975)
+"""Standard errors from an estimate to the end of its interval."""
 N_SHUFFLES = 1000
 
 
@@ -41,6 +46,12 @@ def heads_change(given: Given) -> Iterator[Evidence]:
 
 
 def algorithm_remains(given: Given) -> Iterator[Evidence]:
+    """Yield what the shares of each panel say, and what the role graph of each model does."""
+    yield from _shares(given)
+    yield from _role_graphs(given)
+
+
+def _shares(given: Given) -> Iterator[Evidence]:
     """Yield the lowest share over steps that heads with a role explain, of each panel and model.
 
     - For the claim: at every step the share is above that of permuted scores, and less than
@@ -76,14 +87,48 @@ def algorithm_remains(given: Given) -> Iterator[Evidence]:
 
 def _fall(rows: pd.DataFrame) -> tuple[ndarray, ndarray]:
     """Return p values of "the share fell by `MARGIN` or more", and "by less", for earlier steps."""
-    z = NormalDist().inv_cdf(0.975)
-    error = ((rows["pct_high"] - rows["pct_low"]) / (2 * z)).to_numpy(dtype=float)
+    error = ((rows["pct_high"] - rows["pct_low"]) / (2 * Z)).to_numpy(dtype=float)
     shares = rows["pct"].to_numpy(dtype=float)
     fall = shares[-1] - shares[:-1] - MARGIN
     # Of the same prompts, so their noise is shared: this is on the safe side.
     scale = np.maximum(np.hypot(error[:-1], error[-1]), 1e-9)
     kept = np.array([NormalDist().cdf(value) for value in fall / scale])
     return kept, 1 - kept
+
+
+def _role_graphs(given: Given) -> Iterator[Evidence]:
+    """Yield by how much the most changed edge of a role graph differs from the last step.
+
+    Shares say nothing of roles that are gone, nor of which role does the work. In the role graph,
+    an edge from or to a role without heads has an effect of 0.
+
+    - For the claim: every edge at every step differs by less than `EDGE_MARGIN` from the last step.
+    - Against it: one of them differs by more; the smallest p value counts, times their number.
+    """
+    able = given.role_graph["status"] != RoleGraphStatus.NO_BEHAVIOUR
+    known = given.role_graph[able & given.role_graph["model"].isin(given.originals)]
+    for model, rows in known.groupby("model", sort=False):
+        effect, low, high = (
+            rows.pivot(index="step", columns=["source", "target", "port"], values=name).fillna(0.0)
+            for name in ("effect", "effect_low", "effect_high")
+        )
+        subject, n = f"role graph in {model}", len(effect)
+        if n < 2:
+            yield Evidence(subject, n, status=EvidenceStatus.TOO_FEW_STEPS)
+            continue
+        error = ((high - low) / (2 * Z)).to_numpy()  # [step, edge]
+        change = (effect - effect.iloc[-1]).to_numpy()[:-1]
+        scale = np.maximum(np.hypot(error[:-1], error[-1]), 1e-9)
+        beyond = (np.abs(change) - EDGE_MARGIN) / scale  # a normal score for each edge and step
+        furthest = float(beyond.max())
+        yield Evidence(
+            subject,
+            n,
+            value=float(np.abs(change).max()),
+            control=EDGE_MARGIN,
+            p_for=NormalDist().cdf(furthest),
+            p_against=min(1.0, (1 - NormalDist().cdf(furthest)) * beyond.size),
+        )
 
 
 def algorithm_across_sizes(given: Given) -> Iterator[Evidence]:

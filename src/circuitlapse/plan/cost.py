@@ -127,9 +127,9 @@ measured with 26 edges, 0.1 with 130 and 0.4 with 966, on a CPU with 70 M parame
 CIRCUIT_PASSES = 1.2
 """Cost of evaluating a circuit, in forward passes: the mean over the sizes of a search, measured on
 an H200 in float32 with 410 M parameters (0.8 with 160 M)."""
-ROLE_PORTS, ROLE_EDGES, ROLES = 5, 15, 4
-"""Approximate numbers of ports and edges of the role graph that are measured, and of roles with
-heads: about half of all. In the pocket suite it is fewer."""
+ROLE_EDGES, ROLES = 15, 4
+"""Approximate numbers of edges of the role graph that are measured, and of roles with heads. In the
+pocket suite both are smaller: 10 passes were measured there."""
 ROLE_DRAWS = 5
 """Random sets of heads beside the heads of a role, if a layer has as many others."""
 FLIPS = 5
@@ -249,7 +249,7 @@ def tracing(shape: Shape, tasks: Sequence[Task]) -> Work:
 def _role_passes(shape: Shape) -> float:
     """Return the forward passes of the role graph, and of self-repair: part of one for each set."""
     n_sets = 1 + min(ROLE_DRAWS, shape.heads - 1)
-    return 2.0 * (ROLE_PORTS + 1) + n_sets * (0.6 * ROLE_EDGES + 0.5 * ROLES)
+    return 4.0 + n_sets * (0.6 * ROLE_EDGES + 0.5 * ROLES)
 
 
 def _paths(shape: Shape, prompts: Prompts) -> Work:

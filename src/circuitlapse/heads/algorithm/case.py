@@ -15,14 +15,21 @@ from numpy import ndarray
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.base import DEFAULTS, Subject
 from circuitlapse.heads.naming import Naming
-from circuitlapse.heads.path_patching import Head, HeadPort, PatchedPaths, Receivers, patch_paths
+from circuitlapse.heads.path_patching import (
+    Head,
+    HeadPort,
+    PatchedPaths,
+    Receivers,
+    patch_many_paths,
+    patch_paths,
+)
 from circuitlapse.heads.s_inhibition import FlipTest, flip_test
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.decoder import Decoder
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
-from circuitlapse.types import RoleRule
+from circuitlapse.types import Metric, RoleRule
 
 TOP_EDGES = 0.1
 """Share of all edges, by |score|, among which an S-inhibition head has one into a name mover.
@@ -94,6 +101,21 @@ class Case:
             receivers=receivers,
             senders=senders,
             freeze_mlps=self.settings.freeze_mlps,
+            limits=self.limits,
+        )
+
+    def patch_many(
+        self, wanted: Sequence[tuple[Receivers, Sequence[Collection[Head]]]]
+    ) -> list[PatchedPaths]:
+        """Patch the paths from sets of heads to each of several sets of receivers."""
+        return patch_many_paths(
+            self.model,
+            self.pairs,
+            wanted,
+            sender_positions="all",
+            freeze_mlps=self.settings.freeze_mlps,
+            attention=False,
+            metric=Metric.LOGIT_DIFF,
             limits=self.limits,
         )
 

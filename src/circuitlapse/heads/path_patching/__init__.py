@@ -16,13 +16,15 @@ computes the same positions only, and the clean run gives the keys and values of
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 
-from circuitlapse.heads.path_patching.batches import patch_in_batches
+from circuitlapse.heads.path_patching.batches import Part, patch_in_batches
 from circuitlapse.heads.path_patching.patch_plan import (
     HeadPort,
     PatchedPaths,
+    PatchPlan,
     Receivers,
     Sender,
     as_sender,
@@ -36,7 +38,15 @@ from circuitlapse.models.load import all_heads
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.types import Metric
 
-__all__ = ["Head", "HeadPort", "PatchedPaths", "Receivers", "Sender", "patch_paths"]
+__all__ = [
+    "Head",
+    "HeadPort",
+    "PatchedPaths",
+    "Receivers",
+    "Sender",
+    "patch_many_paths",
+    "patch_paths",
+]
 
 
 @torch.no_grad()
@@ -76,18 +86,49 @@ def patch_paths(
         UnknownNameError: if `sender_positions`, a port or a word for `receivers` is unknown.
         ValueError: if a sender or a receiver is not in the model.
     """
-    model = as_decoder(model)
-    asked = [as_sender(given) for given in (all_heads(model) if senders is None else senders)]
-    plan = make_plan(
+    (paths,) = patch_many_paths(
         model,
-        receivers=receivers,
-        senders=asked,
+        pairs,
+        [(receivers, senders)],
         sender_positions=sender_positions,
         freeze_mlps=freeze_mlps,
         attention=attention,
         metric=metric,
+        limits=limits,
     )
-    part = patch_in_batches(model, pairs, plan, limits)
+    return paths
+
+
+@torch.no_grad()
+def patch_many_paths(
+    model: Model,
+    pairs: PromptPairs,
+    wanted: Sequence[tuple[Receivers, Sequence[Head | Collection[Head]] | None]],
+    *,
+    limits: Limits = AUTOMATIC,
+    **how: Any,
+) -> list[PatchedPaths]:
+    """Patch the paths to several sets of receivers, which share run 1.
+
+    Args:
+        model: see `patch_paths`.
+        pairs: likewise.
+        wanted: receivers and their senders.
+        limits: see `patch_paths`.
+        how: all other arguments of `make_plan`.
+    """
+    if not wanted:
+        return []
+    model, asked, plans = as_decoder(model), [], []
+    for receivers, senders in wanted:
+        given = all_heads(model) if senders is None else senders
+        asked.append([as_sender(sender) for sender in given])
+        plans.append(make_plan(model, receivers=receivers, senders=asked[-1], **how))
+    parts = patch_in_batches(model, pairs, plans, limits)
+    return [_paths(*found) for found in zip(asked, plans, parts, strict=True)]
+
+
+def _paths(asked: Sequence[Sender], plan: PatchPlan, part: Part) -> PatchedPaths:
     # The plan has its own order, and the same heads may be asked for twice.
     row_of = {heads: row for row, heads in enumerate(plan.senders)}
     rows = [row_of[heads_of(sender)] for sender in asked]

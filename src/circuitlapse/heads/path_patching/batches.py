@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -35,25 +36,36 @@ class Part(NamedTuple):
     clean_attention: Float[Tensor, "pair receiver key"]
 
 
-def patch_in_batches(model: Decoder, pairs: PromptPairs, plan: PatchPlan, limits: Limits) -> Part:
-    """Do all three runs for all prompts and senders."""
-    logits = clean_logits(model, pairs, limits=limits) if needs_clean_logits(plan.metric) else None
+def patch_in_batches(
+    model: Decoder, pairs: PromptPairs, plans: Sequence[PatchPlan], limits: Limits
+) -> list[Part]:
+    """Do all three runs for all prompts and senders; plans of one metric share run 1."""
+    needs_logits = needs_clean_logits(plans[0].metric)
+    logits = clean_logits(model, pairs, limits=limits) if needs_logits else None
     device, n_pos = pairs.clean.device, pairs.clean.shape[1]
     size = limits.prompts(4 * bytes_per_run(model, n_pos=n_pos), device=device)
+    size = min(size, len(pairs))
     # Run 1 of `size` prompts takes half of the memory, run 2 and 3 of `room` rows the other half;
     # a row is one sender on one prompt. `batch_size` is about prompts and does not bound rows.
-    room = replace(limits, batch_size=None).prompts(
-        2 * _bytes_per_row(model, plan, n_pos=n_pos, width=window_width(pairs, plan)), device=device
-    )
+    most = []
+    for plan in plans:
+        row = _bytes_per_row(model, plan, n_pos=n_pos, width=window_width(pairs, plan))
+        room = replace(limits, batch_size=None).prompts(2 * row, device=device)
+        most.append(max(1, min(room // size, len(plan.reaching))))
 
-    def work(batch: slice, senders: int) -> Part:
+    def work(batch: slice, senders: int) -> list[Part]:
         rows = None if logits is None else logits[batch]
-        return _patch(first_runs(model, pairs.batch(batch.start, batch.stop), plan, rows), senders)
+        runs = first_runs(model, pairs.batch(batch.start, batch.stop), plans[0], rows)
+        return [
+            _patch(runs.of_plan(plan), min(senders, least))
+            for plan, least in zip(plans, most, strict=True)
+        ]
 
-    size = min(size, len(pairs))
-    most = max(1, min(room // size, len(plan.reaching)))
-    parts = in_batches_of_runs(len(pairs), size=size, runs=most, work=work, what="patching paths")
-    return Part(*(torch.cat(column) for column in zip(*parts, strict=True)))  # pairs come first
+    parts = in_batches_of_runs(
+        len(pairs), size=size, runs=max(most), work=work, what="patching paths"
+    )
+    by_plan = zip(*parts, strict=True)  # each a part per batch; pairs come first
+    return [Part(*(torch.cat(column) for column in zip(*of, strict=True))) for of in by_plan]
 
 
 def _patch(runs: Runs, n_at_once: int) -> Part:

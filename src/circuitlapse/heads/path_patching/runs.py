@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -44,6 +44,11 @@ class Runs:
     corrupted: list[LayerTrace]
     at: Int[Tensor, "pair window"]
     clean_logits: Float[Tensor, "pair vocab"] | None
+
+    def of_plan(self, plan: PatchPlan) -> Runs:
+        """Return the same for another plan with the same metric."""
+        at = _window(self.pairs.end, window_width(self.pairs, plan))
+        return replace(self, plan=plan, at=at)
 
     def window(self, x: Float[Tensor, "pair pos ..."]) -> Float[Tensor, "pair window ..."]:
         """Return the positions that are computed."""

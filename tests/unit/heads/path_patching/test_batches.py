@@ -31,7 +31,7 @@ def test_senders_one_by_one_give_what_they_give_side_by_side(random_model, rando
 
 def test_a_sender_behind_all_receivers_changes_nothing(random_model, random_pairs):
     plan = plan_of(random_model, "queries")
-    part = patch_in_batches(random_model, random_pairs, plan, AUTOMATIC)
+    part = patch_in_batches(random_model, random_pairs, [plan], AUTOMATIC)[0]
     row = plan.senders.index(((2, 1),))
     assert row >= len(plan.reaching)
     torch.testing.assert_close(part.patched[:, row], part.clean)
@@ -42,18 +42,27 @@ def test_a_sender_behind_all_receivers_changes_nothing(random_model, random_pair
 @pytest.mark.parametrize("metric", ["logit_diff", "kl_divergence"])
 def test_batches_of_prompts_are_put_together_in_order(random_model, random_pairs, metric):
     plan = plan_of(random_model, "queries", metric=metric)
-    whole = patch_in_batches(random_model, random_pairs, plan, AUTOMATIC)
-    parts = patch_in_batches(random_model, random_pairs, plan, Limits(batch_size=2))
+    whole = patch_in_batches(random_model, random_pairs, [plan], AUTOMATIC)[0]
+    parts = patch_in_batches(random_model, random_pairs, [plan], Limits(batch_size=2))[0]
     assert whole.patched.shape == (9, 4)
     for got, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_plans_that_share_the_first_run_give_what_each_gives_alone(random_model, random_pairs):
+    plans = [plan_of(random_model, name, attention=False) for name in RECEIVERS]
+    together = patch_in_batches(random_model, random_pairs, plans, Limits(batch_size=4))
+    for plan, found in zip(plans, together, strict=True):
+        (alone,) = patch_in_batches(random_model, random_pairs, [plan], AUTOMATIC)
+        for got, expected in zip(found, alone, strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_one_prompt_at_once_takes_fewer_senders_when_memory_runs_out(
     random_model, random_pairs, monkeypatch
 ):
     plan = plan_of(random_model, "queries")
-    whole = patch_in_batches(random_model, random_pairs, plan, AUTOMATIC)
+    whole = patch_in_batches(random_model, random_pairs, [plan], AUTOMATIC)[0]
     tried = []
 
     def tight(runs, senders):
@@ -63,7 +72,7 @@ def test_one_prompt_at_once_takes_fewer_senders_when_memory_runs_out(
         return send(runs, senders)
 
     monkeypatch.setattr(batches, "send", tight)
-    parts = patch_in_batches(random_model, random_pairs, plan, Limits(batch_size=1))
+    parts = patch_in_batches(random_model, random_pairs, [plan], Limits(batch_size=1))[0]
     assert max(tried) > 1
     for got, expected in zip(parts, whole, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)

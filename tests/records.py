@@ -42,6 +42,7 @@ NO_RANKINGS = {
 CERTIFICATES = (
     *("win_share", "win_share_low", "win_share_high", "p_equivalence"),
     *("f_complement_low", "f_complement_high", "p_independence"),
+    *("incompleteness", "incompleteness_low", "incompleteness_high", "incompleteness_empty"),
 )
 """Numbers of a record that tests of its circuits gave."""
 

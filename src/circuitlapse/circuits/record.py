@@ -84,6 +84,12 @@ class CircuitRecord:
     f_complement_low: float
     f_complement_high: float
     p_independence: float
+    incompleteness: float
+    """How differently that circuit and the model do without the same nodes; see `completeness`."""
+    incompleteness_low: float
+    incompleteness_high: float
+    incompleteness_empty: float
+    """The same of a circuit without edges."""
     knockout_half: Int[ndarray, " tested"]
     """Half whose circuit lost an edge, in tests of minimality."""
     knockout_source: Int[ndarray, " tested"]

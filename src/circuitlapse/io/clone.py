@@ -265,10 +265,17 @@ def _how(metric: str) -> dict[str, Any]:
     }
 
 
+_UNTESTED = (
+    *("win_share", "p_equivalence", "p_independence", "incompleteness", "incompleteness_empty"),
+)
+"""Numbers of a record that tests of its circuits give."""
+
+
 def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the fields of a record that the files say nothing about."""
     none = np.zeros(0, dtype=np.int64)
-    ends = ("m_model", "f_raw", "f_raw_held_out", "n_edges", "win_share", "f_complement")
+    ends = ("m_model", "f_raw", "f_raw_held_out", "n_edges")
+    ends += ("win_share", "f_complement", "incompleteness")
     rows = ("seed", "n_requested", "n_edges")
     return {
         **{f"{name}_{end}": _NOTHING for name in ends for end in ("low", "high")},
@@ -286,7 +293,7 @@ def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
         "m_complement": np.full(1, _NOTHING),
         **{f"knockout_{name}": none for name in ("half", "source", "target")},
         **{f"knockout_{name}": np.zeros(0) for name in ("effect", "p")},
-        **dict.fromkeys(("win_share", "p_equivalence", "p_independence"), _NOTHING),
+        **dict.fromkeys(_UNTESTED, _NOTHING),
         "curve_held_out": np.full((n_sizes, 1), _NOTHING),
         "half_of_prompt": np.full(1, -1, dtype=np.int8),
         "half_seed": None,

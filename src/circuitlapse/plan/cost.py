@@ -15,7 +15,7 @@ from circuitlapse.settings.analysis import Circuits, Heads
 from circuitlapse.settings.base import PYTHIA_PREFIX
 from circuitlapse.settings.suite import Model, Task
 from circuitlapse.tasks.registry import BUILDERS
-from circuitlapse.types import METHOD_FACTS, N_REFERENCES
+from circuitlapse.types import METHOD_FACTS, N_REFERENCES, N_SUBSETS
 
 POCKET_VOCABULARY = 500
 """Approximate number of tokens of the pocket suite."""
@@ -199,7 +199,7 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
       these sizes on the other half;
     - circuits of fixed sizes, ranked by score, by |score| and at random;
     - the certificates of the circuits of both halves, each on half of the prompts: the complement,
-      and circuits that gained or lost an edge.
+      the model without some nodes, and circuits that gained or lost an edge.
     """
     facts = METHOD_FACTS[circuits.method]
     gradients = facts.n_gradients(
@@ -210,7 +210,8 @@ def discovery(shape: Shape, tasks: Sequence[Task], circuits: Circuits) -> Work:
     fixed = FIXED_SIZES * (2 + circuits.random_circuits)
     tested = circuits.certificates and circuits.noise_floor
     changed = 1 + circuits.knockouts + 2 * N_REFERENCES
-    certificates = CIRCUIT_PASSES + KNOCKOUT_PASSES * changed if tested else 0.0
+    large = 1 + N_SUBSETS
+    certificates = CIRCUIT_PASSES * large + KNOCKOUT_PASSES * changed if tested else 0.0
     runs = (
         2.0 * gradients
         + facts.per_source * n_sources

@@ -102,6 +102,7 @@ CERTIFICATE_NUMBERS = (
     *("win_share", "win_share_low", "win_share_high", "p_equivalence", "q_equivalence"),
     *("f_complement", "f_complement_low", "f_complement_high"),
     *("p_independence", "q_independence", "p_minimality", "q_minimality"),
+    *("incompleteness", "incompleteness_low", "incompleteness_high", "incompleteness_empty"),
 )
 """Columns of `circuit_summary` that tests of the circuit give, besides `EDGES_TESTED`."""
 

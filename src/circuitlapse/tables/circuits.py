@@ -36,6 +36,7 @@ _FROM_RECORD = (
     *("f_raw_held_out_low", "f_raw_held_out_high", "held_out_status"),
     *("win_share", "win_share_low", "win_share_high", "p_equivalence"),
     *("f_complement_low", "f_complement_high", "p_independence", "certificate_status"),
+    *("incompleteness", "incompleteness_low", "incompleteness_high", "incompleteness_empty"),
 )
 """Columns of `circuit_summary` that are attributes of a record."""
 

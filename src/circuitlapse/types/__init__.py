@@ -11,6 +11,9 @@ MIN_PROMPTS = 10
 MIN_SPLITS = 20
 """Minimum number of random splits of the prompts; fewer say nothing of the lowest 5 %."""
 
+N_SUBSETS = 4
+"""Number of random subsets of the nodes of a circuit that are taken from it and from the model."""
+
 N_REFERENCES = 99
 """Number of random paths that inflate a circuit in the test of minimality: no p is below 0.01."""
 

@@ -8,6 +8,8 @@ result. They work on one value per group of prompts.
 - Independence: the complement, all edges outside the circuit, does not know the answer.
 - Minimality: each edge matters more than a random edge of an inflated circuit (see `minimality`).
 
+Completeness (see `completeness`) is measured beside them: it is no test.
+
 A small p speaks against the circuit in the first two, and for it in the third. The first two allow
 for a margin. Without one, any difference becomes significant if there are enough prompts, and a
 circuit of a given faithfulness always leaves one.
@@ -22,6 +24,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from circuitlapse.circuits.discovery.completeness import Removals, removal_circuits
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.minimality import Knockouts, Trial
 from circuitlapse.circuits.discovery.search import Search
@@ -39,6 +42,7 @@ from circuitlapse.statistics import (
     share_interval,
     sign_flip_p,
 )
+from circuitlapse.types import N_SUBSETS
 from circuitlapse.types.status import CertificateStatus, HeldOutStatus
 
 WIN_MARGIN = 0.1
@@ -57,11 +61,13 @@ class Certificates:
         status: whether there are certificates.
         m_complement: of the complement of the other half's circuit [prompt]; NaN without.
         knockouts: the loss of single edges of these circuits.
+        removals: these circuits and the model without the same nodes; None without certificates.
     """
 
     status: CertificateStatus
     m_complement: Float[ndarray, " prompt"]
     knockouts: Knockouts
+    removals: Removals | None = None
 
 
 class Equivalence(NamedTuple):
@@ -102,18 +108,20 @@ def certify(whole: Search, split: SplitHalf, held_out: HeldOut) -> Certificates:
     status = _status(whole, held_out)
     if status != CertificateStatus.OK:
         return Certificates(status, m_complement, Knockouts.none())
-    graph, knockouts = model_graph(whole.model), []
+    graph, knockouts, second_half = model_graph(whole.model), [], split.of_prompt == 1
+    removed = np.full((2 * N_SUBSETS, len(whole.pairs)), np.nan)
     for half in (0, 1):
         rows, other = np.flatnonzero(split.of_prompt == half), 1 - half
         found = Circuit(graph, split.in_circuit[other])
-        trial = Trial.of(
-            found, n_edges=whole.settings.knockouts, seed=(whole.bootstrap.seed, other)
-        )
+        seed = (whole.bootstrap.seed, other)
+        trial = Trial.of(found, n_edges=whole.settings.knockouts, seed=seed)
+        without = removal_circuits(found, seed=seed)
         # All in one call, which shares what circuits have in common; [circuit, row]
-        metric = whole.on(rows).evaluate([complement(found), *trial.circuits])
-        m_complement[rows] = metric[0]
-        knockouts.append(trial.result(metric[1:].mean(1), half=other))
-    return Certificates(status, m_complement, Knockouts.joined(knockouts))
+        metric = whole.on(rows).evaluate([complement(found), *without, *trial.circuits])
+        m_complement[rows], removed[:, rows] = metric[0], metric[1 : 1 + len(without)]
+        knockouts.append(trial.result(metric[1 + len(without) :].mean(1), half=other))
+    removals = Removals(removed[:N_SUBSETS], removed[N_SUBSETS:], second_half)
+    return Certificates(status, m_complement, Knockouts.joined(knockouts), removals)
 
 
 def complement(circuit: Circuit) -> Circuit:

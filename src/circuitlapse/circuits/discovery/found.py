@@ -16,6 +16,7 @@ from circuitlapse.circuits.discovery.certificates import (
     equivalence,
     independence,
 )
+from circuitlapse.circuits.discovery.completeness import incompleteness
 from circuitlapse.circuits.discovery.held_out import HeldOut
 from circuitlapse.circuits.discovery.split_half import SplitHalf
 from circuitlapse.circuits.discovery.splits import Splits
@@ -146,12 +147,14 @@ def _certificates(found: Discovery, bootstrap: Bootstrap) -> dict[str, Any]:
         **{f"knockout_{name}": array for name, array in vars(found.certificates.knockouts).items()},
     }
     how: dict[str, Any] = {"bootstrap": bootstrap, "groups": found.groups}
-    equal, leaks = Equivalence(), Independence()
+    equal, leaks, lacks = Equivalence(), Independence(), (np.nan, _NOTHING, np.nan)
     if found.certificates.status == CertificateStatus.OK:
         equal = equivalence(found.held_out.metric, found.m_model, **how)
         leaks = independence(
             found.certificates.m_complement, found.m_model, found.m_corrupted, **how
         )
+    if found.certificates.removals is not None:
+        lacks = incompleteness(found.certificates.removals, found.m_model, found.m_corrupted, **how)
     return known | {
         "win_share": equal.share,
         "win_share_low": equal.interval[0],
@@ -160,6 +163,10 @@ def _certificates(found: Discovery, bootstrap: Bootstrap) -> dict[str, Any]:
         "f_complement_low": leaks.interval[0],
         "f_complement_high": leaks.interval[1],
         "p_independence": leaks.p,
+        "incompleteness": lacks[0],
+        "incompleteness_low": lacks[1][0],
+        "incompleteness_high": lacks[1][1],
+        "incompleteness_empty": lacks[2],
     }
 
 

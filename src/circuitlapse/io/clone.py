@@ -274,8 +274,10 @@ _UNTESTED = (
 def _without_prompts(n_sizes: int, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the fields of a record that the files say nothing about."""
     none = np.zeros(0, dtype=np.int64)
-    ends = ("m_model", "f_raw", "f_raw_held_out", "n_edges")
-    ends += ("win_share", "f_complement", "incompleteness")
+    ends = (
+        *("m_model", "f_raw", "f_raw_held_out", "n_edges"),
+        *("win_share", "f_complement", "incompleteness"),
+    )
     rows = ("seed", "n_requested", "n_edges")
     return {
         **{f"{name}_{end}": _NOTHING for name in ends for end in ("low", "high")},

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -84,13 +84,13 @@ class FlipTest:
         if self.pairs is None or not self.paths:
             return np.zeros(len(self.candidates), dtype=bool)
         pairs = self.pairs.take(rows)
-        frames = [
-            _changes(_of_prompts(paths, rows), pairs, flip, self.bootstrap)
+        by_flip = {
+            flip: _passes(_numbers(_of_prompts(paths, rows), pairs, self.bootstrap), self.settings)
             for flip, paths in self.paths.items()
-        ]
-        frame = _frame(frames, ScoreStatus.OK, self.settings)
-        # The candidates come once per flip, in the same order.
-        return frame["is_s2i"].to_numpy(bool)[: len(self.candidates)]
+        }
+        position, token = (by_flip[S2I_SIGNALS[signal]] for signal in ("position", "token"))
+        by_token = token & (self.settings.rule != RoleRule.PAPER)
+        return np.asarray(position | by_token)
 
 
 def s_inhibition(
@@ -234,16 +234,21 @@ def _names(pairs: PromptPairs, seed: int) -> Int[Tensor, "letter pair"]:
 def _changes(
     paths: PatchedPaths, pairs: PromptPairs, flip: str, bootstrap: Bootstrap
 ) -> pd.DataFrame:
+    heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
+    return heads.assign(flip=flip, **_numbers(paths, pairs, bootstrap))
+
+
+def _numbers(
+    paths: PatchedPaths, pairs: PromptPairs, bootstrap: Bootstrap
+) -> dict[str, Float[ndarray, " head"]]:
+    """Return the changes of every head, with their interval: `COLUMNS`, then `INTERVAL`."""
     original = _means(paths.clean[None], paths.clean_attention[None], pairs)
     patched = _means(paths.patched, paths.attention, pairs)
     columns = [_relative(patched.logit_diff, original.logit_diff)[:, None]]
     columns.append(_relative(patched.attention, original.attention))
     changes = torch.cat(columns, dim=1).cpu().numpy()  # [head, column], like `COLUMNS`
-    heads = pd.DataFrame(paths.senders, columns=["layer", "head"], dtype="int64")
-    frame = heads.assign(flip=flip)
-    frame[list(COLUMNS)] = changes
-    frame[list(INTERVAL)] = _intervals(paths, pairs, bootstrap)
-    return frame
+    ends = _intervals(paths, pairs, bootstrap)
+    return dict(zip((*COLUMNS, *INTERVAL), (*changes.T, *ends.T), strict=True))
 
 
 def _intervals(
@@ -277,7 +282,7 @@ def _relative(patched: Tensor, original: Tensor) -> Tensor:
 def _frame(frames: list[pd.DataFrame], status: ScoreStatus, settings: Algorithm) -> pd.DataFrame:
     columns = ["layer", "head", "flip", *COLUMNS, *INTERVAL]
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
-    passed = frame[_passes(frame, settings)]
+    passed = frame[_passes(dict(frame.items()), settings)]
     own = pd.MultiIndex.from_frame(frame[["layer", "head"]])
     for signal, flip in S2I_SIGNALS.items():
         heads = passed.loc[passed["flip"] == flip, ["layer", "head"]]
@@ -289,10 +294,13 @@ def _frame(frames: list[pd.DataFrame], status: ScoreStatus, settings: Algorithm)
     return frame
 
 
-def _passes(frame: pd.DataFrame, settings: Algorithm) -> pd.Series[bool]:
-    """Return for every row whether its flip does what flipping an S-inhibition head does."""
-    away = (frame["d_attn_io"] < 0) & (frame["d_attn_s1"] > 0)
+def _passes(changes: Mapping[Any, Any], settings: Algorithm) -> Any:
+    """Return for every row whether its flip does what flipping an S-inhibition head does.
+
+    The changes are columns of a table, or arrays.
+    """
+    away = (changes["d_attn_io"] < 0) & (changes["d_attn_s1"] > 0)
     if settings.rule == RoleRule.PAPER:
-        return away & (frame["d_logit_diff"] < 0)
-    enough = frame["d_logit_diff"] <= -settings.min_s2i_effect
-    return away & enough & (frame["d_logit_diff_high"] < 0)
+        return away & (changes["d_logit_diff"] < 0)
+    enough = changes["d_logit_diff"] <= -settings.min_s2i_effect
+    return away & enough & (changes["d_logit_diff_high"] < 0)

@@ -140,6 +140,32 @@ def mean_ranks(values: Float[ndarray, " value"]) -> Float[ndarray, " value"]:
     return np.asarray((counts.cumsum() - (counts - 1) / 2)[place])
 
 
+def split_prompts(
+    groups: Int[ndarray, " prompt"], *, seed: int | tuple[int, int]
+) -> list[Int[ndarray, " row"]]:
+    """Return the rows of each half, ascending; the first half may have one group more.
+
+    Groups stay whole: twins in both halves would make the halves agree.
+    """
+    order = np.random.default_rng(seed).permutation(groups.max() + 1)
+    halves = np.array_split(order, 2)  # groups
+    return [np.flatnonzero(np.isin(groups, half)) for half in halves]
+
+
+def first_halves(
+    groups: Int[ndarray, " prompt"], *, n_splits: int, seed: int
+) -> Float[ndarray, "split prompt"]:
+    """Return 1 for the prompts in the first half of each split, 0 for the others.
+
+    Groups stay whole, as in `split_prompts`.
+    """
+    first = np.zeros((n_splits, len(groups)))
+    for number in range(n_splits):
+        rows, _ = split_prompts(groups, seed=(seed, number))
+        first[number, rows] = 1
+    return first
+
+
 def half_means(
     values: Float[ndarray, "value prompt"], bootstrap: Bootstrap, groups: Groups = None
 ) -> tuple[Float[ndarray, "sample value"], Float[ndarray, "sample value"]]:

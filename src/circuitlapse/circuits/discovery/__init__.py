@@ -11,7 +11,7 @@ from circuitlapse.circuits.discovery.found import Discovery, record_of
 from circuitlapse.circuits.discovery.held_out import HeldOut, hold_out
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.circuits.discovery.split_half import SplitHalf, search_split_half
-from circuitlapse.circuits.discovery.splits import Splits, compare_splits, first_halves
+from circuitlapse.circuits.discovery.splits import Splits, compare_splits
 from circuitlapse.circuits.rankings import RankingCurves, ranked_at_random, ranked_by_score
 from circuitlapse.errors import UnknownNameError, unknown_name
 from circuitlapse.models.activations import PairActivations
@@ -21,6 +21,7 @@ from circuitlapse.models.graph import EdgeScores
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap, Circuits
+from circuitlapse.statistics import first_halves
 from circuitlapse.types import MIN_PROMPTS, TASK_METRICS
 
 __all__ = ["Discovery", "SplitHalf", "discover_circuit", "record_of"]

@@ -12,6 +12,7 @@ from numpy import ndarray
 from circuitlapse.circuits.discovery.search import Search
 from circuitlapse.models.graph import EdgeScores, Graph
 from circuitlapse.models.load import model_graph
+from circuitlapse.statistics import split_prompts
 from circuitlapse.types import MIN_PROMPTS
 from circuitlapse.types.status import Status
 
@@ -44,18 +45,6 @@ class SplitHalf:
         """Return the result for prompts that were not split."""
         shape = (0, *graph.exists.shape)
         return cls(np.full(n_prompts, -1), None, np.zeros(shape), np.zeros(shape, bool), ())
-
-
-def split_prompts(
-    groups: Int[ndarray, " prompt"], *, seed: int | tuple[int, int]
-) -> list[Int[ndarray, " row"]]:
-    """Return the rows of each half, ascending; the first half may have one group more.
-
-    Groups stay whole: twins in both halves would make the halves agree.
-    """
-    order = np.random.default_rng(seed).permutation(groups.max() + 1)
-    halves = np.array_split(order, _N_HALVES)  # groups
-    return [np.flatnonzero(np.isin(groups, half)) for half in halves]
 
 
 def search_split_half(

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from circuitlapse.circuits.discovery.split_half import split_prompts
 from circuitlapse.circuits.overlap import Parts, comparison_sizes, overlaps, parts_of
 from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import EdgeScores, Graph
@@ -45,20 +44,6 @@ class Splits:
         """Return the result for prompts that were not split."""
         shape = (0, 0, len(Level), len(Weighting))
         return cls(None, np.zeros(0, dtype=int), np.zeros(shape), np.zeros(0))
-
-
-def first_halves(
-    groups: Int[ndarray, " prompt"], *, n_splits: int, seed: int
-) -> Float[ndarray, "split prompt"]:
-    """Return 1 for the prompts in the first half of each split, 0 for the others.
-
-    Groups stay whole, as in `split_prompts`.
-    """
-    first = np.zeros((n_splits, len(groups)))
-    for number in range(n_splits):
-        rows, _ = split_prompts(groups, seed=(seed, number))
-        first[number, rows] = 1
-    return first
 
 
 def compare_splits(

@@ -16,8 +16,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from circuitlapse.circuits.discovery.splits import first_halves
 from circuitlapse.heads.algorithm.shares import Effects, Panel, RoleTest
+from circuitlapse.statistics import first_halves
 from circuitlapse.types import MIN_SPLITS
 
 N_SPLITS = MIN_SPLITS

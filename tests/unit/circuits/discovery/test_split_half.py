@@ -8,10 +8,10 @@ import torch
 
 from circuitlapse import PromptPairs, attribute_edges
 from circuitlapse.circuits.discovery import discover_circuit, record_of
-from circuitlapse.circuits.discovery.split_half import split_prompts
 from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import Limits
 from circuitlapse.settings.analysis import Bootstrap, Circuits
+from circuitlapse.statistics import split_prompts
 from circuitlapse.types import Method
 from tests.conftest import bridge_of
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from circuitlapse.circuits.discovery import splits
-from circuitlapse.circuits.discovery.splits import REACH, Splits, compare_splits, first_halves
+from circuitlapse.circuits.discovery.splits import REACH, Splits, compare_splits
 from circuitlapse.circuits.overlap import comparison_sizes, overlaps, parts_of
 from circuitlapse.circuits.selection import cut, edge_order
 from circuitlapse.models.graph import EdgeScores, Graph
+from circuitlapse.statistics import first_halves
 from circuitlapse.types import Level, Weighting
 from tests.unit.circuits.discovery.test_split_half import discover, how, pairs  # noqa: F401
 

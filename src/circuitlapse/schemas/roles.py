@@ -62,38 +62,48 @@ TURNOVER = Schema(
 )
 """The overlap of the heads of a role at two neighbouring steps."""
 
+CONSISTENCY_NUMBERS = (
+    *("pct", "pct_low", "pct_high", "null_high", "p", "explained"),
+    *("total", "total_low", "total_high", "joint", "joint_low", "joint_high"),
+)
+"""Columns of `algorithm_consistency` that may be undefined."""
+
 ALGORITHM_CONSISTENCY = Schema(
     name="algorithm_consistency",
     keys=(*TASK_KEYS, "panel", "denominator", "sign"),
     columns=CHECKPOINT_TASK
     | {"panel": "str", "denominator": "str", "sign": "str"}
-    | dict.fromkeys(("pct", "pct_low", "pct_high", "null_high", "p"), "float64")
-    | dict.fromkeys(("explained", "total", "total_low", "total_high"), "float64")
-    | dict.fromkeys(("joint", "joint_low", "joint_high"), "float64")
+    | dict.fromkeys(CONSISTENCY_NUMBERS, "float64")
     | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
 )
 """How much of an effect in the IOI algorithm comes from heads with a known role."""
+
+ROLE_GRAPH_NUMBERS = ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high")
+"""Columns of `role_graph` that are measured, not counted."""
 
 ROLE_GRAPH = Schema(
     name="role_graph",
     keys=(*TASK_KEYS, "source", "target", "port"),
     columns=CHECKPOINT_TASK
     | {"source": "str", "target": "str", "port": "str"}
-    | dict.fromkeys(("effect", "effect_low", "effect_high"), "float64")
-    | dict.fromkeys(("null_mean", "null_low", "null_high"), "float64")
+    | dict.fromkeys(ROLE_GRAPH_NUMBERS, "float64")
     | {"unit": "str", "n_source": "int16", "n_target": "int16", "n": "int32", "status": "str"},
 )
 """What the heads of a role do along the path to the logits, or to the heads of another role."""
+
+SELF_REPAIR_NUMBERS = (
+    *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
+    *("repaired", "repaired_low", "repaired_high"),
+    *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
+)
+"""Columns of `self_repair` that are measured, not counted."""
 
 SELF_REPAIR = Schema(
     name="self_repair",
     keys=(*TASK_KEYS, "role"),
     columns=CHECKPOINT_TASK
     | {"role": "str"}
-    | dict.fromkeys(("direct", "direct_low", "direct_high"), "float64")
-    | dict.fromkeys(("total", "total_low", "total_high"), "float64")
-    | dict.fromkeys(("repaired", "repaired_low", "repaired_high"), "float64")
-    | dict.fromkeys(("null_repaired_mean", "null_repaired_low", "null_repaired_high"), "float64")
+    | dict.fromkeys(SELF_REPAIR_NUMBERS, "float64")
     | {"unit": "str", "n_heads": "int16", "n": "int32", "status": "str"},
 )
 """How much of the direct effect of a role other parts of the model make up for."""

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitlapse.schemas import CERTIFICATE_NUMBERS, EDGES_TESTED, SCHEMAS, Schema
+from circuitlapse.schemas import (
+    CERTIFICATE_NUMBERS,
+    CONSISTENCY_NUMBERS,
+    EDGES_TESTED,
+    ROLE_GRAPH_NUMBERS,
+    SCHEMAS,
+    SELF_REPAIR_NUMBERS,
+    Schema,
+)
 from circuitlapse.tables.base import in_order
 
 PLACES = (
@@ -38,16 +46,9 @@ EMPTIED: Mapping[str, tuple[str, ...]] = {
         *EDGES_TESTED,
     ),
     "components": ("value", "low", "high", "in_circuit"),
-    "algorithm_consistency": (
-        *("pct", "pct_low", "pct_high", "null_high", "p", "explained"),
-        *("total", "total_low", "total_high", "joint", "joint_low", "joint_high"),
-    ),
-    "self_repair": (
-        *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
-        *("repaired", "repaired_low", "repaired_high"),
-        *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
-    ),
-    "role_graph": ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high"),
+    "algorithm_consistency": CONSISTENCY_NUMBERS,
+    "self_repair": SELF_REPAIR_NUMBERS,
+    "role_graph": ROLE_GRAPH_NUMBERS,
 }
 """Table -> the numbers that a checkpoint that is left out does not have."""
 STATUSES = ("checkpoint", "status", "held_out_status", "certificate_status")

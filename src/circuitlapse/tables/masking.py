@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from circuitlapse.heads.registry import EFFECT_UNIT
-from circuitlapse.schemas import CERTIFICATE_NUMBERS, EDGES_TESTED, TASK_KEYS
+from circuitlapse.schemas import (
+    CERTIFICATE_NUMBERS,
+    CONSISTENCY_NUMBERS,
+    EDGES_TESTED,
+    ROLE_GRAPH_NUMBERS,
+    SELF_REPAIR_NUMBERS,
+    TASK_KEYS,
+)
 from circuitlapse.types.status import CertificateStatus, HeldOutStatus, Status, TransferStatus
 
 LATE_SHARE = 0.05
@@ -53,14 +60,6 @@ _SIZE = (
     *("n_requested", "n_eliminated", "n_edges", "n_edges_low", "n_edges_high"),
     *("n_nodes", "edge_fraction"),
 )
-_PERCENTAGE = ("pct", "pct_low", "pct_high", "null_high", "p", "explained")
-_TOTALS = ("total", "total_low", "total_high", "joint", "joint_low", "joint_high")
-_REPAIR = (
-    *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
-    *("repaired", "repaired_low", "repaired_high"),
-    *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
-)
-_EDGE = ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high")
 
 MASKS: Mapping[str, tuple[Mask, ...]] = {
     "circuit_summary": (
@@ -91,12 +90,17 @@ MASKS: Mapping[str, tuple[Mask, ...]] = {
     "s2i": (Mask(drop=True),),
     "roles": (Mask(drop=True),),
     "algorithm_consistency": (
-        Mask(missing=(*_PERCENTAGE, *_TOTALS), values={"n_heads": 0, "status": NO_BEHAVIOUR}),
+        Mask(missing=CONSISTENCY_NUMBERS, values={"n_heads": 0, "status": NO_BEHAVIOUR}),
     ),
     "role_graph": (
-        Mask(missing=_EDGE, values={"n_source": 0, "n_target": 0, "status": NO_BEHAVIOUR}),
+        Mask(
+            missing=ROLE_GRAPH_NUMBERS,
+            values={"n_source": 0, "n_target": 0, "status": NO_BEHAVIOUR},
+        ),
     ),
-    "self_repair": (Mask(missing=_REPAIR, values={"n_heads": 0, "status": NO_BEHAVIOUR}),),
+    "self_repair": (
+        Mask(missing=SELF_REPAIR_NUMBERS, values={"n_heads": 0, "status": NO_BEHAVIOUR}),
+    ),
     "gt_algorithm": (Mask(drop=True),),
     "transfer": (
         Mask(

@@ -25,6 +25,7 @@ from circuitlapse.heads.matched_heads import Heads, draws_of_same_layers
 from circuitlapse.heads.path_patching import PatchedPaths, Receivers
 from circuitlapse.models.graph import PORTS
 from circuitlapse.models.load import all_heads
+from circuitlapse.schemas import ROLE_GRAPH_NUMBERS
 from circuitlapse.statistics import ratio_interval
 from circuitlapse.types import LOGITS, PREVIOUS_TOKEN, Role
 from circuitlapse.types.status import RoleGraphStatus
@@ -36,7 +37,6 @@ LISTENING = (Role.NAME_MOVER, Role.S_INHIBITION, Role.INDUCTION)
 """The roles whose heads receive: those that the algorithm says are told something."""
 ENDS = ((LOGITS, ""), *product(map(str, LISTENING), PORTS))
 """Target and port of every edge."""
-NUMBERS = ("effect", "effect_low", "effect_high", "null_mean", "null_low", "null_high")
 
 Mask = Bool[ndarray, " head"]
 Row = dict[str, Any]
@@ -104,7 +104,7 @@ def _edges(
         row: Row = {"source": source, "target": target, "port": port}
         row |= {"n_source": len(heads[source]), "n_target": behind}
         status = _status(able, heads[source], heads.get(target), behind)
-        rows.append(row | dict.fromkeys(NUMBERS, np.nan) | {"status": str(status)})
+        rows.append(row | dict.fromkeys(ROLE_GRAPH_NUMBERS, np.nan) | {"status": str(status)})
         if status == RoleGraphStatus.OK:
             null = {"n_draws": N_DRAWS, "seed": case.seed}
             draws = draws_of_same_layers(heads[source], all_heads(case.model), **null)

@@ -39,6 +39,7 @@ from circuitlapse.models.graph import Head
 from circuitlapse.models.load import all_heads
 from circuitlapse.models.metrics import ResidualMetric
 from circuitlapse.models.prompts import PromptPairs
+from circuitlapse.schemas import SELF_REPAIR_NUMBERS
 from circuitlapse.statistics import Groups, bootstrap_interval, mean_interval, ratio_interval
 from circuitlapse.types import MIN_PROMPTS, Metric, Role
 from circuitlapse.types.status import SelfRepairStatus
@@ -47,11 +48,6 @@ N_DRAWS = 5
 """Random sets of heads beside each role."""
 LEAST = 0.01
 """Smallest direct effect that a share is taken of; 1 is the drop to the corrupted level."""
-NUMBERS = (
-    *("direct", "direct_low", "direct_high", "total", "total_low", "total_high"),
-    *("repaired", "repaired_low", "repaired_high"),
-    *("null_repaired_mean", "null_repaired_low", "null_repaired_high"),
-)
 
 Mask = Bool[ndarray, " head"]
 Row = dict[str, Any]
@@ -95,7 +91,7 @@ def self_repair(
     elif heads:
         pairs = replace(case.pairs, corrupted=case.pairs.clean[partner]).take(kept)
         found = _repairs(case, pairs, heads, span[kept])
-    nothing: Row = dict.fromkeys(NUMBERS, np.nan) | {"status": str(missing)}
+    nothing: Row = dict.fromkeys(SELF_REPAIR_NUMBERS, np.nan) | {"status": str(missing)}
     rows = [
         {"role": str(role), "n_heads": len(heads.get(role, ())), "n": n}
         | (nothing | found.get(role, {}))

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from circuitlapse.schemas import CONSISTENCY_NUMBERS
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.statistics import Groups, half_means, ratio_interval, split_interval
 from circuitlapse.types import EffectSign, Role
@@ -27,11 +28,6 @@ DENOMINATORS = ("circuit", "all")
 N_PERMUTATIONS = 1000
 NULL_QUANTILE = 0.95
 """The quantile of the null that tables and figures have."""
-NUMBERS = (
-    *("pct", "pct_low", "pct_high", "null_high", "p", "explained"),
-    *("total", "total_low", "total_high", "joint", "joint_low", "joint_high"),
-)
-"""The columns of a row that may be undefined."""
 
 SIGNS: Mapping[EffectSign, Callable[[ndarray], ndarray]] = {
     EffectSign.BOTH: np.sign,
@@ -243,7 +239,7 @@ def _share(
     total, mean = weights.sum(), effects.mean
     explained = weights[panel.heads(mean)].sum()
     low, high = split_interval(total, counted.first.sum(1), counted.second.sum(1), bootstrap)
-    row = dict.fromkeys(NUMBERS, np.nan)
+    row = dict.fromkeys(CONSISTENCY_NUMBERS, np.nan)
     row |= {"explained": explained, "total": total, "total_low": low, "total_high": high}
     if total <= 0 or total < min_total:
         small = AlgorithmStatus.SMALL_TOTAL if total > 0 else AlgorithmStatus.NO_EFFECT
@@ -265,4 +261,4 @@ def _share(
 
 
 def _undefined(status: AlgorithmStatus) -> dict[str, Any]:
-    return dict.fromkeys(NUMBERS, np.nan) | {"n_heads": 0, "status": str(status)}
+    return dict.fromkeys(CONSISTENCY_NUMBERS, np.nan) | {"n_heads": 0, "status": str(status)}

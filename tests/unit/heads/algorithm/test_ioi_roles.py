@@ -13,7 +13,6 @@ from circuitlapse.heads.algorithm import ioi_roles as module, trace_ioi
 from circuitlapse.heads.algorithm.case import Case
 from circuitlapse.heads.algorithm.shares import (
     N_PERMUTATIONS,
-    NUMBERS,
     Effects,
     Panel,
     RoleTest,
@@ -25,7 +24,7 @@ from circuitlapse.models.activations import cache_activations
 from circuitlapse.models.batching import AUTOMATIC
 from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import load_decoder
-from circuitlapse.schemas import ALGORITHM_CONSISTENCY, HEAD_SCORES, ROLES, S2I
+from circuitlapse.schemas import ALGORITHM_CONSISTENCY, CONSISTENCY_NUMBERS, HEAD_SCORES, ROLES, S2I
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Role, RoleRule
 from tests.conftest import bridge_of
@@ -194,7 +193,7 @@ def test_without_name_movers_nothing_that_listens_to_them_is_defined(trace):
     assert share(found, "direct", "all")["pct"] == pytest.approx(100 * 3 / 8, abs=0.01)
     later = found.consistency.query("panel != 'direct'")
     assert set(later["status"]) == {"no_name_movers"}
-    assert later[list(NUMBERS)].isna().all(axis=None)
+    assert later[list(CONSISTENCY_NUMBERS)].isna().all(axis=None)
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +373,7 @@ def test_without_the_behaviour_nothing_is_defined_and_the_tables_say_so(trace, c
         pairs = replace(pairs, correct=pairs.wrong, wrong=pairs.correct)
     found = trace(pairs=pairs)
     assert found.effects["value"].isna().all()
-    assert found.consistency[list(NUMBERS)].isna().all(axis=None)
+    assert found.consistency[list(CONSISTENCY_NUMBERS)].isna().all(axis=None)
     for table in (found.effects, found.consistency):
         assert set(table["status"]) == {"no_behaviour"}
     assert found.s2i.empty

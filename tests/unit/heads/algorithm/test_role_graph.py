@@ -7,9 +7,10 @@ import pytest
 
 from circuitlapse.circuits.selection import Circuit
 from circuitlapse.heads.algorithm import trace_ioi
-from circuitlapse.heads.algorithm.role_graph import ENDS, N_DRAWS, NUMBERS, SOURCES
+from circuitlapse.heads.algorithm.role_graph import ENDS, N_DRAWS, SOURCES
 from circuitlapse.heads.matched_heads import draws_of_same_layers
 from circuitlapse.models.graph import Graph
+from circuitlapse.schemas import ROLE_GRAPH_NUMBERS
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import PREVIOUS_TOKEN
 from tests.planted_ioi import DUPLICATE, INHIBIT, MOVERS, planted_ioi_pairs
@@ -106,7 +107,7 @@ def test_an_edge_that_is_not_measured_says_why(graph, graph_of):
     assert set(none.loc[PREVIOUS_TOKEN, "status"]) == {"no_source"}
     for table in (graph, none):
         assert len(table) == len(SOURCES) * len(ENDS) - 9
-        undefined = table.loc[table["status"] != "ok", list(NUMBERS)]
+        undefined = table.loc[table["status"] != "ok", list(ROLE_GRAPH_NUMBERS)]
         assert undefined.isna().all(axis=None)
 
 
@@ -124,4 +125,4 @@ def test_without_the_behaviour_no_edge_is_measured(graph_of):
     )
     found = graph_of(pairs=turned)
     assert set(found["status"]) == {"no_behaviour"}
-    assert found[list(NUMBERS)].isna().all(axis=None)
+    assert found[list(ROLE_GRAPH_NUMBERS)].isna().all(axis=None)

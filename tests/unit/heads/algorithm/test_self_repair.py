@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from circuitlapse.heads.algorithm.case import Case
-from circuitlapse.heads.algorithm.self_repair import NUMBERS, ablate, partners, self_repair
+from circuitlapse.heads.algorithm.self_repair import ablate, partners, self_repair
 from circuitlapse.heads.path_patching import patch_paths
 from circuitlapse.models.batching import Limits
 from circuitlapse.models.load import load_decoder
+from circuitlapse.schemas import SELF_REPAIR_NUMBERS
 from circuitlapse.settings.analysis import Algorithm, Bootstrap
 from circuitlapse.types import Role
 from tests.planted_ioi import (
@@ -145,5 +146,5 @@ def test_what_is_not_measured_says_why(planted, status, n, span):
     span = span and np.full(n, span)
     rows = repaired(planted, pairs, {Role.NAME_MOVER: {(2, 0)}}, span=span)
     assert set(rows["status"]) == {status}
-    assert rows[list(NUMBERS)].isna().all(axis=None)
+    assert rows[list(SELF_REPAIR_NUMBERS)].isna().all(axis=None)
     assert len(rows) == len(Role)

@@ -4,12 +4,12 @@ import pytest
 from circuitlapse.heads.algorithm import shares as module
 from circuitlapse.heads.algorithm.shares import (
     N_PERMUTATIONS,
-    NUMBERS,
     Effects,
     Panel,
     RoleTest,
     consistency_rows,
 )
+from circuitlapse.schemas import CONSISTENCY_NUMBERS
 from circuitlapse.settings.analysis import Bootstrap
 from circuitlapse.types import Role
 from circuitlapse.types.status import AlgorithmStatus
@@ -91,7 +91,7 @@ def test_without_a_circuit_only_the_share_in_the_circuit_is_missing():
 def test_where_roles_are_not_known_no_share_is():
     for row in rows_of(0, status=AlgorithmStatus.NO_NAME_MOVERS).values():
         assert row["status"] == "no_name_movers"
-        assert np.isnan([row[name] for name in NUMBERS]).all()
+        assert np.isnan([row[name] for name in CONSISTENCY_NUMBERS]).all()
 
 
 def test_the_joint_effect_is_that_of_the_heads_with_a_role_that_count_patched_together():

@@ -16,7 +16,7 @@ from circuitlapse.tables.claims.registry import EVERY_SUBJECT, LEVEL
 from circuitlapse.types import Verdict
 
 _ROW_IN = 0.52
-_TEXT_SHARE = 0.5
+_TEXT_SHARE = 0.47
 """Share of the width that the sentences take."""
 _FURTHEST = 3.0
 """Evidence is drawn up to a corrected p value of 10 to the power of minus this."""
@@ -25,6 +25,8 @@ _LOOKS = {
     Verdict.CONTRADICTED: ("#D55E00", "<"),
     Verdict.CANNOT_TELL: (style.GREY, "o"),
 }
+_VERDICT_WIDTH = 3.4
+"""Room for the verdict, and for names of subjects beside their marks, in powers of ten."""
 _NAMED = 2
 """Subjects that are named in a row: those with the strongest evidence."""
 
@@ -59,10 +61,10 @@ def claims_figure(claims: pd.DataFrame) -> Figure:
 def _frame(axes: Axes, n_rows: int) -> None:
     axes.set_ylim(n_rows - 0.5, -0.5)
     axes.set_yticks([])
-    axes.set_xlim(-_FURTHEST - 0.3, _FURTHEST + 1.9)
+    axes.set_xlim(-_FURTHEST - 0.3, _FURTHEST + _VERDICT_WIDTH)
     ticks = np.arange(-_FURTHEST, _FURTHEST + 1)
     axes.set_xticks(ticks, labels=["1" if not at else f"$10^{{{-abs(at):.0f}}}$" for at in ticks])
-    axes.set_xlabel("Against the claim  ←  corrected p value  →  for the claim", x=0.39)
+    axes.set_xlabel("← against   corrected p value   for →")
     for at in (np.log10(LEVEL), -np.log10(LEVEL)):
         axes.axvline(at, color=style.GREY, linewidth=0.6, linestyle=":")
     axes.axvline(0, color=style.GREY, linewidth=0.4)
@@ -83,7 +85,7 @@ def _say(axes: Axes, summary: pd.Series, row: int) -> None:
 def _evidence(rows: pd.DataFrame) -> pd.Series[float]:
     """Return the place of every subject: right for the claim, left against it."""
     pro, con = (
-        np.minimum(-np.log10(rows[name].fillna(1.0).to_numpy(dtype=float)), _FURTHEST)
+        -np.log10(rows[name].fillna(1.0).clip(lower=10**-_FURTHEST).to_numpy(dtype=float))
         for name in ("q_for", "q_against")
     )
     return pd.Series(np.where(pro >= con, pro, -con), index=rows.index)
@@ -100,12 +102,11 @@ def _draw(axes: Axes, rows: pd.DataFrame, row: int) -> None:
     decided = tested["verdict"] != Verdict.CANNOT_TELL
     strongest = place[decided].abs().sort_values(ascending=False, kind="stable").index[:_NAMED]
     for number, at in enumerate(strongest):
-        side = -1 if place[at] < 0 else 1
         axes.text(
-            place[at],
+            place[at] + 0.1,
             row + (0.36 if number % 2 else -0.3),
             style.task_short(str(tested.loc[at, "subject"])),
-            ha="right" if side < 0 else "left",
+            ha="left",
             va="center",
             size=style.SIZE - 2,
             color=_LOOKS[Verdict(tested.loc[at, "verdict"])][0],
@@ -116,7 +117,7 @@ def _judge(axes: Axes, summary: pd.Series, row: int) -> None:
     colour, _ = _LOOKS[Verdict(summary["verdict"])]
     words = f"{summary['verdict']}\n{summary['n']} tested" if summary["n"] else "nothing\nto test"
     place: dict[str, Any] = {"ha": "right", "va": "center", "size": style.SIZE, "color": colour}
-    axes.text(_FURTHEST + 1.85, row, words, **place)
+    axes.text(_FURTHEST + _VERDICT_WIDTH - 0.05, row, words, **place)
 
 
 def _handles() -> list[Artist]:

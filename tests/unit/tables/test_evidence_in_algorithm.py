@@ -3,15 +3,13 @@ import pandas as pd
 import pytest
 
 from circuitlapse.tables.claims.evidence_in_algorithm import (
-    EDGE_MARGIN,
     MARGIN,
+    PATH_MARGIN,
     algorithm_across_sizes,
     algorithm_remains,
     heads_change,
 )
 from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
-
-ROLES = ("NM", "S2I", "Ind", "Dup", "CS", "NegNM")
 
 
 def turnover(changed, *, model="s") -> pd.DataFrame:
@@ -77,33 +75,30 @@ def test_one_step_shows_no_change():
     assert remains(shares([91], 2.0)).status == "too_few_steps"
 
 
-def edges() -> list[tuple[str, str, str]]:
-    return [
-        (source, target, port)
-        for source in ROLES
-        for target, ports in (("logits", ("",)), ("NM", "qkv"), ("S2I", "qkv"))
-        for port in ports
-    ]
+EDGES = [
+    *(("NM", "logits", ""), ("CS", "logits", ""), ("S2I", "NM", "q")),
+    *(("Dup", "S2I", "v"), ("Prev", "Ind", "k")),
+]
+"""One edge of each path."""
+N_EDGES = len(EDGES)
 
 
 def graphs(effects) -> pd.DataFrame:
     """Role graphs of models, by the effect of every edge; an earlier step has another graph."""
     rows = [
         {"model": model, "task": "ioi", "step": step, "source": source, "target": target}
-        | {"port": port, "effect": effect if step else 9.0}
+        | {"port": port, "effect": effect if step else 9.0, "status": "ok"}
+        | {"effect_low": effect, "effect_high": effect}
         for model, values in effects.items()
-        for (source, target, port), effect in zip(edges(), values, strict=True)
+        for (source, target, port), effect in zip(EDGES, values, strict=True)
         for step in (0, 5)
     ]
     return pd.DataFrame(rows)
 
 
-N_EDGES = len(edges())
-
-
 def known(generator) -> np.ndarray:
-    """Effects of an algorithm: few edges matter."""
-    return np.where(generator.random(N_EDGES) < 0.2, -generator.random(N_EDGES), 0.0)
+    """Effects of an algorithm: some paths matter, each by another amount."""
+    return np.where(generator.random(N_EDGES) < 0.6, -generator.random(N_EDGES), 0.0)
 
 
 def over_steps(effects, *, model="s", error=0.05) -> pd.DataFrame:
@@ -114,7 +109,7 @@ def over_steps(effects, *, model="s", error=0.05) -> pd.DataFrame:
         | {"effect_low": effect - 1.96 * error, "effect_high": effect + 1.96 * error}
         | {"status": "no_source" if np.isnan(effect) else "ok"}
         for step, values in enumerate(effects)
-        for (source, target, port), effect in zip(edges(), values, strict=True)
+        for (source, target, port), effect in zip(EDGES, values, strict=True)
     ]
     nothing = {"model": model, "step": -1, "status": "no_behaviour"}
     return pd.DataFrame([*rows, nothing])
@@ -129,22 +124,39 @@ def test_a_rival_algorithm_contradicts_the_claim_and_a_hand_over_supports_it():
     """As in the zoo: roles that are gone have no effect; a role with other heads has the same."""
     noise = np.random.default_rng(0).normal(0, 0.02, (6, N_EDGES))
     graph = np.zeros((6, N_EDGES))
-    graph[:, :3] = -1.0
+    graph[:, [0, 2]] = -1.0
     same = graph_remains(graph + noise)
     assert (same.subject, same.n) == ("role graph in s", 6)
     assert same.p_for < 0.05
     assert same.p_against == 1.0
-    graph[3:, :2] = np.nan
+    graph[3:, [0, 2]] = np.nan
+    graph[3:, 1] = -1.0
     rival = graph_remains(graph + noise)
     assert rival.value == pytest.approx(1.0, abs=0.1)
     assert rival.p_against < 0.01
     assert rival.p_for > 0.99
 
 
-def test_an_edge_that_changes_by_the_margin_is_called_kept_or_lost_at_the_nominal_rate():
+def test_a_head_that_gets_a_second_role_changes_nothing():
+    """The head that suppresses a name is now also called a previous-token head, and CS as well."""
+    graph = np.zeros((4, N_EDGES))
+    graph[:2, 1] = -1.0
+    rows = over_steps(graph)
+    more = [("NegNM", "logits", 2, -1.0), ("NegNM", "logits", 3, -1.0), ("Prev", "logits", 3, -1.0)]
+    place = {"model": "s", "task": "ioi", "port": "", "status": "ok"}
+    for source, target, step, effect in more:
+        row = {"source": source, "target": target, "step": step, "effect": effect}
+        row |= {"effect_low": effect - 0.1, "effect_high": effect + 0.1}
+        rows = pd.concat([rows, pd.DataFrame([place | row])])
+    (one,) = algorithm_remains(given(role_graph=rows))
+    assert one.value == pytest.approx(0.0)
+    assert one.p_for < 0.01
+
+
+def test_a_path_that_changes_by_the_margin_is_called_kept_or_lost_at_the_nominal_rate():
     generator, models = np.random.default_rng(9), [f"m{draw}" for draw in range(N_DRAWS)]
     truth = np.zeros((4, N_EDGES))
-    truth[0, 5] = EDGE_MARGIN
+    truth[0, 3] = PATH_MARGIN
     drawn = [
         over_steps(truth + generator.normal(0, 0.05, truth.shape), model=model) for model in models
     ]
@@ -162,16 +174,14 @@ def across(effects, **settings):
 
 def test_unrelated_graphs_are_called_the_same_algorithm_at_the_nominal_rate():
     generator = np.random.default_rng(3)
-    drawn = [graphs({model: known(generator) for model in "sml"}) for _ in range(N_DRAWS)]
-    tables = pd.concat([table.assign(task=f"t{draw}") for draw, table in enumerate(drawn)])
-    found = [one.p_for for one in algorithm_across_sizes(given(role_graph=tables))]
-    assert len(found) == N_DRAWS
+    drawn = [{model: known(generator) for model in "sml"} for _ in range(N_DRAWS)]
+    found = [across(effects).p_for for effects in drawn]
     assert np.mean(np.array(found) <= 0.05) <= AT_MOST
 
 
 def test_the_same_algorithm_in_three_sizes_is_found_in_spite_of_noise():
     generator = np.random.default_rng(4)
-    graph = known(generator)
+    graph = np.array([-1.0, 0.0, -0.8, -0.4, 0.0])
     one = across({model: graph + generator.normal(0, 0.05, N_EDGES) for model in "sml"})
     assert one.p_for <= 0.01
     assert one.value < one.control

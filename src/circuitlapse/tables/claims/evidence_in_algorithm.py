@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import NormalDist
 
@@ -14,12 +14,28 @@ from numpy import ndarray
 from circuitlapse.statistics import binomial_p
 from circuitlapse.tables.claims.verdicts import Evidence, Given
 from circuitlapse.tables.compared import FLOOR_QUANTILE
+from circuitlapse.types import LOGITS, PREVIOUS_TOKEN, Role
 from circuitlapse.types.status import AlgorithmStatus, EvidenceStatus, RoleGraphStatus
 
 MARGIN = 20.0
 """Points, of 100, by which a share may fall while the algorithm counts as the same."""
-EDGE_MARGIN = 0.25
-"""Change of an effect in the role graph up to which the algorithm counts as the same; 1 is the drop
+PATHS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "copying": ((Role.NAME_MOVER,), LOGITS, ""),
+    "suppression": (
+        (Role.NEGATIVE_NAME_MOVER, Role.COPY_SUPPRESSION, Role.NEGATIVE_COPY_SUPPRESSION),
+        *(LOGITS, ""),
+    ),
+    "inhibition": ((Role.S_INHIBITION,), Role.NAME_MOVER, "q"),
+    "repetition": ((Role.INDUCTION, Role.DUPLICATE_TOKEN), Role.S_INHIBITION, "v"),
+    "previous tokens": ((PREVIOUS_TOKEN,), Role.INDUCTION, "k"),
+}
+"""The paths of the IOI algorithm: roles that send, and what they send to.
+
+Roles that do the same are one path: one head often has two of them, and a score near its threshold
+gives and takes such a role while nothing else changes.
+"""
+PATH_MARGIN = 0.25
+"""Change of the effect of a path up to which the algorithm counts as the same; 1 is the drop
 to the corrupted level."""
 Z = NormalDist().inv_cdf(0.975)
 """Standard errors from an estimate to the end of its interval."""
@@ -97,114 +113,109 @@ def _fall(rows: pd.DataFrame) -> tuple[ndarray, ndarray]:
 
 
 def _role_graphs(given: Given) -> Iterator[Evidence]:
-    """Yield by how much the most changed edge of a role graph differs from the last step.
+    """Yield by how much the most changed path of the algorithm differs from the last step.
 
-    Shares say nothing of roles that are gone, nor of which role does the work. In the role graph,
-    an edge from or to a role without heads has an effect of 0.
+    Shares say nothing of roles that are gone, nor of which role does the work.
 
-    - For the claim: every edge at every step differs by less than `EDGE_MARGIN` from the last step.
-    - Against it: one of them differs by more; the smallest p value counts, times their number.
+    - For the claim: every path has at every step an effect less than `PATH_MARGIN` from that of the
+      last step. The largest p value counts.
+    - Against it: one is further away. The smallest p value counts, times their number.
     """
-    able = given.role_graph["status"] != RoleGraphStatus.NO_BEHAVIOUR
-    known = given.role_graph[able & given.role_graph["model"].isin(given.originals)]
-    for model, rows in known.groupby("model", sort=False):
-        effect, low, high = (
-            rows.pivot(index="step", columns=["source", "target", "port"], values=name).fillna(0.0)
-            for name in ("effect", "effect_low", "effect_high")
-        )
+    for model, (effect, error) in _effects(given).items():
         subject, n = f"role graph in {model}", len(effect)
         if n < 2:
             yield Evidence(subject, n, status=EvidenceStatus.TOO_FEW_STEPS)
             continue
-        error = ((high - low) / (2 * Z)).to_numpy()  # [step, edge]
-        change = (effect - effect.iloc[-1]).to_numpy()[:-1]
+        change = np.abs(effect[:-1] - effect[-1])  # [step, path]
         scale = np.maximum(np.hypot(error[:-1], error[-1]), 1e-9)
-        beyond = (np.abs(change) - EDGE_MARGIN) / scale  # a normal score for each edge and step
-        furthest = float(beyond.max())
+        furthest = float(((change - PATH_MARGIN) / scale).max())
         yield Evidence(
             subject,
             n,
-            value=float(np.abs(change).max()),
-            control=EDGE_MARGIN,
+            value=float(change.max()),
+            control=PATH_MARGIN,
             p_for=NormalDist().cdf(furthest),
-            p_against=min(1.0, (1 - NormalDist().cdf(furthest)) * beyond.size),
+            p_against=min(1.0, NormalDist().cdf(-furthest) * change.size),
         )
 
 
 def algorithm_across_sizes(given: Given) -> Iterator[Evidence]:
-    """Yield the mean distance between the role graphs of two sizes at the last step.
+    """Yield the mean distance between the paths of two sizes at their last steps.
 
-    A role graph is the matrix of joint path effects; a role that a model lacks has none. The
-    distance is the root of the mean square difference of its entries.
+    The distance is the root of the mean square difference of the effects of all `PATHS`.
 
-    - For the claim: graphs are closer than with the sending roles of every model exchanged.
-    - Against it: they are further apart than those of models of one size, by permutation of sizes.
+    - For the claim: sizes are closer than with the effects of every model exchanged over paths.
+    - Against it: they are further apart than models of one size, by permutation of sizes.
     """
+    last = {model: effect[-1] for model, (effect, _) in _effects(given, every=True).items()}
+    sizes = [effect for model, effect in last.items() if model in given.originals]
     for task in given.role_graph["task"].unique():
-        graphs = _graphs(given.role_graph[given.role_graph["task"] == task])
-        sizes = {model: graph for model, graph in graphs.items() if model in given.originals}
         if len(sizes) < 2:
-            few = EvidenceStatus.TOO_FEW_MODELS
-            yield Evidence(str(task), len(sizes), status=few)
+            yield Evidence(str(task), len(sizes), status=EvidenceStatus.TOO_FEW_MODELS)
             continue
-        value = float(_mean_distance([*sizes.values()]))
         rng = np.random.default_rng(given.seed)
-        drawn = _mean_distance([_shuffled(graph, rng) for graph in sizes.values()])
-        closest = np.quantile(drawn, 0.05)
+        value = float(_mean_distance(sizes))
+        drawn = _mean_distance(
+            [rng.permuted(np.tile(effect, (N_SHUFFLES, 1)), axis=1) for effect in sizes]
+        )
         yield Evidence(
             str(task),
             len(sizes),
             value=value,
-            control=float(closest),
+            control=float(np.quantile(drawn, 0.05)),
             p_for=float((1 + (drawn <= value + 1e-12).sum()) / (1 + N_SHUFFLES)),
-            p_against=_p_of_sizes(graphs, given, rng),
+            p_against=_p_of_sizes(last, given, rng),
         )
 
 
-_Graph = Float[ndarray, "source target port"]
+_Effects = Float[ndarray, "step path"]
 
 
-def _graphs(rows: pd.DataFrame) -> dict[str, _Graph]:
-    """Return the role graph of every model at its last step with one; targets end in the logits."""
-    known = rows.dropna(subset=["effect"])
-    roles = sorted({*known["source"], *known["target"]} - {"logits"})
-    targets, ports = [*roles, "logits"], sorted(set(known["port"]))
-    graphs = {}
-    for model, own in known.groupby("model", sort=False):
-        last = own[own["step"] == own["step"].max()]
-        graph = np.zeros((len(roles), len(targets), len(ports)))
-        for row in last.to_dict("records"):
-            at = roles.index(row["source"]), targets.index(row["target"]), ports.index(row["port"])
-            graph[at] = row["effect"]
-        graphs[str(model)] = graph
-    return graphs
+def _effects(given: Given, *, every: bool = False) -> dict[str, tuple[_Effects, _Effects]]:
+    """Return the effect of each path and its standard error, at the steps of each model.
 
-
-def _shuffled(graph: _Graph, rng: np.random.Generator) -> Float[ndarray, "draw source target port"]:
-    """Exchange the roles that send, many times; those that receive stay.
-
-    Only some roles receive. Moved elsewhere, an effect would be where no graph can have one, and
-    any two graphs would be closer than such a null.
+    A path has the largest effect, in size, of the roles that send. It is 0 where no head sends or
+    receives. Steps at which the model does not do the task are left out, and so are variants,
+    unless `every` is set.
     """
-    sources = np.tile(np.arange(len(graph)), (N_SHUFFLES, 1))
-    return np.asarray(graph[rng.permuted(sources, axis=1)])
+    table = given.role_graph[given.role_graph["status"] != RoleGraphStatus.NO_BEHAVIOUR]
+    found = {}
+    for model, rows in table.groupby("model", sort=False):
+        if not every and model not in given.originals:
+            continue
+        steps = sorted(rows["step"].unique())
+        effect, error = np.zeros((2, len(steps), len(PATHS)))
+        for place, (senders, target, port) in enumerate(PATHS.values()):
+            own = rows[
+                rows["source"].isin(senders) & (rows["target"] == target) & (rows["port"] == port)
+            ].dropna(subset=["effect"])
+            for row in own.sort_values(["source"], kind="stable").to_dict("records"):
+                at = steps.index(row["step"]), place
+                if abs(row["effect"]) > abs(effect[at]):
+                    effect[at] = row["effect"]
+                    error[at] = (row["effect_high"] - row["effect_low"]) / (2 * Z)
+        found[str(model)] = effect, error
+    return found
 
 
-def _mean_distance(graphs: list[ndarray]) -> Float[ndarray, " *draw"]:
-    """Return the mean over pairs of the distance of graphs, [*draw, source, target, port] each."""
-    return np.asarray(
-        np.mean([_distance(one, other) for one, other in combinations(graphs, 2)], axis=0)
-    )
+def _mean_distance(effects: Sequence[Float[ndarray, "*draw path"]]) -> Float[ndarray, " *draw"]:
+    """Return the mean over pairs of models of the distance of their effects."""
+    pairs = combinations(effects, 2)
+    return np.asarray(np.mean([_distance(one, other) for one, other in pairs], axis=0))
 
 
-def _distance(one: ndarray, other: ndarray) -> Float[ndarray, " *draw"]:
-    return np.asarray(np.sqrt(((one - other) ** 2).mean((-3, -2, -1))))
+def _distance(
+    one: Float[ndarray, "*draw path"], other: Float[ndarray, "*draw path"]
+) -> Float[ndarray, " *draw"]:
+    return np.asarray(np.sqrt(((one - other) ** 2).mean(-1)))
 
 
-def _p_of_sizes(graphs: dict[str, _Graph], given: Given, rng: np.random.Generator) -> float:
+def _p_of_sizes(
+    last: Mapping[str, Float[ndarray, " path"]], given: Given, rng: np.random.Generator
+) -> float:
     """Return the p value of "models of two sizes are no further apart than those of one"."""
-    sizes = given.n_parameters[[*graphs]].to_numpy()
-    values = [*graphs.values()]
+    sizes = given.n_parameters[[*last]].to_numpy()
+    values = [*last.values()]
     pairs = np.array([*combinations(range(len(values)), 2)])
     distances = np.array([_distance(values[one], values[other]) for one, other in pairs])
 

@@ -77,7 +77,7 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     "algorithm_remains": Claim(
         "The algorithm remains while heads change",
-        measured="lowest share (%) that roles explain; largest change in the role graph",
+        measured="lowest share (%) that roles explain; largest change of a path's effect",
         unit="% or share of the drop",
         control="permuted scores at each step, 20 points; a quarter of the drop",
         subject="panel or role graph in a model",
@@ -86,9 +86,9 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     "algorithm_across_sizes": Claim(
         "All sizes have the same algorithm",
-        measured="mean distance of the role graphs of two sizes at the last step",
+        measured="mean distance of two sizes in the effects of the paths between roles",
         unit="distance",
-        control="sending roles exchanged at random; seeds of one size",
+        control="effects exchanged over paths at random; seeds of one size",
         subject="task",
         counts="models",
         evidence="evidence_in_algorithm:algorithm_across_sizes",

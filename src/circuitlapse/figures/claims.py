@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitlapse.figures import layout, style
-from circuitlapse.tables.claims.registry import EVERY_SUBJECT, LEVEL
-from circuitlapse.types import Verdict
+from circuitlapse.tables.claims.registry import EVERY_SUBJECT
+from circuitlapse.types import SIGNIFICANCE, Verdict
 
 _ROW_IN = 0.52
 _TEXT_SHARE = 0.47
@@ -65,7 +65,7 @@ def _frame(axes: Axes, n_rows: int) -> None:
     ticks = np.arange(-_FURTHEST, _FURTHEST + 1)
     axes.set_xticks(ticks, labels=["1" if not at else f"$10^{{{-abs(at):.0f}}}$" for at in ticks])
     axes.set_xlabel("← against   corrected p value   for →")
-    for at in (np.log10(LEVEL), -np.log10(LEVEL)):
+    for at in (np.log10(SIGNIFICANCE), -np.log10(SIGNIFICANCE)):
         axes.axvline(at, color=style.GREY, linewidth=0.6, linestyle=":")
     axes.axvline(0, color=style.GREY, linewidth=0.4)
     for border in range(1, n_rows):

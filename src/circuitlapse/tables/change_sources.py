@@ -13,6 +13,7 @@ import pandas as pd
 from circuitlapse.circuits.overlap import MEASURES, Parts, parts_of
 from circuitlapse.circuits.record import CircuitRecord
 from circuitlapse.circuits.selection import Circuit, cut, edge_order, graph_of
+from circuitlapse.errors import ArtifactError
 from circuitlapse.models.graph import EdgeScores, Graph
 from circuitlapse.schemas import CHANGE_SOURCES
 from circuitlapse.settings.analysis import Stability
@@ -72,7 +73,8 @@ def change_sources_table(
     Raises:
         ArtifactError: see `base.in_order`.
     """
-    lapses = _collected(records, circuit_summary, Stability.model_validate(stability))
+    sizes = _Sizes(circuit_summary, variants, Stability.model_validate(stability))
+    lapses = _collected(records, sizes)
     rows = []
     for series, lapse in lapses.items():
         model, _, *rest = series
@@ -90,21 +92,56 @@ def change_sources_table(
     return in_order(CHANGE_SOURCES.cast(frame), CHANGE_SOURCES, models=models, tasks=tasks)
 
 
-def _collected(
-    records: Iterable[CircuitRecord], summary: pd.DataFrame, settings: Stability
-) -> Mapping[tuple[Any, ...], _Lapse]:
-    known = summary.set_index([*SERIES, "step"]).sort_index()
+def series_of(record: CircuitRecord) -> tuple[Any, ...]:
+    """Return what a time-lapse of circuits has in common: the values of `SERIES`."""
+    return tuple(getattr(record, name) for name in SERIES)
+
+
+class _Sizes:
+    """Which circuits count, and at which size those of a model and its variants are compared."""
+
+    def __init__(
+        self,
+        summary: pd.DataFrame,
+        variants: Mapping[str, Collection[str]],
+        settings: Stability,
+    ) -> None:
+        self.settings = settings
+        known = summary.set_index([*SERIES, "step"])
+        self._status = known["status"].to_dict()
+        self._requested = {
+            series: rows.droplevel(list(SERIES))["n_requested"].dropna()
+            for series, rows in known.groupby(level=list(SERIES))
+        }
+        self._original = {one: name for name, others in variants.items() for one in others}
+
+    def able(self, record: CircuitRecord) -> bool:
+        """Return whether the model does the task.
+
+        Raises:
+            ArtifactError: if the record is not in `circuit_summary`.
+        """
+        place = (*series_of(record), record.step)
+        if place not in self._status:
+            raise ArtifactError(f"{record.name} is not in circuit_summary; make that table again")
+        return bool(self._status[place] != NO_BEHAVIOUR)
+
+    def of(self, record: CircuitRecord) -> int | None:
+        """Return the size for the model that the record's is a variant of; without one, its own."""
+        own, original = series_of(record), self._original.get(record.model)
+        alike = (one for one in self._requested if one[0] == original and one[2:] == own[2:])
+        return common_size(graph_of(record), self._requested[next(alike, own)], self.settings)
+
+
+def _collected(records: Iterable[CircuitRecord], sizes: _Sizes) -> Mapping[tuple[Any, ...], _Lapse]:
     lapses: dict[tuple[Any, ...], _Lapse] = {}
     for record in records:
-        series = tuple(getattr(record, name) for name in SERIES)
-        rows = known.loc[series]
-        able = rows.loc[record.step, "status"] != NO_BEHAVIOUR
-        graph = graph_of(record)
-        size = common_size(graph, rows["n_requested"].dropna(), settings)
         usable = len(record.half_status) and not set(record.half_status) & {*_WITHOUT_CIRCUIT}
-        if size is None or not able or not usable or record.step < settings.min_step:
+        if not sizes.able(record) or not usable or record.step < sizes.settings.min_step:
             continue
-        lapse = lapses.setdefault(series, _Lapse(graph, {}))
+        if (size := sizes.of(record)) is None:
+            continue
+        lapse = lapses.setdefault(series_of(record), _Lapse(graph_of(record), {}))
         lapse.at[record.step] = halves_of(record, lapse.graph, size)
     return lapses
 

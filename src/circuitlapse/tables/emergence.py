@@ -52,7 +52,7 @@ def emergence_tables(
     bootstrap: Mapping[str, Any],
     lengths: Sequence[int],
     role_rule: str,
-    originals: Sequence[str],
+    variants: Mapping[str, Sequence[str]],
     task_of_builder: Mapping[str, str | None],
 ) -> EmergenceTables:
     """Find when each task and component reaches half of its rise, and compare these times.
@@ -73,7 +73,7 @@ def emergence_tables(
         bootstrap: a section `Bootstrap` of the configuration.
         lengths: numbers of random tokens behind the scores.
         role_rule: which heads a score may name; see `heads.naming`.
-        originals: the models that are not variants of others.
+        variants: model -> all models that differ from it only in a seed, itself included.
         task_of_builder: builder -> the name of the task that it made, or None.
 
     Raises:
@@ -90,7 +90,7 @@ def emergence_tables(
     frame["n_parameters"] = frame["model"].map(sizes)
     trends = emergence_trends(
         [_emerged(curve, sizes) for curve in curves if curve.row["status"] == EmergenceStatus.OK],
-        originals=originals,
+        originals=[*variants],
         tasks_of={score: task for score, task in _tasks_of(task_of_builder) if task},
         bootstrap=settings,
     )

@@ -191,7 +191,7 @@ JOBS: Mapping[str, Job] = {
         files={"by_group": Files("by_group", "behaviour_by_group", every_model=True)},
         inputs=("behaviour", "components"),
         settings=(
-            *("models", "originals", "tasks", "task_of_builder"),
+            *("models", "variants", "tasks", "task_of_builder"),
             *("bootstrap", "lengths", "role_rule"),
         ),
     ),
@@ -209,7 +209,7 @@ JOBS: Mapping[str, Job] = {
             *("behaviour", "circuit_summary", "emergence_trends", "size_correlation"),
             *("stability", "algorithm_consistency", "turnover", "role_graph"),
         ),
-        settings=("originals", "tasks", "threshold", "min_step", "seed"),
+        settings=("originals", "tasks", "threshold", "min_step", "seed", "bootstrap"),
     ),
     "reproduction": Job(
         "Compare this run with published results",

@@ -159,6 +159,10 @@ class Kind(StrEnum):
     COMPONENT = "component"
 
 
+SIGNIFICANCE = 0.05
+"""A test is decided by a corrected p value up to this."""
+
+
 class Verdict(StrEnum):
     """What this run says about a claim."""
 

@@ -208,6 +208,8 @@ class EvidenceStatus(StrEnum):
     """Fewer models than the test needs, or no difference between them."""
     TOO_FEW_STEPS = "too_few_steps"
     """Fewer than two steps have a value."""
+    NO_ROLES = "no_roles"
+    """No head has a role at any step."""
     NOTHING_TO_TEST = "nothing_to_test"
     """No subject could be tested."""
 

@@ -21,7 +21,14 @@ def given(*, models=("s", "m", "l"), sizes=None, **tables) -> Given:
         name: schemas.SCHEMAS[name].empty()
         for name in (*named, "algorithm_consistency", "turnover", "role_graph")
     }
-    settings = {"originals": models, "tasks": ("ioi",), "threshold": 0.8, "min_step": 1, "seed": 0}
+    settings = {
+        "originals": models,
+        "tasks": ("ioi",),
+        "threshold": 0.8,
+        "min_step": 1,
+        "seed": 0,
+        "level": 0.95,
+    }
     behaviour = pd.DataFrame({"model": models, "n_parameters": numbers})
     return Given(**(empty | settings | {"behaviour": behaviour} | tables))
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from circuitlapse.circuits.overlap import Parts, Shares
+from circuitlapse.errors import ArtifactError
 from circuitlapse.schemas import CHANGE_SOURCES
 from circuitlapse.tables.change_sources import Halves, change_sources_table, sources_of
 from circuitlapse.tables.circuits import circuit_tables
@@ -142,3 +143,25 @@ def test_a_variant_is_the_other_seed_and_has_rows_of_its_own():
     assert list(found["model"]) == ["small", "twin"]
     assert list(found["n_seeds"]) == [1, 0]
     assert found["overlap_seeds"].iloc[0] == 1.0
+
+
+def test_a_variant_is_cut_at_the_size_of_its_original():
+    """The same scores, but the variant's own circuit would be larger: the seed adds nothing."""
+    larger = {**HEAD, K: 0.9, V: 0.8}
+    twin = {"model": "twin", "variant": "seed2", "n_requested": 5}
+    records = [
+        circuit(step, larger, **halves(larger, larger), **named)
+        for named in ({"n_requested": 2}, twin)
+        for step in (1, 2)
+    ]
+    row = table(records, {"small": ["small", "twin"]}).iloc[0]
+    assert row["overlap_seeds"] == 1.0
+    assert row["seed"] == 0.0
+
+
+def test_a_record_that_the_summary_lacks_is_refused_by_name():
+    records = [circuit(step, HEAD, **halves(HEAD, HEAD)) for step in (1, 2)]
+    summary = circuit_tables(iter(records[:1]), models=["small"], tasks=["ioi"]).circuit_summary
+    how = {"circuit_summary": summary, "variants": {}, "stability": settings()}
+    with pytest.raises(ArtifactError, match="not in circuit_summary"):
+        change_sources_table(iter(records), models=["small"], tasks=["ioi"], **how)

@@ -17,7 +17,7 @@ HOW = {
     "bootstrap": {"samples": 400, "seed": 3, "level": 0.95},
     "lengths": [20],
     "role_rule": "controlled",
-    "originals": list(MODELS),
+    "variants": {model: [model] for model in MODELS},
     "task_of_builder": {"ioi": "ioi", "greater_than": None},
 }
 

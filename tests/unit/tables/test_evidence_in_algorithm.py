@@ -1,3 +1,5 @@
+from statistics import NormalDist
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from circuitlapse.tables.claims.evidence_in_algorithm import (
     algorithm_across_sizes,
     algorithm_remains,
     heads_change,
+    shares_remain,
 )
 from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
 
@@ -42,8 +45,8 @@ def shares(pct, error, *, p=0.001, model="s") -> pd.DataFrame:
     return rows_of("algorithm_consistency", rows)
 
 
-def remains(table):
-    (one,) = algorithm_remains(given(algorithm_consistency=table))
+def remains(table, **settings):
+    (one,) = shares_remain(given(algorithm_consistency=table, **settings))
     return one
 
 
@@ -54,7 +57,7 @@ def test_a_fall_by_the_margin_is_called_kept_or_lost_at_the_nominal_rate(lower_a
     truth[:lower_at] -= MARGIN
     rows = [shares(truth + generator.normal(0, 4, 7), 4.0, model=model) for model in models]
     source = given(models=models, sizes=range(N_DRAWS), algorithm_consistency=pd.concat(rows))
-    found = [*algorithm_remains(source)]
+    found = [*shares_remain(source)]
     assert len(found) == N_DRAWS
     assert np.mean([one.p_for <= 0.05 for one in found]) <= AT_MOST
     assert np.mean([one.p_against <= 0.05 for one in found]) <= AT_MOST
@@ -126,7 +129,7 @@ def test_a_rival_algorithm_contradicts_the_claim_and_a_hand_over_supports_it():
     graph = np.zeros((6, N_EDGES))
     graph[:, [0, 2]] = -1.0
     same = graph_remains(graph + noise)
-    assert (same.subject, same.n) == ("role graph in s", 6)
+    assert (same.subject, same.n) == ("s", 6)
     assert same.p_for < 0.05
     assert same.p_against == 1.0
     graph[3:, [0, 2]] = np.nan
@@ -135,6 +138,55 @@ def test_a_rival_algorithm_contradicts_the_claim_and_a_hand_over_supports_it():
     assert rival.value == pytest.approx(1.0, abs=0.1)
     assert rival.p_against < 0.01
     assert rival.p_for > 0.99
+
+
+def test_steps_of_duplicates_say_nothing():
+    graph = np.zeros((4, N_EDGES))
+    graph[:, 0] = -1.0
+    rows = over_steps(graph)
+    numbers = ["effect", "effect_low", "effect_high"]
+    rows.loc[rows["step"] == 2, numbers] = np.nan
+    rows.loc[rows["step"] == 2, "status"] = "duplicate"
+    (one,) = algorithm_remains(given(role_graph=rows))
+    assert (one.n, one.value) == (3, 0.0)
+    assert one.p_for < 0.01
+
+
+def test_a_model_without_roles_has_no_algorithm_that_could_remain():
+    one = graph_remains(np.full((4, N_EDGES), np.nan))
+    assert (one.status, one.n) == ("no_roles", 4)
+    assert np.isnan([one.p_for, one.p_against]).all()
+
+
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.99])
+def test_intervals_are_read_at_their_level(level):
+    """The same noise, told by intervals of another level: the same p values."""
+    table, z = shares([75, 90, 91], 4.0), NormalDist().inv_cdf((1 + level) / 2)
+    other = table.assign(pct_low=table["pct"] - 4.0 * z, pct_high=table["pct"] + 4.0 * z)
+    assert remains(other, level=level).p_for == pytest.approx(remains(table).p_for, abs=1e-3)
+
+
+def test_models_without_roles_at_the_end_count_as_they_are():
+    """One that lost its roles is compared as it is now, not at an earlier step, nor left out."""
+    generator, graph = np.random.default_rng(8), np.array([-1.0, 0.0, -0.8, -0.4, 0.0])
+    effects = {model: graph + generator.normal(0, 0.05, N_EDGES) for model in "sml"}
+    assert across(effects).p_for < 0.01
+    lost = graphs(effects)
+    gone = (lost["model"] == "l") & (lost["step"] == 5)
+    lost.loc[gone, "effect"], lost.loc[gone, "status"] = np.nan, "no_source"
+    (one,) = algorithm_across_sizes(given(role_graph=lost))
+    assert one.n == 3
+    assert one.value == pytest.approx(2 / 3 * np.sqrt((graph**2).mean()), rel=0.2)
+
+
+def test_sizes_that_differ_as_seeds_do_are_called_different_at_the_nominal_rate():
+    generator, found = np.random.default_rng(10), []
+    names = {f"m{place}": 10 ** (5 + place // 3) for place in range(6)}
+    for _ in range(N_DRAWS):
+        effects = {model: generator.normal(-0.5, 0.2, N_EDGES) for model in names}
+        one = across(effects, models=[*names], sizes=[*names.values()])
+        found.append(one.p_against)
+    assert np.mean(np.array(found) <= 0.05) <= AT_MOST
 
 
 def test_a_head_that_gets_a_second_role_changes_nothing():

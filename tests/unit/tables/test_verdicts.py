@@ -28,6 +28,11 @@ def test_the_verdict_follows_from_corrected_p_values(q_for, q_against, verdict):
     assert verdict_of(q_for, q_against) == verdict
 
 
+def fields_of(source: Given) -> dict:
+    names = [one.name for one in fields(Given) if one.name != "level"]
+    return {name: getattr(source, name) for name in names}
+
+
 def summary(*pairs):
     return summed_up([{"q_for": a, "q_against": b, "verdict": verdict_of(a, b)} for a, b in pairs])
 
@@ -43,7 +48,7 @@ def test_a_sentence_is_about_all_subjects():
 
 def test_every_claim_has_a_row_that_sums_it_up_even_without_data():
     source = given()
-    table = claims_table(**{one.name: getattr(source, one.name) for one in fields(Given)})
+    table = claims_table(bootstrap={"level": 0.95}, **fields_of(source))
     schemas.CLAIMS.check(table, where="test")
     summaries = table[table["subject"] == "all"]
     assert list(summaries["claim"]) == list(CLAIMS)
@@ -59,7 +64,7 @@ def test_p_values_are_corrected_within_a_claim():
     sizes = pd.DataFrame({"task": tasks, "level": "edge", "x": "log_params", "r": 0.5})
     sizes = sizes.assign(p=p, n=7)
     source = given(size_correlation=sizes, tasks=())
-    table = claims_table(**{one.name: getattr(source, one.name) for one in fields(Given)})
+    table = claims_table(bootstrap={"level": 0.95}, **fields_of(source))
     own = table[(table["claim"] == "larger_circuits") & (table["subject"] == "t3")]
     assert own["p_for"].item() == 0.02
     assert own["q_for"].item() == pytest.approx(0.4)

@@ -17,8 +17,6 @@ from circuitlapse.tables.compared import FLOOR_QUANTILE
 from circuitlapse.types import LOGITS, PREVIOUS_TOKEN, Role
 from circuitlapse.types.status import AlgorithmStatus, EvidenceStatus, RoleGraphStatus
 
-MARGIN = 20.0
-"""Points, of 100, by which a share may fall while the algorithm counts as the same."""
 PATHS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
     "copying": ((Role.NAME_MOVER,), LOGITS, ""),
     "suppression": (
@@ -34,21 +32,28 @@ PATHS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 Roles that do the same are one path: one head often has two of them, and a score near its threshold
 gives and takes such a role while nothing else changes.
 """
+TO_LOGITS = (*PATHS["copying"][0], *PATHS["suppression"][0])
+"""The roles that heads have by their effect on the logits."""
+MARGIN = 20.0
+"""Points, of 100, by which a share may fall while the algorithm counts as the same."""
 PATH_MARGIN = 0.25
 """Change of the effect of a path up to which the algorithm counts as the same; 1 is the drop
 to the corrupted level."""
-Z = NormalDist().inv_cdf(0.975)
-"""Standard errors from an estimate to the end of its interval."""
+MEASURED = [status for status in RoleGraphStatus if status != RoleGraphStatus.NO_BEHAVIOUR]
+"""Steps with these have a role graph; what is not `ok` has no effect there."""
 N_SHUFFLES = 1000
 
 
 def heads_change(given: Given) -> Iterator[Evidence]:
     """Yield how often the heads of each role changed, beyond what other prompts would do.
 
-    If nothing changed, a pair of steps is called changed in 5 % of cases or fewer.
+    If nothing changed, a pair of steps is called changed in 5 % of cases or fewer. That holds for
+    roles by their effect on the logits; the floor of the others lacks the noise of their receivers.
     """
     known = given.turnover[
-        given.turnover["changed"].notna() & given.turnover["model"].isin(given.originals)
+        given.turnover["changed"].notna()
+        & given.turnover["model"].isin(given.originals)
+        & given.turnover["role"].isin(TO_LOGITS)
     ]
     for (model, role), rows in known.groupby(["model", "role"], sort=False):
         n, changed = len(rows), int(rows["changed"].sum())
@@ -61,13 +66,7 @@ def heads_change(given: Given) -> Iterator[Evidence]:
         )
 
 
-def algorithm_remains(given: Given) -> Iterator[Evidence]:
-    """Yield what the shares of each panel say, and what the role graph of each model does."""
-    yield from _shares(given)
-    yield from _role_graphs(given)
-
-
-def _shares(given: Given) -> Iterator[Evidence]:
+def shares_remain(given: Given) -> Iterator[Evidence]:
     """Yield the lowest share over steps that heads with a role explain, of each panel and model.
 
     - For the claim: at every step the share is above that of permuted scores, and less than
@@ -88,7 +87,7 @@ def _shares(given: Given) -> Iterator[Evidence]:
             yield Evidence(f"{panel} in {model}", len(rows), status=few)
             continue
         lowest = rows.iloc[int(rows["pct"].to_numpy().argmin())]
-        kept, lost = _fall(rows)
+        kept, lost = _fall(rows, z=_z(given))
         yield Evidence(
             f"{panel} in {model}",
             len(rows),
@@ -101,9 +100,9 @@ def _shares(given: Given) -> Iterator[Evidence]:
         )
 
 
-def _fall(rows: pd.DataFrame) -> tuple[ndarray, ndarray]:
+def _fall(rows: pd.DataFrame, *, z: float) -> tuple[ndarray, ndarray]:
     """Return p values of "the share fell by `MARGIN` or more", and "by less", for earlier steps."""
-    error = ((rows["pct_high"] - rows["pct_low"]) / (2 * Z)).to_numpy(dtype=float)
+    error = ((rows["pct_high"] - rows["pct_low"]) / (2 * z)).to_numpy(dtype=float)
     shares = rows["pct"].to_numpy(dtype=float)
     fall = shares[-1] - shares[:-1] - MARGIN
     # Of the same prompts, so their noise is shared: this is on the safe side.
@@ -112,7 +111,7 @@ def _fall(rows: pd.DataFrame) -> tuple[ndarray, ndarray]:
     return kept, 1 - kept
 
 
-def _role_graphs(given: Given) -> Iterator[Evidence]:
+def algorithm_remains(given: Given) -> Iterator[Evidence]:
     """Yield by how much the most changed path of the algorithm differs from the last step.
 
     Shares say nothing of roles that are gone, nor of which role does the work.
@@ -122,9 +121,10 @@ def _role_graphs(given: Given) -> Iterator[Evidence]:
     - Against it: one is further away. The smallest p value counts, times their number.
     """
     for model, (effect, error) in _effects(given).items():
-        subject, n = f"role graph in {model}", len(effect)
-        if n < 2:
-            yield Evidence(subject, n, status=EvidenceStatus.TOO_FEW_STEPS)
+        subject, n = model, len(effect)
+        if n < 2 or not effect.any():
+            few = EvidenceStatus.TOO_FEW_STEPS if n < 2 else EvidenceStatus.NO_ROLES
+            yield Evidence(subject, n, status=few)
             continue
         change = np.abs(effect[:-1] - effect[-1])  # [step, path]
         scale = np.maximum(np.hypot(error[:-1], error[-1]), 1e-9)
@@ -168,6 +168,11 @@ def algorithm_across_sizes(given: Given) -> Iterator[Evidence]:
         )
 
 
+def _z(given: Given) -> float:
+    """Return how many standard errors the ends of an interval are from the estimate."""
+    return NormalDist().inv_cdf((1 + given.level) / 2)
+
+
 _Effects = Float[ndarray, "step path"]
 
 
@@ -178,7 +183,7 @@ def _effects(given: Given, *, every: bool = False) -> dict[str, tuple[_Effects, 
     receives. Steps at which the model does not do the task are left out, and so are variants,
     unless `every` is set.
     """
-    table = given.role_graph[given.role_graph["status"] != RoleGraphStatus.NO_BEHAVIOUR]
+    table = given.role_graph[given.role_graph["status"].isin(MEASURED)]
     found = {}
     for model, rows in table.groupby("model", sort=False):
         if not every and model not in given.originals:
@@ -193,7 +198,7 @@ def _effects(given: Given, *, every: bool = False) -> dict[str, tuple[_Effects, 
                 at = steps.index(row["step"]), place
                 if abs(row["effect"]) > abs(effect[at]):
                     effect[at] = row["effect"]
-                    error[at] = (row["effect_high"] - row["effect_low"]) / (2 * Z)
+                    error[at] = (row["effect_high"] - row["effect_low"]) / (2 * _z(given))
         found[str(model)] = effect, error
     return found
 
@@ -219,13 +224,15 @@ def _p_of_sizes(
     pairs = np.array([*combinations(range(len(values)), 2)])
     distances = np.array([_distance(values[one], values[other]) for one, other in pairs])
 
-    def difference(of: ndarray) -> float:
-        same = of[pairs[:, 0]] == of[pairs[:, 1]]
-        return float(distances[~same].mean() - distances[same].mean())
+    def difference(of: ndarray) -> Float[ndarray, " draw"]:
+        """Return how much further apart models of two sizes are; `of` is [draw, model]."""
+        same = of[:, pairs[:, 0]] == of[:, pairs[:, 1]]  # [draw, pair]
+        apart = (distances * ~same).sum(1) / (~same).sum(1)
+        return np.asarray(apart - (distances * same).sum(1) / same.sum(1))
 
     alike = sizes[pairs[:, 0]] == sizes[pairs[:, 1]]
     if not alike.any() or alike.all():
         return float("nan")
-    found = difference(sizes)
-    drawn = np.array([difference(rng.permutation(sizes)) for _ in range(N_SHUFFLES)])
+    (found,) = difference(sizes[None])
+    drawn = difference(rng.permuted(np.tile(sizes, (N_SHUFFLES, 1)), axis=1))
     return float((1 + (drawn >= found - 1e-12).sum()) / (1 + N_SHUFFLES))

@@ -14,9 +14,11 @@ import pandas as pd
 
 from circuitlapse.statistics import mean_test, pearson
 from circuitlapse.tables.claims.verdicts import Evidence, Given
-from circuitlapse.types import Comparison, Level, Weighting
+from circuitlapse.types import Comparison, Faithfulness, Level, Selection, Weighting
 from circuitlapse.types.status import EvidenceStatus, Status
 
+SHORT = 0.1
+"""Faithfulness below the threshold that contradicts that circuits are faithful."""
 KNOWS = 0.1
 """A complement that keeps this share of what corruption takes away does some of the task."""
 
@@ -58,13 +60,26 @@ def _correlation(subject: str, n: int, r: float, p: float) -> Evidence:
 
 
 def faithful_circuits(given: Given) -> Iterator[Evidence]:
-    """Yield the mean faithfulness on held-out prompts, wherever a model does the task."""
+    """Yield the mean faithfulness on held-out prompts, wherever a model does the task.
+
+    A circuit of half of the prompts is a little worse than that of all, and the search stops where
+    it just reaches the threshold. So the claim is contradicted only by `SHORT` less. Where the
+    threshold was about normalised faithfulness, nothing is held out that could be compared with it.
+    """
+
+    def held_out(rows: pd.DataFrame) -> pd.Series[float]:
+        return rows["f_raw_held_out"].where(rows["faithfulness"] == Faithfulness.RAW)
+
     for task in given.tasks:
-        by_model = _mean_by_model(given, task, lambda rows: rows["f_raw_held_out"])
-        yield _mean(task, by_model, above=given.threshold)
+        by_model = _mean_by_model(given, task, held_out)
+        found = _mean(task, by_model, above=given.threshold)
+        if found.status == EvidenceStatus.OK:
+            less = mean_test(by_model.to_numpy(), bound=given.threshold - SHORT)
+            found = replace(found, p_against=less.p_below)
+        yield found
 
 
-def complete_circuits(given: Given) -> Iterator[Evidence]:
+def complement_does_nothing(given: Given) -> Iterator[Evidence]:
     """Yield the mean faithfulness of the complement, which should be near 0."""
     for task in given.tasks:
         by_model = _mean_by_model(given, task, lambda rows: rows["f_complement"])
@@ -77,14 +92,20 @@ def complete_circuits(given: Given) -> Iterator[Evidence]:
 
 
 def small_circuits(given: Given) -> Iterator[Evidence]:
-    """Yield the mean share of the tested edges that matter more than random ones."""
+    """Yield the mean share of the tested edges that matter more than random ones.
+
+    An edge that is not shown to matter may still do so, so nothing speaks against the claim. A node
+    circuit has all edges among its nodes, needed or not, and does not count.
+    """
 
     def needed(rows: pd.DataFrame) -> pd.Series[float]:
         tested = rows["edges_tested"].astype("float64")
-        return rows["edges_needed"].astype("float64") / tested.where(tested > 0)
+        counts = (tested > 0) & (rows["selection"] != Selection.NODES)
+        return rows["edges_needed"].astype("float64") / tested.where(counts)
 
     for task in given.tasks:
-        yield _mean(task, _mean_by_model(given, task, needed), above=0.5)
+        found = _mean(task, _mean_by_model(given, task, needed), above=0.5)
+        yield replace(found, p_against=float("nan"))
 
 
 def _mean_by_model(

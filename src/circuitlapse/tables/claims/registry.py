@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-LEVEL = 0.05
-"""A verdict needs a corrected p value up to this."""
 EVERY_SUBJECT = "all"
 """The subject of the row that sums up a claim."""
 
@@ -68,19 +66,28 @@ CLAIMS: Mapping[str, Claim] = {
     ),
     "heads_change": Claim(
         "The heads that implement a role change over training",
-        measured="share of neighbouring steps at which the heads of a role changed",
+        measured="share of neighbouring steps at which the heads of a role to the logits changed",
         unit="share",
         control="5 %: changes of the prompts alone, from halves of them",
         subject="role in a model",
         counts="pairs of steps",
         evidence="evidence_in_algorithm:heads_change",
     ),
+    "shares_remain": Claim(
+        "Heads with a known role do the task at every step",
+        measured="lowest share of an effect that heads with a role explain, over steps",
+        unit="%",
+        control="permuted scores at each step; 20 points below the last step",
+        subject="panel in a model",
+        counts="steps",
+        evidence="evidence_in_algorithm:shares_remain",
+    ),
     "algorithm_remains": Claim(
         "The algorithm remains while heads change",
-        measured="lowest share (%) that roles explain; largest change of a path's effect",
-        unit="% or share of the drop",
-        control="permuted scores at each step, 20 points; a quarter of the drop",
-        subject="panel or role graph in a model",
+        measured="largest change of the effect of a path between roles, from the last step",
+        unit="share of the drop to the corrupted level",
+        control="a quarter of the drop",
+        subject="model",
         counts="steps",
         evidence="evidence_in_algorithm:algorithm_remains",
     ),
@@ -115,19 +122,19 @@ CLAIMS: Mapping[str, Claim] = {
         "Circuits are faithful",
         measured="mean faithfulness on held-out prompts",
         unit="ratio",
-        control="the threshold of the search",
+        control="the threshold of the search; against it, 0.1 less",
         subject="task",
         counts="models",
         evidence="evidence_in_circuits:faithful_circuits",
     ),
-    "complete_circuits": Claim(
+    "complement_does_nothing": Claim(
         "What is left without the circuit does not do the task",
         measured="mean faithfulness of the complement (normalised) on held-out prompts",
         unit="ratio",
         control="10 % of what corruption takes away",
         subject="task",
         counts="models",
-        evidence="evidence_in_circuits:complete_circuits",
+        evidence="evidence_in_circuits:complement_does_nothing",
     ),
     "small_circuits": Claim(
         "Most edges of a circuit are needed",

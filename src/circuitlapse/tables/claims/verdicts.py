@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ import pandas as pd
 
 from circuitlapse.schemas import CLAIMS as SCHEMA
 from circuitlapse.statistics import corrected
-from circuitlapse.tables.claims.registry import CLAIMS, EVERY_SUBJECT, LEVEL, Claim
-from circuitlapse.types import Verdict
+from circuitlapse.tables.claims.registry import CLAIMS, EVERY_SUBJECT, Claim
+from circuitlapse.types import SIGNIFICANCE, Verdict
 from circuitlapse.types.status import EvidenceStatus
 
 _NAN = float("nan")
@@ -56,6 +56,7 @@ class Given:
         threshold: faithfulness that the search asks for.
         min_step: the first step that counts where circuits are compared.
         seed: of permutations.
+        level: confidence level of the intervals in the tables.
     """
 
     emergence_trends: pd.DataFrame
@@ -71,6 +72,7 @@ class Given:
     threshold: float
     min_step: int
     seed: int
+    level: float
 
     @property
     def n_parameters(self) -> pd.Series[int]:
@@ -78,19 +80,20 @@ class Given:
         return self.behaviour.groupby("model")["n_parameters"].first()
 
 
-def claims_table(**given: Any) -> pd.DataFrame:
+def claims_table(*, bootstrap: Mapping[str, Any], **given: Any) -> pd.DataFrame:
     """Make the table `claims`: a row per claim and subject, and one that sums up each claim.
 
     The p values of all subjects of a claim are a family: they are corrected for their number as
     Benjamini and Hochberg do. A subject supports the claim if the corrected p value of its
-    negation is at most `LEVEL`, and contradicts it if that of the claim is. A sentence is about all
-    subjects. So it is contradicted if one contradicts it, and supported if all that could be
-    tested support it.
+    negation is at most `SIGNIFICANCE`, and contradicts it if that of the claim is. A sentence is
+    about all subjects. So it is contradicted if one contradicts it, and supported if all that could
+    be tested support it.
 
     Args:
-        given: the fields of `Given`.
+        bootstrap: a section `Bootstrap` of the configuration, for the level of intervals.
+        given: the other fields of `Given`.
     """
-    source = Given(**given)
+    source = Given(**given, level=bootstrap["level"])
     rows = [row for name, claim in CLAIMS.items() for row in _rows(name, claim, source)]
     return SCHEMA.cast(pd.DataFrame(rows, columns=[*SCHEMA.columns]))
 
@@ -113,7 +116,7 @@ def _rows(name: str, claim: Claim, given: Given) -> Iterator[dict[str, Any]]:
 
 def verdict_of(q_for: float, q_against: float) -> Verdict:
     """Return what corrected p values say; the smaller one if both are small."""
-    if min(pair := [_known(q_for), _known(q_against)]) > LEVEL:
+    if min(pair := [_known(q_for), _known(q_against)]) > SIGNIFICANCE:
         return Verdict.CANNOT_TELL
     return Verdict.SUPPORTED if pair[0] < pair[1] else Verdict.CONTRADICTED
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from circuitlapse import load_decoder
+from circuitlapse.tables.claims.evidence_in_algorithm import algorithm_remains
 from tests.planted_ioi import COUPLES, DUPLICATE, MOVERS
+from tests.unit.tables.claims_given import given
 from tests.zoo.changes import head_scores, measure, reported, role_edges, verdicts
 from tests.zoo.ioi import ioi_pairs
 from tests.zoo.lapses import CHANGE, HEIR, LAPSES, STRONGEST, SUPPRESSORS, gradual
@@ -92,6 +95,23 @@ def test_a_rival_algorithm_changes_roles():
     assert edges["S2I", "NM", "q"] == pytest.approx(0, abs=0.03)
     metric = [at[step].circuit.m_model.mean() for step in STEPS]
     assert np.ptp(metric) < 0.2 * np.mean(metric)
+
+
+@pytest.mark.parametrize("name", SUDDEN)
+def test_the_claim_that_the_algorithm_remains_is_judged_right(name):
+    """Supported where heads are handed over, contradicted by a rival; shares tell neither."""
+    at = measured(name).at
+    graphs = [
+        at[step].algorithm.role_graph.assign(model=name, task="ioi", step=step) for step in at
+    ]
+    (one,) = algorithm_remains(given(models=[name], role_graph=pd.concat(graphs)))
+    assert (one.subject, one.n) == (name, len(STEPS))
+    if name.startswith("hand_over"):
+        assert one.p_for < 0.01
+        assert one.value < 0.1
+    else:
+        assert one.p_against < 0.01
+        assert one.value > 0.9
 
 
 def test_verdicts_count_hits_errors_and_false_alarms():

@@ -111,7 +111,13 @@ def test_circuits_of_a_task_at_all_steps_and_of_all_tasks_at_this_step_are_trans
     checkpoint, task
 ):
     names = [(name, step) for name in ("mine", "other") for step in (0, 8)]
-    about = {"model": "tiny", "variant": "seed1", "method": "eap", "ig_steps": 1}
+    about = {
+        "model": "tiny",
+        "variant": "seed1",
+        "method": "eap",
+        "ig_steps": 1,
+        "selection": "nodes",
+    }
     edges = Circuit.full(model_graph(checkpoint.model)).mask
     found = [FoundCircuit(task=name, step=step, in_circuit=edges, **about) for name, step in names]
     table = checkpoint.transfer(task, checkpoint.run(task), found, BOOTSTRAP)

@@ -192,7 +192,7 @@ def test_ties_at_zero_do_not_decide(planted):
 def test_where_the_planted_circuit_is_faithful_random_ones_of_its_size_are_not(planted):
     """Without this, that a circuit does well in a model would say nothing of the circuit."""
     about = {"model": "planted", "variant": "", "task": "mine", "step": 0, "method": "eap"}
-    found = FoundCircuit(**about, ig_steps=1, in_circuit=planted.circuit.mask)
+    found = FoundCircuit(**about, ig_steps=1, selection="greedy", in_circuit=planted.circuit.mask)
     controls = random_like([found], planted.circuit.graph, n_draws=10, seed=0)
     rows = transfer(
         planted.model,

@@ -29,7 +29,7 @@ from circuitlapse.models.graph import Graph
 from circuitlapse.models.load import model_graph
 from circuitlapse.models.prompts import PromptPairs
 from circuitlapse.settings.analysis import Bootstrap
-from circuitlapse.types import TransferControl
+from circuitlapse.types import Selection, TransferControl
 from circuitlapse.types.status import TransferStatus
 
 
@@ -38,6 +38,7 @@ class FoundCircuit:
     """The edges of a circuit and where it was found: all that is needed to run it elsewhere.
 
     Attributes:
+        selection: how its edges were taken, see `edge_order`.
         in_circuit: [source, target]; None where the model did not do the task.
         control: what the circuit is to the models that run it.
         draw: number of a random circuit; -1 for others.
@@ -49,6 +50,7 @@ class FoundCircuit:
     step: int
     method: str
     ig_steps: int
+    selection: str
     in_circuit: Bool[ndarray, "source target"] | None
     control: TransferControl = TransferControl.OWN
     draw: int = -1
@@ -58,7 +60,7 @@ class FoundCircuit:
         cls, record: CircuitRecord, control: TransferControl = TransferControl.OWN
     ) -> FoundCircuit:
         """Keep the edges of a record; its scores and curves take much more memory."""
-        names = ("model", "variant", "task", "step", "method", "ig_steps")
+        names = ("model", "variant", "task", "step", "method", "ig_steps", "selection")
         edges = None if record.n_requested is None else record.in_circuit
         known = {name: getattr(record, name) for name in names}
         return cls(**known, in_circuit=edges, control=control)
@@ -103,8 +105,8 @@ def random_like(
     """Return random circuits of the size of each circuit; none where there is no circuit.
 
     They grow from the logits along random scores, as those of the fixed sizes do: edges drawn
-    anywhere would hardly ever connect. They have the size after pruning, or the next larger one
-    that there is. The circuits of one draw are nested.
+    anywhere would hardly ever connect. Beside node circuits, they take random nodes. They have the
+    size after pruning, or the next larger one that there is. The circuits of one draw are nested.
 
     Args:
         found: circuits of one model.
@@ -113,16 +115,24 @@ def random_like(
         seed: of the first draw; the next ones count up.
     """
     own = [circuit for circuit in found if circuit.control == TransferControl.OWN]
+    selections = {_by_chance(circuit) for circuit in own}
     for draw in range(n_draws):
-        order = random_order(graph, seed=seed + draw)
-        of_size: dict[int, Bool[ndarray, "source target"]] = {}
+        orders = {how: random_order(graph, seed=seed + draw, how=how) for how in selections}
+        of_size: dict[tuple[Selection, int], Bool[ndarray, "source target"]] = {}
         for circuit in own:
             if (n := circuit.n_edges) is None:
                 continue
-            if n not in of_size:
-                of_size[n] = _of_size(graph, order, n)
+            how = _by_chance(circuit)
+            if (how, n) not in of_size:
+                of_size[how, n] = _of_size(graph, orders[how], n)
             control = TransferControl.RANDOM
-            yield replace(circuit, in_circuit=of_size[n], control=control, draw=draw)
+            yield replace(circuit, in_circuit=of_size[how, n], control=control, draw=draw)
+
+
+def _by_chance(circuit: FoundCircuit) -> Selection:
+    """Return how the random circuits beside a circuit take edges."""
+    nodes = circuit.selection == Selection.NODES
+    return Selection.NODES if nodes else Selection.GREEDY
 
 
 def _of_size(

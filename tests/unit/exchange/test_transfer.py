@@ -60,7 +60,7 @@ def record(model, pairs, runs):
 
 def found_circuit(mask, **changes):
     values = {"model": "tiny", "variant": "seed1", "task": "ioi", "step": 8}
-    values |= {"method": "eap", "ig_steps": 1, "in_circuit": mask}
+    values |= {"method": "eap", "ig_steps": 1, "selection": "greedy", "in_circuit": mask}
     return FoundCircuit(**(values | changes))
 
 
@@ -171,6 +171,29 @@ def test_random_circuits_have_the_size_of_what_they_are_compared_with():
     again = list(random_like(found, graph, n_draws=2, seed=5))
     for one, other in zip(random, again, strict=True):
         np.testing.assert_array_equal(one.in_circuit, other.in_circuit)
+
+
+def test_beside_node_circuits_random_ones_take_random_nodes():
+    """They hold all edges among their nodes, but for some of the last node."""
+    graph = Graph(3, 2)
+    found = found_circuit(Circuit.full(graph).mask)
+    found.in_circuit[:] &= np.random.default_rng(0).random(graph.exists.shape) < 0.2
+
+    def of_nodes(selection):
+        own = replace(found, selection=selection)
+        return [is_of_nodes(one) for one in random_like([own], graph, n_draws=20, seed=5)]
+
+    def is_of_nodes(circuit):
+        mask = circuit.in_circuit
+        touched = np.append(mask.any(axis=1), True)  # sources, then logits
+        among = touched[:-1, None] & touched[graph.target_nodes]
+        sources, targets = np.nonzero(graph.exists & among & ~mask)
+        ends = np.stack([sources, graph.target_nodes[targets]])  # [2, edge]
+        return any((ends == node).any(axis=0).all() for node in range(graph.n_nodes))
+
+    assert all(of_nodes("nodes"))
+    assert not any(of_nodes("greedy"))
+    assert not any(of_nodes("top_n"))
 
 
 def test_controls_have_no_controls_of_their_own():

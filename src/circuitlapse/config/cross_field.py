@@ -17,6 +17,7 @@ from circuitlapse.paths import Clone
 from circuitlapse.settings.base import INVALID, PUBLISHED, PYTHIA_PREFIX, KeyPath, Problem
 from circuitlapse.settings.suite import Model, Train
 from circuitlapse.tasks.prompt_file import check_file
+from circuitlapse.types import Level
 
 if TYPE_CHECKING:
     from circuitlapse.config.schema import Config
@@ -40,6 +41,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from _files(config, tasks)
     yield from _folders(config, models)
     yield from _clone(config, models)
+    yield from _node_circuits(config)
 
 
 def dotted(where: KeyPath) -> str:
@@ -271,3 +273,21 @@ def _clone(config: Config, models: list[tuple[KeyPath, Model]]) -> Iterator[Prob
     if not any(clone.graphs(name, task) for name in own for task in Clone.TASKS):
         sentence = f"= '{folder}' has no graphs of {', '.join(own)}; it has models named "
         yield Problem(where, f"{sentence}{', '.join(known)}.")
+
+
+def _node_circuits(config: Config) -> Iterator[Problem]:
+    """Check the keys that say nothing of node circuits."""
+    if getattr(config.circuits, "level", None) != Level.NODE:
+        return
+    if "selection" in config.circuits.model_fields_set:
+        yield Problem(
+            ("circuits", "selection"),
+            "cannot be combined with circuits.level: node: it is about edges, and nodes are taken "
+            "by their scores; remove one of them.",
+        )
+    if getattr(config.compare, "published", None) is not None:
+        yield Problem(
+            ("compare", "published"),
+            "cannot be combined with circuits.level: node: the authors' circuits are of edges, and "
+            "the noise floor of node circuits says nothing of them; remove one of them.",
+        )

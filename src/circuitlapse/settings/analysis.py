@@ -63,17 +63,19 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     and the nodes that are in already."""
     selection: EdgeSelection = Selection.GREEDY
     """For edges: grow the circuit backwards from the logits (greedy, as in the paper), or take the
-    edges with the largest scores (top_n). Nodes are taken by their scores."""
+    edges with the largest scores (top_n). Cannot be combined with level: node; nodes are taken by
+    their scores."""
     threshold: float = key(0.8, gt=0, le=1)
     """Faithfulness that a circuit must reach, as a fraction of the model's task metric."""
     faithfulness: Faithfulness = key(Faithfulness.RAW, strict=False)
     """Faithfulness that the threshold is about: metric of the circuit over that of the model (raw,
     as in the paper), or rescaled so that a circuit without edges is at 0 (normalised)."""
     max_fraction: float = key(0.5, gt=0, le=1)
-    """Largest circuit tried, as a fraction of the model's edges, or nodes."""
+    """Largest circuit tried, as a fraction of the model's edges, or nodes; see min_cap."""
     min_cap: int = key(1600, ge=1, le=10_000_000)
     """Number of edges, or nodes, up to which circuits are tried in every model, even if it is more
-    than max_fraction. Otherwise circuits of small models would be cut off at smaller sizes."""
+    than max_fraction. Otherwise circuits of small models would be cut off at smaller sizes. Few
+    models have as many nodes as the default, so with level: node it usually lets all be tried."""
     grid_ratio: float = key(1.6, gt=1, le=10)
     """Ratio of neighbouring sizes on the faithfulness curve; closer to 1 is finer and slower."""
     refine_points: int = key(4, ge=0, le=100)
@@ -277,7 +279,8 @@ class Compare(Section, json_schema_extra=reruns("tables and figures of published
 
     published: PathText | None = key(None, min_length=1, allowed="a path")
     """Clone of the paper's repository (github.com/curt-tigges/circuits-over-time), after `git lfs
-    pull`. Its results are drawn in figures of their own, and compared with those of this run."""
+    pull`. Its results are drawn in figures of their own, and compared with those of this run.
+    Cannot be combined with circuits.level: node."""
 
 
 class Figures(Section, json_schema_extra=reruns("figures")):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from circuitlapse.settings.analysis import Circuits
 from circuitlapse.tasks.registry import BUILDERS
 from tests.clone import Planted
 
@@ -620,3 +621,35 @@ def test_a_clone_has_graphs_of_a_model_of_the_run(errors, load, tmp_path):
     ]
     planted.graph("tiny", "ioi", 10, n_layers=1, n_heads=1, edges=())
     assert load("compare: {published: clone}").compare.published == "clone"
+
+
+def test_node_circuits_are_not_held_against_edge_circuits_of_the_authors(errors, load, tmp_path):
+    planted = Planted(tmp_path / "clone")
+    planted.graph("tiny", "ioi", 10, n_layers=1, n_heads=1, edges=())
+    assert errors("compare: {published: clone}\ncircuits: {level: node}") == [
+        "user.yaml: compare.published cannot be combined with circuits.level: node: the authors' "
+        "circuits are of edges, and the noise floor of node circuits says nothing of them; remove "
+        "one of them."
+    ]
+    assert load("compare: {published: clone}\ncircuits: {level: edge}").compare.published
+
+
+@pytest.mark.parametrize("selection", ["greedy", "top_n"])
+def test_node_circuits_have_no_selection_of_edges(errors, load, selection):
+    assert errors(f"circuits: {{level: node, selection: {selection}}}") == [
+        "user.yaml: circuits.selection cannot be combined with circuits.level: node: it is about "
+        "edges, and nodes are taken by their scores; remove one of them."
+    ]
+    assert load("circuits: {level: node}").circuits.order == "nodes"
+    assert load(f"circuits: {{level: edge, selection: {selection}}}").circuits.order == selection
+
+
+def test_a_job_gets_every_setting_of_node_circuits(load):
+    """It has the selection as well, which the user did not set."""
+    settings = load("circuits: {level: node}").circuits
+    assert Circuits(**settings.model_dump(mode="json")) == settings
+
+
+def test_nothing_is_said_of_node_circuits_while_the_level_is_not_known(errors):
+    (line,) = errors("circuits: {level: nodes, selection: greedy}")
+    assert line.startswith("user.yaml: circuits.level = 'nodes' must be one of")

@@ -9,6 +9,8 @@ numbers are means over random distractors:
 - `auroc`: how often a planted edge has a larger |score| than another edge.
 - `greedy`, `top_n`: edges that it takes until all planted ones are among them, by |score|; and by
   the score itself (`signed`). `n_planted` would be best.
+- `nodes`: the same in the order of node circuits, where the edges of a node come together, so that
+  it is larger than `n_planted` even if all planted nodes come first. It scores no node circuit.
 - `f_true_size`: normalised faithfulness of the circuit that has as many edges as are planted.
 - `f_needed`: that of the circuit that has all planted edges; both circuits are greedy, by |score|.
 - `f_planted`: that of the planted edges alone.

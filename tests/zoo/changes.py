@@ -1,6 +1,6 @@
 """Whether the statistics over training find a change that is known, at the right step.
 
-Two kinds of statistics report a change between neighbouring steps:
+Three kinds of statistics report a change between neighbouring steps:
 
 - `stability`: the overlap of circuits of one size is below the noise floor (`tables.stability`), at
   each level and weighting;

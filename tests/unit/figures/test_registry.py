@@ -89,6 +89,12 @@ def test_every_figure_has_a_caption_and_every_caption_a_figure(root):
     assert captions == ALL.keys() | OTHER_CAPTIONS
 
 
+def test_captions_say_where_the_level_of_their_intervals_is_set(root):
+    for path in (root / "workflow/report").glob("*.rst"):
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        assert not re.search(r"\d %( \w+)? intervals?\b", text), path.name
+
+
 def test_the_table_of_figures_names_each_once_and_what_shows_the_same_in_one_row():
     rows = re.findall(r"^\| (`[^|]+`) \| [^|]+ \|$", figure_rows(), re.MULTILINE)
     named = []

@@ -21,7 +21,7 @@ import pandas as pd
 from circuitlapse.config import load_config
 from circuitlapse.config.schema import Config
 from circuitlapse.paths import Paths
-from circuitlapse.types import S2I_SIGNALS, Role
+from circuitlapse.types import S2I_SIGNALS, Role, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/story.md"
@@ -162,6 +162,28 @@ def _changes(run: Run) -> str:
     return ", ".join(f"{int(n)} of {of}" for n, of in found.reindex(run.sizes).to_numpy())
 
 
+def _verdicts(run: Run) -> str:
+    claims = run.table("claims")
+    counts = claims.loc[claims["subject"] == "all", "verdict"].value_counts()
+    return ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in Verdict)
+
+
+def _path_changes(run: Run) -> str:
+    claims = run.table("claims")
+    rows = claims[(claims["claim"] == "algorithm_remains") & claims["value"].notna()]
+    return ", ".join(f"{value:.2f}" for value in rows["value"])
+
+
+def _certified(run: Run, column: str) -> str:
+    rows = run.table("circuit_summary").dropna(subset=[column])
+    return f"{(rows[column] > 0.05).mean():.0%}".replace("%", " %")
+
+
+def _needed_edges(run: Run) -> str:
+    rows = run.table("circuit_summary")
+    return f"{rows['edges_needed'].sum() / rows['edges_tested'].sum():.0%}".replace("%", " %")
+
+
 def _correlations(run: Run) -> str:
     """Return the range of correlations of circuit and model size, in edges."""
     found = run.table("size_correlation").query("level == 'edge' and x == 'log_params'")["r"]
@@ -193,6 +215,10 @@ FACTS: Mapping[str, Callable[[Run], str]] = {
     "next step": lambda run: f"{_neighbours(run)['jaccard_matched'].median():.2f}",
     "changes": _changes,
     "correlations": _correlations,
+    "verdicts": _verdicts,
+    "path changes": _path_changes,
+    "not told apart": lambda run: _certified(run, "q_equivalence"),
+    "needed edges": _needed_edges,
 }
 """Every number of the page. Of several, the first is that of the smallest model."""
 

@@ -174,12 +174,16 @@ def test_a_second_run_does_nothing(finished):
 
 
 def test_the_same_step_gives_the_same_numbers_bit_for_bit(finished, workflow):
-    """Also on another number of cores, and when no other step is analysed."""
+    """Also on another number of cores, and when no other step is analysed.
+
+    Corrected p values depend on the number of circuits in the table.
+    """
     config = workflow.write_config("last_step.yaml", steps=[LAST])
     workflow.run("--cores", "1", *ALONE, config=config)
     for table in ALONE:
         one, other = (pd.read_parquet(each.folder / table) for each in (finished, workflow))
         one = one[one["step"] == LAST].reset_index(drop=True)
+        one, other = (each[[name for name in each if name[:2] != "q_"]] for each in (one, other))
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
@@ -218,7 +222,7 @@ def test_a_changed_figure_setting_draws_again_and_computes_nothing(finished):
     assert set(finished.jobs("--config", "figures={min_step: 150}")) == {"all", *drawn}
 
 
-OF_STABILITY = {"aggregate_stability", "aggregate_change_sources"}
+OF_STABILITY = {"aggregate_stability", "aggregate_change_sources", "aggregate_claims"}
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def measure() -> EmergenceTables:
         bootstrap=BOOTSTRAP.model_dump(),
         lengths=LENGTHS,
         role_rule=RoleRule.CONTROLLED,
-        originals=[*SIZES],
+        variants={model: [model] for model in SIZES},
         task_of_builder={"ioi": "ioi"},
     )
 

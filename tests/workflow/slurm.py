@@ -179,6 +179,8 @@ def hold(run: Run, rule: str) -> Job:
     found: list[int] = []
     wait_for(lambda: found.extend(processes(run.folder, rule)) or found, run)
     os.kill(found[0], signal.SIGSTOP)
+    # until then, the next call could find the same process again
+    wait_for(lambda: found[0] not in processes(run.folder, rule))
     environment = Path(f"/proc/{found[0]}/environ").read_bytes().split(b"\0")
     (number,) = [int(line[13:]) for line in environment if line.startswith(b"SLURM_JOB_ID=")]
     return next(job for job in jobs_of(run.folder) if job.number == number)

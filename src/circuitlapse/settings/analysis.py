@@ -51,7 +51,7 @@ class Circuits(Section, json_schema_extra=reruns("circuits, and activations unle
     """How edges are scored, and how a small faithful circuit is found."""
 
     method: FastMethod = Method.EAP_IG_INPUTS
-    """How an edge is scored (arXiv 2403.17806, 2403.00745, 2508.21258)."""
+    """How an edge is scored (arXiv 2403.17806, 2403.00745)."""
     ig_steps: int = key(30, ge=1, le=1000)
     """For eap_ig methods: number of intervals of the integration path from corrupted to clean."""
     ig_rule: IgRule = key(IgRule.MIDPOINT, strict=False)

@@ -30,7 +30,7 @@ class Metric(StrEnum):
 
 
 class Method(StrEnum):
-    """How an edge is scored (arXiv 2403.17806, 2310.10348, 2403.00745, 2508.21258)."""
+    """How an edge is scored (arXiv 2403.17806, 2310.10348, 2403.00745)."""
 
     EAP = "eap"
     """Edge attribution patching: the gradient at the clean input."""
@@ -44,8 +44,6 @@ class Method(StrEnum):
     """The mean of the gradients at the clean and at the corrupted input."""
     EAP_QK = "eap_qk"
     """`eap` with the exact change of attention for edges into queries and keys, as in AtP*."""
-    RELP = "relp"
-    """`eap` with coefficients of layer-wise relevance propagation instead of gradients."""
     EXACT = "exact"
     """The change of the metric when one edge alone is patched. One pass per edge."""
 
@@ -285,7 +283,6 @@ METHOD_FACTS = {
     Method.EAP_IG_ACTIVATIONS_POOLED: MethodFacts("the same", per_group=True),
     Method.CLEAN_CORRUPTED: MethodFacts("two", points=2),
     Method.EAP_QK: MethodFacts("one, and 1/16 per source", points=1, per_source=1 / 8),
-    Method.RELP: MethodFacts("one", points=1),
     Method.EXACT: MethodFacts("one per edge", points=0),
 }
 

@@ -17,7 +17,6 @@ from circuitlapse.circuits.attribution.edge_scores import (
 )
 from circuitlapse.circuits.attribution.interpolation import Point, activation_scores, input_scores
 from circuitlapse.circuits.attribution.query_key import query_key_scores
-from circuitlapse.circuits.attribution.relevance import relevance_scores
 from circuitlapse.circuits.evaluation import evaluate_circuits
 from circuitlapse.models.activations import PairActivations
 from circuitlapse.models.batching import Limits
@@ -116,6 +115,5 @@ METHODS: Mapping[Method, Callable[[Setup], Float[ndarray, "set source target"]]]
     Method.EAP_IG_ACTIVATIONS_POOLED: partial(_by_gradients, points=_ACTIVATIONS, scores=_POOLED),
     Method.CLEAN_CORRUPTED: partial(_by_gradients, points=_both_ends, scores=input_scores),
     Method.EAP_QK: partial(_by_gradients, points=_clean_end, scores=query_key_scores),
-    Method.RELP: partial(_by_gradients, points=_clean_end, scores=relevance_scores),
     Method.EXACT: _exact,
 }

@@ -10,10 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitlapse.figures import layout, style
+from circuitlapse.types import SIGNIFICANCE
 from circuitlapse.types.status import CertificateStatus
-
-LEVEL = 0.05
-"""Tests with a corrected p value of at most this decide."""
 
 _ROW_IN = 0.42
 _APART = 0.7
@@ -22,12 +20,12 @@ _APART = 0.7
 
 def needs_edges(summary: pd.DataFrame) -> pd.Series[bool]:
     """Return which circuits need all edges that were tested."""
-    return summary["q_minimality"] <= LEVEL
+    return summary["q_minimality"] <= SIGNIFICANCE
 
 
 def knows_the_answer(summary: pd.DataFrame) -> pd.Series[bool]:
     """Return of which circuits the complement knows the answer."""
-    return summary["q_independence"] <= LEVEL
+    return summary["q_independence"] <= SIGNIFICANCE
 
 
 def _passed(test: Callable[[pd.DataFrame], pd.Series[bool]]) -> Callable[[pd.DataFrame], float]:
@@ -39,7 +37,7 @@ def _edges_needed(rows: pd.DataFrame) -> float:
 
 
 PANELS: Mapping[str, Callable[[pd.DataFrame], float]] = {
-    "As good as\nthe model": _passed(lambda rows: rows["q_equivalence"] > LEVEL),
+    "Not told apart\nfrom the model": _passed(lambda rows: rows["q_equivalence"] > SIGNIFICANCE),
     "The rest does not\nknow the answer": _passed(lambda rows: ~knows_the_answer(rows)),
     "All edges tested\nare needed": _passed(needs_edges),
     "Edges needed": _edges_needed,

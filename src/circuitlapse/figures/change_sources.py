@@ -34,7 +34,7 @@ def change_sources_figure(
     """Draw a stacked bar per pair of neighbouring steps, in a panel per model and task.
 
     The height is the number of halvings of the overlap of edges; a part below 0 made circuits more
-    alike. A cross marks a pair whose circuits have nothing in common.
+    alike. A cross marks a pair whose circuits of equal size have no overlap.
 
     Args:
         change_sources: the table `change_sources`.
@@ -66,7 +66,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, steps: Sequence[int]) -> None:
     at = np.array([steps.index(step) for step in rows["step_next"]])
     above, below = np.zeros(len(rows)), np.zeros(len(rows))
     for part, (_, colour) in _PARTS.items():
-        height = rows[part].fillna(0.0).to_numpy()
+        height = rows[part].where(rows["status"] == ChangeStatus.OK).fillna(0.0).to_numpy()
         base = np.where(height >= 0, above, below)
         axes.bar(at, height, bottom=base, color=colour, width=0.8)
         above += np.maximum(height, 0)
@@ -89,5 +89,5 @@ def _handles(rows: pd.DataFrame) -> list[Artist]:
     handles: list[Artist] = [Patch(color=_PARTS[part][1], label=_PARTS[part][0]) for part in known]
     if (rows["status"] == ChangeStatus.NO_OVERLAP).any():
         look: dict[str, Any] = {"color": "black", "marker": "x", "linestyle": "none"}
-        handles.append(Line2D([], [], label="nothing in common", **look))
+        handles.append(Line2D([], [], label="no overlap at equal size", **look))
     return handles

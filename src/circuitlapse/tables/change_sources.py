@@ -195,7 +195,9 @@ def sources_of(
     lost = {name: math.log2(1 / mean) if mean else math.inf for name, mean in means.items()}
     row = {f"overlap_{name}": mean for name, mean in means.items()} | {"n_seeds": len(seeds)}
     if not np.isfinite([lost["found"], lost["matched"], lost["halves"]]).all():
-        return row | {"status": ChangeStatus.NO_OVERLAP}
+        parts = {"prompts": lost["halves"], "total": lost["found"]}
+        known = {name: value for name, value in parts.items() if np.isfinite(value)}
+        return row | known | {"status": ChangeStatus.NO_OVERLAP}
     seed = lost["seeds"] - lost["matched"]
     return row | {
         "size_rule": lost["found"] - lost["matched"],

@@ -17,7 +17,7 @@ from circuitlapse.schemas import SCHEMAS
 from circuitlapse.statistics import corrected
 from circuitlapse.tables.base import in_order
 from circuitlapse.tables.masking import masked, with_late_rule
-from circuitlapse.types import Ranking
+from circuitlapse.types import SIGNIFICANCE, Ranking
 from circuitlapse.types.status import CheckpointStatus
 
 _IDENTITY = ("model", "variant", "step", "tokens", "task", "method", "ig_steps", "metric", "unit")
@@ -43,10 +43,6 @@ _FROM_RECORD = (
 
 _CORRECTED = {f"q_{test}": f"p_{test}" for test in ("equivalence", "independence", "minimality")}
 """Columns of p values, corrected for the number of circuits in the table -> those they are of."""
-
-
-NEEDED = 0.05
-"""Edges whose corrected p value is at most this are needed: 5 % of these are not, on average."""
 
 
 class CircuitTables(NamedTuple):
@@ -125,7 +121,7 @@ def _minimality(record: CircuitRecord) -> dict[str, Any]:
     p = record.knockout_p
     if not len(p):
         return {"edges_tested": None, "edges_needed": None, "p_minimality": np.nan}
-    needed = int((corrected(p) <= NEEDED).sum())
+    needed = int((corrected(p) <= SIGNIFICANCE).sum())
     return {"edges_tested": len(p), "edges_needed": needed, "p_minimality": p.max()}
 
 

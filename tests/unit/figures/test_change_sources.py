@@ -30,7 +30,12 @@ def test_circuits_without_overlap_have_a_cross():
     cross = figure.axes[0].lines[-1]
     assert list(cross.get_xdata()) == [1]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["training", "other prompts", "size of the circuits", "nothing in common"]
+    assert names == [
+        "training",
+        "other prompts",
+        "size of the circuits",
+        "no overlap at equal size",
+    ]
 
 
 @pytest.mark.parametrize("tasks", [["sva"], ["sva", "ioi"]])

@@ -96,6 +96,12 @@ def test_another_seed_comes_on_top():
     assert found["seed"] == pytest.approx(alone, abs=0.1 * (found["total"] + alone))
 
 
+def shifted(parts: Parts) -> Parts:
+    """As many other edges."""
+    edges = Shares(parts.edge.part + N_EDGES, parts.edge.share)
+    return Parts(edges, edges)
+
+
 def test_parts_add_up_and_without_overlap_there_are_none():
     generator = np.random.default_rng(7)
     one = at_step(generator.pareto(1.2, N_EDGES), 1.0, 150, generator)
@@ -106,6 +112,11 @@ def test_parts_add_up_and_without_overlap_there_are_none():
     empty = Halves(0, (none, none), (none, none))
     assert sources_of(one, empty, level=Level.EDGE)["status"] == "no_overlap"
     assert "total" not in sources_of(one, empty, level=Level.EDGE)
+    apart = Halves(0, one.found, tuple(shifted(part) for part in one.matched))
+    row = sources_of(one, apart, level=Level.EDGE)
+    assert row["status"] == "no_overlap"
+    assert row["total"] > 0  # circuits as found do overlap
+    assert "training" not in row
 
 
 def table(records, variants):

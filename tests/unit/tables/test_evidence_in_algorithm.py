@@ -16,7 +16,8 @@ from tests.unit.tables.claims_given import AT_MOST, N_DRAWS, given, rows_of
 
 
 def turnover(changed, *, model="s") -> pd.DataFrame:
-    return pd.DataFrame({"model": model, "role": "NM", "changed": pd.array(changed, "boolean")})
+    known = pd.array(changed, "boolean")
+    return pd.DataFrame({"model": model, "role": "NM", "changed": known, "floor_low": 0.5})
 
 
 def test_heads_that_change_as_prompts_make_them_are_called_changed_at_the_nominal_rate():
@@ -33,6 +34,14 @@ def test_three_changes_of_twelve_are_more_than_prompts_would_make():
     assert (one.subject, one.n, one.value) == ("NM in s", 12, 0.25)
     assert one.p_for == pytest.approx(0.0196, abs=1e-4)  # tail of the binomial distribution
     assert np.isnan(one.p_against)
+
+
+def test_pairs_whose_noise_floor_decides_nothing_do_not_count():
+    """No prompt decides who has the role (a floor of 1), or no overlap can be below (0)."""
+    rows = turnover([True, True, False, False])
+    rows["floor_low"] = [1.0, 0.5, 0.0, 0.5]
+    (one,) = heads_change(given(turnover=rows))
+    assert (one.n, one.value) == (2, 0.5)
 
 
 def shares(pct, error, *, p=0.001, model="s") -> pd.DataFrame:

@@ -44,6 +44,9 @@ def test_a_sentence_is_about_all_subjects():
     row = summary((0.01, 1.0), (NAN, NAN))
     assert (row["verdict"], row["n"], row["q_for"]) == ("supported", 1, 0.01)
     assert summary((NAN, NAN))["status"] == "nothing_to_test"
+    # what is not tested against cannot be contradicted, and does not look as if it could
+    assert np.isnan(summary((0.01, NAN), (0.5, NAN))["q_against"])
+    assert summary((0.01, NAN), (0.5, 0.3))["q_against"] == 0.3
 
 
 def test_every_claim_has_a_row_that_sums_it_up_even_without_data():

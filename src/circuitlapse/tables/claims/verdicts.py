@@ -136,7 +136,7 @@ def summed_up(rows: Collection[dict[str, Any]]) -> dict[str, Any]:
         return row | {"status": status, "verdict": Verdict.CANNOT_TELL}
     verdicts = {one["verdict"] for one in tested}
     row["q_for"] = max(_known(one["q_for"]) for one in tested)
-    row["q_against"] = min(_known(one["q_against"]) for one in tested)
+    row["q_against"] = float(np.fmin.reduce([one["q_against"] for one in tested]))
     if Verdict.CONTRADICTED in verdicts:
         return row | {"verdict": Verdict.CONTRADICTED}
     only = verdicts == {Verdict.SUPPORTED}

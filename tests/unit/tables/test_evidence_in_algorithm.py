@@ -36,12 +36,12 @@ def test_three_changes_of_twelve_are_more_than_prompts_would_make():
     assert np.isnan(one.p_against)
 
 
-def test_pairs_whose_noise_floor_decides_nothing_do_not_count():
-    """No prompt decides who has the role (a floor of 1), or no overlap can be below (0)."""
+def test_pairs_at_which_scores_alone_decide_do_not_count():
+    """A pair with a floor of 0 cannot be called changed, but counts: so the rate stays nominal."""
     rows = turnover([True, True, False, False])
     rows["floor_low"] = [1.0, 0.5, 0.0, 0.5]
     (one,) = heads_change(given(turnover=rows))
-    assert (one.n, one.value) == (2, 0.5)
+    assert (one.n, one.value) == (3, pytest.approx(1 / 3))
 
 
 def shares(pct, error, *, p=0.001, model="s") -> pd.DataFrame:

@@ -49,14 +49,13 @@ def heads_change(given: Given) -> Iterator[Evidence]:
 
     If nothing changed, a pair of steps is called changed in 5 % of cases or fewer. That holds for
     roles by their effect on the logits; the floor of the others lacks the noise of their receivers.
-    Pairs with a floor of 1 do not count, as no prompt decides who has the role there, nor do those
-    with a floor of 0, which no overlap is below.
+    Pairs with a floor of 1 do not count: there, scores alone decide who has the role, not prompts.
     """
     known = given.turnover[
         given.turnover["changed"].notna()
         & given.turnover["model"].isin(given.originals)
         & given.turnover["role"].isin(TO_LOGITS)
-        & given.turnover["floor_low"].between(0, 1, inclusive="neither")
+        & (given.turnover["floor_low"] < 1)
     ]
     for (model, role), rows in known.groupby(["model", "role"], sort=False):
         n, changed = len(rows), int(rows["changed"].sum())
